@@ -1,0 +1,59 @@
+"""Bounds of constructor arguments: ``Annotated[int, Ge(1)]``; checked by :mod:`latentrun.build` before anything is made."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Ge:
+    """At least ``low``."""
+
+    low: float
+
+    def broken(self, value: Any) -> str | None:
+        return None if value >= self.low else f"at least {self.low}"
+
+
+@dataclass(frozen=True)
+class Gt:
+    """More than ``low``."""
+
+    low: float
+
+    def broken(self, value: Any) -> str | None:
+        return None if value > self.low else f"more than {self.low}"
+
+
+@dataclass(frozen=True)
+class Between:
+    """From ``low`` to ``high``; ``open_`` leaves the ends out."""
+
+    low: float
+    high: float
+    open_: bool = False
+
+    def broken(self, value: Any) -> str | None:
+        fits = self.low < value < self.high if self.open_ else self.low <= value <= self.high
+        return None if fits else f"between {self.low} and {self.high}{' (ends excluded)' if self.open_ else ''}"
+
+
+@dataclass(frozen=True)
+class Each:
+    """Every element of a list keeps the bound."""
+
+    bound: Ge | Gt | Between
+
+    def broken(self, value: Any) -> str | None:
+        broken = next((why for element in value if (why := self.bound.broken(element))), None)
+        return None if broken is None else f"values {broken}"
+
+
+@dataclass(frozen=True)
+class Finite:
+    """Neither infinite nor NaN."""
+
+    def broken(self, value: Any) -> str | None:
+        return None if math.isfinite(value) else "a finite number"

@@ -1,0 +1,159 @@
+"""Plain configuration to objects: the only place where ``_target_`` becomes a class.
+
+Everything is checked before anything is called: the class is allowed, every key is an argument, every value has the
+type and bound its annotation gives. Nothing but classes is ever called, so a configuration cannot run a function.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import types
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from latentrun.errors import InputError, nearest
+
+TARGET = "_target_"
+
+
+def build(spec: Mapping[str, Any], kind: type, where: str, trust: Sequence[str] = (), **given: Any) -> Any:
+    """The object that ``spec`` describes: ``{_target_: class, argument: value, ...}``.
+
+    ``kind``: the protocol the class must subclass; ``where``: the key of ``spec`` in the configuration, for messages;
+    ``trust``: packages beside latentrun and torch whose classes may be made; ``given``: arguments that come from other
+    parts of the run and not from the configuration. Raises InputError.
+    """
+    return _checked(spec, kind, where, trust, given)()
+
+
+def later(spec: Mapping[str, Any] | None, kind: type, where: str, trust: Sequence[str] = (), given: Sequence[str] = ()) -> partial | None:
+    """Like :func:`build`, but the class waits for its ``given`` arguments (an optimizer for its parameters)."""
+    return None if spec is None else _checked(spec, kind, where, trust, dict.fromkeys(given), waiting=True)
+
+
+def _checked(spec, kind, where, trust, given, waiting=False) -> partial:
+    if not isinstance(spec, Mapping) or TARGET not in spec:
+        raise InputError(f"{where}: expected a mapping with the key {TARGET}, got {spec!r}")
+    cls = resolve(spec[TARGET], kind, where, trust)
+    arguments = {key: value for key, value in spec.items() if key != TARGET}
+    parameters, hints = signature(cls)
+    for key in arguments:
+        if key not in parameters or key in given:
+            raise InputError(f"{where}.{key}: {cls.__name__} takes no such value{nearest(key, parameters)}")
+    needed = [name for name, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
+    missing = [name for name in needed if name not in arguments and name not in given]
+    if missing:
+        raise InputError(f"{where}: {cls.__name__} needs a value for {', '.join(missing)}")
+    for key, value in arguments.items():
+        arguments[key] = fit(value, hints.get(key, Any), f"{where}.{key}")
+    # A class takes of what is given what its signature names: an AE needs no prior, a dense net no channels.
+    passed = {} if waiting else {key: value for key, value in given.items() if key in parameters}
+    return partial(cls, **passed, **arguments)
+
+
+def signature(cls: type) -> tuple[dict[str, inspect.Parameter], dict[str, Any]]:
+    """The constructor's parameters by name, and their annotations with bounds."""
+    parameters = dict(inspect.signature(cls).parameters)
+    try:
+        hints = get_type_hints(cls.__init__, include_extras=True)
+    except NameError:  # annotations of other libraries may name what is only there for type checkers
+        hints = {}
+    return parameters, hints
+
+
+def resolve(path: str, kind: type, where: str, trust: Sequence[str] = ()) -> type:
+    """The class at a dotted path, if it is one that a configuration may make.
+
+    It must be a class (never a function) that subclasses ``kind``, *defined* in latentrun, in torch.nn or torch.optim,
+    or in a trusted package; where a name was merely imported to does not count.
+    """
+    module_name, _, name = str(path).rpartition(".")
+    package = module_name.partition(".")[0]
+    allowed = ("latentrun", "torch", *trust)
+    if package not in allowed:
+        raise InputError(f"{where}.{TARGET}: {path!r} is in package {package!r}, which is not trusted; trusted: {', '.join(allowed)}")
+    try:
+        found = getattr(importlib.import_module(module_name), name)
+    except (ImportError, AttributeError, ValueError):
+        raise InputError(f"{where}.{TARGET}: there is no class {path!r}") from None
+    if not inspect.isclass(found) or not issubclass(found, kind):
+        raise InputError(f"{where}.{TARGET}: {path!r} is not a {kind.__name__}")
+    home = found.__module__
+    if not any(home == base or home.startswith(base + ".") for base in ("latentrun", "torch.nn", "torch.optim", *trust)):
+        raise InputError(f"{where}.{TARGET}: {path!r} is defined in {home!r}, which is not trusted")
+    return found
+
+
+def fit(value: Any, hint: Any, where: str) -> Any:
+    """``value`` as its annotation asks (a list for a tuple is fine, an int for a float becomes one), or InputError."""
+    bounds: tuple = ()
+    if get_origin(hint) is Annotated:
+        hint, *bounds = get_args(hint)
+    value = _typed(value, hint, where)
+    for bound in bounds if value is not None else ():
+        broken = bound.broken(value) if hasattr(bound, "broken") else None
+        if broken:
+            raise InputError(f"{where}: must be {broken}, got {value!r}")
+    return value
+
+
+def _typed(value: Any, hint: Any, where: str) -> Any:
+    origin, options = get_origin(hint), get_args(hint)
+    if hint is Any or hint is inspect.Parameter.empty:
+        return value
+    if origin is Annotated:
+        return fit(value, hint, where)
+    if origin is Literal:
+        if value not in options:
+            shown = ", ".join(str(option) for option in options)
+            raise InputError(f"{where}: {value!r} is not allowed{nearest(str(value), map(str, options))}; allowed: {shown}")
+        return value
+    if origin in (Union, types.UnionType):
+        return _union(value, options, where)
+    if origin in (list, tuple) or hint in (list, tuple):
+        return _sequence(value, hint, origin or hint, options, where)
+    if origin is dict or hint is dict:
+        if not isinstance(value, Mapping):
+            raise InputError(f"{where}: must be a mapping, got {value!r}")
+        inner = options[1] if options else Any
+        return {key: fit(element, inner, f"{where}.{key}") for key, element in value.items()}
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if value != value:
+            raise InputError(f"{where}: must be a number, got nan")
+        return float(value)
+    if hint is int and isinstance(value, float) and value.is_integer():
+        raise InputError(f"{where}: must be a whole number written without a point, got {value!r}")
+    if isinstance(hint, type) and (not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool)):
+        raise InputError(f"{where}: must be {NAMES.get(hint, hint.__name__)}, got {value!r}")
+    return value
+
+
+NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
+
+
+def _union(value: Any, options: tuple, where: str) -> Any:
+    """The first alternative that fits; the message of the first that is not null otherwise."""
+    if value is None and type(None) in options:
+        return None
+    wrong: InputError | None = None
+    for option in (o for o in options if o is not type(None)):
+        try:
+            return fit(value, option, where)
+        except InputError as error:
+            wrong = wrong or error
+    suffix = " (or null)" if type(None) in options else ""
+    raise InputError(f"{wrong}{suffix}")
+
+
+def _sequence(value: Any, hint: Any, origin: type, options: tuple, where: str) -> Any:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise InputError(f"{where}: must be a list, got {value!r}")
+    if origin is tuple and options and options[-1] is not Ellipsis:
+        if len(value) != len(options):
+            raise InputError(f"{where}: must have {len(options)} values, got {list(value)!r}")
+        inner = options
+    else:
+        inner = (options[0] if options else Any,) * len(value)
+    return origin(fit(element, kind, f"{where}[{i}]") for i, (element, kind) in enumerate(zip(value, inner, strict=True)))

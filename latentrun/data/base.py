@@ -1,0 +1,122 @@
+"""What every data set offers, and what a synthetic family with a known answer offers beyond it."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from latentrun.errors import InputError
+from latentrun.functional.noise import Noise
+from latentrun.types import Factor, Projection, Split
+
+SPLITS = ("train", "val", "test")
+
+
+class Dataset(ABC):
+    """Examples with their factors, split into train, val and test by ``seed`` alone.
+
+    Making an object checks its arguments and, for data on disk, that the files are there; the rows are read or
+    generated when :meth:`split` is first called.
+
+    Attributes: ``event_shape`` of one example (images: channels, height, width); ``value_range`` (low, high) of x;
+    ``factors``, one per column of y; ``label`` the name of the factor that ``labels`` codes, or None.
+    """
+
+    event_shape: tuple[int, ...]
+    value_range: tuple[float, float]
+    factors: tuple[Factor, ...]
+    label: str | None = None
+    rows: int | None = None  # use only so many rows of each split, evenly spaced
+
+    @property
+    def is_image(self) -> bool:
+        """Whether x are pictures: 1 or 3 channels, height, width."""
+        return len(self.event_shape) == 3 and self.event_shape[0] in (1, 3)
+
+    @abstractmethod
+    def _load(self) -> dict[str, Split]:
+        """Read or generate the three splits, on the CPU."""
+
+    @cached_property
+    def _splits(self) -> dict[str, Split]:
+        splits = self._load()
+        for name in SPLITS:
+            if len(splits[name].x) == 0:
+                raise InputError(f"data: the {name} split is empty; give more examples or another fraction")
+        return splits if self.rows is None else {name: thin(rows, self.rows) for name, rows in splits.items()}
+
+    def split(self, name: str) -> Split:
+        """The rows of ``train``, ``val`` or ``test``."""
+        return self._splits[name]
+
+    def draw(self, x: Tensor, noise: Noise) -> Tensor:
+        """What a training step sees of the rows ``x``: themselves, or a fresh random version of them."""
+        return x
+
+
+class Oracle(ABC):
+    """A family whose truth is known. Mixed into a :class:`Dataset`."""
+
+    intrinsic_dim: int
+    betti: tuple[int, ...]
+
+    @abstractmethod
+    def render(self, factors: Tensor) -> Tensor:
+        """Factors ``(N, F)`` to examples ``(N, *event_shape)``; runs on the device and in the dtype of ``factors``."""
+
+    @abstractmethod
+    def project(self, x: Tensor) -> Projection:
+        """The member of the family nearest to each row of ``x (N, *event_shape)``, factors unbounded."""
+
+
+def take(split: Split, rows: Tensor) -> Split:
+    """The given rows of a split."""
+    labels = None if split.labels is None else split.labels[rows]
+    return Split(split.x[rows], split.y[rows], labels, split.index[rows])
+
+
+def thin(split: Split, n: int) -> Split:
+    """At most n rows, evenly spaced."""
+    total = len(split.x)
+    return split if n >= total else take(split, torch.linspace(0, total - 1, n).round().long())
+
+
+def partition(n: int, fractions: tuple[float, float], seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Disjoint row numbers (train, val, test) of n rows in a random order fixed by ``seed``.
+
+    ``fractions`` = (val, test). The test rows are cut first, ``round(test * n)`` of them; validation is
+    ``round(val * rest)`` of what remains, so changing it never moves a test row.
+    """
+    val, test = fractions
+    order = Noise(seed).at("split").permutation("order", n)
+    n_test = round(test * n)
+    n_val = round(val * (n - n_test))
+    held, rest = order[:n_test], order[n_test:]
+    return rest[n_val:].sort().values, rest[:n_val].sort().values, held.sort().values
+
+
+def divide(whole: Split, val_fraction: float, test_fraction: float, seed: int) -> dict[str, Split]:
+    """The three splits of one table of rows (see :func:`partition`)."""
+    parts = partition(len(whole.x), (val_fraction, test_fraction), seed)
+    return {name: take(whole, rows) for name, rows in zip(SPLITS, parts, strict=True)}
+
+
+def data_root(root: str | None) -> Path:
+    """The folder that holds data sets: ``root``, else the environment variable LATENTRUN_DATA."""
+    found = root or os.environ.get("LATENTRUN_DATA")
+    if not found:
+        raise InputError("data.root: no folder given; set data.root=DIR or the environment variable LATENTRUN_DATA")
+    path = Path(found).expanduser()
+    if not path.is_dir():
+        raise InputError(f"data.root: {str(path)!r} is not a folder")
+    return path
+
+
+def unit_interval(x: Tensor) -> Tensor:
+    """uint8 pictures to float32 in [0, 1]."""
+    return x.to(torch.float32).div_(255)

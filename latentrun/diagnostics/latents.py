@@ -1,0 +1,260 @@
+"""What the codes say about the factors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import numpy as np
+import pandas as pd
+
+from latentrun.bounds import Ge
+from latentrun.diagnostics.base import Diagnostic
+from latentrun.functional.dependence import mutual_information, pearson, rank_interval, spearman, targets
+from latentrun.functional.probes import accuracy, knn_predict, linear_predict, neighbours, outputs, r2, standardised
+from latentrun.models.base import HasEncoder, HasGaussianPosterior
+from latentrun.plotting.matrix import matrices
+from latentrun.plotting.scatter import along, axis_pairs, projections, rotatable
+from latentrun.types import Estimate, Factor, Metric, Picture, Report
+
+KEPT = 5000  # codes kept for pictures
+TURNED = 3000  # points a browser turns smoothly
+WIDE = 6  # factors side by side in one picture
+FIT = "1 - SSE / SST over test rows, at most 1 (cyclic factors: cosine and sine of the angle together); interval: bootstrap over test rows"
+SHARE = "share of test rows classified rightly; interval: bootstrap over test rows"
+
+
+class Latents(Diagnostic):
+    """What do the codes say about each factor?
+
+    Mean codes of ``split`` against each factor, and against the labels where no factor holds them: latent by latent
+    Pearson and Spearman correlation (real and ordinal factors) and mutual information (nats; on at most
+    ``information_rows`` rows drawn at random, ``information_neighbours`` neighbours); for all latents together two
+    probes, fitted on at most ``train_rows`` codes of the train split and scored on ``split``: least squares (logistic
+    regression for classes) and the mean (vote) of the ``neighbours`` nearest train codes. Codes are standardised by the
+    train codes' mean and sd before both, so k-NN distances count every latent alike.
+
+    Intervals (95 %, over the scored rows, probes as fitted): bootstrap with ``resamples`` resamples; Fisher's z for
+    Spearman. Correlations and information have none where the largest of d latents is reported. Table ``codes``: moments
+    over the rows, mean posterior sd and mean KL(N(mu, sigma^2) || N(0, 1)) per latent in nats (NaN without a posterior).
+    """
+
+    requires = (HasEncoder,)
+    uses = ("factors", "labels", HasGaussianPosterior)
+    metrics = {
+        "linear_r2": Metric(FIT, None, 1.0, "higher"),
+        "knn_r2": Metric(FIT, None, 1.0, "higher"),
+        "linear_spearman": Metric(
+            "rank correlation of the linear probe's answer with the factor over test rows: monotony along the best direction; "
+            "interval: Fisher's z", -1.0, 1.0, "higher", "Bonett & Wright (2000), eq. 3",
+        ),
+        "linear_accuracy": Metric(SHARE, 0.0, 1.0, "higher"),
+        "knn_accuracy": Metric(SHARE, 0.0, 1.0, "higher"),
+        "max_spearman": Metric("largest absolute rank correlation of a single latent with the factor; no interval", 0.0, 1.0, "higher"),
+        "max_information": Metric(
+            "nats, largest mutual information of a single latent with the factor; no interval", 0.0, None, "higher",
+            "Kraskov et al. (2004), eq. 8; Ross (2014)",
+        ),
+    }  # fmt: skip
+
+    def __init__(
+        self,
+        split: Literal["val", "test"],
+        train_rows: Annotated[int, Ge(1)],
+        neighbours: Annotated[int, Ge(1)],
+        information_rows: Annotated[int, Ge(10)],
+        information_neighbours: Annotated[int, Ge(1)],
+        resamples: Annotated[int, Ge(1)],
+    ):
+        self.split, self.train_rows, self.neighbours, self.resamples = split, train_rows, neighbours, resamples
+        self.information_rows, self.information_neighbours = information_rows, information_neighbours
+
+    def __call__(self, run, noise):
+        noise = noise.to("cpu")
+        train, test = (_rows(run, split) for split in ("train", self.split))
+        z, known = test["z"], test["targets"]
+        tables = {"codes": _moments(z, test["scale"])}
+        metrics: dict[str, Estimate] = {}
+        if known:
+            tables["dependence"] = self._dependence(z, known, noise)
+            tables["probes"] = self._probes(train, test, noise)
+            for row in tables["probes"].itertuples(index=False):
+                ends = (None, None) if np.isnan(row.low) else (row.low, row.high)
+                metrics[f"{row.probe}_{row.score}.{row.factor}"] = Estimate(row.value, *ends)
+            for name, part in tables["dependence"].groupby("factor", sort=False):
+                if part["spearman"].notna().any():
+                    metrics[f"max_spearman.{name}"] = Estimate(float(part["spearman"].abs().max()))
+                metrics[f"max_information.{name}"] = Estimate(float(part["mutual_information"].max()))
+        tables["factors"] = _describe([factor for factor, _ in known])
+        kept = noise.permutation("kept", len(z)).numpy()[:KEPT]
+        arrays = {
+            "codes": z[kept].astype(np.float32),
+            "targets": np.stack([values[kept] for _, values in known], axis=1).astype(np.float32)
+            if known
+            else np.zeros((len(kept), 0), np.float32),
+            "index": test["index"][kept],
+            "rows": np.asarray(len(z)),
+        }
+        return Report(metrics=metrics, tables=tables, arrays=arrays, notes=self._notes(train, test))
+
+    # ---------------------------------------------------------------- numbers
+    def _dependence(self, z, known, noise) -> pd.DataFrame:
+        """One row per latent and factor."""
+        y = np.stack([values for _, values in known], axis=1)
+        linear, ranked = pearson(z, y), spearman(z, y)
+        ordered = np.array([factor.kind in ("real", "ordinal") for factor, _ in known])
+        linear[:, ~ordered], ranked[:, ~ordered] = np.nan, np.nan
+        some = noise.permutation("information", len(z)).numpy()[: self.information_rows]
+        seed = int(noise.integers("jitter", 2**31 - 1, ()))
+        shared = [mutual_information(z[some], v[some], factor.kind, self.information_neighbours, seed) for factor, v in known]
+        d, f = linear.shape
+        return pd.DataFrame(
+            {
+                "latent": np.repeat(np.arange(d), f),
+                "factor": [factor.name for factor, _ in known] * d,
+                "pearson": linear.ravel(),
+                "spearman": ranked.ravel(),
+                "mutual_information": np.stack(shared, axis=1).ravel(),
+            }
+        )
+
+    def _probes(self, train, test, noise) -> pd.DataFrame:
+        """One row per factor, probe and score."""
+        some = noise.permutation("train", len(train["z"])).numpy()[: self.train_rows]
+        codes = standardised(train["z"][some], test["z"])
+        nearest = neighbours(codes, self.neighbours)
+        rows = []
+        for (factor, fitted), (_, scored) in zip(train["targets"], test["targets"], strict=True):
+            y, truth = outputs(factor, fitted[some]), outputs(factor, scored)
+            score, name = (accuracy, "accuracy") if factor.kind == "categorical" else (r2, "r2")
+            for probe, answer in (("linear", linear_predict(codes, y)), ("knn", knn_predict(nearest, y))):
+                found = score(truth, answer, noise, self.resamples)
+                rows.append((factor.name, probe, name, found.value, found.low, found.high))
+                if probe == "linear" and factor.kind in ("real", "ordinal"):
+                    rho = float(spearman(answer, truth)[0, 0])
+                    rows.append((factor.name, probe, "spearman", rho, *rank_interval(rho, len(truth))))
+        table = pd.DataFrame(rows, columns=["factor", "probe", "score", "value", "low", "high"])
+        return table.astype({"value": float, "low": float, "high": float})
+
+    def _notes(self, train, test) -> tuple[str, ...]:
+        n, d = test["z"].shape
+        said = [f"Mean codes of {n} examples of the {self.split} split, {d} latent variable{'s' if d > 1 else ''}."]
+        if not test["targets"]:
+            return (*said, "The data have neither factors nor labels: nothing to compare the codes with.")
+        fitted = min(len(train["z"]), self.train_rows)
+        said.append(
+            f"Probes were fitted on {fitted} train codes, standardised by their mean and sd; k-NN used {self.neighbours} neighbours."
+        )
+        if n > self.information_rows:
+            said.append(f"Mutual information was estimated on {self.information_rows} examples drawn at random.")
+        return tuple(said)
+
+    # ---------------------------------------------------------------- pictures
+    def plot(self, report):
+        z, y = report.arrays["codes"], report.arrays["targets"]
+        factors = _factors(report.tables["factors"])
+        known = [(factor, y[:, i]) for i, factor in enumerate(factors)]
+        d, total = z.shape[1], int(report.arrays["rows"])
+        what = f"{len(z)} of {total} mean codes of the {self.split} split" + ("" if len(z) == total else ", drawn at random")
+        pictures = self._flat(z, known, what)
+        if known:
+            pictures["dependence"] = _dependence_picture(report.tables["dependence"], factors, d)
+        if d >= 3:
+            colours = [(factor, values[:TURNED]) for factor, values in known]
+            colours += _difference(colours)
+            shown = f"{min(TURNED, len(z))} of {total} mean codes of the {self.split} split" + (
+                ", drawn at random" if total > TURNED else ""
+            )
+            text = f"The three latents of highest variance: {shown}. Drag to turn, scroll to approach"
+            text += "; the menu chooses what colours the points." if colours else "."
+            pictures["cloud"] = Picture(rotatable(z[:TURNED], colours), text)
+        return pictures
+
+    def _flat(self, z, known, what) -> dict[str, Picture]:
+        groups = [known[i : i + WIDE] for i in range(0, len(known), WIDE)] or [[]]
+        pictures = {}
+        for i, group in enumerate(groups):
+            name = "projections" if i == 0 else f"projections_{i + 1}"
+            if z.shape[1] == 1:
+                text = (
+                    f"The only latent: {what}. First panel: histogram; the others: each factor against the latent (classes: a strip each)."
+                )
+                pictures[name] = Picture(along(z, group), text)
+                continue
+            pairs = axis_pairs(z)
+            choice = "all pairs of latents" if z.shape[1] <= 4 else "the pairs of the four latents of highest variance"
+            text = f"{what[0].upper()}{what[1:]}, on {choice} ({len(pairs)} row{'s' if len(pairs) > 1 else ''})"
+            text += "; columns: what colours the points, named above with its scale." if group else "."
+            pictures[name] = Picture(projections(z, group), text)
+        return pictures
+
+
+def _rows(run, split: str) -> Mapping:
+    """Codes and what is known about them, as arrays."""
+    codes = run.latents(split)
+    labels = None if codes.labels is None else codes.labels.cpu().numpy()
+    return {
+        "z": codes.mean.cpu().double().numpy(),
+        "scale": None if codes.scale is None else codes.scale.cpu().double().numpy(),
+        "index": codes.index.cpu().numpy(),
+        "targets": targets(run.data.factors, run.data.label, codes.y.cpu().numpy(), labels),
+    }
+
+
+def _moments(z: np.ndarray, scale: np.ndarray | None) -> pd.DataFrame:
+    """One row per latent; sd with divisor N; KL = (mu^2 + sigma^2 - 1) / 2 - ln sigma, mean over rows, nats."""
+    none = np.full(z.shape[1], np.nan)
+    kl = none if scale is None else ((z**2 + scale**2 - 1) / 2 - np.log(scale)).mean(0)
+    return pd.DataFrame(
+        {
+            "latent": np.arange(z.shape[1]),
+            "mean": z.mean(0),
+            "sd": z.std(0),
+            "min": z.min(0),
+            "max": z.max(0),
+            "mean_scale": none if scale is None else scale.mean(0),
+            "mean_kl": kl,
+        }
+    )
+
+
+def _describe(factors: list[Factor]) -> pd.DataFrame:
+    """Factors as a table, so that pictures can be redrawn from disk."""
+    rows = [(f.name, f.kind, f.low, f.high, f.unit, "|".join(f.categories)) for f in factors]
+    return pd.DataFrame(rows, columns=["factor", "kind", "low", "high", "unit", "categories"])
+
+
+def _factors(table: pd.DataFrame) -> list[Factor]:
+    """Back from :func:`_describe`; a table read from disk has NaN for empty text."""
+    text = table[["unit", "categories"]].astype(object).where(table[["unit", "categories"]].notna(), "")
+    return [
+        Factor(str(row.factor), row.kind, float(row.low), float(row.high), str(unit), tuple(str(names).split("|")) if names != "" else ())
+        for row, unit, names in zip(table.itertuples(index=False), text["unit"], text["categories"], strict=True)
+    ]
+
+
+def _difference(colours: list) -> list:
+    """``variance_x - variance_y`` as one more colouring, where the data have both."""
+    found = {factor.name: (factor, values) for factor, values in colours}
+    if not {"variance_x", "variance_y"} <= set(found):
+        return []
+    (a, x), (b, y) = found["variance_x"], found["variance_y"]
+    most = max(a.high - b.low, b.high - a.low)
+    return [(Factor("variance_x - variance_y", "real", -most, most, a.unit), x - y)]
+
+
+def _dependence_picture(table: pd.DataFrame, factors: list[Factor], d: int) -> Picture:
+    names = [factor.name for factor in factors]
+    shape = (d, len(names))
+    ranked, shared = (table[column].to_numpy(dtype=float).reshape(shape) for column in ("spearman", "mutual_information"))
+    panels = [("|Spearman|", np.abs(ranked), 1.0)] if np.isfinite(ranked).any() else []
+    panels.append(("mutual information (nats)", shared, None))
+    rows = [f"$z_{{{i}}}$" for i in range(d)]
+    text = "Each latent (rows) against each factor (columns)"
+    text += ": absolute rank correlation, and mutual information in nats" if len(panels) == 2 else ": mutual information in nats"
+    text += (
+        ". Hatched: no number, because the factor has no order or one of the two is constant."
+        if np.isnan(ranked).any() and len(panels) == 2
+        else "."
+    )
+    return Picture(matrices(panels, rows, [name.replace("_", " ") for name in names]), text)

@@ -1,0 +1,23 @@
+"""The one kind of error a user is meant to read: a single line that says what is wrong, where, and what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class InputError(Exception):
+    """Wrong input, found before anything trains. Its text is one line; the command ends with exit code 2."""
+
+
+def nearest(name: str, options: Iterable[str]) -> str:
+    """`` (did you mean 'x'?)`` with the closest option, or an empty string when none is close."""
+    lowered = {option.lower(): option for option in options}
+    found = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.55)
+    return f" (did you mean {lowered[found[0]]!r}?)" if found else ""
+
+
+def unknown(what: str, name: str, options: Iterable[str]) -> InputError:
+    """``unknown model 'vea' (did you mean 'vae'?); known: ae, vae``."""
+    options = sorted(options)
+    return InputError(f"unknown {what} {name!r}{nearest(name, options)}; known: {', '.join(options)}")

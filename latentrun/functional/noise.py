@@ -1,0 +1,49 @@
+"""All randomness of training and diagnostics: draws keyed by name, so any step can be repeated alone."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+from torch import Tensor
+
+
+class Noise:
+    """A source of random tensors that depends on its key and on nothing that was drawn before.
+
+    ``Noise(seed).at("vae", 17).normal("z", (64, 3))`` is the same tensor in every process, whatever else ran. Drawing
+    the same name twice at one place gives the same numbers: give two draws two names.
+    """
+
+    def __init__(self, seed: int, device: torch.device | str = "cpu", key: tuple = ()):
+        self.seed, self.device, self.key = seed, torch.device(device), key
+
+    def at(self, *key: str | int) -> Noise:
+        """The source for a place: phase, step, diagnostic, ..."""
+        return Noise(self.seed, self.device, (*self.key, *key))
+
+    def to(self, device: torch.device | str) -> Noise:
+        """The same key on another device (the numbers differ between kinds of device)."""
+        return Noise(self.seed, device, self.key)
+
+    def generator(self, name: str) -> torch.Generator:
+        """A torch generator seeded by (seed, key, name)."""
+        text = repr((self.seed, *self.key, name)).encode()
+        seed = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1
+        return torch.Generator(self.device).manual_seed(seed)
+
+    def normal(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        """Standard normal numbers, float32, of the given shape."""
+        return torch.randn(shape, generator=self.generator(name), device=self.device)
+
+    def uniform(self, name: str, shape: tuple[int, ...]) -> Tensor:
+        """Uniform numbers in [0, 1), float32, of the given shape."""
+        return torch.rand(shape, generator=self.generator(name), device=self.device)
+
+    def integers(self, name: str, high: int, shape: tuple[int, ...]) -> Tensor:
+        """Uniform integers in 0 ... high - 1, int64."""
+        return torch.randint(high, shape, generator=self.generator(name), device=self.device)
+
+    def permutation(self, name: str, n: int) -> Tensor:
+        """A random order of 0 ... n - 1, int64 ``(n,)``."""
+        return torch.randperm(n, generator=self.generator(name), device=self.device)

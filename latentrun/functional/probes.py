@@ -1,0 +1,99 @@
+"""What simple readers can tell about a factor from a code: probes fitted on one set of codes, scored on another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from latentrun.functional.dependence import spread
+from latentrun.functional.intervals import bootstrap_means
+from latentrun.functional.noise import Noise
+from latentrun.types import Estimate, Factor
+
+
+@dataclass(frozen=True)
+class Codes:
+    """Train ``(N, d)`` and test ``(M, d)`` codes in the units of the train codes' spread."""
+
+    train: np.ndarray
+    test: np.ndarray
+
+
+def standardised(train: np.ndarray, test: np.ndarray) -> Codes:
+    """(z - mean) / sd with mean and sd over the train rows; columns that are constant there become 0.
+
+    So every latent counts alike for k-NN, whatever its scale: also those that hardly carry anything.
+    """
+    train, test = np.asarray(train, dtype=np.float64), np.asarray(test, dtype=np.float64)
+    sd = spread(train)
+    factor = np.divide(1.0, sd, out=np.zeros_like(sd), where=sd > 0)
+    mean = train.mean(0)
+    return Codes((train - mean) * factor, (test - mean) * factor)
+
+
+def outputs(factor: Factor, y: np.ndarray) -> np.ndarray:
+    """What a probe predicts: ``(N, 1)`` the factor itself; for cyclic ones ``(N, 2)`` cosine and sine of
+    2 pi (y - low) / (high - low); for categorical ones ``(N,)`` whole class codes."""
+    if factor.kind == "categorical":
+        return np.rint(y).astype(np.int64)
+    if factor.kind == "cyclic":
+        angle = 2 * np.pi * (y - factor.low) / (factor.high - factor.low)
+        return np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return np.asarray(y, dtype=np.float64)[:, None]
+
+
+def neighbours(codes: Codes, k: int) -> np.ndarray:
+    """Rows of the k train codes nearest to each test code, ``(M, k)``; k is cut at the number of train rows."""
+    from sklearn.neighbors import NearestNeighbors
+
+    search = NearestNeighbors(n_neighbors=min(k, len(codes.train))).fit(codes.train)
+    return search.kneighbors(codes.test, return_distance=False)
+
+
+def knn_predict(nearest: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Mean of the neighbours' outputs ``y (N, m)``, or the commonest of their classes ``y (N,)`` (ties: the lowest)."""
+    if y.ndim == 2:
+        return y[nearest].mean(1)
+    classes, codes = np.unique(y, return_inverse=True)
+    m, c = len(nearest), len(classes)
+    votes = np.bincount((codes[nearest] + c * np.arange(m)[:, None]).ravel(), minlength=m * c).reshape(m, c)
+    return classes[votes.argmax(1)]
+
+
+def linear_predict(codes: Codes, y: np.ndarray) -> np.ndarray:
+    """Least squares with intercept for outputs ``(N, m)``; logistic regression (ridge 1, scikit-learn) for classes ``(N,)``."""
+    if y.ndim == 2:
+        mean = y.mean(0)
+        weight = np.linalg.lstsq(codes.train, y - mean, rcond=None)[0]
+        return codes.test @ weight + mean
+    if len(np.unique(y)) == 1:
+        return np.full(len(codes.test), y[0])
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(max_iter=1000).fit(codes.train, y).predict(codes.test)
+
+
+def r2(truth: np.ndarray, predicted: np.ndarray, noise: Noise, n_boot: int) -> Estimate:
+    """1 - sum |y - yhat|^2 / sum |y - mean y|^2, sums over the M test rows and the m outputs ``(M, m)`` together.
+
+    1 exact, 0 no better than the test mean, negative when worse; NaN for a constant truth. Interval: bootstrap over
+    test rows (the probe stays as fitted).
+    """
+    centred = truth - truth.mean(0)
+    if not spread(truth).any():
+        return Estimate(np.nan)
+    m = truth.shape[1]
+    columns = np.column_stack([((truth - predicted) ** 2).sum(1), (centred**2).sum(1), centred])
+
+    def ratio(means: torch.Tensor) -> torch.Tensor:
+        total = means[:, 1] - means[:, 2 : 2 + m].square().sum(1)
+        return (1 - means[:, 0] / total).unsqueeze(1)
+
+    return bootstrap_means(ratio, columns, noise, n_boot)[0]
+
+
+def accuracy(truth: np.ndarray, predicted: np.ndarray, noise: Noise, n_boot: int) -> Estimate:
+    """Share of the M test rows whose class is named rightly, in [0, 1]; interval: bootstrap over test rows."""
+    return bootstrap_means(lambda means: means, (truth == predicted)[:, None].astype(float), noise, n_boot)[0]

@@ -1,0 +1,1 @@
+"""Networks, written once and passed to models as arguments."""

@@ -1,0 +1,19 @@
+"""What a network architecture offers to models."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import nn
+
+
+class Network(ABC):
+    """A recipe for an encoder and its mirrored decoder; holds sizes, no weights."""
+
+    @abstractmethod
+    def encoder(self, event_shape: tuple[int, ...], out_features: int) -> nn.Module:
+        """A module from ``(N, *event_shape)`` to ``(N, out_features)``; raises InputError where the shape does not fit."""
+
+    @abstractmethod
+    def decoder(self, in_features: int, event_shape: tuple[int, ...]) -> nn.Module:
+        """A module from ``(N, in_features)`` to ``(N, *event_shape)``."""

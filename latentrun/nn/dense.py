@@ -1,0 +1,34 @@
+"""Fully connected networks."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from math import prod
+from typing import Annotated
+
+from torch import nn
+
+from latentrun.bounds import Each, Ge
+from latentrun.nn.base import Network
+
+
+def layers(widths: list[int], activation: type[nn.Module] = nn.ReLU) -> list[nn.Module]:
+    """Linear layers between the given widths, an activation after each but the last."""
+    stack: list[nn.Module] = []
+    for n_in, n_out in pairwise(widths):
+        stack += [nn.Linear(n_in, n_out), activation()]
+    return stack[:-1]
+
+
+class Dense(Network):
+    """Linear layers with ReLU: D -> widths -> code, mirrored in the decoder."""
+
+    def __init__(self, widths: Annotated[list[int], Each(Ge(1))]):
+        self.widths = list(widths)
+
+    def encoder(self, event_shape, out_features):
+        return nn.Sequential(nn.Flatten(), *layers([prod(event_shape), *self.widths, out_features]))
+
+    def decoder(self, in_features, event_shape):
+        stack = layers([in_features, *reversed(self.widths), prod(event_shape)])
+        return nn.Sequential(*stack, nn.Unflatten(1, event_shape))

@@ -1,0 +1,78 @@
+"""Heads that turn a decoder's output into p(x|z)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import log, pi, prod
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Bernoulli, Distribution, Independent, Normal
+from torch.nn import functional as F
+
+
+class BernoulliLikelihood(nn.Module):
+    """p(x|z) = prod_i Bernoulli(x_i; sigmoid(out_i)). On grey values in (0, 1) the binary cross-entropy is not a likelihood."""
+
+    def __init__(self, event_shape: tuple[int, ...]):
+        super().__init__()
+        self.event_dims = len(event_shape)
+
+    def mean(self, out: Tensor) -> Tensor:
+        """E[x|z], same shape as ``out``."""
+        return out.sigmoid()
+
+    def nll(self, out: Tensor, x: Tensor) -> Tensor:
+        """-log p(x|z) ``(N,)`` in nats per example, summed over data dimensions."""
+        return F.binary_cross_entropy_with_logits(out, x, reduction="none").flatten(1).sum(1)
+
+    def distribution(self, out: Tensor) -> Distribution:
+        """p(x|z) with batch shape ``(N,)``."""
+        return Independent(Bernoulli(logits=out, validate_args=False), self.event_dims, validate_args=False)
+
+    def observe(self, terms: Mapping[str, Tensor]) -> None:
+        """Nothing to learn from a step."""
+
+
+class GaussianLikelihood(nn.Module):
+    """p(x|z) = N(x; mu(z), gamma² I).
+
+    mu(z) is the decoder's output, through a sigmoid where ``squash`` names the data's (low, high). ``balance``:
+    ``fixed`` keeps gamma = ``scale``; ``learned`` makes log gamma a parameter; ``running_mse`` sets
+    gamma² <- min(gamma², 0.99 gamma² + 0.01 batch mse) after every step (Asperti & Trentin 2020, arXiv 2002.07514),
+    which keeps the reconstruction term near D/2 so that the KL term cannot prevail.
+    gamma² = 1/2 gives the plain squared error summed over data dimensions, up to a constant.
+    """
+
+    def __init__(self, event_shape: tuple[int, ...], squash: tuple[float, float] | None, scale: float, balance: str):
+        super().__init__()
+        self.event_dims, self.size = len(event_shape), prod(event_shape)
+        self.squash, self.balance = squash, balance
+        log_scale = torch.tensor(log(scale))
+        if balance == "learned":
+            self.log_scale = nn.Parameter(log_scale)
+        else:
+            self.register_buffer("log_scale", log_scale)
+
+    def mean(self, out: Tensor) -> Tensor:
+        """E[x|z], same shape as ``out``."""
+        if self.squash is None:
+            return out
+        low, high = self.squash
+        return low + (high - low) * out.sigmoid()
+
+    def nll(self, out: Tensor, x: Tensor) -> Tensor:
+        """-log p(x|z) ``(N,)`` in nats per example, summed over data dimensions, with ½ D log 2 pi gamma²."""
+        squared = (x - self.mean(out)).square().flatten(1).sum(1)
+        return squared * (0.5 * torch.exp(-2 * self.log_scale)) + self.size * (self.log_scale + 0.5 * log(2 * pi))
+
+    def distribution(self, out: Tensor) -> Distribution:
+        """p(x|z) with batch shape ``(N,)``."""
+        return Independent(Normal(self.mean(out), self.log_scale.exp(), validate_args=False), self.event_dims, validate_args=False)
+
+    @torch.no_grad()
+    def observe(self, terms: Mapping[str, Tensor]) -> None:
+        """Move gamma after a step, from its ``mse`` (mean squared error per data dimension)."""
+        if self.balance == "running_mse":
+            before = torch.exp(2 * self.log_scale)
+            self.log_scale.copy_(0.5 * torch.minimum(before, 0.99 * before + 0.01 * terms["mse"]).log())

@@ -1,0 +1,127 @@
+"""From a configuration to objects that fit together, with everything checked and nothing written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from latentrun.bounds import Ge
+from latentrun.build import build, fit, later
+from latentrun.data.base import Dataset
+from latentrun.diagnostics.base import Diagnostic, misfit
+from latentrun.errors import InputError
+from latentrun.models.base import Model
+from latentrun.nn.base import Network
+from latentrun.training.loop import Training
+
+SETTINGS = {
+    "seed": Annotated[int, Ge(0)],
+    "device": str,
+    "threads": Annotated[int, Ge(1)] | None,
+    "rows": Annotated[int, Ge(2)] | None,
+    "output": str,
+    "skip_inapplicable": bool | None,
+    "trust": list[str],
+}
+
+
+@dataclass
+class Plan:
+    """All that a command needs, made from the configuration and found to fit together. Nothing is written yet."""
+
+    config: dict[str, Any]
+    data: Dataset
+    model: Model
+    training: Training
+    diagnostics: dict[str, Diagnostic]
+    skipped: dict[str, str]
+    device: torch.device
+
+
+def plan(config: dict[str, Any], choices: Mapping[str, str], default_list: bool) -> Plan:
+    """Build and check everything that ``config`` asks for; InputError in one line where something is wrong.
+
+    ``default_list``: the diagnostics are those of config.yaml, not ones the user named, so misfits are skipped.
+    """
+    for key, hint in SETTINGS.items():
+        fit(config[key], hint, key)
+    device = device_named(config["device"])
+    data, model = assemble(config)
+    training = build_training(config)
+    skip = default_list if config["skip_inapplicable"] is None else config["skip_inapplicable"]
+    diagnostics, skipped = applicable(build_diagnostics(config), model, data, choices, skip)
+    return Plan(config, data, model, training, diagnostics, skipped, device)
+
+
+def assemble(config: Mapping[str, Any]) -> tuple[Dataset, Model]:
+    """Data set and model, freshly initialised from ``seed``."""
+    trust = config["trust"]
+    data: Dataset = build(config["data"], Dataset, "data", trust)
+    data.rows = config["rows"]
+    network = build(config["network"], Network, "network", trust)
+    given = {"network": network, "event_shape": data.event_shape, "value_range": data.value_range}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config["seed"])
+        model = build(config["model"], Model, "model", trust, **given)
+    return data, model
+
+
+def build_training(config: Mapping[str, Any]) -> Training:
+    """Training settings; the optimizer and scheduler are tried on a dummy parameter, for torch checks only then."""
+    spec, trust = dict(config["training"]), config["trust"]
+    optimizer = later(spec.pop("optimizer"), Optimizer, "training.optimizer", trust, ("params",))
+    scheduler = later(spec.pop("scheduler"), LRScheduler, "training.scheduler", trust, ("optimizer",))
+    made = tried("training.optimizer", optimizer, [torch.zeros(1, requires_grad=True)])
+    if scheduler is not None:
+        tried("training.scheduler", scheduler, made)
+    return build(spec, Training, "training", trust, optimizer=optimizer, scheduler=scheduler)
+
+
+def tried(where: str, make: Callable, argument: Any) -> Any:
+    """``make(argument)``; InputError with torch's own words where it refuses its settings."""
+    try:
+        return make(argument)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"{where}: {str(error).splitlines()[0]}") from None
+
+
+def build_diagnostics(config: Mapping[str, Any]) -> dict[str, Diagnostic]:
+    """The diagnostics of a configuration by name."""
+    chosen = config["diagnostic"] or {}
+    return {name: build(spec, Diagnostic, f"diagnostic.{name}", config["trust"]) for name, spec in chosen.items()}
+
+
+def applicable(
+    diagnostics: Mapping[str, Diagnostic], model: Model, data: Dataset, choices: Mapping[str, str], skip: bool
+) -> tuple[dict[str, Diagnostic], dict[str, str]]:
+    """The diagnostics that fit model and data, and why the others do not; InputError for those unless ``skip``."""
+    fitting, skipped = {}, {}
+    for name, diagnostic in diagnostics.items():
+        lack = misfit(diagnostic, model, data)
+        if lack is None:
+            fitting[name] = diagnostic
+            continue
+        need, side = lack
+        reason = f"needs {need}; {side} {choices.get(side, 'set')!r} has none"
+        if not skip:
+            raise InputError(f"diagnostic {name!r} {reason} (skip_inapplicable=true leaves it out)")
+        skipped[name] = reason
+    return fitting, skipped
+
+
+def device_named(name: str) -> torch.device:
+    """``auto``, ``cpu``, ``cuda`` or ``cuda:1`` to a device that is there."""
+    count = torch.cuda.device_count()
+    if name == "auto":
+        return torch.device("cuda" if count else "cpu")
+    known = ["auto", "cpu", *(["cuda"] if count else []), *(f"cuda:{i}" for i in range(count))]
+    if name not in known:
+        raise InputError(f"device: {name!r} is not on this machine; allowed: {', '.join(known)}")
+    return torch.device(name)
+
+

@@ -1,0 +1,82 @@
+"""Bars: one per latent variable, or groups of them side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+
+from latentrun.plotting.style import PALETTE
+
+# How the three states of a latent variable look in every picture: colour and hatch, so that print and colour-blind eyes tell them apart.
+STATES = {"active": (PALETTE[0], ""), "doubtful": (PALETTE[1], "...."), "inactive": ("#BBBBBB", "/////")}
+HATCH_EDGE = "#555555"
+
+
+def breadth(n: int) -> float:
+    """Inches that n bars side by side want."""
+    return float(np.clip(0.24 * n + 1.6, 3.4, 10.0))
+
+
+def name_ticks(ax: Axes, names: Sequence) -> None:
+    """Tick labels for bars at 0 ... n - 1, thinned until they fit; ends of the axis close to the outer bars."""
+    width = ax.figure.get_size_inches()[0] / ax.figure.axes[0].get_subplotspec().get_gridspec().ncols
+    longest = max(len(str(name)) for name in names)
+    step = max(1, int(np.ceil(len(names) * (0.09 * longest + 0.06) / width)))
+    places = np.arange(0, len(names), step)
+    ax.set_xticks(places, [str(names[i]) for i in places])
+    ax.set_xlim(-0.7, len(names) - 0.3)
+
+
+def by_state(ax: Axes, heights: np.ndarray, states: Sequence[str], low: np.ndarray | None = None, high: np.ndarray | None = None) -> None:
+    """One bar per variable, coloured and hatched by its state; whiskers from low to high where given."""
+    states = np.asarray(states)
+    for i in np.flatnonzero(states == "inactive"):  # their bars are hardly there: the ground says where they are
+        ax.axvspan(i - 0.5, i + 0.5, color="#EEEEEE", linewidth=0, zorder=0)
+    for state, (colour, hatch) in STATES.items():
+        at = np.flatnonzero(states == state)
+        ax.bar(at, heights[at], color=colour, hatch=hatch, edgecolor=HATCH_EDGE if hatch else colour, linewidth=0, width=0.8)
+    if low is not None:
+        whiskers(ax, np.arange(len(heights)), heights, low, high)
+    ax.axhline(0, color="black", linewidth=0.6)
+
+
+def state_legend(ax: Axes, states: Sequence[str], **options) -> None:
+    """Name the states that occur."""
+    found = [s for s in STATES if s in set(states)]
+    patches = [Patch(facecolor=STATES[s][0], hatch=STATES[s][1], edgecolor=HATCH_EDGE, linewidth=0, label=s) for s in found]
+    ax.legend(handles=patches, **options)
+
+
+def stacked(ax: Axes, parts: Mapping[str, np.ndarray], hatched: np.ndarray) -> None:
+    """Parts on top of each other, one stack per variable; stacks marked in ``hatched`` are hatched."""
+    n = len(hatched)
+    base = np.zeros(n)
+    for (label, heights), colour in zip(parts.items(), (PALETTE[0], PALETTE[4], *PALETTE[2:4]), strict=False):
+        bars = ax.bar(np.arange(n), heights, bottom=base, color=colour, width=0.8, linewidth=0, edgecolor=HATCH_EDGE, label=label)
+        for i in np.flatnonzero(hatched):
+            bars[i].set_hatch("/////")
+        base = base + heights
+
+
+def whiskers(ax: Axes, at: np.ndarray, values: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+    """95 % intervals on bars; values outside their own interval (rounding) get a whisker on one side only."""
+    reach = np.clip(np.stack([values - low, high - values]), 0, None)
+    ax.errorbar(at, values, yerr=np.nan_to_num(reach), fmt="none", ecolor="black", elinewidth=0.8, capsize=2)
+
+
+def grouped(ax: Axes, groups: Sequence[str], series: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
+    """Bars of several series side by side in each group: ``series[label] = (values, low, high)``, NaN where there is no bar."""
+    width = 0.8 / len(series)
+    for k, (label, (values, low, high)) in enumerate(series.items()):
+        at = np.arange(len(groups)) + (k - (len(series) - 1) / 2) * width
+        there = np.isfinite(values)
+        ax.bar(at[there], values[there], width=0.92 * width, color=PALETTE[k], label=label)
+        whiskers(ax, at[there], values[there], low[there], high[there])
+        for place in at[~there]:
+            ax.annotate(f"no {label}", (place, 0), (0, 3), textcoords="offset points", ha="center", fontsize=7, color="#555555")
+    ax.set_xticks(range(len(groups)), groups)
+    ax.set_xlim(-0.6, len(groups) - 0.4)
+    ax.axhline(0, color="black", linewidth=0.6)

@@ -1,0 +1,42 @@
+"""Pictures, what a model made of them, and the signed difference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from latentrun.plotting.images import canvas
+from latentrun.plotting.style import DIVERGING, RC, SEQUENTIAL, figure
+
+
+def coloured(x: np.ndarray, cmap: str, low: float, high: float) -> np.ndarray:
+    """Pictures ``(n, 1, h, w)`` under a colour map to ``(n, 3, h, w)`` in [0, 1]; colour pictures are only scaled."""
+    x = np.clip((x - low) / (high - low), 0, 1)
+    return x if x.shape[1] == 3 else mpl.colormaps[cmap](x[:, 0])[..., :3].transpose(0, 3, 1, 2)
+
+
+@mpl.rc_context(RC)
+def differences(x: np.ndarray, made: np.ndarray, value_range: tuple[float, float], columns: Sequence[str], tile: float = 0.6) -> Figure:
+    """Three rows: pictures ``x (n, c, h, w)``, ``made`` of the same shape, and ``made - x`` (mean over channels).
+
+    ``columns`` are labels under the columns, ``tile`` the width of a picture in inches. The difference has a diverging
+    scale, symmetric about 0, as wide as its largest absolute value.
+    """
+    n, _, h, w = x.shape
+    signed = (made - x).mean(1, keepdims=True)
+    top = max(float(np.abs(signed).max()), 1e-9)
+    rows = [coloured(x, SEQUENTIAL, *value_range), coloured(made, SEQUENTIAL, *value_range), coloured(signed, DIVERGING, -top, top)]
+    inches = tile / w
+    fig, axes = figure(1, 1, width=inches * n * (w + 1) + 2.1, height=3 * (h + 1) * inches + 0.35)
+    ax = axes[0, 0]
+    ax.imshow(canvas(np.concatenate(rows), n), interpolation="nearest")
+    ax.set_yticks((h + 1) * np.arange(3) + (h - 1) / 2, ["original", "reconstruction", "difference"])
+    ax.set_xticks((w + 1) * np.arange(n) + (w - 1) / 2, list(columns))
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(-top, top), DIVERGING)
+    fig.colorbar(scale, ax=ax, label="difference", ticks=[-top, 0, top], format="%.2g", pad=0.01, aspect=15)
+    return fig

@@ -1,0 +1,82 @@
+"""Pictures of examples: grids and labelled strips."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.textpath import TextPath
+
+from latentrun.plotting.style import SEQUENTIAL, figure
+
+
+def canvas(x: np.ndarray, columns: int, pad: int = 1, value_range: tuple[float, float] = (0.0, 1.0), gap: float = 1.0) -> np.ndarray:
+    """Tile pictures ``(n, c, h, w)`` into one array ``(H, W)`` (one channel) or ``(H, W, 3)``, scaled to [0, 1].
+
+    Gaps of ``pad`` pixels and missing tiles of the last row hold ``gap``: 1 is white in grey and colour pictures, NaN is
+    transparent under a colour map.
+    """
+    low, high = value_range
+    x = np.clip((np.asarray(x, dtype=np.float32) - low) / (high - low), 0, 1)
+    n, c, h, w = x.shape
+    rows = -(-n // columns)
+    sheet = np.full((rows, columns, h + pad, w + pad, c), gap, np.float32)
+    sheet.reshape(rows * columns, h + pad, w + pad, c)[:n, :h, :w] = x.transpose(0, 2, 3, 1)
+    sheet = sheet.transpose(0, 2, 1, 3, 4).reshape(rows * (h + pad), columns * (w + pad), c)[: -pad or None, : -pad or None]
+    return sheet[..., 0] if c == 1 else sheet
+
+
+def _draw(ax: Axes, sheet: np.ndarray) -> None:
+    """A sheet of pictures into an axes without frame or ticks; one channel under the sequential colour map."""
+    ax.imshow(sheet, cmap=SEQUENTIAL if sheet.ndim == 2 else None, vmin=0, vmax=1, interpolation="nearest", interpolation_stage="data")
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+
+
+def show(ax: Axes, x: np.ndarray, columns: int, value_range=(0.0, 1.0)) -> None:
+    """Draw tiled pictures ``(n, c, h, w)`` into an axes without frame or ticks."""
+    _draw(ax, canvas(x, columns, value_range=value_range, gap=np.nan if x.shape[1] == 1 else 1.0))
+
+
+def strips(
+    rows: Sequence[tuple[str, np.ndarray]],
+    value_range=(0.0, 1.0),
+    tile: float = 0.55,
+    columns: Sequence[str] = (),
+    lead: int = 0,
+):
+    """A figure of labelled rows of pictures: each ``(label, (n, c, h, w))``; ``tile`` inches the width of a picture.
+
+    ``columns``: labels under the columns (empty strings for none). ``lead``: so many first pictures of each row stand
+    apart from the rest by a third of a picture. Shorter rows end early.
+    """
+    n = max(len(x) for _, x in rows)
+    c, h, w = rows[0][1].shape[1:]
+    empty = np.nan if c == 1 else 1.0
+    short = np.full((len(rows), n, c, h, w), np.nan, np.float32)
+    for i, (_, x) in enumerate(rows):
+        short[i, : len(x)] = x
+    pad = max(1, round(w / 20))
+    sheet = canvas(short.reshape(-1, c, h, w), n, pad, value_range, empty)
+    if c > 1:
+        sheet = np.nan_to_num(sheet, nan=1.0)
+    space = max(1, w // 3) if lead else 0
+    sheet = np.insert(sheet, [lead * (w + pad)] * space, empty, axis=1)
+    inches = tile / w
+    size = 8
+    # Exact places instead of a layout engine: engines fail for pictures of fixed shape beside long labels.
+    left = 0.1 + max(TextPath((0, 0), label or " ", size=size).get_extents().width for label, _ in rows) / 72
+    below = 0.22 if any(columns) else 0.04
+    width, height = left + inches * sheet.shape[1] + 0.04, below + inches * sheet.shape[0] + 0.04
+    fig, axes = figure(1, 1, width=width, height=height)
+    fig.set_layout_engine("none")
+    ax = axes[0, 0]
+    ax.set_position((left / width, below / height, inches * sheet.shape[1] / width, inches * sheet.shape[0] / height))
+    _draw(ax, sheet)
+    ax.set_yticks((h + pad) * np.arange(len(rows)) + (h - 1) / 2, [label for label, _ in rows])
+    if any(columns):
+        at = (w + pad) * np.arange(n) + (w - 1) / 2 + space * (np.arange(n) >= lead)
+        ax.set_xticks(at[: len(columns)], list(columns))
+    ax.tick_params(length=0, labelsize=size)
+    return fig

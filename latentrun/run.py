@@ -1,0 +1,110 @@
+"""A finished run: the trained model, its data, and what several diagnostics need of them, computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution, MultivariateNormal
+
+from latentrun.data.base import Dataset
+from latentrun.functional.noise import Noise
+from latentrun.models.base import HasGaussianPosterior, HasPrior, Model
+from latentrun.types import History, Latents
+
+CHUNK = 512  # rows per pass through a network: fits the cache of a small machine, fills a large one
+
+
+@dataclass
+class Run:
+    """Model and data on ``device``, in evaluation mode, never changed by what reads them.
+
+    ``name`` tells the run in tables; ``config`` is the resolved configuration as plain values. Everything given out is
+    a tensor on ``device`` unless said otherwise; no gradient is tracked by :meth:`encode`, :meth:`decode` and
+    :meth:`posterior`.
+    """
+
+    model: Model
+    data: Dataset
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    seed: int = 0
+    name: str = "run"
+    config: Mapping[str, Any] = field(default_factory=dict)
+    history: History | None = None
+    directory: Path | None = None
+    _latents: dict[str, Latents] = field(default_factory=dict, repr=False)
+    _reconstructions: dict[str, Tensor] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self):
+        self.model.to(self.device).eval().requires_grad_(False)
+
+    # ---------------------------------------------------------------- rows
+    def x(self, split: str) -> Tensor:
+        """The examples of a split, ``(N, *event_shape)`` float32."""
+        return self.data.split(split).x.to(self.device)
+
+    # ---------------------------------------------------------------- the model in chunks
+    @torch.no_grad()
+    def _chunked(self, function: Callable[[Tensor], Any], x: Tensor) -> list:
+        return [function(part) for part in x.to(self.device).split(CHUNK)]
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Codes ``(N, d)`` of examples; the posterior's mean where there is one."""
+        return torch.cat(self._chunked(self.model.encode, x))
+
+    def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation ``(N, d)`` of q(z|x); for models with a Gaussian posterior."""
+        found = self._chunked(self.model.posterior, x)
+        return torch.cat([q.mean for q in found]), torch.cat([q.stddev for q in found])
+
+    def decode(self, z: Tensor, space: str = "z") -> Tensor:
+        """Mean of p(x|z), ``(N, *event_shape)``."""
+        return torch.cat(self._chunked(lambda part: self.model.decode(part, space), z))
+
+    # ---------------------------------------------------------------- computed once
+    def latents(self, split: str) -> Latents:
+        """Codes of a split with their factors, labels and row numbers; needs a model with an encoder."""
+        if split not in self._latents:
+            rows = self.data.split(split)
+            if isinstance(self.model, HasGaussianPosterior):
+                mean, scale = self.posterior(rows.x)
+            else:
+                mean, scale = self.encode(rows.x), None
+            labels = None if rows.labels is None else rows.labels.to(self.device)
+            self._latents[split] = Latents(mean, scale, rows.y.to(self.device), labels, rows.index.to(self.device))
+        return self._latents[split]
+
+    def reconstructions(self, split: str) -> Tensor:
+        """decode(mean code) of a split, ``(N, *event_shape)``."""
+        if split not in self._reconstructions:
+            self._reconstructions[split] = self.decode(self.latents(split).mean)
+        return self._reconstructions[split]
+
+    # ---------------------------------------------------------------- where samples come from
+    @cached_property
+    def sampler(self) -> Distribution:
+        """The model's prior, or a full-covariance Gaussian fitted to its training codes (see :attr:`sampler_note`)."""
+        if isinstance(self.model, HasPrior):
+            return self.model.prior()
+        z = self.latents("train").mean.double()
+        covariance = torch.cov(z.T).reshape(z.shape[1], z.shape[1]) + 1e-9 * torch.eye(z.shape[1], device=z.device)
+        return MultivariateNormal(z.mean(0).float(), covariance.float())
+
+    @property
+    def sampler_note(self) -> str:
+        """Where :meth:`sample_codes` draws from, for captions."""
+        if isinstance(self.model, HasPrior):
+            return "codes drawn from the model's prior"
+        return "the model has no prior: codes drawn from a Gaussian fitted to its training codes"
+
+    def sample_codes(self, n: int, noise: Noise) -> Tensor:
+        """n codes ``(n, d)`` from the prior, or from the Gaussian that stands in for it."""
+        if isinstance(self.model, HasPrior):
+            return self.model.sample_prior(n, noise.to(self.device))
+        fit: MultivariateNormal = self.sampler
+        return fit.loc + noise.to(self.device).normal("codes", (n, len(fit.loc))) @ fit.scale_tril.T

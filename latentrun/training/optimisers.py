@@ -1,0 +1,81 @@
+"""The optimisers of one phase: one for each set of objectives that share parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from latentrun.types import Objective, Phase
+
+
+class Optimisers:
+    """Makes, steps and decays the optimisers of a phase.
+
+    ``optimizer(params)`` and ``scheduler(optimizer)`` make one each; ``scheduler`` may be None.
+    """
+
+    def __init__(self, phase: Phase, optimizer: Callable[[list], torch.optim.Optimizer], scheduler: Callable | None):
+        groups: list[tuple[set[str], dict[int, Tensor]]] = []
+        for objective in phase.objectives:
+            names, params = {objective.name}, {id(p): p for p in objective.parameters}
+            apart = []
+            for other_names, other in groups:
+                if params.keys() & other.keys():
+                    names, params = names | other_names, other | params
+                else:
+                    apart.append((other_names, other))
+            groups = [*apart, (names, params)]
+        self._of: dict[str, torch.optim.Optimizer] = {}
+        self._all, self._schedulers = [], []
+        for names, params in groups:
+            made = optimizer(list(params.values()))
+            self._all.append(made)
+            self._schedulers.append(scheduler(made) if scheduler else None)
+            self._of |= dict.fromkeys(names, made)
+
+    def update(self, objective: Objective, loss: Tensor, clip: float | None) -> None:
+        """One step on the objective's own parameters; gradients of others are left out, not accumulated."""
+        optimizer = self._of[objective.name]
+        optimizer.zero_grad(set_to_none=True)
+        params = [p for p in objective.parameters if p.requires_grad]
+        loss.backward(inputs=params)
+        if clip is not None:
+            clip_grad_norm_(params, clip)
+        optimizer.step()
+
+    def decay(self, value: float | None) -> None:
+        """Move the learning rates after an epoch; a plateau schedule looks at ``value`` and rests without one."""
+        for scheduler in self._schedulers:
+            if isinstance(scheduler, ReduceLROnPlateau):
+                if value is not None:
+                    scheduler.step(value)
+            elif scheduler is not None:
+                scheduler.step()
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the first group of the first optimiser."""
+        return float(self._all[0].param_groups[0]["lr"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors and plain values."""
+        schedulers = [None if s is None else _plain(s.state_dict()) for s in self._schedulers]
+        return {"optimizers": [o.state_dict() for o in self._all], "schedulers": schedulers}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore :meth:`state_dict`."""
+        for optimizer, saved in zip(self._all, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        for scheduler, saved in zip(self._schedulers, state["schedulers"], strict=True):
+            if scheduler is not None:
+                scheduler.load_state_dict(saved)
+
+
+def _plain(state: dict[str, Any]) -> dict[str, Any]:
+    """Without what is neither a tensor nor a plain value (schedulers may keep functions, which a checkpoint must not)."""
+    return {name: value for name, value in state.items() if isinstance(value, int | float | str | list | dict | type(None) | Tensor)}

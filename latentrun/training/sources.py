@@ -1,0 +1,109 @@
+"""Where the batches of a phase come from."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from latentrun.data.base import Dataset
+from latentrun.functional.noise import Noise
+from latentrun.types import Batch, FromCodes, FromData, FromStream, Split
+
+
+class Source(ABC):
+    """Batches of one phase; ``rows`` examples and ``steps`` batches an epoch. The order depends on the noise's key and
+    the epoch alone, so any epoch can be entered at any batch."""
+
+    rows: int
+    steps: int
+
+    @abstractmethod
+    def batches(self, epoch: int, start: int = 0) -> Iterator[tuple[int, Batch]]:
+        """(number, batch) of an epoch from batch ``start`` on."""
+
+    @abstractmethod
+    def validation(self) -> Iterator[tuple[int, Batch]]:
+        """(number, batch) of the validation rows."""
+
+    @abstractmethod
+    def whole(self) -> Batch:
+        """All training rows (of a stream: one epoch's worth, at most 10,000)."""
+
+
+class Rows(Source):
+    """Rows of tensors that lie on the device: no worker processes, a batch is an index selection."""
+
+    def __init__(self, train: Split, val: Split, data: Dataset | None, noise: Noise, device: torch.device, batch_size: int):
+        self.train, self.val = resident(train, device), resident(val, device)
+        self.data, self.noise, self.device, self.batch_size = data, noise, device, batch_size
+        self.rows = len(train.x)
+        self.steps = -(-self.rows // batch_size)
+
+    def batches(self, epoch, start=0):
+        order = self.noise.at("epoch", epoch).permutation("order", self.rows).split(self.batch_size)
+        for number in range(start, self.steps):
+            rows = order[number]
+            x = self.train.x[rows.to(self.train.x.device)].to(self.device, non_blocking=True)
+            if self.data is not None:
+                x = self.data.draw(x, self.noise.at("draw", epoch, number))
+            yield number, Batch(x, self.train.y[rows], self.train.index[rows])
+
+    def validation(self):
+        size = max(self.batch_size, 256)
+        for number, start in enumerate(range(0, len(self.val.x), size)):
+            part = slice(start, start + size)
+            yield number, Batch(self.val.x[part].to(self.device), self.val.y[part], self.val.index[part])
+
+    def whole(self):
+        return Batch(self.train.x, self.train.y, self.train.index)
+
+
+class Stream(Source):
+    """Batches the model draws itself, without end; validation rows are drawn once from a key of their own."""
+
+    def __init__(self, stream: FromStream, noise: Noise, batch_size: int):
+        self.draw, self.noise, self.batch_size = stream.draw, noise, batch_size
+        self.steps = stream.steps_per_epoch
+        self.rows = self.steps * batch_size
+
+    def batches(self, epoch, start=0):
+        for number in range(start, self.steps):
+            yield number, self.draw(self.batch_size, self.noise.at("stream", epoch, number))
+
+    def validation(self):
+        for number in range(max(1, 1024 // self.batch_size)):
+            yield number, self.draw(self.batch_size, self.noise.at("stream", "validation", number))
+
+    def whole(self):
+        return self.draw(min(self.rows, 10_000), self.noise.at("stream", "whole"))
+
+
+def source_of(
+    kind: FromData | FromCodes | FromStream, data: Dataset, noise: Noise, device: torch.device, batch_size: int
+) -> Source:
+    """The source a phase asks for."""
+    if isinstance(kind, FromStream):
+        return Stream(kind, noise, batch_size)
+    train, val = data.split("train"), data.split("val")
+    if isinstance(kind, FromData):
+        return Rows(train, val, data, noise, device, batch_size)
+    coded = {name: _coded(rows, kind, noise.at("codes", name), device) for name, rows in (("train", train), ("val", val))}
+    return Rows(coded["train"], coded["val"], None, noise, device, batch_size)
+
+
+@torch.no_grad()
+def _coded(rows: Split, kind: FromCodes, noise: Noise, device: torch.device, size: int = 1024) -> Split:
+    parts = [kind.encode(x.to(device), noise.at(i)) for i, x in enumerate(rows.x.split(size))]
+    return Split(torch.cat(parts), rows.y, rows.labels, rows.index)
+
+
+def resident(rows: Split, device: torch.device) -> Split:
+    """The rows on the device; pictures that would take over 40 % of an accelerator's free memory stay behind."""
+    x = rows.x
+    if device.type != "cuda" or x.nbytes < 0.4 * torch.cuda.mem_get_info(device)[0]:
+        x = x.to(device)
+    labels = None if rows.labels is None else rows.labels.to(device)
+    return Split(x, rows.y.to(device), labels, rows.index.to(device))

@@ -1,0 +1,231 @@
+"""The boxes that travel between the rooms: frozen dataclasses without behaviour.
+
+Shapes: N examples, d latent dimension, F factors, ``*event`` the shape of one example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from torch import Tensor, nn
+
+    from latentrun.functional.noise import Noise
+
+
+# ---------------------------------------------------------------- data
+@dataclass(frozen=True)
+class Factor:
+    """One generating factor (a column of ``y``).
+
+    ``real`` and ``ordinal`` factors lie in [low, high]; ``cyclic`` ones have period high - low;
+    ``categorical`` ones are integer codes 0 ... len(categories) - 1.
+    """
+
+    name: str
+    kind: Literal["real", "ordinal", "categorical", "cyclic"]
+    low: float
+    high: float
+    unit: str = ""
+    categories: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of a data set: ``x (N, *event)`` float32, ``y (N, F)`` float32, ``labels (N,)`` int64 or None,
+    ``index (N,)`` int64, the permanent row number in the source."""
+
+    x: Tensor
+    y: Tensor
+    labels: Tensor | None
+    index: Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one training step sees: ``x (B, *event)`` (or codes, or drawn samples), ``y (B, F)``, ``index (B,)``."""
+
+    x: Tensor
+    y: Tensor | None = None
+    index: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Projection:
+    """Nearest members of a known family, one per row of x.
+
+    ``factors (N, F)`` float64; ``residual (N,)`` = ||x - render(factors)|| / ||x||, a share of the picture's norm;
+    ``inside (N,)`` whether the factors lie within the data set's ranges; ``amplitude (N,)`` (1 where it is not fitted).
+    """
+
+    factors: Tensor
+    residual: Tensor
+    inside: Tensor
+    amplitude: Tensor
+
+
+# ---------------------------------------------------------------- training
+@dataclass(frozen=True)
+class Clock:
+    """Where training stands: ``step`` and ``epoch`` count from 0 within the phase; ``values`` holds the phase's
+    schedules at this step."""
+
+    phase: str
+    step: int
+    epoch: int
+    steps_per_epoch: int
+    values: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A value that changes with time: ``value(epoch)`` of the fractional epoch; constant from epoch ``end`` on.
+    No stopping, decay or selection of a best checkpoint happens before ``end``."""
+
+    value: Callable[[float], float]
+    end: float = 0.0
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A loss and the parameters it moves.
+
+    ``loss(batch, noise, clock)`` returns named scalar terms, one of them ``loss``. It is pure: it reads parameters,
+    buffers, batch, noise and clock and changes nothing. Objectives that share parameters share one optimiser.
+    ``every``: steps between two updates.
+    """
+
+    name: str
+    parameters: Sequence[nn.Parameter]
+    loss: Callable[[Batch, Noise, Clock], dict[str, Tensor]]
+    every: int = 1
+
+
+@dataclass(frozen=True)
+class FromData:
+    """Batches of the data set's own rows."""
+
+
+@dataclass(frozen=True)
+class FromCodes:
+    """Batches of what an earlier phase's network makes of the rows: ``encode(x, noise) -> (N, ...)``, computed once
+    when the phase begins (so the phase must not move the parameters it reads)."""
+
+    encode: Callable[[Tensor, Noise], Tensor]
+
+
+@dataclass(frozen=True)
+class FromStream:
+    """Endless batches that the model draws itself: ``draw(n, noise) -> Batch``; an epoch is ``steps_per_epoch`` batches."""
+
+    draw: Callable[[int, Noise], Batch]
+    steps_per_epoch: int
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of training.
+
+    ``monitor(batch, noise)`` returns named per-example values ``(B,)``, one of them ``monitor``, whose mean over the
+    validation rows steers stopping, learning rate and the best checkpoint (lower is better; for likelihood models the
+    full negative ELBO at beta = 1 in nats per example). Without a monitor the phase runs its full length.
+    ``setup(batch, noise)`` runs once before the first step. ``after_step(terms, clock)`` and ``epoch_end(clock)`` may
+    change the model; what they remember lives in the model's buffers, so checkpoints hold it.
+    """
+
+    name: str
+    objectives: tuple[Objective, ...]
+    source: FromData | FromCodes | FromStream = field(default_factory=FromData)
+    monitor: Callable[[Batch, Noise], dict[str, Tensor]] | None = None
+    epochs: int | None = None
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
+    setup: Callable[[Batch, Noise], None] | None = None
+    after_step: Callable[[Mapping[str, Tensor], Clock], None] | None = None
+    epoch_end: Callable[[Clock], None] | None = None
+
+
+@dataclass(frozen=True)
+class History:
+    """How the codes of fixed training rows moved.
+
+    ``epochs (E,)``, ``epoch_mean``/``epoch_scale``/``epoch_kl (E, 512, d)`` after every epoch; ``steps (S,)``,
+    ``step_mean``/``step_scale (S, 10, d)`` at log-spaced steps; ``index``/``step_index`` the rows.
+    Deterministic encoders have empty scale and KL arrays (last axis 0). KL in nats per variable.
+    """
+
+    index: np.ndarray
+    epochs: np.ndarray
+    epoch_mean: np.ndarray
+    epoch_scale: np.ndarray
+    epoch_kl: np.ndarray
+    step_index: np.ndarray
+    steps: np.ndarray
+    step_mean: np.ndarray
+    step_scale: np.ndarray
+
+
+# ---------------------------------------------------------------- results
+@dataclass(frozen=True)
+class Latents:
+    """Codes of a split: ``mean (N, d)``; ``scale (N, d)`` is the posterior's standard deviation, None for
+    deterministic encoders; ``y``, ``labels``, ``index`` as in :class:`Split`."""
+
+    mean: Tensor
+    scale: Tensor | None
+    y: Tensor
+    labels: Tensor | None
+    index: Tensor
+
+
+class Status(StrEnum):
+    """What became of a diagnostic."""
+
+    OK = "ok"
+    SKIPPED = "skipped"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a number means: ``unit`` (with how it is averaged), ``low``/``high`` its possible range, ``better``
+    direction (``none`` for a description), ``source`` (reference or equation)."""
+
+    unit: str
+    low: float | None = None
+    high: float | None = None
+    better: Literal["higher", "lower", "one", "zero", "none"] = "none"
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its 95 % interval; ``low`` and ``high`` are None where none is known."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a diagnostic or comparison found. ``metrics`` keys are ``name`` or ``name.part`` with ``name`` declared in
+    the diagnostic's ``metrics``. Plots are drawn from this alone."""
+
+    metrics: Mapping[str, Estimate] = field(default_factory=dict)
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    arrays: Mapping[str, np.ndarray] = field(default_factory=dict)
+    status: Status = Status.OK
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure (matplotlib ``Figure`` or plotly ``Figure``) with the sentence that says what one sees."""
+
+    figure: Any
+    caption: str

@@ -1,0 +1,180 @@
+"""Planted codes: the factors themselves, noise, constants."""
+
+import io
+import json
+import math
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from latentrun.diagnostics.latents import Latents
+from latentrun.functional.noise import Noise
+from latentrun.types import Factor
+from tests.planted import Deterministic, Gaussian, Rows, planted_run
+
+SIZES = {"train": 3000, "val": 200, "test": 1500}
+REAL = (Factor("a", "real", 0, 1), Factor("b", "real", 0, 1, "px"))
+
+
+def uniform(columns, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    return {name: torch.rand(n, columns, generator=g) for name, n in SIZES.items()}
+
+
+def measure(x, y=None, factors=(), labels=None, scale=None, **options):
+    """Report on codes that are the rows ``x`` themselves."""
+    d = x["train"].shape[1]
+    pair = (lambda v: v, lambda z: z)
+    model = Deterministic(*pair, d, (d,)) if scale is None else Gaussian(pair[0], scale, pair[1], d, (d,))
+    given = {"train_rows": 8000, "neighbours": 10, "information_rows": 1500, "information_neighbours": 3, "resamples": 200, **options}
+    diagnostic = Latents(split="test", **given)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return diagnostic, diagnostic(planted_run(model, Rows(x, y, factors, labels)), Noise(0))
+
+
+def test_codes_that_are_the_factors():
+    y = uniform(2)
+    _, found = measure(y, y, REAL)
+    value = {name: e.value for name, e in found.metrics.items()}
+    for factor in "ab":
+        assert value[f"linear_r2.{factor}"] == pytest.approx(1) and value[f"linear_spearman.{factor}"] == pytest.approx(1)
+        assert value[f"knn_r2.{factor}"] > 0.99
+        assert value[f"max_spearman.{factor}"] == pytest.approx(1)
+        assert value[f"max_information.{factor}"] > 4
+    table = found.tables["dependence"].set_index(["latent", "factor"])
+    assert table.loc[(0, "a"), "pearson"] == pytest.approx(1) and abs(table.loc[(1, "a"), "pearson"]) < 0.1
+    assert table.loc[(1, "a"), "mutual_information"] < 0.06
+
+
+def test_codes_that_know_nothing():
+    _, found = measure(uniform(3, seed=1), uniform(2), REAL)
+    for factor in "ab":
+        for name in ("linear_r2", "linear_spearman"):
+            e = found.metrics[f"{name}.{factor}"]
+            assert e.low - 0.01 < 0 < e.high + 0.01 and abs(e.value) < 0.08, name
+        assert found.metrics[f"knn_r2.{factor}"].value < 0
+        assert found.metrics[f"max_information.{factor}"].value < 0.06
+
+
+def test_gaussian_pair_of_known_correlation():
+    rho, g = 0.8, torch.Generator().manual_seed(2)
+    x = {name: torch.randn(n, 1, generator=g) for name, n in SIZES.items()}
+    y = {name: rho * z + math.sqrt(1 - rho**2) * torch.randn(len(z), 1, generator=g) for name, z in x.items()}
+    _, found = measure(x, y, (Factor("y", "real", -4, 4),))
+    row = found.tables["dependence"].iloc[0]
+    assert row.pearson == pytest.approx(rho, abs=0.04)
+    assert row.mutual_information == pytest.approx(-0.5 * math.log(1 - rho**2), abs=0.08)
+    e = found.metrics["linear_r2.y"]
+    assert e.low < rho**2 < e.high
+
+
+def test_classes_and_angles_get_the_scores_that_fit_them():
+    y = uniform(2, seed=3)
+    y = {name: torch.stack([(3 * v[:, 0]).floor(), 2 * math.pi * v[:, 1]], 1) for name, v in y.items()}
+    x = {name: torch.stack([3 * v[:, 0], v[:, 1].cos(), v[:, 1].sin()], 1) for name, v in y.items()}
+    factors = (Factor("kind", "categorical", 0, 2, categories=("u", "v", "w")), Factor("angle", "cyclic", 0, 2 * math.pi, "rad"))
+    _, found = measure(x, y, factors)
+    assert set(found.metrics) == {
+        "linear_accuracy.kind", "knn_accuracy.kind", "linear_r2.angle", "knn_r2.angle", "max_information.kind", "max_information.angle"
+    }  # fmt: skip
+    assert found.metrics["linear_accuracy.kind"].value == found.metrics["knn_accuracy.kind"].value == 1
+    assert found.metrics["linear_r2.angle"].value == pytest.approx(1)
+    assert found.metrics["max_information.kind"].value == pytest.approx(math.log(3), abs=0.02)
+    assert found.tables["dependence"][["pearson", "spearman"]].isna().all(axis=None)
+
+
+def test_constant_latents_and_constant_factors_are_nan_or_zero():
+    y = {name: torch.cat([v[:, :1], torch.full((len(v), 1), 0.5)], 1) for name, v in uniform(1).items()}
+    x = {name: torch.cat([v[:, :1], torch.full((len(v), 1), 0.37)], 1) for name, v in y.items()}
+    _, found = measure(x, y, REAL)
+    table = found.tables["dependence"].set_index(["latent", "factor"])
+    assert table.loc[(1, "a"), ["pearson", "spearman"]].isna().all() and table.loc[(1, "a"), "mutual_information"] == 0
+    assert table.loc[(0, "a"), "pearson"] == pytest.approx(1)
+    assert math.isnan(found.metrics["linear_r2.b"].value) and "max_spearman.b" not in found.metrics
+    assert found.tables["codes"].loc[1, "sd"] == pytest.approx(0, abs=1e-6)
+
+
+def test_moments_scale_and_kl_in_closed_form():
+    g = torch.Generator().manual_seed(4)
+    x = {name: torch.randn(n, 2, generator=g) * torch.tensor([1.0, 0.0]) for name, n in SIZES.items()}
+    _, found = measure(x, scale=lambda v: torch.tensor([0.5, 1.0]).expand(len(v), 2))
+    codes, mu = found.tables["codes"], x["test"][:, 0].double().numpy()
+    assert codes.loc[0, ["mean", "sd", "min", "max"]].tolist() == pytest.approx([mu.mean(), mu.std(), mu.min(), mu.max()])
+    assert codes["mean_scale"].tolist() == pytest.approx([0.5, 1])
+    # KL(N(m, s^2) || N(0, 1)); a collapsed variable costs nothing
+    assert codes["mean_kl"].tolist() == pytest.approx([((mu**2).mean() + 0.25 - 1) / 2 - math.log(0.5), 0], abs=1e-6)
+    _, plain = measure(x)
+    assert plain.tables["codes"][["mean_scale", "mean_kl"]].isna().all(axis=None)
+
+
+def test_without_factors_only_codes_with_labels_only_classes():
+    x = uniform(3)
+    _, bare = measure(x)
+    assert bare.metrics == {} and set(bare.tables) == {"codes", "factors"} and "neither" in bare.notes[-1]
+    labels = {name: (v[:, 0] > 0.5).long() for name, v in x.items()}
+    _, found = measure(x, labels=labels)
+    assert {name for name in found.metrics} == {"linear_accuracy.class", "knn_accuracy.class", "max_information.class"}
+    assert found.metrics["linear_accuracy.class"].value > 0.98 and found.metrics["knn_accuracy.class"].low > 0.93
+    assert found.metrics["max_information.class"].value == pytest.approx(math.log(2), abs=0.03)
+
+
+def test_probes_are_fitted_on_train_codes_only():
+    y = uniform(1)
+    y["train"] = 1 - y["train"]  # the relation is turned round in the test split
+    x = {name: v if name != "train" else 1 - v for name, v in y.items()}
+    _, found = measure(x, y, REAL[:1])
+    assert found.metrics["linear_r2.a"].value < -2 and found.metrics["linear_spearman.a"].value == pytest.approx(-1)
+
+
+def names(pictures):
+    return {name: type(picture.figure).__module__.split(".")[0] for name, picture in pictures.items()}
+
+
+@pytest.mark.parametrize("d", [1, 2, 3, 6])
+def test_pictures_for_every_dimension(d):
+    y = uniform(2)
+    diagnostic, found = measure(uniform(d, seed=5), y, REAL)
+    flat = {"projections": "matplotlib", "dependence": "matplotlib"}
+    assert names(diagnostic.plot(found)) == flat | ({"cloud": "plotly"} if d >= 3 else {})
+    bare, found = measure(uniform(d, seed=5))
+    assert names(bare.plot(found)) == {"projections": "matplotlib"} | ({"cloud": "plotly"} if d >= 3 else {})
+
+
+def test_cloud_offers_each_factor_and_the_difference_of_variances():
+    factors = tuple(Factor(name, "real", 0, 1) for name in ("correlation", "variance_x", "variance_y"))
+    y = uniform(3)
+    y["test"] = torch.rand(4000, 3, generator=torch.Generator().manual_seed(6))
+    diagnostic, found = measure(y, y, factors, resamples=20)
+    cloud = diagnostic.plot(found)["cloud"]
+    buttons = cloud.figure.layout.updatemenus[0].buttons
+    assert [button.label for button in buttons] == ["correlation", "variance_x", "variance_y", "variance_x - variance_y"]
+    assert len(cloud.figure.data[0].x) == 3000 and "3000 of 4000" in cloud.caption
+    shown, colours = found.arrays["targets"][:3000], json.loads(json.dumps(buttons[3].args[0]["marker.color"][0]))
+    assert np.array(colours) == pytest.approx(shown[:, 1] - shown[:, 2], abs=1e-4)
+    # the thinned rows are rows of the split, with their own factors
+    assert found.arrays["codes"] == pytest.approx(y["test"].numpy()[found.arrays["index"]])
+
+
+def test_pictures_can_be_redrawn_from_tables_on_disk():
+    y = uniform(2)
+    y = {name: torch.stack([v[:, 0], (3 * v[:, 1]).floor()], 1) for name, v in y.items()}
+    factors = (REAL[1], Factor("kind", "categorical", 0, 2, categories=("u", "v", "w")))
+    diagnostic, found = measure(uniform(3, seed=7), y, factors)
+    stored = {name: pd.read_csv(io.StringIO(table.to_csv(index=False))) for name, table in found.tables.items()}
+    again = diagnostic.plot(replace(found, tables=stored))
+    button = again["cloud"].figure.layout.updatemenus[0].buttons[1]
+    assert list(button.args[0]["marker.colorbar.ticktext"][0]) == ["u", "v", "w"]
+    assert list(button.args[0]["marker.colorbar.title.text"]) == ["kind"]
+    assert diagnostic.plot(found)["cloud"].figure == again["cloud"].figure
+
+
+def test_same_noise_same_report():
+    y = uniform(2)
+    (_, a), (_, b) = measure(uniform(2, seed=8), y, REAL), measure(uniform(2, seed=8), y, REAL)
+    assert a.metrics == b.metrics
+    pd.testing.assert_frame_equal(a.tables["dependence"], b.tables["dependence"])

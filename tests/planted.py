@@ -1,0 +1,82 @@
+"""Models and data with known answers, for tests of diagnostics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.distributions import Independent, Normal
+
+from latentrun.data.base import SPLITS, Dataset
+from latentrun.manifolds import Euclidean
+from latentrun.models.base import HasEncoder, HasGaussianPosterior, HasLikelihood, HasPrior, Model
+from latentrun.run import Run
+from latentrun.types import Factor, Split
+
+
+def each_split(value) -> dict:
+    """The same value for every split, unless they are given one by one."""
+    return value if isinstance(value, dict) else dict.fromkeys(SPLITS, value)
+
+
+class Rows(Dataset):
+    """A data set made of given rows, the same in every split unless three are given."""
+
+    def __init__(self, x: Tensor | dict[str, Tensor], y=None, factors: tuple[Factor, ...] = (), labels=None, value_range=(0.0, 1.0)):
+        self._x, self._y, self._labels = each_split(x), each_split(y), each_split(labels)
+        self.event_shape = tuple(self._x["train"].shape[1:])
+        self.value_range, self.factors = value_range, factors
+        self.label = "class" if labels is not None else None
+
+    def _load(self):
+        out = {}
+        for name in SPLITS:
+            x, y = self._x[name], self._y[name]
+            y = torch.zeros(len(x), 0) if y is None else y
+            out[name] = Split(x, y, self._labels[name], torch.arange(len(x)))
+        return out
+
+
+class Deterministic(Model, HasEncoder):
+    """An autoencoder made of two given functions."""
+
+    def __init__(self, encode: Callable, decode: Callable, latent_dim: int, event_shape: tuple[int, ...]):
+        super().__init__()
+        self._encode, self._decode = encode, decode
+        self.latent_dim, self.event_shape = latent_dim, event_shape
+        self.spaces = {"z": Euclidean(latent_dim)}
+
+    def encode(self, x):
+        return self._encode(x)
+
+    def decode(self, z, space="z"):
+        return self._decode(z)
+
+    def phases(self):
+        return ()
+
+
+class Gaussian(Deterministic, HasGaussianPosterior, HasPrior, HasLikelihood):
+    """A VAE made of given functions: mean and standard deviation of q(z|x), mean of p(x|z) with unit noise."""
+
+    def __init__(self, encode, scale, decode, latent_dim, event_shape):
+        super().__init__(encode, decode, latent_dim, event_shape)
+        self._scale = scale
+
+    def posterior(self, x):
+        return Independent(Normal(self._encode(x), self._scale(x)), 1)
+
+    def prior(self):
+        return Independent(Normal(torch.zeros(self.latent_dim), torch.ones(self.latent_dim)), 1)
+
+    def sample_prior(self, n, noise):
+        return noise.normal("prior", (n, self.latent_dim))
+
+    def likelihood(self, z):
+        return Independent(Normal(self.decode(z), 1.0), len(self.event_shape))
+
+
+def planted_run(model: Model, data: Dataset) -> Run:
+    """A run as diagnostics see it."""
+    return Run(model=model, data=data, name="planted")

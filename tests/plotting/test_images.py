@@ -1,0 +1,72 @@
+"""Sheets and strips of pictures hold the right pixels in the right places."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+from latentrun.plotting.images import canvas, show, strips
+from latentrun.plotting.style import figure
+
+
+def numbered(n: int, c: int = 1, h: int = 3, w: int = 2) -> np.ndarray:
+    return np.broadcast_to(np.arange(n, dtype=np.float32)[:, None, None, None], (n, c, h, w)) / 10
+
+
+def test_canvas_puts_pictures_in_reading_order():
+    sheet = canvas(numbered(5), 3)
+    assert sheet.shape == (2 * 4 - 1, 3 * 3 - 1)
+    assert np.allclose(sheet[:3, 3:5], 0.1) and np.allclose(sheet[4:, :2], 0.3)
+    assert (sheet[3] == 1).all() and (sheet[4:, 6:] == 1).all()  # gap, and the missing sixth tile
+    assert np.isnan(canvas(numbered(5), 3, gap=np.nan)[3]).all()
+
+
+def test_canvas_scales_the_value_range_and_keeps_colour():
+    x = np.array([-1.0, 0.0, 1.0, 5.0], np.float32).reshape(4, 1, 1, 1)
+    assert canvas(x, 4, pad=0, value_range=(-1, 1))[0].tolist() == [0, 0.5, 1, 1]
+    colour = np.zeros((1, 3, 2, 2), np.float32)
+    colour[0, 2] = 1
+    assert canvas(colour, 1)[0, 0].tolist() == [0, 0, 1]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_gaps_are_white_on_paper(channels):
+    fig, axes = figure(1, 1, width=2, height=2)
+    show(axes[0, 0], np.zeros((3, channels, 8, 8), np.float32), 2)  # the fourth tile is missing
+    buffer = io.BytesIO()
+    fig.savefig(buffer, dpi=50)
+    buffer.seek(0)
+    pixels = imread(buffer)[..., :3]
+    h, w = pixels.shape[:2]
+    assert np.allclose(pixels[int(0.75 * h), int(0.75 * w)], 1)
+    assert pixels[int(0.25 * h), int(0.25 * w)].mean() < 0.5
+
+
+def test_strips_have_a_row_a_label_and_short_rows_end_early():
+    fig = strips([("first", numbered(4)), ("second row", numbered(2))], columns=["a", "b", "c", "d"], lead=1)
+    ax = fig.axes[0]
+    sheet = ax.images[0].get_array().filled(np.nan)
+    assert sheet.shape == (2 * 4 - 1, 4 * 3 - 1 + 1)  # one column more between the first picture and the rest
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["first", "second row"]
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["a", "b", "c", "d"]
+    rows, columns = ax.get_yticks().round().astype(int), ax.get_xticks().astype(int)
+    assert np.allclose(sheet[rows[0], columns], [0, 0.1, 0.2, 0.3])
+    assert np.allclose(sheet[rows[1], columns[:2]], [0, 0.1]) and np.isnan(sheet[rows[1], columns[2:]]).all()
+
+
+def test_strips_in_colour_are_white_where_rows_end():
+    fig = strips([("a", numbered(3, 3)), ("b", numbered(1, 3))])
+    sheet = np.asarray(fig.axes[0].images[0].get_array())
+    assert sheet.shape == (7, 8, 3)
+    assert (sheet[4:, 3:] == 1).all() and np.allclose(sheet[:3, 6:], 0.2)
+
+
+def test_labels_of_strips_stay_inside_the_figure():
+    fig = strips([("a rather long label of a row: −3 … 3", numbered(6, 1, 8, 8)), ("b", numbered(6, 1, 8, 8))])
+    fig.draw_without_rendering()
+    box = fig.axes[0].get_tightbbox()
+    assert box.x0 >= 0 and box.y0 >= 0
+    assert box.x1 <= fig.bbox.width and box.y1 <= fig.bbox.height
