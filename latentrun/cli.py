@@ -170,11 +170,18 @@ def _unknown_key(overrides: list, sound: list[str], folders: list[Path]) -> Inpu
 
 def show(cfg: DictConfig, which: str, resolve: bool) -> None:
     """Print the configuration, as ``--cfg job|hydra|all`` asks."""
-    from omegaconf import OmegaConf, open_dict
+    from omegaconf import OmegaConf
 
-    with open_dict(cfg):
-        shown = {"job": lambda: OmegaConf.masked_copy(cfg, [k for k in cfg if k != "hydra"]), "hydra": lambda: cfg.hydra, "all": lambda: cfg}
-        print(OmegaConf.to_yaml(shown[which](), resolve=resolve), end="")
+    if which == "job":
+        cfg = settings_of(cfg)
+    print(OmegaConf.to_yaml(cfg.hydra if which == "hydra" else cfg, resolve=resolve), end="")
+
+
+def settings_of(cfg: DictConfig) -> DictConfig:
+    """The configuration without Hydra's own node."""
+    from omegaconf import OmegaConf
+
+    return OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
 
 
 # ---------------------------------------------------------------- doing
@@ -186,14 +193,18 @@ def perform(cfg: DictConfig, path: Path) -> int:
     choices = {key: value for key, value in cfg.hydra.runtime.choices.items() if not str(key).startswith("hydra/")}
     overrides = list(cfg.hydra.overrides.task)
     try:
-        missing = OmegaConf.missing_keys(OmegaConf.masked_copy(cfg, [k for k in cfg if k != "hydra"]))
+        settings = settings_of(cfg)
+        missing = OmegaConf.missing_keys(settings)
         if missing:
             raise InputError(f"{sorted(missing)[0]}: a value is needed: {sorted(missing)[0]}=...")
-        plain = OmegaConf.to_container(OmegaConf.masked_copy(cfg, [k for k in cfg if k != "hydra"]), resolve=True)
+        plain = OmegaConf.to_container(settings, resolve=True)
     except OmegaConfBaseException as error:
         raise InputError(" ".join(str(error).split("\n")[0].split())) from None
     default_list = list(plain.get("diagnostic") or {}) == default_diagnostics()
 
+    # A thread that waits for another gives its core away after a moment: beside other jobs on the same cores, endless
+    # spinning makes two threads many times slower than one (measured 20 times).
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     from latentrun import pipeline
 
     if plain["task"] == "diagnose":

@@ -19,14 +19,14 @@ from latentrun.errors import InputError
 from latentrun.fingerprint import fingerprint, fit_hash
 from latentrun.functional.noise import Noise
 from latentrun.models.base import HasEncoder, HasPrior
-from latentrun.plan import Plan, applicable, assemble, build_diagnostics, device_named
+from latentrun.plan import Plan, applicable, assemble, build_diagnostics, check_settings, device_named
 from latentrun.plotting.images import canvas
 from latentrun.plotting.style import paper
 from latentrun.plotting.training import training_curves
 from latentrun.provenance import environment
 from latentrun.report import page
 from latentrun.run import Run
-from latentrun.store import RunDirectory
+from latentrun.store import Activity, RunDirectory
 from latentrun.training.loop import EpochEnded, Loop, NonFiniteLoss, PhaseEnded, Stepped
 from latentrun.types import Report, Status
 
@@ -38,7 +38,7 @@ def train(plan: Plan, path: Path, about: Mapping[str, Any]) -> int:
         torch.set_num_threads(plan.config["threads"])
     meta = {**about, **environment(plan.device), "fit_hash": fit_hash(plan.config), "seed": plan.config["seed"]}
     directory = RunDirectory.create(path, plan.config, meta)
-    with directory.working("training") as activity, recording(directory):
+    with directory.working("training") as activity, recording(directory, activity):
         LOGGER.info("run directory %s", directory.path)
         timing = Timing(directory)
         board = Board(directory.path / "tensorboard")
@@ -68,6 +68,7 @@ def train(plan: Plan, path: Path, about: Mapping[str, Any]) -> int:
 
 def diagnose(config: Mapping[str, Any], default_list: bool) -> int:
     """Add diagnostics to a finished run, without training; the exit code."""
+    check_settings(config)
     directory = RunDirectory(config["run"])
     run = load(directory.path, config["trust"], device_named(config["device"]))
     skip = default_list if config["skip_inapplicable"] is None else config["skip_inapplicable"]
@@ -75,7 +76,7 @@ def diagnose(config: Mapping[str, Any], default_list: bool) -> int:
     known = {name: entry.get("hash") for name, entry in directory.meta["diagnostics"].items() if entry["status"] == Status.OK}
     fresh = {n: d for n, d in chosen.items() if config["force"] or known.get(n) != fingerprint(config["diagnostic"][n])}
     run.config = {**run.config, "diagnostic": config["diagnostic"]}
-    with directory.working("diagnosing") as activity, recording(directory):
+    with directory.working("diagnosing") as activity, recording(directory, activity):
         for name in chosen.keys() - fresh.keys():
             LOGGER.info("%s: already measured with these settings (force=true measures again)", name)
         timing = Timing(directory)
@@ -104,7 +105,7 @@ def load(path: str | Path, trust: tuple[str, ...] | list[str] = (), device: torc
 
 
 # ---------------------------------------------------------------- the steps of a task
-def fit_model(plan: Plan, directory: RunDirectory, board: Board, timing: Timing, activity: Any) -> Run:
+def fit_model(plan: Plan, directory: RunDirectory, board: Board, timing: Timing, activity: Activity) -> Run:
     """Run the loop, save and log what it tells."""
     loop = Loop(plan.model, plan.data, plan.training, Noise(plan.config["seed"]), plan.device)
     view, rows = TrainingView(), []
@@ -235,16 +236,16 @@ class Timing:
 
 
 @contextmanager
-def recording(directory: RunDirectory) -> Iterator[None]:
-    """Log into the directory; an error that nobody expected leaves its traceback there."""
+def recording(directory: RunDirectory, activity: Activity) -> Iterator[None]:
+    """Log into the directory; an error that nobody expected leaves its traceback and the state there."""
     handler = log_to(directory.path / "run.log")
     try:
         yield
-    except Exception:
-        (directory.path / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+    except BaseException as error:
+        if isinstance(error, Exception):
+            (directory.path / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        activity.update(state="failed" if isinstance(error, Exception) else "interrupted", reason=f"{type(error).__name__}: {error}")
         raise
     finally:
         LOGGER.removeHandler(handler)
         handler.close()
-
-

@@ -14,9 +14,10 @@ from latentrun.bounds import Ge
 from latentrun.build import build, fit, later
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic, misfit
-from latentrun.errors import InputError
+from latentrun.errors import InputError, unknown
 from latentrun.models.base import Model
 from latentrun.nn.base import Network
+from latentrun.options import GROUPS
 from latentrun.training.loop import Training
 
 SETTINGS = {
@@ -27,6 +28,8 @@ SETTINGS = {
     "output": str,
     "skip_inapplicable": bool | None,
     "trust": list[str],
+    "run": str,
+    "force": bool,
 }
 
 
@@ -48,14 +51,22 @@ def plan(config: dict[str, Any], choices: Mapping[str, str], default_list: bool)
 
     ``default_list``: the diagnostics are those of config.yaml, not ones the user named, so misfits are skipped.
     """
-    for key, hint in SETTINGS.items():
-        fit(config[key], hint, key)
+    check_settings(config)
     device = device_named(config["device"])
     data, model = assemble(config)
     training = build_training(config)
     skip = default_list if config["skip_inapplicable"] is None else config["skip_inapplicable"]
     diagnostics, skipped = applicable(build_diagnostics(config), model, data, choices, skip)
     return Plan(config, data, model, training, diagnostics, skipped, device)
+
+
+def check_settings(config: Mapping[str, Any]) -> None:
+    """The top-level keys are known and their values in bounds."""
+    for key, value in config.items():
+        if key in SETTINGS:
+            fit(value, SETTINGS[key], key)
+        elif key not in GROUPS:
+            raise unknown("key", key, [*SETTINGS, *GROUPS])
 
 
 def assemble(config: Mapping[str, Any]) -> tuple[Dataset, Model]:
@@ -123,5 +134,3 @@ def device_named(name: str) -> torch.device:
     if name not in known:
         raise InputError(f"device: {name!r} is not on this machine; allowed: {', '.join(known)}")
     return torch.device(name)
-
-

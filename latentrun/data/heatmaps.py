@@ -22,6 +22,7 @@ CHUNK = 2**17  # numbers a temporary holds, so that a CPU's cache keeps it; a GP
 FAINTEST = -87.0  # log of the least pixel drawn; below it float32 is subnormal and twenty times slower to compute
 SQUEEZE = 9.0  # largest |artanh r| fitted: 1 - |r| = 3e-8
 SHARE = 1e-3  # fitted factors this far outside their range still count as inside: float32 pictures fix them no better
+SOFT = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)  # widths in q over which a shared maximum is softened
 COARSE, STARTS = 9, 3  # points a factor of the dictionary that gives starts, and how many of them
 
 
@@ -172,14 +173,34 @@ class _Search:
         starts = torch.cat([self._valleys(x), self._moments(x)[:, None]], 1)
         count = starts.shape[1]
         fit = levenberg_marquardt(
-            lambda theta, rows: self.normal(theta, x[rows // count]), starts.flatten(0, 1), self.low, self.high, iterations=40, tolerance=1e-3
+            lambda theta, rows: self.normal(theta, x[rows // count]),
+            starts.flatten(0, 1),
+            self.low,
+            self.high,
+            iterations=40,
+            tolerance=1e-3,
         )
         best = fit.cost.view(-1, count).argmin(1)
         return fit.theta.view(-1, count, 3)[torch.arange(len(x), device=x.device), best]
 
     def polish(self, x: Tensor, theta: Tensor) -> Tensor:
-        """theta ``(n, 3)`` at the minimum near the given one."""
-        return levenberg_marquardt(lambda theta, rows: self.normal(theta, x[rows]), theta, self.low, self.high, iterations=200).theta
+        """theta ``(n, 3)`` at the minimum near the given one.
+
+        Where two pixels share the maximum (r = 0 on an even grid) the cost has a kink at which a step may stall; such rows
+        go through ever less softened maxima, and what comes out is kept where the true cost is lower.
+        """
+        fit = levenberg_marquardt(lambda theta, rows: self.normal(theta, x[rows]), theta, self.low, self.high)
+        theta = fit.theta
+        stuck = ((fit.cosine > 1e-6) & (fit.cost > 1e-16 * (x.square() @ self.weight))).nonzero()[:, 0]
+        if len(stuck) and not self.amplitude:
+            picture, eased = x[stuck], theta[stuck]
+            for soft in SOFT:
+                eased = levenberg_marquardt(
+                    lambda theta, rows, soft=soft: self.normal(theta, picture[rows], soft), eased, self.low, self.high, iterations=30
+                ).theta
+            better = self.normal(eased, picture)[0] < fit.cost[stuck]
+            theta[stuck[better]] = eased[better]
+        return theta
 
     def _valleys(self, x: Tensor) -> Tensor:
         """The lowest local minima ``(n, STARTS, 3)`` of the cost on a coarse grid of the family."""
@@ -199,20 +220,27 @@ class _Search:
         return _theta(torch.stack([(xy / (xx * yy).sqrt()).clamp(-0.99, 0.99), xx, yy], 1)).clamp(self.low, self.high)
 
     # ---------------------------------------------------------------- cost and derivatives
-    def normal(self, theta: Tensor, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def normal(self, theta: Tensor, x: Tensor, soft: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
         """(1/2 ||A m - x||^2, J^T r, J^T J), J with respect to theta, without forming J.
 
         d m / d k = m (s(q) B - s(q*) B*) for q = k . B, basis B, s = d log g / d q, and * the brightest pixel; so
         J^T J needs only weighted sums of B and B B^T over pixels: matrix products. A fitted amplitude is eliminated
-        (variable projection: Kaufman, 1975).
+        (variable projection: Kaufman, 1975). ``soft`` > 0 replaces min q by -soft log sum exp(-q / soft), and adds the
+        curvature this has where it lifts the cost, which J^T J lacks.
         """
         forms, turn = _forms_and_derivative(theta)
         q = forms @ self.basis
         least, where = q.min(1, keepdim=True)
         log, slope = self.family._profile(q, self.further)
+        if soft:
+            share = ((least - q) / soft).exp_()
+            total = share.sum(1, keepdim=True)
+            brightest, least = share @ self.basis.T / total, least - soft * total.log()
+        else:
+            brightest = self.basis.T[where[:, 0]]
         top, top_slope = self.family._profile(least, self.further)
         m = (log - top).clamp_(min=FAINTEST).exp_()
-        star = top_slope * self.basis.T[where[:, 0]]
+        star = top_slope * brightest
         u, mm = m * slope, (m * m) @ self.weight
         scale = _amplitude(x, m, self.weight) if self.amplitude else torch.ones_like(mm)
         r = scale[:, None] * m - x
@@ -223,6 +251,9 @@ class _Search:
             along = um - star * mm[:, None]
             inner = inner - _outer(along, along) / mm[:, None, None]
         inner = inner * scale.square()[:, None, None]
+        if soft:
+            spread = ((share / self.weight) @ self.squares / total).unflatten(1, (3, 3)) - _outer(brightest, brightest)
+            inner = inner + (top_slope * rm[:, None]).clamp_min(0)[:, :, None] * spread / soft
         gradient = torch.einsum("nkt,nk->nt", turn, gradient)
         return 0.5 * (r * r) @ self.weight, gradient, turn.mT @ inner @ turn
 

@@ -11,7 +11,7 @@ import pandas as pd
 from latentrun.bounds import Ge
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.functional.dependence import mutual_information, pearson, rank_interval, spearman, targets
-from latentrun.functional.probes import accuracy, knn_predict, linear_predict, neighbours, outputs, r2, standardised
+from latentrun.functional.probes import accuracy, estimates, knn_predict, linear_predict, neighbours, outputs, r2, standardised
 from latentrun.models.base import HasEncoder, HasGaussianPosterior
 from latentrun.plotting.matrix import matrices
 from latentrun.plotting.scatter import along, axis_pairs, projections, rotatable
@@ -123,17 +123,19 @@ class Latents(Diagnostic):
         some = noise.permutation("train", len(train["z"])).numpy()[: self.train_rows]
         codes = standardised(train["z"][some], test["z"])
         nearest = neighbours(codes, self.neighbours)
-        rows = []
+        named, scores, ranks = [], [], []
         for (factor, fitted), (_, scored) in zip(train["targets"], test["targets"], strict=True):
             y, truth = outputs(factor, fitted[some]), outputs(factor, scored)
             score, name = (accuracy, "accuracy") if factor.kind == "categorical" else (r2, "r2")
-            for probe, answer in (("linear", linear_predict(codes, y)), ("knn", knn_predict(nearest, y))):
-                found = score(truth, answer, noise, self.resamples)
-                rows.append((factor.name, probe, name, found.value, found.low, found.high))
-                if probe == "linear" and factor.kind in ("real", "ordinal"):
-                    rho = float(spearman(answer, truth)[0, 0])
-                    rows.append((factor.name, probe, "spearman", rho, *rank_interval(rho, len(truth))))
-        table = pd.DataFrame(rows, columns=["factor", "probe", "score", "value", "low", "high"])
+            linear = linear_predict(codes, y)
+            named += [(factor.name, "linear", name), (factor.name, "knn", name)]
+            scores += [score(truth, linear), score(truth, knn_predict(nearest, y))]
+            if factor.kind in ("real", "ordinal"):
+                rho = float(spearman(linear, truth)[0, 0])
+                ranks.append((factor.name, "linear", "spearman", rho, *rank_interval(rho, len(truth))))
+        found = estimates(scores, noise, self.resamples)
+        rows = [(*name, e.value, e.low, e.high) for name, e in zip(named, found, strict=True)]
+        table = pd.DataFrame(rows + ranks, columns=["factor", "probe", "score", "value", "low", "high"])
         return table.astype({"value": float, "low": float, "high": float})
 
     def _notes(self, train, test) -> tuple[str, ...]:
@@ -248,13 +250,10 @@ def _dependence_picture(table: pd.DataFrame, factors: list[Factor], d: int) -> P
     shape = (d, len(names))
     ranked, shared = (table[column].to_numpy(dtype=float).reshape(shape) for column in ("spearman", "mutual_information"))
     panels = [("|Spearman|", np.abs(ranked), 1.0)] if np.isfinite(ranked).any() else []
-    panels.append(("mutual information (nats)", shared, None))
+    panels.append(("mutual information (nats)", shared, max(1.0, shared.max())))  # a scale of less than a nat would show chance
     rows = [f"$z_{{{i}}}$" for i in range(d)]
     text = "Each latent (rows) against each factor (columns)"
     text += ": absolute rank correlation, and mutual information in nats" if len(panels) == 2 else ": mutual information in nats"
-    text += (
-        ". Hatched: no number, because the factor has no order or one of the two is constant."
-        if np.isnan(ranked).any() and len(panels) == 2
-        else "."
-    )
+    hatched = len(panels) == 2 and np.isnan(ranked).any()
+    text += ". Hatched: no number, because the factor has no order or one of the two is constant." if hatched else "."
     return Picture(matrices(panels, rows, [name.replace("_", " ") for name in names]), text)

@@ -173,7 +173,7 @@ class Reconstruction(Diagnostic):
         pictures["examples"] = Picture(
             strips([("original", x), ("reconstruction", made)], value_range, tile=0.6, columns=columns),
             f"Originals over reconstructions from mean codes: {len(x)} examples of the {self.split} split, evenly spread over the ranks of "
-            "the error from the smallest (left) to the largest (right). Under each column: its error, the Frobenius norm of the difference. "
+            "the error from the smallest (left) to the largest (right). Under each column: its error (Frobenius norm of the difference). "
             f"Colours from {value_range[0]:g} to {value_range[1]:g}.",
         )
         x, made = arrays["worst_original"], arrays["worst_reconstruction"]

@@ -13,7 +13,7 @@ from latentrun.bounds import Ge
 from latentrun.data.base import Oracle
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.errors import InputError
-from latentrun.functional.intervals import bootstrap, bootstrap_each, mean_interval
+from latentrun.functional.intervals import bootstrap_each, mean_interval
 from latentrun.functional.neighbours import nearest
 from latentrun.functional.noise import Noise
 from latentrun.models.base import HasEncoder, HasPrior
@@ -32,16 +32,18 @@ class Samples(Diagnostic):
 
     n codes from the prior (or from the Gaussian that stands in for it) are decoded. d(x) is the Euclidean distance of x
     to its nearest training example, over all dimensions, in data units. m = min(n, number of test rows) test rows, drawn
-    without replacement, say what d is for examples the model has not seen:
+    without replacement, say what d is for examples the model has not seen; m samples are compared with them:
     ``distance_ratio`` = median d(sample) / median d(test): 1 like fresh data; far below 1 the samples are copies, or
-    smoother than the data (a decoded mean carries no noise; data on a grid of factors have nothing between the grid's
-    points); above 1 they lie off the data. ``copies`` = share of samples with d below the 5 % quantile of the test rows'
-    d, or 0: 0.05 for fresh data (more where the data hold duplicates). ``duplicates`` = the same for distances among m samples, against distances among the m test
-    rows: above 0.05 the samples repeat themselves. With an oracle also the residual: distance to the nearest member of
-    the data's family as a share of the picture's norm.
+    smoother than the data (a decoded mean carries no noise); above 1 they lie off the data.
+    ``copies`` = share of samples with d below the 5 % quantile of the test rows' d, or 0: 0.05 for fresh data (more where
+    the data hold duplicates, or lie on a grid of factors and so leave gaps that samples may fill).
+    ``duplicates`` = the same for distances among m samples, against distances among the m test rows: above 0.05 the
+    samples repeat themselves. With an oracle also the residual: distance to the nearest member of the data's family as a
+    share of the picture's norm, over all n samples.
 
-    Intervals: bootstrap over samples and test rows (ratio, percentiles), normal approximation (shares and means, with the
-    thresholds taken as given). They hold for these training examples and this model.
+    Intervals: bootstrap over samples and test rows together (comparisons; for ``duplicates`` rough, as distances within a
+    set depend on each other) and over samples (percentiles), normal approximation (means and shares of the oracle). They
+    hold for these training examples and this model.
     """
 
     uses = (HasPrior, HasEncoder, "oracle", "image")
@@ -78,13 +80,12 @@ class Samples(Diagnostic):
         held = nearest(test, train, 1)[0][:, 0].cpu()
         others, held_others = (nearest(rows[:m], rows[:m], 1, same=True)[0].cpu() for rows in (x, test))
         own = distance[:, 0]
-        metrics = {
-            "distance_ratio": self._ratio(own[noise.permutation("pairs", self.n)[:m]], held, noise),
-            "copies": mean_interval(_below(own, held)),
-            "duplicates": mean_interval(_below(others, held_others)),
-        }
+        some = own[noise.permutation("pairs", self.n)[:m].cpu()]
+        metrics = dict(zip(("distance_ratio", "copies"), self._against(some, held, noise.at("training")), strict=True))
+        if m > 1:
+            metrics["duplicates"] = self._against(others[:, 0], held_others[:, 0], noise.at("others"))[1]
         if m < self.n:
-            notes.append(f"there are fewer test rows than samples: ratio and duplicates use {m} of the {self.n} samples")
+            notes.append(f"there are fewer test rows than samples: the comparisons use {m} of the {self.n} samples")
 
         rows = run.data.split("train").index
         table = pd.DataFrame({"sample": np.arange(self.n), "neighbour": rows[index[:, 0]].numpy(), "distance": own.numpy()})
@@ -126,14 +127,17 @@ class Samples(Diagnostic):
             arrays["data"] = train[noise.permutation("data", len(train))[:POINTS].to(train.device)].cpu().numpy()
         return Report(metrics=metrics, tables={"samples": table, "summary": summary}, arrays=arrays, notes=tuple(notes))
 
-    def _ratio(self, own: Tensor, held: Tensor, noise: Noise) -> Estimate:
-        """Ratio of medians of two independent sets of equal size, resampled together (their rows are in random order)."""
+    def _against(self, own: Tensor, held: Tensor, noise: Noise) -> list[Estimate]:
+        """Ratio of medians, and the share of ``own`` below the 5 % quantile of ``held`` or 0: an exact copy is one whatever
+        the data do. Two independent sets ``(m,)`` in random order, so their rows may be resampled together."""
+        rank = max(1, round(CLOSE * (len(held) + 1)))  # so that the share expected of fresh data is 5 % exactly
 
-        def ratio(rows: Tensor) -> Tensor:
-            middle = rows.median(1).values
-            return middle[:, 0] / middle[:, 1]
+        def statistics(rows: Tensor) -> Tensor:
+            own, held = rows.unbind(2)
+            close = (own < held.kthvalue(rank, dim=1, keepdim=True).values) | (own == 0)
+            return torch.stack((own.median(1).values / held.median(1).values, close.double().mean(1)), 1)
 
-        return bootstrap(ratio, torch.stack((own, held), 1), noise.at("ratio"), self.resamples)
+        return bootstrap_each(statistics, torch.stack((own, held), 1), noise, self.resamples)
 
     # ---------------------------------------------------------------- pictures
     def plot(self, report: Report) -> dict[str, Picture]:
@@ -203,13 +207,6 @@ class Samples(Diagnostic):
             ax.set_aspect("equal", "datalim")
         fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, markerscale=2, fontsize=8, frameon=False)
         return Picture(fig, f"Samples ({source}) over up to {POINTS:,} training rows, in every plane of two components.")
-
-
-def _below(values: Tensor, reference: Tensor) -> Tensor:
-    """Which values lie below the 5 % quantile of the reference, or are 0: an exact copy is one whatever the data do."""
-    if not reference.numel():
-        return values.flatten()[:0].double()
-    return ((values < torch.quantile(reference, CLOSE)) | (values == 0)).double()
 
 
 def _between(estimate: Estimate) -> str:

@@ -18,7 +18,7 @@ from latentrun.functional.noise import Noise
 from latentrun.functional.paths import Paths, arcs, axis_lines, far_apart, follow, leading, plane_lines, purest, segments
 from latentrun.models.base import HasEncoder, HasPrior
 from latentrun.plotting.images import strips
-from latentrun.plotting.paths import factor_curves, profiles
+from latentrun.plotting.paths import FEW, factor_curves, profiles
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
 
@@ -56,10 +56,12 @@ class Traversal(Diagnostic):
     uses = (HasEncoder, HasPrior, "oracle", "image")
     metrics: ClassVar = {
         "monotonicity": Metric("|Spearman| of the fitted factor against position, greatest over all straight paths", 0, 1, "higher"),
-        "leakage": Metric("total variation of the other factors, mean, over that of the factor; least of its most monotone paths", 0, None, "zero"),
+        "leakage": Metric(
+            "total variation of the other factors, mean, over that of the factor; least of its most monotone paths", 0, None, "zero"
+        ),
         "residual": Metric("distance to the family as a share of the picture's norm, mean over all path points", 0, None, "zero"),
         "gap": Metric("whitened units from path points to the nearest training code, mean over all path points", 0, None, "none"),
-        "unevenness": Metric("sd / mean of the steps ||x_t+1 - x_t|| of a path, mean over paths", 0, None, "zero"),
+        "unevenness": Metric("sd / mean of the steps ||x_t+1 - x_t|| of a path, mean over straight paths that move", 0, None, "zero"),
     }
 
     def __init__(
@@ -109,7 +111,7 @@ class Traversal(Diagnostic):
             origin = "test codes"
         elif isinstance(run.model, HasPrior):
             z, origin = run.sample_codes(1000, noise), "1,000 prior samples"
-            index = torch.arange(len(z))
+            index = torch.arange(len(z), device=z.device)
         else:
             notes.append("lines: left out; the model has neither an encoder nor a prior")
             return mean.new_zeros(0, len(mean)), mean.new_zeros(0, len(mean)), []
@@ -152,8 +154,8 @@ class Traversal(Diagnostic):
         if encoder:
             codes = run.latents("train").mean
             mean, scale = codes.mean(0), codes.std(0)
-            # A latent that never moves keeps a length to divide by.
-            scale = torch.where(scale > 1e-6 * scale.max(), scale, scale.max() if scale.max() > 0 else 1.0)
+            # A latent that never moves keeps a length to divide by, far below all others.
+            scale = scale.clamp(min=1e-6 * scale.max().item()) if scale.max() > 0 else torch.ones_like(scale)
         else:
             mean, scale = torch.zeros(space.ambient_dim, device=run.device), torch.ones(space.ambient_dim, device=run.device)
             notes.append("the model has no encoder: paths run around 0 in units of 1")
@@ -178,7 +180,10 @@ class Traversal(Diagnostic):
         steps[[f"z{i}" for i in range(z.shape[2])]] = z.flatten(0, 1).cpu().numpy()
         # The step from the last point leads nowhere.
         steps["speed"] = torch.nn.functional.pad(jump, (0, 1), value=torch.nan).flatten().cpu().numpy()
-        metrics = {"unevenness": Estimate(float(np.nanmean(table["unevenness"])) if (jump > 0).any() else 0.0)}
+        metrics = {}
+        even = table.loc[(table["kind"] != "angles") & (table["speed"] > 0), "unevenness"]
+        if len(even):
+            metrics["unevenness"] = Estimate(float(even.mean()))
         if encoder:
             gap = nearest(z.flatten(0, 1) / scale, codes / scale, 1)[0].view(n, t).cpu()
             table["gap"], steps["gap"] = gap.mean(1).numpy(), gap.flatten().numpy()
@@ -295,14 +300,19 @@ class Traversal(Diagnostic):
         return Picture(
             fig,
             f"For each factor the straight path along which its fitted value is most monotone, of {best['compared'].iloc[0]} compared; of "
-            "several about equal the one along which the other factors move least. ρ is the Spearman correlation of the fitted factor with the position along the path.",
+            "several about equal the one along which the other factors move least. "
+            "ρ is the Spearman correlation of the fitted factor with the position along the path.",
         )
 
     def _profiles(self, kind: str, rows: pd.DataFrame, x: np.ndarray, steps: pd.DataFrame) -> Picture:
         rows, x = rows.iloc[:PANELS], x[:PANELS].reshape(*x[:PANELS].shape[:2], -1)
         along = steps.groupby(["kind", "path"], sort=False)["parameter"]
         panels = [(path, along.get_group((kind, path)).to_numpy(), line) for path, line in zip(rows["path"], x, strict=True)]
-        return Picture(profiles(panels, UNITS[kind]), f"Decoded points along {TITLES[kind]}, one panel a path.")
+        ends = " (lines between two test rows or prior samples)" if kind == "lines" else ""
+        lines = (
+            "One line a component of x" if x.shape[2] <= FEW else "One line a position, dark where the path begins, bright where it ends"
+        )
+        return Picture(profiles(panels, UNITS[kind]), f"Decoded points along {TITLES[kind]}, one panel a path{ends}. {lines}.")
 
     def _factors(self, report: Report, shown: pd.DataFrame) -> Picture:
         steps = report.tables["steps"]

@@ -15,11 +15,13 @@ DAMPING = (1e-12, 1e12)  # beyond the upper end no step can lower the cost any m
 
 @dataclass(frozen=True)
 class Fit:
-    """Solutions, one per problem: ``theta (N, p)``, ``cost (N,)`` = 1/2 ||r||^2, ``converged (N,)`` bool, and
-    ``iterations``, how many the slowest problem took."""
+    """Solutions, one per problem: ``theta (N, p)``; ``cost (N,)`` = 1/2 ||r||^2; ``cosine (N,)`` the largest |cosine| between
+    r and a column of J no bound holds, 0 at a smooth minimum, and large where the cost has a kink (MINPACK's gtol);
+    ``converged (N,)`` bool; ``iterations``, how many the slowest problem took."""
 
     theta: Tensor
     cost: Tensor
+    cosine: Tensor
     converged: Tensor
     iterations: int
 
@@ -57,9 +59,9 @@ def levenberg_marquardt(
     theta = start.clamp(low, high)
     rows = torch.arange(len(theta), device=theta.device)
     best, cost = theta.clone(), theta.new_full((len(theta),), torch.inf)
-    converged = torch.zeros_like(rows, dtype=torch.bool)
+    cosine, converged = torch.zeros_like(cost), torch.zeros_like(rows, dtype=torch.bool)
     if not len(theta):
-        return Fit(best, cost, converged, 0)
+        return Fit(best, cost, cosine, converged, 0)
     now, g, h = normal(theta, rows)
     cost[rows] = now
     damping = theta.new_full((len(theta),), 1e-3)
@@ -84,17 +86,23 @@ def levenberg_marquardt(
         h = torch.where(good[:, None, None], trial_h, h)
         done = short | (damping > DAMPING[1])
         if count == iterations or bool(done.any()):
-            best[rows], cost[rows] = theta, now
-            converged[rows] = done
+            best[rows], cost[rows], converged[rows] = theta, now, done
+            size = (2 * now[:, None] * h.diagonal(dim1=1, dim2=2)).sqrt()
+            cosine[rows] = (g.abs() * _free(theta, g, low, high) / size).nan_to_num(0.0, 0.0).amax(1)
             kept = (~done).nonzero()[:, 0]
             rows, theta, now, g, h, damping = (part[kept] for part in (rows, theta, now, g, h, damping))
-    return Fit(best, cost, converged, count)
+    return Fit(best, cost, cosine, converged, count)
+
+
+def _free(theta: Tensor, g: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """1 for coordinates that may move, 0 for those on a bound with the gradient pointing out of the box."""
+    return (~(((theta <= low) & (g > 0)) | ((theta >= high) & (g < 0)))).to(theta.dtype)
 
 
 def _step(theta: Tensor, g: Tensor, h: Tensor, damping: Tensor, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
     """The damped Gauss-Newton step ``(n, p)`` in the coordinates that no bound holds, and whether it could be computed
     (it is zero where not)."""
-    free = (~(((theta <= low) & (g > 0)) | ((theta >= high) & (g < 0)))).to(theta.dtype)
+    free = _free(theta, g, low, high)
     h = h * free[:, :, None] * free[:, None, :]
     diagonal = h.diagonal(dim1=1, dim2=2)
     # A coordinate the residual hardly depends on is still damped, relative to the others.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from latentrun.functional.dependence import spread
 from latentrun.functional.intervals import bootstrap_means
@@ -75,25 +77,37 @@ def linear_predict(codes: Codes, y: np.ndarray) -> np.ndarray:
     return LogisticRegression(max_iter=1000).fit(codes.train, y).predict(codes.test)
 
 
-def r2(truth: np.ndarray, predicted: np.ndarray, noise: Noise, n_boot: int) -> Estimate:
+@dataclass(frozen=True)
+class Score:
+    """A score as a function of column means: ``columns (M, K)`` over test rows, ``statistic`` ``(B, K)`` to ``(B,)``."""
+
+    columns: np.ndarray
+    statistic: Callable[[Tensor], Tensor]
+
+
+def r2(truth: np.ndarray, predicted: np.ndarray) -> Score:
     """1 - sum |y - yhat|^2 / sum |y - mean y|^2, sums over the M test rows and the m outputs ``(M, m)`` together.
 
-    1 exact, 0 no better than the test mean, negative when worse; NaN for a constant truth. Interval: bootstrap over
-    test rows (the probe stays as fitted).
+    1 exact, 0 no better than the test mean, negative when worse; NaN for a constant truth.
     """
-    centred = truth - truth.mean(0)
     if not spread(truth).any():
-        return Estimate(np.nan)
-    m = truth.shape[1]
+        return Score(np.zeros((len(truth), 1)), lambda means: means[:, 0] * torch.nan)
+    centred = truth - truth.mean(0)
     columns = np.column_stack([((truth - predicted) ** 2).sum(1), (centred**2).sum(1), centred])
-
-    def ratio(means: torch.Tensor) -> torch.Tensor:
-        total = means[:, 1] - means[:, 2 : 2 + m].square().sum(1)
-        return (1 - means[:, 0] / total).unsqueeze(1)
-
-    return bootstrap_means(ratio, columns, noise, n_boot)[0]
+    return Score(columns, lambda means: 1 - means[:, 0] / (means[:, 1] - means[:, 2:].square().sum(1)))
 
 
-def accuracy(truth: np.ndarray, predicted: np.ndarray, noise: Noise, n_boot: int) -> Estimate:
-    """Share of the M test rows whose class is named rightly, in [0, 1]; interval: bootstrap over test rows."""
-    return bootstrap_means(lambda means: means, (truth == predicted)[:, None].astype(float), noise, n_boot)[0]
+def accuracy(truth: np.ndarray, predicted: np.ndarray) -> Score:
+    """Share of the M test rows whose class is named rightly, in [0, 1]."""
+    return Score((truth == predicted)[:, None].astype(float), lambda means: means[:, 0])
+
+
+def estimates(scores: Sequence[Score], noise: Noise, n_boot: int) -> list[Estimate]:
+    """Scores with 95 % intervals: bootstrap over the test rows, the same resamples for all; the probes stay as fitted."""
+    widths = [score.columns.shape[1] for score in scores]
+
+    def each(means: Tensor) -> Tensor:
+        parts = zip(scores, means.split(widths, dim=1), strict=True)
+        return torch.stack([score.statistic(part) for score, part in parts], dim=1)
+
+    return bootstrap_means(each, np.concatenate([score.columns for score in scores], axis=1), noise, n_boot)

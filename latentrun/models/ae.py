@@ -21,7 +21,12 @@ class AE(Model, HasEncoder):
     """
 
     def __init__(
-        self, event_shape: tuple[int, ...], value_range: tuple[float, float], network: Network, latent_dim: Annotated[int, Ge(1)], squash: bool
+        self,
+        event_shape: tuple[int, ...],
+        value_range: tuple[float, float],
+        network: Network,
+        latent_dim: Annotated[int, Ge(1)],
+        squash: bool,
     ):
         super().__init__()
         self.event_shape, self.latent_dim = tuple(event_shape), latent_dim

@@ -13,11 +13,11 @@ from latentrun.bounds import Ge, Gt
 from latentrun.errors import InputError
 from latentrun.functional.divergences import gaussian_kl, quadratic_penalty
 from latentrun.functional.noise import Noise
+from latentrun.functional.schedules import linear
 from latentrun.manifolds import Euclidean
 from latentrun.models.base import HasGaussianPosterior, HasLikelihood, HasPrior, Model
 from latentrun.nn.base import Network
 from latentrun.nn.likelihood import BernoulliLikelihood, GaussianLikelihood
-from latentrun.functional.schedules import linear
 from latentrun.types import Batch, Clock, Objective, Phase
 
 

@@ -14,7 +14,7 @@ from latentrun.nn.dense import layers
 
 
 class Conv(Network):
-    """Blocks of 3x3 convolution + ReLU + 2x2 max pooling, then dense layers; the decoder mirrors them with
+    """Blocks of 3x3 convolution + 2x2 max pooling + ReLU, then dense layers; the decoder mirrors them with
     transposed convolutions of stride 2. Sides of any length: pooling rounds down, the decoder restores the lost row.
 
     ``channels``: outputs of each block; ``strides``: stride of each block's convolution; ``widths``: dense layers
@@ -48,10 +48,11 @@ class Conv(Network):
 
     def encoder(self, event_shape, out_features):
         sizes = self._sizes(event_shape)
+        # ReLU after pooling is the same function as before it, on a quarter of the values.
         blocks: list[nn.Module] = []
         before = event_shape[0]
         for after, stride in zip(self.channels, self.strides, strict=True):
-            blocks += [nn.Conv2d(before, after, 3, stride, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
+            blocks += [nn.Conv2d(before, after, 3, stride, padding=1), nn.MaxPool2d(2), nn.ReLU()]
             before = after
         flat = before * prod(sizes[-1])
         return nn.Sequential(*blocks, nn.Flatten(), *layers([flat, *self.widths, out_features]))

@@ -67,7 +67,7 @@ def strips(
     size = 8
     # Exact places instead of a layout engine: engines fail for pictures of fixed shape beside long labels.
     left = 0.1 + max(TextPath((0, 0), label or " ", size=size).get_extents().width for label, _ in rows) / 72
-    below = 0.22 if any(columns) else 0.04
+    below = 0.08 + 0.14 * max(label.count("\n") + 1 for label in columns) if any(columns) else 0.04
     width, height = left + inches * sheet.shape[1] + 0.04, below + inches * sheet.shape[0] + 0.04
     fig, axes = figure(1, 1, width=width, height=height)
     fig.set_layout_engine("none")

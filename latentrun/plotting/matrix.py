@@ -14,8 +14,8 @@ WRITTEN = 12  # rows of cells with their number written in; more would not be re
 
 
 @mpl.rc_context(RC)
-def matrices(panels: Sequence[tuple[str, np.ndarray, float | None]], rows: Sequence[str], columns: Sequence[str]) -> Figure:
-    """Panels ``(name, values (R, C), top of the colour scale or None for the largest value)`` side by side.
+def matrices(panels: Sequence[tuple[str, np.ndarray, float]], rows: Sequence[str], columns: Sequence[str]) -> Figure:
+    """Panels ``(name, values (R, C), top of the colour scale)`` side by side.
 
     Colour scales begin at 0; NaN cells are hatched grey. Numbers are written into the cells of up to 12 rows.
     """
@@ -23,28 +23,17 @@ def matrices(panels: Sequence[tuple[str, np.ndarray, float | None]], rows: Seque
     height = 1.5 + (0.3 * r if r <= WRITTEN else min(0.12 * r + 1.5, 8))
     fig, axes = figure(1, len(panels), width=1.6 + 0.62 * c, height=height)
     for ax, (name, values, top) in zip(axes[0], panels, strict=True):
-        known = values[np.isfinite(values)]
-        top = top or max(known.max(initial=0.0), 1e-9)
         ax.set_facecolor("#E6E6E6")
         ax.patch.set(hatch="////", edgecolor="#BBBBBB", linewidth=0)
         picture = ax.imshow(np.ma.masked_invalid(values), cmap=SEQUENTIAL, vmin=0, vmax=top, aspect="auto", interpolation="nearest")
         fig.colorbar(picture, ax=ax, location="top", label=name, aspect=25, pad=0.03, ticks=[0, top / 2, top], format="%.2g")
-        ax.set_xticks(
-            range(c), columns, rotation=35 if max(map(len, columns)) > 5 else 0, ha="right" if max(map(len, columns)) > 5 else "center"
-        )
+        ax.set_xticks(range(c), columns, **({"rotation": 35, "ha": "right"} if max(map(len, columns)) > 5 else {}))
         every = 1 if r <= 40 else -(-r // 40)
         ax.set_yticks(range(0, r, every), rows[::every])
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
         if r <= WRITTEN:
             for i, j in np.argwhere(np.isfinite(values)):
-                ax.text(
-                    j,
-                    i,
-                    f"{values[i, j]:.2f}",
-                    ha="center",
-                    va="center",
-                    fontsize=7,
-                    color="white" if values[i, j] < 0.6 * top else "black",
-                )
+                colour = "white" if values[i, j] < 0.6 * top else "black"
+                ax.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", fontsize=7, color=colour)
     return fig

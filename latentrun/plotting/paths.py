@@ -33,7 +33,7 @@ def factor_curves(panels: Sequence[Panel], residual: np.ndarray, names: Sequence
     for ax, (_, position, _), along in zip(axes[-1], panels, residual, strict=True):
         ax.plot(position, along, "s-", color=PALETTE[-1], markersize=2.5, linewidth=1.2)
     # A twentieth at least: rounding errors must not look like mountains.
-    axes[-1, 0].set(ylabel="residual", ylim=(0, max(0.05, 1.1 * np.nanmax(np.where(np.isfinite(residual), residual, np.nan)))))
+    axes[-1, 0].set(ylabel="residual", ylim=(0, max(0.05, 1.1 * np.where(np.isfinite(residual), residual, 0).max())))
     return fig
 
 

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor
 
 from latentrun.data.base import Dataset
 from latentrun.functional.noise import Noise
@@ -81,9 +80,7 @@ class Stream(Source):
         return self.draw(min(self.rows, 10_000), self.noise.at("stream", "whole"))
 
 
-def source_of(
-    kind: FromData | FromCodes | FromStream, data: Dataset, noise: Noise, device: torch.device, batch_size: int
-) -> Source:
+def source_of(kind: FromData | FromCodes | FromStream, data: Dataset, noise: Noise, device: torch.device, batch_size: int) -> Source:
     """The source a phase asks for."""
     if isinstance(kind, FromStream):
         return Stream(kind, noise, batch_size)

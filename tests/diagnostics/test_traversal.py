@@ -137,7 +137,7 @@ def test_one_latent_a_factor_is_read_as_perfect(perfect):
         assert report.metrics[f"monotonicity.{name}"].value == pytest.approx(1)
         assert report.metrics[f"leakage.{name}"].value == pytest.approx(0, abs=1e-5)
     assert report.metrics["residual"].value == pytest.approx(0, abs=1e-6)
-    assert report.metrics["unevenness"].value < 0.05  # arcs of three widths bend the step, straight paths have equal steps
+    assert report.metrics["unevenness"].value == pytest.approx(0, abs=1e-4)  # a linear decoder takes equal steps
     best = report.tables["best"].set_index("factor")
     assert best.loc["b", "path"] == "z1" and best.loc["b", "spearman"] == pytest.approx(1)
     # 3 axes + 2 diagonals in each of 3 planes + 4 lines; lines at 0 and 90 degrees are axes again. QR gives 3 + 1 directions.
@@ -175,7 +175,7 @@ def test_leakage_of_a_mixing_decoder_in_closed_form(flat):
                 assert leak[(f"z{j}", name)] == pytest.approx((a[:, j].sum() - a[f, j]) / 2 / a[f, j], rel=1e-3)
     # Every factor is monotone along every axis that moves it: the one that leaks least is taken.
     assert report.metrics["leakage.a"].value == pytest.approx(0.5, rel=1e-3)  # z0: (1 + 0) / 2 / 1
-    assert report.metrics["leakage.b"].value == pytest.approx(0.5, rel=1e-3)  # z0
+    assert report.metrics["leakage.b"].value == pytest.approx(0.375, rel=1e-3)  # z1: (0.5 + 0.25) / 2 / 1
     assert report.metrics["leakage.c"].value == pytest.approx(0.1, rel=1e-3)  # z2: (0 + 0.2) / 2 / 1
     assert report.tables["factors"].set_index(["path", "factor"])["spearman"][("z1", "c")] == pytest.approx(-1)
 
@@ -204,7 +204,7 @@ def test_a_decoder_that_ignores_its_code_has_no_path(flat):
     report = make()(planted_run(model, flat), Noise(0))
     assert [report.metrics[f"monotonicity.{f}"].value for f in "abc"] == [0, 0, 0]
     assert math.isnan(report.metrics["leakage.a"].value)
-    assert report.metrics["unevenness"].value == 0
+    assert "unevenness" not in report.metrics  # nothing moves
     assert make().plot(report).keys() == {"axes", "best", "factors"}
 
 
@@ -218,15 +218,13 @@ def test_a_drift_too_small_to_see_does_not_count(flat):
 def test_slack_prefers_the_clean_path_to_the_one_that_wins_by_a_rank(flat):
     # Along z0 the factor a stops at +-1 sd; along z1 it runs with b all the way.
     model = autoencoder(flat)
-    model._decode = lambda z: flat.render(
-        middle() + torch.stack((z[:, 0].clamp(-0.5, 0.5) + z[:, 1], z[:, 1], z[:, 2]), 1) * (HIGH - LOW)
-    )
+    model._decode = lambda z: flat.render(middle() + torch.stack((z[:, 0].clamp(-0.5, 0.5) + z[:, 1], z[:, 1], z[:, 2]), 1) * (HIGH - LOW))
     run = planted_run(model, flat)
     strict, slack = (make(slack=s)(run, Noise(0)) for s in (0.0, 0.1))
     assert strict.tables["best"]["path"][0] == "z1" and strict.metrics["leakage.a"].value == pytest.approx(0.5, rel=1e-3)
     assert slack.tables["best"]["path"][0] == "z0" and slack.metrics["leakage.a"].value == pytest.approx(0, abs=1e-5)
     assert slack.metrics["monotonicity.a"].value == strict.metrics["monotonicity.a"].value == pytest.approx(1)
-    assert slack.tables["best"]["monotonicity" if "monotonicity" in slack.tables["best"] else "spearman"][0] < 1
+    assert slack.tables["best"]["spearman"][0] < 1
 
 
 def test_arcs_and_closed_circles(perfect):
@@ -306,13 +304,14 @@ def test_angles_are_unwrapped():
     diagnostic = make(steps=31)
     report = diagnostic(planted_run(model, data), Noise(0))  # 3 sd of a uniform angle on each side: beyond a whole turn
     assert report.metrics["monotonicity.angle"].value == pytest.approx(1)
-    sd = data.split("train").x.new_tensor(0) + torch.atan2(data.split("train").x[:, 1], data.split("train").x[:, 0]).std()
+    x = data.split("train").x
+    sd = torch.atan2(x[:, 1], x[:, 0]).std()
     assert report.tables["factors"]["covered"][0] == pytest.approx((6 * sd / (2 * math.pi)).item(), rel=1e-4)
     assert math.isnan(report.metrics["leakage.angle"].value)  # there is no other factor
 
 
 def test_many_latents_draw_the_widest():
-    x = torch.randn(300, 20, generator=torch.Generator().manual_seed(2)) * torch.arange(20.0)
+    x = torch.randn(300, 20, generator=torch.Generator().manual_seed(2)) * torch.arange(20.0)  # z0 never moves
     model = Deterministic(lambda x: x, lambda z: z, 20, (20,))
     report = make(strips=3)(planted_run(model, Rows(x)), Noise(0))
     assert set(report.tables["paths"].query("drawn")["path"]) == {"z17", "z18", "z19"}

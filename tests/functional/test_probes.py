@@ -8,10 +8,14 @@ from sklearn.metrics import r2_score
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 from latentrun.functional.noise import Noise
-from latentrun.functional.probes import accuracy, knn_predict, linear_predict, neighbours, outputs, r2, standardised
+from latentrun.functional.probes import accuracy, estimates, knn_predict, linear_predict, neighbours, outputs, r2, standardised
 from latentrun.types import Factor
 
 N, M = 2000, 800
+
+
+def one(score, noise, n_boot):
+    return estimates([score], noise, n_boot)[0]
 
 
 @pytest.fixture
@@ -34,7 +38,7 @@ def test_linear_probe_of_a_linear_factor_is_exact(codes):
     w = np.array([[1.0], [-2.0], [0.5]])
     answer = linear_predict(codes, codes.train @ w + 4)
     assert answer == pytest.approx(codes.test @ w + 4)
-    found = r2(codes.test @ w + 4, answer, Noise(0), 200)
+    found = one(r2(codes.test @ w + 4, answer), Noise(0), 200)
     assert (found.value, found.low, found.high) == pytest.approx((1, 1, 1))
 
 
@@ -43,7 +47,7 @@ def test_linear_r2_of_a_gaussian_pair_is_rho_squared(rho):
     rng = np.random.default_rng(2)
     z = rng.normal(size=(N + M, 1))
     y = rho * z + np.sqrt(1 - rho**2) * rng.normal(size=z.shape)
-    found = r2(y[N:], linear_predict(standardised(z[:N], z[N:]), y[:N]), Noise(0), 500)
+    found = one(r2(y[N:], linear_predict(standardised(z[:N], z[N:]), y[:N])), Noise(0), 500)
     assert found.low < rho**2 < found.high
     assert found.high - found.low < 0.15
 
@@ -51,7 +55,7 @@ def test_linear_r2_of_a_gaussian_pair_is_rho_squared(rho):
 def test_probes_of_independent_factors_say_nothing(codes):
     y = np.random.default_rng(3).normal(size=(N + M, 1))
     for answer in (linear_predict(codes, y[:N]), knn_predict(neighbours(codes, 10), y[:N])):
-        found = r2(y[N:], answer, Noise(0), 300)
+        found = one(r2(y[N:], answer), Noise(0), 300)
         assert found.value < 0.01
     # k-NN of noise: E R2 = -1/k
     assert found.low < -0.1 < found.high
@@ -60,10 +64,10 @@ def test_probes_of_independent_factors_say_nothing(codes):
 def test_r2_is_sklearns_and_constant_truth_has_none():
     rng = np.random.default_rng(4)
     truth, predicted = rng.normal(5, 1, (M, 1)), rng.normal(5, 1, (M, 1))
-    assert r2(truth, predicted, Noise(0), 50).value == pytest.approx(r2_score(truth, predicted), abs=1e-9)
+    assert one(r2(truth, predicted), Noise(0), 50).value == pytest.approx(r2_score(truth, predicted), abs=1e-9)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert np.isnan(r2(np.full((M, 1), 0.1), predicted, Noise(0), 50).value)
+        assert np.isnan(one(r2(np.full((M, 1), 0.1), predicted), Noise(0), 50).value)
 
 
 def test_knn_equals_sklearns(codes):
@@ -80,9 +84,9 @@ def test_separable_classes_are_told_apart_and_chance_is_chance(codes):
         return (z[:, 0] > 0).astype(int)
 
     for answer in (linear_predict(codes, labels(codes.train)), knn_predict(neighbours(codes, 10), labels(codes.train))):
-        assert accuracy(labels(codes.test), answer, Noise(0), 200).value > 0.97
+        assert one(accuracy(labels(codes.test), answer), Noise(0), 200).value > 0.97
     coins = np.random.default_rng(5).integers(0, 2, N + M)
-    chance = accuracy(coins[N:], knn_predict(neighbours(codes, 10), coins[:N]), Noise(0), 500)
+    chance = one(accuracy(coins[N:], knn_predict(neighbours(codes, 10), coins[:N])), Noise(0), 500)
     assert chance.low < 0.5 < chance.high
     assert (linear_predict(codes, np.full(N, 3)) == 3).all()
 
@@ -93,5 +97,15 @@ def test_cyclic_factors_become_cosine_and_sine():
     angle = np.random.default_rng(6).uniform(0, 24, N + M)
     circle = outputs(hour, angle)
     codes = standardised(circle[:N], circle[N:])
-    assert r2(circle[N:], linear_predict(codes, circle[:N]), Noise(0), 50).value == pytest.approx(1)
-    assert r2(circle[N:], knn_predict(neighbours(codes, 10), circle[:N]), Noise(0), 50).value > 0.999
+    assert one(r2(circle[N:], linear_predict(codes, circle[:N])), Noise(0), 50).value == pytest.approx(1)
+    assert one(r2(circle[N:], knn_predict(neighbours(codes, 10), circle[:N])), Noise(0), 50).value > 0.999
+
+
+def test_scores_together_are_the_scores_alone(codes):
+    truth = np.random.default_rng(7).normal(size=(M, 1))
+    scores = [r2(truth, 0.5 * truth), r2(np.ones((M, 1)), truth), accuracy(truth[:, 0] > 0, truth[:, 0] > 0.2)]
+    together = estimates(scores, Noise(0), 100)
+    assert np.isnan(together[1].value) and together[1].low is None
+    for i in (0, 2):
+        alone = one(scores[i], Noise(0), 100)
+        assert (together[i].value, together[i].low, together[i].high) == pytest.approx((alone.value, alone.low, alone.high))

@@ -1,0 +1,140 @@
+"""Configuration to objects: what may be built, and what a wrong value is told."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import pytest
+import torch
+
+from latentrun.bounds import Between, Each, Ge, Gt
+from latentrun.build import build, fit, later, resolve
+from latentrun.errors import InputError, nearest
+from latentrun.models.base import Model
+from latentrun.nn.base import Network
+
+DENSE = {"_target_": "latentrun.nn.dense.Dense", "widths": [4]}
+
+
+def test_builds_the_class_with_its_values():
+    assert build(DENSE, Network, "network").widths == [4]
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"width": [3]}, "network.width: Dense takes no such value (did you mean 'widths'?)"),
+        ({"widths": [0]}, "network.widths: must be values at least 1, got [0]"),
+        ({"widths": [1.5]}, "network.widths[0]: must be a whole number, got 1.5"),
+        ({"widths": 3}, "network.widths: must be a list, got 3"),
+        ({"widths": "abc"}, "network.widths: must be a list, got 'abc'"),
+        ({"_target_": "latentrun.nn.dense.Dens"}, "network._target_: there is no class 'latentrun.nn.dense.Dens'"),
+        ({"_target_": "latentrun.nn.dense.layers"}, "network._target_: 'latentrun.nn.dense.layers' is not a Network"),
+        ({"_target_": "latentrun.models.ae.AE"}, "network._target_: 'latentrun.models.ae.AE' is not a Network"),
+    ],
+)
+def test_wrong_values_get_one_line(change, message):
+    with pytest.raises(InputError) as caught:
+        build(DENSE | change, Network, "network")
+    assert str(caught.value) == message
+
+
+def test_missing_value_and_missing_target():
+    with pytest.raises(InputError, match="network: Dense needs a value for widths"):
+        build({"_target_": DENSE["_target_"]}, Network, "network")
+    with pytest.raises(InputError, match="expected a mapping with the key _target_"):
+        build({"widths": [3]}, Network, "network")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "torch.load",
+        "torch.hub.load",
+        "torch.utils.collect_env.run",
+        "torch.serialization.load",
+        "os.system",
+        "subprocess.Popen",
+        "builtins.eval",
+        "torch.nn.modules.module.Module.load_state_dict",
+        "torch.package.PackageImporter",
+        "latentrun.store.RunDirectory",
+        "latentrun.build.importlib.import_module",
+        "..",
+        "",
+    ],
+)
+def test_nothing_but_allowed_classes_is_made(path):
+    for kind in (Model, Network, torch.optim.Optimizer, torch.nn.Module):
+        with pytest.raises(InputError):
+            resolve(path, kind, "x")
+
+
+def test_a_class_of_a_stranger_needs_trust(tmp_path, monkeypatch):
+    (tmp_path / "stranger.py").write_text(
+        "from latentrun.nn.base import Network\n"
+        "open('canary', 'w').close()\n"
+        "class Mine(Network):\n    def encoder(self, e, o): ...\n    def decoder(self, i, e): ...\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="'stranger', which is not trusted; trusted: latentrun, torch"):
+        build({"_target_": "stranger.Mine"}, Network, "network")
+    assert not (tmp_path / "canary").exists()  # not even imported
+    build({"_target_": "stranger.Mine"}, Network, "network", trust=["stranger"])
+    assert (tmp_path / "canary").exists()
+
+
+def test_given_arguments_go_where_the_signature_names_them_and_cannot_be_overridden():
+    spec = {"_target_": "torch.optim.SGD", "lr": 0.5}
+    made = later(spec, torch.optim.Optimizer, "o", given=("params",))([torch.zeros(1, requires_grad=True)])
+    assert made.param_groups[0]["lr"] == 0.5
+    with pytest.raises(InputError, match="takes no such value"):
+        later(spec | {"params": []}, torch.optim.Optimizer, "o", given=("params",))
+    assert later(None, torch.optim.Optimizer, "o") is None
+
+
+@pytest.mark.parametrize(
+    "value, hint, expected",
+    [
+        (3, float, 3.0),
+        ([1, 2], tuple[float, float], (1.0, 2.0)),
+        (None, Annotated[int, Ge(1)] | None, None),
+        (5, Annotated[int, Ge(1)] | None, 5),
+        ({"a": 1}, dict[str, float], {"a": 1.0}),
+        ([[0, 2], [0, 1]], list[tuple[int, int]], [(0, 2), (0, 1)]),
+        ("all", Literal["all"] | list[int], "all"),
+        ([1, 2], Literal["all"] | list[int], [1, 2]),
+        (True, bool, True),
+    ],
+)
+def test_fitting_values(value, hint, expected):
+    assert fit(value, hint, "key") == expected
+
+
+@pytest.mark.parametrize(
+    "value, hint, message",
+    [
+        (True, int, "key: must be a whole number, got True"),
+        (1, bool, "key: must be true or false, got 1"),
+        (float("nan"), float, "key: must be a number, got nan"),
+        (0, Annotated[float, Gt(0)], "key: must be more than 0, got 0.0"),
+        (2, Annotated[float, Between(0, 1)], "key: must be between 0 and 1, got 2.0"),
+        (1, Annotated[float, Between(0, 1, open_=True)], "key: must be between 0 and 1 (ends excluded), got 1.0"),
+        ([1, 2, 3], tuple[int, int], "key: must have 2 values, got [1, 2, 3]"),
+        ([1, -1], Annotated[list[int], Each(Ge(0))], "key: must be values at least 0, got [1, -1]"),
+        ("mean", Literal["sum", "median"], "key: 'mean' is not allowed (did you mean 'median'?); allowed: sum, median"),
+        (0, Annotated[int, Ge(1)] | None, "key: must be at least 1, got 0 (or null)"),
+        (None, int, "key: must be a whole number, got None"),
+        ("x", dict[str, int], "key: must be a mapping, got 'x'"),
+    ],
+)
+def test_values_that_do_not_fit(value, hint, message):
+    with pytest.raises(InputError) as caught:
+        fit(value, hint, "key")
+    assert str(caught.value) == message
+
+
+def test_nearest_name():
+    assert nearest("vea", ["vae", "ae"]) == " (did you mean 'vae'?)"
+    assert nearest("zzz", ["vae", "ae"]) == ""

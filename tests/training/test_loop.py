@@ -1,0 +1,260 @@
+"""The loop trains every kind of model, repeats itself to the bit, and can be taken up anywhere."""
+
+from __future__ import annotations
+
+import copy
+from functools import partial
+
+import pytest
+import torch
+from torch.distributions import Normal, kl_divergence
+from torch.func import functional_call, stack_module_state
+
+from latentrun.functional.noise import Noise
+from latentrun.models.ae import AE
+from latentrun.models.vae import VAE
+from latentrun.nn.dense import Dense
+from latentrun.training.loop import EpochEnded, Loop, NonFiniteLoss, PhaseEnded, PhaseStarted, Stepped, Training
+from latentrun.training.optimisers import Optimisers
+from latentrun.types import Batch, Clock, Objective, Phase
+from tests.planted import Rows
+from tests.training.toys import AdversarialPair, Remembering, Stream, TwoPhase
+
+SETTINGS = {
+    "epochs": 6,
+    "batch_size": 32,
+    "optimizer": partial(torch.optim.Adam, lr=0.02),
+    "scheduler": partial(torch.optim.lr_scheduler.ReduceLROnPlateau, factor=0.5, patience=1),
+    "patience": None,
+    "min_delta": 0.0,
+    "clip": None,
+}
+
+
+def settings(**changes) -> Training:
+    return Training(**(SETTINGS | changes))
+
+
+def points(n=150, dim=2) -> Rows:
+    x = torch.tensor([1.0, -2.0])[:dim] + 0.5 * Noise(1).normal("x", (n, dim))
+    return Rows({"train": x, "val": x[:40], "test": x[40:80]}, value_range=(-5.0, 5.0))
+
+
+def vae(**changes) -> VAE:
+    values = {
+        "latent_dim": 2, "beta": 1.0, "warmup_epochs": 0.0, "kl": "full", "sample": True,
+        "likelihood": "gaussian", "scale": 0.5, "balance": "fixed", "squash": False,
+    }  # fmt: skip
+    return VAE((2,), (-5.0, 5.0), Dense([8]), **(values | changes))
+
+
+MODELS = {
+    "ae": lambda: AE((2,), (-5.0, 5.0), Dense([8]), latent_dim=1, squash=False),
+    "vae": vae,
+    "vae_learned": lambda: vae(balance="learned"),
+    "vae_running_mse": lambda: vae(balance="running_mse", warmup_epochs=2.0),
+    "adversarial": AdversarialPair,
+    "two_phase": TwoPhase,
+    "stream": Stream,
+    "remembering": Remembering,
+}
+
+
+def make(name: str, data=None, **changes) -> Loop:
+    torch.manual_seed(3)
+    return Loop(MODELS[name](), data or points(), settings(**changes), Noise(0), torch.device("cpu"))
+
+
+def weights(loop: Loop) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in loop.model.state_dict().items()}
+
+
+def same(a, b) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_two_runs_are_equal_to_the_bit(name):
+    first, second = make(name), make(name)
+    rows = [[e.row for e in loop.run() if isinstance(e, EpochEnded)] for loop in (first, second)]
+    assert rows[0] == rows[1]
+    assert same(weights(first), weights(second))
+
+
+@pytest.mark.parametrize("stop", [3, 17, 31])
+@pytest.mark.parametrize("name", MODELS)
+def test_taken_up_at_any_event_it_ends_the_same(name, stop, tmp_path):
+    undisturbed = make(name)
+    rows = [e.row for e in undisturbed.run() if isinstance(e, EpochEnded)]
+    broken, before = make(name), []
+    for number, event in enumerate(broken.run()):
+        before += [event.row] if isinstance(event, EpochEnded) else []
+        if number == stop:
+            break
+    torch.save(broken.state_dict(), tmp_path / "last.pt")
+    again = make(name)
+    again.load_state_dict(torch.load(tmp_path / "last.pt", weights_only=True))
+    after = [e.row for e in again.run() if isinstance(e, EpochEnded)]
+    assert before + after == rows
+    assert same(weights(again), weights(undisturbed))
+    expected, found = undisturbed.history.history(), again.history.history()
+    if expected is not None:
+        assert (found.epoch_mean == expected.epoch_mean).all() and (found.steps == expected.steps).all()
+
+
+def test_events_come_in_order_and_count_the_rows():
+    events = list(make("vae", epochs=2).run())
+    assert isinstance(events[0], PhaseStarted) and isinstance(events[-1], PhaseEnded)
+    assert sum(e.rows for e in events if isinstance(e, Stepped)) == 2 * 150
+    assert [e.epoch for e in events if isinstance(e, EpochEnded)] == [0, 1]
+
+
+def test_adversarial_pair_finds_the_mean_of_the_data():
+    loop = make("adversarial", epochs=60, optimizer=partial(torch.optim.Adam, lr=0.05))
+    list(loop.run())
+    assert torch.allclose(loop.model.shift, points().split("train").x.mean(0), atol=0.25)
+
+
+def test_an_objective_moves_only_its_own_parameters():
+    loop = make("adversarial")
+    start, phase = weights(loop), loop.phases[0]
+    optimisers = Optimisers(phase, SETTINGS["optimizer"], None)
+    critic, generator = phase.objectives
+    batch, noise, clock = Batch(points().split("train").x), Noise(0), Clock("gan", 0, 0, 1)
+    optimisers.update(generator, generator.loss(batch, noise, clock)["loss"], None)
+    moved = {name for name, tensor in weights(loop).items() if not torch.equal(tensor, start[name])}
+    assert moved == {"shift"}
+    optimisers.update(critic, critic.loss(batch, noise, clock)["loss"], None)
+    moved = {name for name, tensor in weights(loop).items() if not torch.equal(tensor, start[name])}
+    assert moved == {"shift", "critic.weight", "critic.bias"}
+
+
+def test_objectives_that_share_parameters_share_an_optimiser():
+    shared, own = torch.nn.Parameter(torch.zeros(1)), torch.nn.Parameter(torch.zeros(1))
+    phase = Phase("p", (Objective("a", [shared], None), Objective("b", [own], None), Objective("c", [shared, own], None)))
+    assert len(Optimisers(phase, SETTINGS["optimizer"], None).state_dict()["optimizers"]) == 1
+    apart = Phase("p", (Objective("a", [shared], None), Objective("b", [own], None)))
+    assert len(Optimisers(apart, SETTINGS["optimizer"], None).state_dict()["optimizers"]) == 2
+
+
+def test_second_phase_reads_the_codes_of_the_finished_first():
+    data = Rows(points().split("train").x)  # validated on its own rows, so that the best mean is theirs
+    loop = make("two_phase", data, epochs=150, optimizer=partial(torch.optim.Adam, lr=0.05))
+    events = list(loop.run())
+    assert [e.phase for e in events if isinstance(e, PhaseEnded)] == ["ae", "codes"]
+    codes = loop.model.encode(data.split("train").x)
+    assert torch.allclose(loop.model.mean, codes.mean(0), atol=0.03)
+
+
+def test_stream_is_endless_and_setup_runs_once():
+    loop = make("stream", epochs=1, optimizer=partial(torch.optim.SGD, lr=0.0))
+    events = list(loop.run())
+    assert sum(isinstance(e, Stepped) for e in events) == 7
+    assert loop.model.radius.item() == pytest.approx(1.5, rel=1e-5)
+    longer = make("stream", epochs=40, optimizer=partial(torch.optim.SGD, lr=0.1))
+    list(longer.run())
+    assert longer.model.radius.item() == pytest.approx(3.0, abs=1e-3)
+
+
+def test_schedule_moves_with_the_fractional_epoch_and_nothing_is_selected_before_it_ends():
+    loop = make("remembering")
+    epochs = [e for e in loop.run() if isinstance(e, EpochEnded)]
+    steps = 5  # batches of 32 in 150 rows
+    expected = [max(0.0, 1.0 - (i / steps) / 3.0) for i in range(6 * steps)]
+    assert loop.model.seen == pytest.approx(expected)
+    assert not any(e.improved for e in epochs[:2]) and epochs[2].improved
+    assert int(loop.model.epochs_seen) == max(e.row["epoch"] for e in epochs if e.improved)
+
+
+def test_the_best_weights_are_the_ones_that_stay():
+    # A noisy walk: SGD with a rate so large that late epochs are not the best ones.
+    loop = make("ae", epochs=3, optimizer=partial(torch.optim.SGD, lr=0.05), scheduler=None)
+    values = [e.row["val/monitor"] for e in loop.run() if isinstance(e, EpochEnded)]
+    assert min(values) < values[-1]
+    with torch.no_grad():
+        assert float(loop.model.squared_error(Batch(points().split("val").x)).mean()) == pytest.approx(min(values), rel=1e-5)
+
+
+def test_patience_counts_epochs_without_a_better_value():
+    loop = make("stream", epochs=50, patience=4, optimizer=partial(torch.optim.SGD, lr=0.0))
+    epochs = [e for e in loop.run() if isinstance(e, EpochEnded)]
+    assert len(epochs) == 1 + 4
+
+
+def test_plateau_halves_the_learning_rate():
+    loop = make("stream", epochs=6, optimizer=partial(torch.optim.SGD, lr=1e-7))
+    rates = [e.row["learning_rate"] for e in loop.run() if isinstance(e, EpochEnded)]
+    assert rates[-1] < rates[0]
+
+
+def test_clip_bounds_the_step():
+    loop = make("stream", epochs=1, clip=1e-3, optimizer=partial(torch.optim.SGD, lr=1.0))
+    list(loop.run())
+    assert abs(loop.model.radius.item() - 1.5) <= 7 * 1e-3 * 1.001
+
+
+def test_non_finite_loss_names_place_and_terms():
+    loop = make("ae")
+    with torch.no_grad():
+        next(loop.model.parameters())[0, 0] = float("nan")
+    with pytest.raises(NonFiniteLoss, match=r"phase ae, epoch 1, step 1: loss = nan"):
+        list(loop.run())
+
+
+def test_training_terms_are_means_over_rows_not_over_batches():
+    loop = make("stream", epochs=1, optimizer=partial(torch.optim.SGD, lr=0.0))
+    row = next(e.row for e in loop.run() if isinstance(e, EpochEnded))
+    assert row["train/loss"] == pytest.approx(1.5**2, rel=1e-5)
+    uneven = make("ae", epochs=1, batch_size=149, optimizer=partial(torch.optim.SGD, lr=0.0))
+    x = points().split("train").x
+    with torch.no_grad():
+        expected = float(uneven.model.squared_error(Batch(x)).mean())
+    row = next(e.row for e in uneven.run() if isinstance(e, EpochEnded))
+    assert row["train/loss"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_history_is_what_the_encoder_says():
+    loop = make("vae", epochs=3)
+    states = [copy.deepcopy(loop.model.state_dict()) for e in loop.run() if isinstance(e, EpochEnded)]
+    history = loop.history.history()
+    assert history.epoch_mean.shape == (3, 150, 2) and history.step_mean.shape[1:] == (10, 2)
+    assert history.steps[0] == 1 and history.steps[-1] == 15
+    model, x = vae(), points().split("train").x
+    for epoch, state in enumerate(states):
+        model.load_state_dict(state)
+        with torch.no_grad():
+            q = model.posterior(x[history.index])
+        assert torch.allclose(torch.from_numpy(history.epoch_mean[epoch]), q.mean, atol=1e-5)
+        assert torch.allclose(torch.from_numpy(history.epoch_scale[epoch]), q.stddev, atol=1e-5)
+        kl = kl_divergence(Normal(q.mean, q.stddev), Normal(0.0, 1.0))
+        assert torch.allclose(torch.from_numpy(history.epoch_kl[epoch]), kl, atol=1e-4)
+
+
+class Loss(torch.nn.Module):
+    """A model as a function of its state, for torch.func."""
+
+    def __init__(self, model):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x, noise, clock):
+        return self.model.phases()[0].objectives[0].loss(Batch(x), noise, clock)["loss"]
+
+
+def test_two_vaes_stack_with_torch_func():
+    """The loss is pure, so two copies can be trained as one: gradients equal those of each alone."""
+    models = [vae(), vae()]
+    x, noise, clock = points().split("train").x[:32], Noise(0).at("step", 0), Clock("vae", 0, 0, 1)
+    params, buffers = stack_module_state([Loss(model) for model in models])
+    base = copy.deepcopy(Loss(models[0])).to("meta")
+
+    def loss(params, buffers):
+        return functional_call(base, (params, buffers), (x, noise, clock))
+
+    grads, values = torch.func.vmap(torch.func.grad_and_value(loss), randomness="same")(params, buffers)
+    for i, model in enumerate(models):
+        alone = Loss(model)(x, noise, clock)
+        alone.backward()
+        assert values[i].item() == pytest.approx(alone.item(), rel=1e-5)
+        for name, parameter in Loss(model).named_parameters():
+            assert torch.allclose(grads[name][i], parameter.grad, atol=1e-4, rtol=1e-4)

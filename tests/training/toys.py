@@ -1,0 +1,124 @@
+"""Toy models that show what the loop must bear: two objectives, two phases, an endless stream, memory and schedules."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from latentrun.functional.schedules import linear
+from latentrun.manifolds import Euclidean
+from latentrun.models.base import HasEncoder, Model
+from latentrun.types import Batch, FromCodes, FromStream, Objective, Phase
+
+
+class Toy(Model):
+    def __init__(self, latent_dim=1, event_shape=(2,)):
+        super().__init__()
+        self.latent_dim, self.event_shape = latent_dim, event_shape
+        self.spaces = {"z": Euclidean(latent_dim)}
+
+    def decode(self, z, space="z"):
+        return z.expand(-1, *self.event_shape)
+
+
+class AdversarialPair(Toy):
+    """A generator x = shift + noise against a logistic critic; the data's mean is where neither can improve."""
+
+    def __init__(self):
+        super().__init__()
+        self.shift = nn.Parameter(torch.zeros(2))
+        self.critic = nn.Linear(2, 1)
+
+    def generated(self, n, noise):
+        return self.shift + 0.5 * noise.normal("x", (n, 2))
+
+    def critic_loss(self, batch, noise, clock):
+        fake = self.generated(len(batch.x), noise).detach()
+        loss = F.softplus(-self.critic(batch.x)).mean() + F.softplus(self.critic(fake)).mean()
+        return {"loss": loss + 0.1 * self.critic.weight.square().sum()}
+
+    def generator_loss(self, batch, noise, clock):
+        return {"loss": F.softplus(-self.critic(self.generated(len(batch.x), noise))).mean()}
+
+    def phases(self):
+        critic = Objective("critic", list(self.critic.parameters()), self.critic_loss)
+        generator = Objective("generator", [self.shift], self.generator_loss, every=2)
+        return (Phase("gan", (critic, generator)),)
+
+
+class TwoPhase(Toy, HasEncoder):
+    """A linear autoencoder, then a Gaussian fitted by gradient to its codes."""
+
+    def __init__(self):
+        super().__init__()
+        self.down, self.up = nn.Linear(2, 1), nn.Linear(1, 2)
+        self.mean = nn.Parameter(torch.zeros(1))
+
+    def encode(self, x):
+        return self.down(x)
+
+    def decode(self, z, space="z"):
+        return self.up(z)
+
+    def error(self, batch):
+        return (batch.x - self.up(self.down(batch.x))).square().sum(1)
+
+    def phases(self):
+        first = Objective("ae", [*self.down.parameters(), *self.up.parameters()], lambda b, n, c: {"loss": self.error(b).mean()})
+        second = Objective("fit", [self.mean], lambda b, n, c: {"loss": (b.x - self.mean).square().sum(1).mean()})
+        codes = FromCodes(lambda x, noise: self.encode(x))
+        return (
+            Phase("ae", (first,), monitor=lambda b, n: {"monitor": self.error(b)}),
+            Phase("codes", (second,), source=codes, monitor=lambda b, n: {"monitor": (b.x - self.mean).square().sum(1)}),
+        )
+
+
+class Stream(Toy):
+    """Learns the radius of a circle from points it draws itself, without end; ``setup`` starts at the first batch's mean norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.radius = nn.Parameter(torch.zeros(()))
+
+    def draw(self, n, noise):
+        angle = 6.283185 * noise.uniform("angle", (n,))
+        return Batch(3.0 * torch.stack([angle.cos(), angle.sin()], 1))
+
+    def setup(self, batch, noise):
+        with torch.no_grad():
+            self.radius.copy_(batch.x.norm(dim=1).mean() / 2)
+
+    def phases(self):
+        objective = Objective("radius", [self.radius], lambda b, n, c: {"loss": (b.x.norm(dim=1) - self.radius).square().mean()})
+        source = FromStream(self.draw, steps_per_epoch=7)
+        monitor = lambda b, n: {"monitor": (b.x.norm(dim=1) - self.radius).square()}  # noqa: E731
+        return (Phase("stream", (objective,), source=source, setup=self.setup, monitor=monitor),)
+
+
+class Remembering(Toy):
+    """A moving average of a parameter, kept in a buffer, and noise whose scale follows a schedule."""
+
+    def __init__(self):
+        super().__init__()
+        self.value = nn.Parameter(torch.zeros(2))
+        self.register_buffer("average", torch.zeros(2))
+        self.register_buffer("epochs_seen", torch.zeros((), dtype=torch.int64))
+        self.seen: list[float] = []
+
+    def loss(self, batch, noise, clock):
+        x = batch.x + clock.values["sigma"] * noise.normal("x", tuple(batch.x.shape))
+        return {"loss": (x - self.value).square().sum(1).mean()}
+
+    def after_step(self, terms, clock):
+        self.seen.append(clock.values["sigma"])
+        self.average.lerp_(self.value.detach(), 0.1)
+
+    def epoch_end(self, clock):
+        self.epochs_seen += 1
+
+    def phases(self):
+        objective = Objective("value", [self.value], self.loss)
+        monitor = lambda b, n: {"monitor": (b.x - self.average).square().sum(1)}  # noqa: E731
+        schedules = {"sigma": linear(1.0, 0.0, 3.0)}
+        return (Phase("value", (objective,), monitor=monitor, schedules=schedules, after_step=self.after_step, epoch_end=self.epoch_end),)
