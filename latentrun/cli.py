@@ -54,7 +54,7 @@ def command(argv: list[str]) -> int:
     if arguments.cfg:
         show(cfg, arguments.cfg, arguments.resolve)
         return 0
-    return perform(cfg, Path(cfg.hydra.run.dir))
+    return perform(settings_of(cfg), cfg.hydra, Path(cfg.hydra.run.dir))
 
 
 def parse(argv: list[str]) -> Namespace:
@@ -185,18 +185,17 @@ def settings_of(cfg: DictConfig) -> DictConfig:
 
 
 # ---------------------------------------------------------------- doing
-def perform(cfg: DictConfig, path: Path) -> int:
+def perform(settings: DictConfig, hydra: DictConfig, path: Path) -> int:
     """Carry out the task of a composed configuration in the run directory ``path``; the exit code."""
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    choices = {key: value for key, value in cfg.hydra.runtime.choices.items() if not str(key).startswith("hydra/")}
-    overrides = list(cfg.hydra.overrides.task)
+    choices = {key: value for key, value in hydra.runtime.choices.items() if not str(key).startswith("hydra/")}
+    about = {"choices": choices, "overrides": list(hydra.overrides.task)}
     try:
-        settings = settings_of(cfg)
-        missing = OmegaConf.missing_keys(settings)
+        missing = sorted(OmegaConf.missing_keys(settings))
         if missing:
-            raise InputError(f"{sorted(missing)[0]}: a value is needed: {sorted(missing)[0]}=...")
+            raise InputError(f"{missing[0]}: a value is needed: {missing[0]}=...")
         plain = OmegaConf.to_container(settings, resolve=True)
     except OmegaConfBaseException as error:
         raise InputError(" ".join(str(error).split("\n")[0].split())) from None
@@ -207,11 +206,12 @@ def perform(cfg: DictConfig, path: Path) -> int:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     from latentrun import pipeline
 
+    pipeline.begin(plain)
     if plain["task"] == "diagnose":
         return pipeline.diagnose(plain, default_list)
     from latentrun.plan import plan
 
-    return pipeline.train(plan(plain, choices, default_list), path, {"choices": choices, "overrides": overrides})
+    return pipeline.train(plan(plain, choices, default_list), path, about)
 
 
 def default_diagnostics() -> list[str]:
@@ -225,17 +225,15 @@ def default_diagnostics() -> list[str]:
 def job(cfg: DictConfig) -> int:
     """One job of a sweep, in the directory that Hydra made for it."""
     from hydra.core.hydra_config import HydraConfig
-    from omegaconf import OmegaConf
 
-    hydra_config = HydraConfig.get()
-    whole = OmegaConf.merge(cfg, {"hydra": hydra_config})
+    hydra = HydraConfig.get()
     try:
-        code = perform(whole, Path(hydra_config.runtime.output_dir))
+        code = perform(cfg, hydra, Path(hydra.runtime.output_dir))
     except InputError as error:
-        print(f"latentrun: job {hydra_config.job.num}: {error}", file=sys.stderr)
+        print(f"latentrun: job {hydra.job.num}: {error}", file=sys.stderr)
         raise SystemExit(2) from None
     if code:
-        raise RuntimeError(f"job {hydra_config.job.num} failed; see {hydra_config.runtime.output_dir}")
+        raise RuntimeError(f"job {hydra.job.num} failed; see {hydra.runtime.output_dir}")
     return code
 
 

@@ -12,6 +12,17 @@ from latentrun.training.loop import EpochEnded, PhaseEnded, PhaseStarted, Steppe
 LOGGER = logging.getLogger("latentrun")
 
 
+class Terminal(logging.StreamHandler):
+    """Writes to whatever standard output is at the moment: a progress bar may have put itself in between."""
+
+    def __init__(self):
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self):
+        return sys.stdout
+
+
 def log_to(path: Path) -> logging.Handler:
     """Send the log to ``path`` as well as to the terminal."""
     handler = logging.FileHandler(path, encoding="utf-8")
@@ -19,8 +30,8 @@ def log_to(path: Path) -> logging.Handler:
     LOGGER.addHandler(handler)
     LOGGER.setLevel(logging.INFO)
     LOGGER.propagate = False
-    if not any(type(h) is logging.StreamHandler for h in LOGGER.handlers):
-        shown = logging.StreamHandler(sys.stdout)
+    if not any(isinstance(h, Terminal) for h in LOGGER.handlers):
+        shown = Terminal()
         shown.setFormatter(logging.Formatter("%(message)s"))
         LOGGER.addHandler(shown)
     return handler

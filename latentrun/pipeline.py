@@ -34,16 +34,19 @@ from latentrun.types import Report, Status
 # ---------------------------------------------------------------- the tasks
 def train(plan: Plan, path: Path, about: Mapping[str, Any]) -> int:
     """Train, checkpoint, measure, report; the exit code."""
-    if plan.config["threads"]:
-        torch.set_num_threads(plan.config["threads"])
-    meta = {**about, **environment(plan.device), "fit_hash": fit_hash(plan.config), "seed": plan.config["seed"]}
+    start = time.perf_counter()
+    plan.data.split("train")  # before anything is written: files may turn out to be wrong
+    reading = time.perf_counter() - start
+    identity = {"fit_hash": fit_hash(plan.config), "seed": plan.config["seed"], "caveats": plan.model.caveats(plan.data)}
+    meta = {**about, **environment(plan.device), **identity}
     directory = RunDirectory.create(path, plan.config, meta)
     with directory.working("training") as activity, recording(directory, activity):
         LOGGER.info("run directory %s", directory.path)
         timing = Timing(directory)
         board = Board(directory.path / "tensorboard")
-        with timing.of("data"):
-            plan.data.split("train")
+        timing.add("data", "", reading)
+        for note in identity["caveats"]:
+            LOGGER.info("note: %s", note)
         try:
             with timing.of("training"):
                 run = fit_model(plan, directory, board, timing, activity)
@@ -68,7 +71,6 @@ def train(plan: Plan, path: Path, about: Mapping[str, Any]) -> int:
 
 def diagnose(config: Mapping[str, Any], default_list: bool) -> int:
     """Add diagnostics to a finished run, without training; the exit code."""
-    check_settings(config)
     directory = RunDirectory(config["run"])
     run = load(directory.path, config["trust"], device_named(config["device"]))
     skip = default_list if config["skip_inapplicable"] is None else config["skip_inapplicable"]
@@ -202,6 +204,20 @@ def conclude(run: Run, directory: RunDirectory, board: Board | None, timing: Tim
             with paper():
                 directory.write_pictures("training", {"": training_curves(curves)})
         directory.write_page(page(directory))
+
+
+def begin(config: Mapping[str, Any]) -> None:
+    """Check the settings at the top level, then set threads, and no denormal numbers.
+
+    Pictures that fade to nothing make denormal numbers by the million, and on a CPU each costs a hundred normal ones:
+    the heatmaps train four times faster without.
+
+    To be called before torch computes anything: its worker threads take the setting over when they are started.
+    """
+    check_settings(config)
+    torch.set_flush_denormal(True)
+    if config["threads"]:
+        torch.set_num_threads(config["threads"])
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -51,7 +51,6 @@ def plan(config: dict[str, Any], choices: Mapping[str, str], default_list: bool)
 
     ``default_list``: the diagnostics are those of config.yaml, not ones the user named, so misfits are skipped.
     """
-    check_settings(config)
     device = device_named(config["device"])
     data, model = assemble(config)
     training = build_training(config)

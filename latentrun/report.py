@@ -20,7 +20,7 @@ from latentrun.store import FIGURE_END, FIGURE_START, RunDirectory
 ROWS_SHOWN = 12
 # Shown on top where they are there: what a reader asks first. A name that ends in a point stands for all its parts.
 HEADLINES = (
-    ("reconstruction/mean", "mean ‖x − x̂‖"),
+    ("reconstruction/error_mean", "mean ‖x − x̂‖"),
     ("sparsity/active", "active latents"),
     ("latents/knn_r2.", "10-NN probe R²"),
     ("stationarity/mean", "var(μ) + mean σ²"),

@@ -33,7 +33,7 @@ WRONG = [
     ("model.beta=-1", "model.beta: must be at least 0, got -1.0"),
     ("model.scale=0", "model.scale: must be more than 0, got 0.0"),
     ("network.channels=[8,0]", "network.channels: must be values at least 1, got [8, 0]"),
-    ("network.channels=[8]", "network.strides: 2 values for 1 blocks of network.channels"),
+    ("network.channels=[8]", "network.strides: 3 values for 1 blocks of network.channels"),
     ("network.channels=[1,1,1,1,1,1] network.strides=[1,1,1,1,1,1]", "network.channels: 6 blocks leave nothing of 36 x 36 pictures"),
     ("training.batch_size=0", "training.batch_size: must be at least 1, got 0"),
     ("training.epochs=-1", "training.epochs: must be at least 0, got -1"),

@@ -24,13 +24,15 @@ class Dataset(ABC):
     generated when :meth:`split` is first called.
 
     Attributes: ``event_shape`` of one example (images: channels, height, width); ``value_range`` (low, high) of x;
-    ``factors``, one per column of y; ``label`` the name of the factor that ``labels`` codes, or None.
+    ``factors``, one per column of y; ``label`` the name of the factor that ``labels`` codes, or None; ``binary`` whether
+    every value is 0 or 1.
     """
 
     event_shape: tuple[int, ...]
     value_range: tuple[float, float]
     factors: tuple[Factor, ...]
     label: str | None = None
+    binary: bool = False  # whether every value of x is 0 or 1
     rows: int | None = None  # use only so many rows of each split, evenly spaced
 
     @property

@@ -18,12 +18,12 @@ from latentrun.functional.least_squares import levenberg_marquardt
 from latentrun.functional.noise import Noise
 from latentrun.types import Factor, Projection, Split
 
-CHUNK = 2**17  # numbers a temporary holds, so that a CPU's cache keeps it; a GPU takes 2**27
+CHUNK = 2**18  # numbers a temporary holds, so that a CPU's cache keeps it; a GPU takes 2**27
 FAINTEST = -87.0  # log of the least pixel drawn; below it float32 is subnormal and twenty times slower to compute
 SQUEEZE = 9.0  # largest |artanh r| fitted: 1 - |r| = 3e-8
-SHARE = 1e-3  # fitted factors this far outside their range still count as inside: float32 pictures fix them no better
+SHARE = 1e-3  # fitted factors this far outside their range still count as inside: a decoded picture is never exact
 SOFT = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)  # widths in q over which a shared maximum is softened
-COARSE, STARTS = 9, 3  # points a factor of the dictionary that gives starts, and how many of them
+COARSE, STARTS, LEAN = 11, 4, 3.5  # points a factor of the dictionary that gives starts; how many of them; its largest artanh |r|
 
 
 class EllipticalMaps(Dataset, Oracle):
@@ -160,7 +160,7 @@ class _Search:
         else:
             spacing = 2 * family.extent / (family.size - 1)
             sigma = torch.tensor([spacing / 20, 1000 * family.extent, spacing / 3, 2 * family.extent]).log()
-            ends = torch.stack([torch.tensor([-SQUEEZE, SQUEEZE, -2.5, 2.5]), 2 * sigma, 2 * sigma], 1).to(further)
+            ends = torch.stack([torch.tensor([-SQUEEZE, SQUEEZE, -LEAN, LEAN]), 2 * sigma, 2 * sigma], 1).to(further)
             self.low, self.high = ends[:2]
             corners = ends[2:]
         steps = torch.linspace(0, 1, COARSE, dtype=further.dtype, device=further.device)
@@ -189,7 +189,7 @@ class _Search:
         Where two pixels share the maximum (r = 0 on an even grid) the cost has a kink at which a step may stall; such rows
         go through ever less softened maxima, and what comes out is kept where the true cost is lower.
         """
-        fit = levenberg_marquardt(lambda theta, rows: self.normal(theta, x[rows]), theta, self.low, self.high)
+        fit = levenberg_marquardt(lambda theta, rows: self.normal(theta, x[rows]), theta, self.low, self.high, tolerance=1e-8)
         theta = fit.theta
         stuck = ((fit.cosine > 1e-6) & (fit.cost > 1e-16 * (x.square() @ self.weight))).nonzero()[:, 0]
         if len(stuck) and not self.amplitude:

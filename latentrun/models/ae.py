@@ -7,6 +7,7 @@ from typing import Annotated
 from torch import Tensor
 
 from latentrun.bounds import Ge
+from latentrun.data.base import Dataset
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import Euclidean
 from latentrun.models.base import HasEncoder, Model
@@ -56,6 +57,9 @@ class AE(Model, HasEncoder):
         """The loss, per example."""
         error = self.squared_error(batch)
         return {"monitor": error, "mse": error / batch.x[0].numel()}
+
+    def caveats(self, data: Dataset) -> tuple[str, ...]:
+        return ("The model has no prior: samples come from a Gaussian fitted to its training codes.",)
 
     def phases(self) -> tuple[Phase, ...]:
         return (Phase("ae", (Objective("ae", list(self.parameters()), self.loss),), monitor=self.monitor),)

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from latentrun.data.base import Dataset
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import Manifold
 from latentrun.types import Phase
@@ -29,6 +30,10 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def phases(self) -> tuple[Phase, ...]:
         """How the model is trained, in order."""
+
+    def caveats(self, data: Dataset) -> tuple[str, ...]:
+        """What a reader of this model's numbers on these data must know, in plain sentences."""
+        return ()
 
 
 class HasEncoder(ABC):

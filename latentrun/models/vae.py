@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
 from latentrun.bounds import Ge, Gt
+from latentrun.data.base import Dataset
 from latentrun.errors import InputError
 from latentrun.functional.divergences import gaussian_kl, quadratic_penalty
 from latentrun.functional.noise import Noise
@@ -113,6 +114,14 @@ class VAE(Model, HasGaussianPosterior, HasPrior, HasLikelihood):
 
     def after_step(self, terms: Mapping[str, Tensor], clock: Clock) -> None:
         self.head.observe(terms)
+
+    def caveats(self, data: Dataset) -> tuple[str, ...]:
+        notes = []
+        if isinstance(self.head, BernoulliLikelihood) and not data.binary:
+            notes.append("Binary cross-entropy on grey values is not a likelihood: its nats compare with those of no other model.")
+        if not self.sample:
+            notes.append("The model was trained without sampling: sigma of its posterior is untrained.")
+        return tuple(notes)
 
     def phases(self) -> tuple[Phase, ...]:
         schedules = {"beta": linear(0.0, self.beta, self.warmup_epochs)} if self.warmup_epochs else {}

@@ -1,0 +1,56 @@
+"""Networks fit every event shape they accept, and say so where they do not."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from latentrun.errors import InputError
+from latentrun.nn.conv import Conv
+from latentrun.nn.dense import Dense
+
+SHAPES = [(1, 36, 36), (3, 32, 32), (1, 28, 28), (2, 13, 29), (1, 8, 8), (5, 17, 16), (3, 64, 48)]
+
+
+@pytest.mark.parametrize("strides", [[1, 1], [2, 1], [1, 2], [3, 1]])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_conv_decodes_to_the_shape_it_encodes(shape, strides):
+    network = Conv([4, 6], strides, [10])
+    if min(shape[1:]) < 12 and strides != [1, 1]:
+        pytest.skip("too small for these strides; the next test covers the message")
+    code = network.encoder(shape, 7)(torch.zeros(2, *shape))
+    assert code.shape == (2, 7)
+    assert network.decoder(7, shape)(code).shape == (2, *shape)
+
+
+def test_conv_mirrors_channels_and_every_output_pixel_depends_on_the_code():
+    decoder = Conv([4, 6], [2, 1], []).decoder(3, (1, 31, 29))
+    z = torch.randn(1, 3, requires_grad=True)
+    out = decoder(z)
+    for corner in ((0, 0), (30, 28), (15, 0), (30, 0)):
+        (gradient,) = torch.autograd.grad(out[0, 0][corner], z, retain_graph=True)
+        assert gradient.abs().max() > 0
+    kinds = [tuple(m.weight.shape[:2]) for m in decoder.modules() if isinstance(m, torch.nn.ConvTranspose2d)]
+    assert kinds == [(6, 4), (4, 1)]
+
+
+def test_conv_without_blocks_is_dense():
+    network = Conv([], [], [5])
+    assert network.decoder(2, (1, 4, 4))(network.encoder((1, 4, 4), 2)(torch.zeros(1, 1, 4, 4))).shape == (1, 1, 4, 4)
+
+
+@pytest.mark.parametrize("shape, message", [((10,), "needs pictures"), ((1, 3, 3), "2 blocks leave nothing of 3 x 3 pictures")])
+def test_conv_says_what_does_not_fit(shape, message):
+    with pytest.raises(InputError, match=message):
+        Conv([4, 6], [1, 1], []).encoder(shape, 2)
+
+
+@pytest.mark.parametrize("shape", [*SHAPES, (7,), (2, 3)])
+@pytest.mark.parametrize("widths", [[], [5], [9, 5, 4]])
+def test_dense_takes_any_shape_and_widths(shape, widths):
+    network = Dense(widths)
+    encoder, decoder = network.encoder(shape, 3), network.decoder(3, shape)
+    assert decoder(encoder(torch.zeros(2, *shape))).shape == (2, *shape)
+    linear = [m.out_features for m in encoder.modules() if isinstance(m, torch.nn.Linear)]
+    assert linear == [*widths, 3]
+    assert sum(isinstance(m, torch.nn.ReLU) for m in encoder) == len(widths)

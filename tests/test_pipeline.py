@@ -1,0 +1,214 @@
+"""From the command to a finished directory, and back from the directory to the run."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+import latentrun
+from latentrun.cli import main
+from latentrun.errors import InputError
+from latentrun.store import METRIC_COLUMNS, RunDirectory
+
+TINY = ["debug=quick", "network.channels=[4,8]", "network.strides=[1,1]", "network.widths=[16]", "rows=64"]
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as exit_:
+        main(list(arguments))
+    return exit_.value.code
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A small run of the whole default list."""
+    path = tmp_path_factory.mktemp("run") / "vae"
+    assert run(*TINY, f"hydra.run.dir={path}") == 0
+    return path
+
+
+def test_the_directory_holds_what_the_design_names(finished):
+    for name in (
+        ".hydra/config.yaml", "meta.json", "status.json", "run.log", "run.lock", "report.html",
+        "tables/train.csv", "tables/timing.csv", "tables/metrics.csv", "tables/summary.json",
+        "arrays/latents_train.npz", "arrays/latents_test.npz", "arrays/history.npz",
+        "checkpoints/best.pt", "checkpoints/last.pt", "plots/training.png",
+    ):  # fmt: skip
+        assert (finished / name).is_file(), name
+    assert list((finished / "tensorboard").glob("events.out.tfevents.*"))
+    assert not list(finished.rglob("*.part")) and not (finished / "error.txt").exists()
+    status = json.loads((finished / "status.json").read_text())
+    assert status["state"] == "done" and status["step"] == 2
+
+
+def test_tables_are_tidy_and_name_their_units(finished):
+    metrics = pd.read_csv(finished / "tables" / "metrics.csv")
+    assert tuple(metrics.columns) == METRIC_COLUMNS
+    assert set(metrics["diagnostic"]) == set(yaml.safe_load((finished / ".hydra/config.yaml").read_text())["diagnostic"])
+    assert (metrics["status"] == "ok").all() and metrics["unit"].notna().all()
+    inside = metrics.dropna(subset=["low", "high", "value"])
+    assert (inside["low"] <= inside["high"]).all() and len(inside) > 20
+    train = pd.read_csv(finished / "tables" / "train.csv")
+    assert list(train["epoch"]) == [1, 2] and not any("second" in column for column in train)
+    summary = json.loads((finished / "tables" / "summary.json").read_text())
+    assert summary["model"] == "vae" and summary["model.latent_dim"] == 3 and "reconstruction/mse" in summary
+
+
+def test_meta_tells_how_the_run_was_made(finished):
+    meta = RunDirectory(finished).meta
+    assert meta["versions"]["torch"] == torch.__version__
+    assert meta["choices"]["data"] == "heatmaps" and meta["seed"] == 0 and len(meta["fit_hash"]) == 16
+    assert meta["overrides"][0] == "debug=quick"
+
+
+def test_load_gives_the_trained_model_back(finished):
+    loaded = latentrun.load(finished)
+    stored = np.load(finished / "arrays" / "latents_test.npz")
+    assert np.allclose(loaded.latents("test").mean.numpy(), stored["mean"], atol=1e-5)
+    assert np.allclose(loaded.latents("test").scale.numpy(), stored["scale"], atol=1e-5)
+    assert (stored["index"] == loaded.data.split("test").index.numpy()).all()
+    assert loaded.history.epoch_mean.shape == (2, 64, 3)
+
+
+def test_two_runs_of_one_configuration_are_equal(finished, tmp_path):
+    assert run(*TINY, f"hydra.run.dir={tmp_path / 'again'}") == 0
+    tables = sorted(path.name for path in (finished / "tables").iterdir())
+    assert tables == sorted(path.name for path in (tmp_path / "again" / "tables").iterdir())
+    for name in tables:
+        if name not in ("timing.csv", "summary.json"):
+            assert (finished / "tables" / name).read_bytes() == (tmp_path / "again" / "tables" / name).read_bytes(), name
+    first, second = (torch.load(p / "checkpoints" / "best.pt", weights_only=True)["model"] for p in (finished, tmp_path / "again"))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_report_is_one_page_that_needs_nothing_else(finished):
+    html = (finished / "report.html").read_text()
+    page = re.sub(r"<script>.*?</script>", "", html, flags=re.DOTALL)  # plotly's own code names addresses it never asks
+    outside = re.findall(r'(?:src|href)="(?!data:|#)([^"]+)"', page)
+    assert outside == []
+    for name in yaml.safe_load((finished / ".hydra/config.yaml").read_text())["diagnostic"]:
+        assert f'<section id="{name}">' in html
+    assert html.count('<img src="data:image/png;base64,') >= 10
+
+
+def test_tensorboard_reads_scalars_pictures_and_hyperparameters(finished):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(finished / "tensorboard"))
+    events.Reload()
+    tags = events.Tags()
+    assert {"vae/train/loss", "vae/val/monitor", "reconstruction/mse"} <= set(tags["scalars"])
+    assert set(tags["images"]) == {"reconstructions", "samples"}
+    assert len(events.Scalars("vae/train/loss")) == 2
+    content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
+    assert b"model.latent_dim" in content
+
+
+def test_a_diagnostic_is_added_without_training(tmp_path, capsys):
+    path = tmp_path / "run"
+    assert run(*TINY, "diagnostic=[reconstruction]", f"hydra.run.dir={path}") == 0
+    before = {name: (path / name).read_bytes() for name in ("checkpoints/best.pt", "tables/train.csv", "tables/reconstruction.errors.csv")}
+    capsys.readouterr()
+    assert run("task=diagnose", f"run={path}", "diagnostic=[reconstruction,variance_loss]") == 0
+    assert "reconstruction: already measured" in capsys.readouterr().out
+    assert (path / "tables" / "variance_loss.summary.csv").is_file()
+    assert {name: (path / name).read_bytes() for name in before} == before
+    metrics = pd.read_csv(path / "tables" / "metrics.csv")
+    assert set(metrics["diagnostic"]) == {"reconstruction", "variance_loss"}
+    assert '<section id="variance_loss">' in (path / "report.html").read_text()
+    # Added later it is the same as measured at once.
+    assert run(*TINY, "diagnostic=[variance_loss]", f"hydra.run.dir={tmp_path / 'once'}") == 0
+    name = "tables/variance_loss.summary.csv"
+    assert (path / name).read_bytes() == (tmp_path / "once" / name).read_bytes()
+
+
+def test_what_does_not_fit_is_skipped_in_the_default_list(tmp_path):
+    assert run(*TINY, "model=ae", f"hydra.run.dir={tmp_path / 'ae'}") == 0
+    metrics = pd.read_csv(tmp_path / "ae" / "tables" / "metrics.csv")
+    skipped = metrics[metrics["status"] == "skipped"]
+    assert set(skipped["diagnostic"]) == {"sparsity", "stationarity"}
+    assert "needs a Gaussian posterior" in (tmp_path / "ae" / "report.html").read_text()
+
+
+def test_a_run_is_never_overwritten(finished, capsys):
+    before = (finished / "meta.json").read_bytes()
+    assert run(*TINY, f"hydra.run.dir={finished}") == 2
+    assert "already holds a run; runs are never overwritten" in capsys.readouterr().err
+    assert (finished / "meta.json").read_bytes() == before
+
+
+def test_two_processes_do_not_share_a_run(finished):
+    directory = RunDirectory(finished)
+    with directory.working("diagnosing"), pytest.raises(InputError, match="in use by another process"):
+        with RunDirectory(finished).working("diagnosing"):
+            pass
+
+
+def test_a_loss_that_explodes_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path, capsys):
+    path = tmp_path / "run"
+    exploding = ["training.optimizer._target_=torch.optim.SGD", "training.optimizer.lr=1e-2", "+training.optimizer.momentum=1.5"]
+    settings = ["rows=256", "training.epochs=30", "training.batch_size=32", "~training.optimizer.fused", *exploding]
+    code = run(*TINY, *settings, f"hydra.run.dir={path}")
+    assert code == 1
+    status = RunDirectory(path).status
+    assert status["state"] == "failed" and "non-finite loss in phase vae" in status["reason"]
+    assert (path / "error.txt").read_text().startswith("non-finite loss")
+    if (path / "checkpoints" / "last.pt").exists():
+        state = torch.load(path / "checkpoints" / "last.pt", weights_only=True)
+        assert all(bool(torch.isfinite(value).all()) for value in state["model"].values())
+
+
+def test_a_diagnostic_that_fails_does_not_take_the_others_along(tmp_path, monkeypatch):
+    from latentrun.diagnostics.variance_loss import VarianceLoss
+
+    monkeypatch.setattr(VarianceLoss, "__call__", lambda self, run, noise: 1 / 0)
+    path = tmp_path / "run"
+    assert run(*TINY, "diagnostic=[variance_loss,stationarity]", f"hydra.run.dir={path}") == 1
+    metrics = pd.read_csv(path / "tables" / "metrics.csv")
+    assert set(metrics.loc[metrics["status"] == "failed", "diagnostic"]) == {"variance_loss"}
+    assert (metrics.loc[metrics["diagnostic"] == "stationarity", "status"] == "ok").all()
+    assert "ZeroDivisionError" in (path / "error.txt").read_text() and "ZeroDivisionError" in (path / "report.html").read_text()
+
+
+def test_a_sweep_makes_a_run_for_each_value(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["latentrun"])
+    arguments = [*TINY, "diagnostic=[stationarity]", "model.latent_dim=1,2", f"hydra.sweep.dir={tmp_path}"]
+    assert run("-m", *arguments) == 0
+    found = sorted(path.parent.name for path in tmp_path.glob("*/meta.json"))
+    assert len(found) == 2 and "model.latent_dim=1" in found[0] and "model.latent_dim=2" in found[1]
+    assert [latentrun.load(tmp_path / name).model.latent_dim for name in found] == [1, 2]
+
+
+def test_a_stranger_directory_cannot_run_code(finished, tmp_path, monkeypatch):
+    import shutil
+
+    monkeypatch.chdir(tmp_path)
+    copy = tmp_path / "copy"
+    shutil.copytree(finished, copy)
+    config = yaml.safe_load((copy / ".hydra" / "config.yaml").read_text())
+    config["model"] = {"_target_": "os.system", "command": "touch canary"}
+    config["trust"] = ["os"]
+    (copy / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config))
+    with pytest.raises(InputError, match="not trusted"):
+        latentrun.load(copy)
+    (copy / ".hydra" / "config.yaml").write_text("!!python/object/apply:os.system ['touch canary']")
+    with pytest.raises(yaml.YAMLError):
+        latentrun.load(copy)
+    shutil.copy(finished / ".hydra" / "config.yaml", copy / ".hydra" / "config.yaml")
+
+    class Malicious:
+        def __reduce__(self):
+            import os
+
+            return os.system, ("touch canary",)
+
+    torch.save({"model": Malicious()}, copy / "checkpoints" / "best.pt")
+    with pytest.raises(InputError, match="cannot be read"):
+        latentrun.load(copy)
+    assert not (tmp_path / "canary").exists()
