@@ -24,7 +24,7 @@ HEADLINES = (
     ("sparsity/active", "active latents"),
     ("latents/knn_r2.", "10-NN probe R²"),
     ("stationarity/mean", "var(μ) + mean σ²"),
-    ("variance_loss/ratio.", "Δvar / mse"),
+    ("variance_loss/ratio.", "Δvar / mse, decoded from code"),
     ("samples/distance_ratio", "sample / test distance to training data"),
 )
 
