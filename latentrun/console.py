@@ -92,15 +92,15 @@ class Rate:
     """Examples per second over about the last ten seconds."""
 
     def __init__(self):
-        self.value, self._rows, self._since = 0.0, 0, time.monotonic()
+        self.value, self._rows, self._since, self._settled = 0.0, 0, time.monotonic(), False
 
     def add(self, rows: int) -> None:
         self._rows += rows
         elapsed = time.monotonic() - self._since
-        if elapsed > 10 or not self.value:
+        if elapsed > 10 or not self._settled:
             self.value = self._rows / max(elapsed, 1e-9)
         if elapsed > 10:
-            self._rows, self._since = 0, time.monotonic()
+            self._rows, self._since, self._settled = 0, time.monotonic(), True
 
 
 def describe(event: EpochEnded) -> str:

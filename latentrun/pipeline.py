@@ -245,10 +245,11 @@ class Timing:
         start = time.perf_counter()
         yield
         self.add(stage, name, time.perf_counter() - start)
-        self.directory.write_table("timing", pd.DataFrame(self.rows))
 
     def add(self, stage: str, name: str, seconds: float) -> None:
+        """Write one duration down."""
         self.rows.append({"stage": stage, "name": name, "seconds": round(seconds, 4)})
+        self.directory.write_table("timing", pd.DataFrame(self.rows))
 
 
 @contextmanager

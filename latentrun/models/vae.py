@@ -96,9 +96,8 @@ class VAE(Model, HasGaussianPosterior, HasPrior, HasLikelihood):
             "quadratic": lambda: quadratic_penalty(mean).sum(-1),
             "none": lambda: torch.zeros_like(mean[:, 0]),
         }[kl]()
-        with torch.no_grad():
-            mse = (batch.x - self.head.mean(out)).square().flatten(1).mean(1)
-        return {"reconstruction": self.head.nll(out, batch.x), "kl": penalty, "mse": mse}
+        nll, mse = self.head.terms(out, batch.x)
+        return {"reconstruction": nll, "kl": penalty, "mse": mse}
 
     def loss(self, batch: Batch, noise: Noise, clock: Clock) -> dict[str, Tensor]:
         """Mean over the batch of reconstruction + beta KL, in nats per example."""

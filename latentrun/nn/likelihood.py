@@ -26,6 +26,10 @@ class BernoulliLikelihood(nn.Module):
         """-log p(x|z) ``(N,)`` in nats per example, summed over data dimensions."""
         return F.binary_cross_entropy_with_logits(out, x, reduction="none").flatten(1).sum(1)
 
+    def terms(self, out: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`nll` and the mean squared error per data dimension (no gradient), each ``(N,)``."""
+        return self.nll(out, x), (x - self.mean(out.detach())).square().flatten(1).mean(1)
+
     def distribution(self, out: Tensor) -> Distribution:
         """p(x|z) with batch shape ``(N,)``."""
         return Independent(Bernoulli(logits=out, validate_args=False), self.event_dims, validate_args=False)
@@ -59,12 +63,18 @@ class GaussianLikelihood(nn.Module):
         if self.squash is None:
             return out
         low, high = self.squash
-        return low + (high - low) * out.sigmoid()
+        # Without the affine map where it is the identity: forward and backward each save passes over the batch.
+        return out.sigmoid() if (low, high) == (0, 1) else low + (high - low) * out.sigmoid()
 
     def nll(self, out: Tensor, x: Tensor) -> Tensor:
         """-log p(x|z) ``(N,)`` in nats per example, summed over data dimensions, with ½ D log 2 pi gamma²."""
-        squared = (x - self.mean(out)).square().flatten(1).sum(1)
-        return squared * (0.5 * torch.exp(-2 * self.log_scale)) + self.size * (self.log_scale + 0.5 * log(2 * pi))
+        return self.terms(out, x)[0]
+
+    def terms(self, out: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`nll` and the mean squared error per data dimension (no gradient), each ``(N,)``, in one pass."""
+        squared = F.mse_loss(self.mean(out), x, reduction="none").flatten(1).sum(1)
+        nll = squared * (0.5 * torch.exp(-2 * self.log_scale)) + self.size * (self.log_scale + 0.5 * log(2 * pi))
+        return nll, squared.detach() / self.size
 
     def distribution(self, out: Tensor) -> Distribution:
         """p(x|z) with batch shape ``(N,)``."""

@@ -45,13 +45,14 @@ class Rows(Source):
         order = self.noise.at("epoch", epoch).permutation("order", self.rows).split(self.batch_size)
         for number in range(start, self.steps):
             rows = order[number]
-            x = self.train.x[rows.to(self.train.x.device)].to(self.device, non_blocking=True)
+            # index_select copies whole rows: four times faster on a CPU than x[rows].
+            x = self.train.x.index_select(0, rows.to(self.train.x.device)).to(self.device, non_blocking=True)
             if self.data is not None:
                 x = self.data.draw(x, self.noise.at("draw", epoch, number))
-            yield number, Batch(x, self.train.y[rows], self.train.index[rows])
+            yield number, Batch(x, self.train.y.index_select(0, rows), self.train.index.index_select(0, rows))
 
     def validation(self):
-        size = max(self.batch_size, 256)
+        size = min(self.batch_size, 128) if self.device.type == "cpu" else max(self.batch_size, 1024)
         for number, start in enumerate(range(0, len(self.val.x), size)):
             part = slice(start, start + size)
             yield number, Batch(self.val.x[part].to(self.device), self.val.y[part], self.val.index[part])
