@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from latentrun import __version__
 from latentrun.errors import InputError, nearest, unknown
+from latentrun.machine import prepare
 from latentrun.options import GROUPS, extra, help_text, options, shipped
 
 if TYPE_CHECKING:
@@ -199,11 +200,10 @@ def perform(settings: DictConfig, hydra: DictConfig, path: Path) -> int:
         plain = OmegaConf.to_container(settings, resolve=True)
     except OmegaConfBaseException as error:
         raise InputError(" ".join(str(error).split("\n")[0].split())) from None
-    default_list = list(plain.get("diagnostic") or {}) == default_diagnostics()
+    plain["diagnostic"] = plain.get("diagnostic") or {}  # an empty list leaves no node behind
+    default_list = list(plain["diagnostic"]) == default_diagnostics()
 
-    # A thread that waits for another gives its core away after a moment: beside other jobs on the same cores, endless
-    # spinning makes two threads many times slower than one (measured 20 times).
-    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    prepare()
     from latentrun import pipeline
 
     pipeline.begin(plain)

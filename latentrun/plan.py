@@ -102,8 +102,8 @@ def tried(where: str, make: Callable, argument: Any) -> Any:
 
 def build_diagnostics(config: Mapping[str, Any]) -> dict[str, Diagnostic]:
     """The diagnostics of a configuration by name."""
-    chosen = config["diagnostic"] or {}
-    return {name: build(spec, Diagnostic, f"diagnostic.{name}", config["trust"]) for name, spec in chosen.items()}
+    trust = config["trust"]
+    return {name: build(spec, Diagnostic, f"diagnostic.{name}", trust) for name, spec in config["diagnostic"].items()}
 
 
 def applicable(

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1] / "latentrun"
 FLOORS = [
-    {"types", "errors", "bounds", "__init__"},
+    {"types", "errors", "bounds", "machine", "__init__"},
     {"build", "options"},
     {"functional", "fingerprint"},
     {"nn", "manifolds", "plotting", "geometry", "distributions"},

@@ -128,6 +128,11 @@ def test_a_diagnostic_is_added_without_training(tmp_path, capsys):
     assert (path / name).read_bytes() == (tmp_path / "once" / name).read_bytes()
 
 
+def test_no_diagnostics_at_all(tmp_path):
+    assert run(*TINY, "diagnostic=[]", f"hydra.run.dir={tmp_path / 'bare'}") == 0
+    assert (tmp_path / "bare" / "report.html").is_file() and latentrun.load(tmp_path / "bare").model.latent_dim == 3
+
+
 def test_what_does_not_fit_is_skipped_in_the_default_list(tmp_path):
     assert run(*TINY, "model=ae", f"hydra.run.dir={tmp_path / 'ae'}") == 0
     metrics = pd.read_csv(tmp_path / "ae" / "tables" / "metrics.csv")
