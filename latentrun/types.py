@@ -59,7 +59,8 @@ class Batch:
 class Projection:
     """Nearest members of a known family, one per row of x.
 
-    ``factors (N, F)`` float64; ``residual (N,)`` = ||x - render(factors)|| / ||x||, a share of the picture's norm;
+    ``factors (N, F)`` float64; ``residual (N,)`` = ||x - render(factors)|| / ||x||, a share of the picture's norm
+    (above 1 where a picture is fainter than every member);
     ``inside (N,)`` whether the factors lie within the data set's ranges; ``amplitude (N,)`` (1 where it is not fitted).
     """
 

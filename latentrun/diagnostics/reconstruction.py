@@ -57,9 +57,9 @@ class Reconstruction(Diagnostic):
         "tail_ratio": Metric("pure number, 99.9 percentile / median of the error" + BOOT, 1.0, None, "lower"),
         "mse": Metric("squared units of x, mean over examples and data dimensions" + PLAIN, 0.0, None, "lower"),
         "unexplained": Metric("share of the split's total variance, mse / mean variance of a data dimension" + BOOT, 0.0, None, "lower"),
-        "residual_mean": Metric(FAMILY + PLAIN, 0.0, 1.0, "lower"),
-        "residual_p95": Metric(FAMILY + BOOT, 0.0, 1.0, "lower"),
-        "residual_p99": Metric(FAMILY + BOOT, 0.0, 1.0, "lower"),
+        "residual_mean": Metric(FAMILY + PLAIN, 0.0, None, "lower"),
+        "residual_p95": Metric(FAMILY + BOOT, 0.0, None, "lower"),
+        "residual_p99": Metric(FAMILY + BOOT, 0.0, None, "lower"),
     }
 
     def __init__(
