@@ -11,6 +11,7 @@ from latentrun.bounds import Each, Ge
 from latentrun.errors import InputError
 from latentrun.nn.base import Network
 from latentrun.nn.dense import layers
+from latentrun.nn.initial import scaled
 
 
 class Conv(Network):
@@ -55,7 +56,7 @@ class Conv(Network):
             blocks += [nn.Conv2d(before, after, 3, stride, padding=1), nn.MaxPool2d(2), nn.ReLU()]
             before = after
         flat = before * prod(sizes[-1])
-        return nn.Sequential(*blocks, nn.Flatten(), *layers([flat, *self.widths, out_features]))
+        return scaled(nn.Sequential(*blocks, nn.Flatten(), *layers([flat, *self.widths, out_features])))
 
     def decoder(self, in_features, event_shape):
         sizes = self._sizes(event_shape)
@@ -64,7 +65,7 @@ class Conv(Network):
         outputs = [event_shape[0], *self.channels[:-1]]
         for i in reversed(range(len(self.channels))):
             stack += [nn.ReLU(), Upsample(self.channels[i], outputs[i], 2 * self.strides[i], sizes[i])]
-        return nn.Sequential(*stack)
+        return scaled(nn.Sequential(*stack))
 
 
 class Upsample(nn.Module):

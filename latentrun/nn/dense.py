@@ -10,6 +10,7 @@ from torch import nn
 
 from latentrun.bounds import Each, Ge
 from latentrun.nn.base import Network
+from latentrun.nn.initial import scaled
 
 
 def layers(widths: list[int], activation: type[nn.Module] = nn.ReLU) -> list[nn.Module]:
@@ -27,8 +28,8 @@ class Dense(Network):
         self.widths = list(widths)
 
     def encoder(self, event_shape, out_features):
-        return nn.Sequential(nn.Flatten(), *layers([prod(event_shape), *self.widths, out_features]))
+        return scaled(nn.Sequential(nn.Flatten(), *layers([prod(event_shape), *self.widths, out_features])))
 
     def decoder(self, in_features, event_shape):
         stack = layers([in_features, *reversed(self.widths), prod(event_shape)])
-        return nn.Sequential(*stack, nn.Unflatten(1, event_shape))
+        return scaled(nn.Sequential(*stack, nn.Unflatten(1, event_shape)))
