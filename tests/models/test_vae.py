@@ -141,13 +141,13 @@ def test_a_linear_vae_reaches_the_ppca_optimum():
     torch.manual_seed(0)
     model = vae((5,), Dense([]), balance="learned", value_range=(-10.0, 10.0))
     settings = Training(
-        epochs=300, batch_size=200, patience=None, min_delta=0.0, clip=None, optimizer=partial(torch.optim.Adam, lr=0.02),
-        scheduler=partial(torch.optim.lr_scheduler.StepLR, step_size=75, gamma=0.3),
+        epochs=400, batch_size=100, patience=None, min_delta=0.0, clip=None, optimizer=partial(torch.optim.Adam, lr=0.02),
+        scheduler=partial(torch.optim.lr_scheduler.StepLR, step_size=100, gamma=0.3),
     )  # fmt: skip
     list(Loop(model, data, settings, Noise(0), torch.device("cpu")).run())
     with torch.no_grad():
         bound = sum(model.monitor(Batch(x), Noise(0).at(i))["monitor"].mean().item() for i in range(50)) / 50
     optimum = -PCA(2).fit(x.numpy()).score(x.numpy())
-    assert optimum - 0.005 < bound < optimum + 0.03
+    assert optimum - 0.005 < bound < optimum + 0.01
     noise = PCA(2).fit(x.numpy()).noise_variance_
     assert math.exp(2 * model.head.log_scale.item()) == pytest.approx(noise, rel=0.03)
