@@ -3,8 +3,8 @@
 __version__ = "0.1.0"
 
 
-def load(directory):
-    """The finished run in ``directory`` as a :class:`latentrun.run.Run`."""
+def load(directory, trust=(), device="cpu"):
+    """The finished run in ``directory`` as a :class:`latentrun.run.Run`; see :func:`latentrun.pipeline.load`."""
     from latentrun.pipeline import load
 
-    return load(directory)
+    return load(directory, trust, device)

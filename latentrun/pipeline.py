@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 
 from latentrun.board import Board
+from latentrun.build import TARGET
 from latentrun.console import LOGGER, TrainingView, log_to
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.errors import InputError
@@ -127,8 +128,9 @@ def fit_model(plan: Plan, directory: RunDirectory, board: Board, timing: Timing,
                     directory.save_checkpoint("last", loop.state_dict())
                     if improved:
                         directory.save_checkpoint("best", {"model": loop.best["weights"], "epoch": row["epoch"]})
-                    values = {f"{row['phase']}/{key}": value for key, value in row.items() if isinstance(value, float)}
-                    board.scalars(row["step"], values)
+                    # One name for all models of one phase, so that runs lie side by side in one chart.
+                    prefix = f"{row['phase']}/" if len(loop.phases) > 1 else ""
+                    board.scalars(row["step"], {prefix + key: value for key, value in row.items() if isinstance(value, float)})
                     if row["epoch"].bit_count() == 1:  # after epochs 1, 2, 4, 8, ...
                         show_pictures(plan, loop, board)
                 case PhaseEnded(phase=phase):
@@ -214,12 +216,12 @@ def begin(config: Mapping[str, Any]) -> None:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings to one level: ``{"model.latent_dim": 3}``; lists become text."""
+    """Nested settings to one level: ``{"model.latent_dim": 3}``; lists become text, class names are left out."""
     flat: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
             flat |= flatten(value, f"{prefix}{key}.")
-        else:
+        elif key != TARGET:
             flat[prefix + key] = value if isinstance(value, bool | int | float | str | type(None)) else str(value)
     return flat
 

@@ -103,9 +103,9 @@ def test_tensorboard_reads_scalars_pictures_and_hyperparameters(finished):
     events = EventAccumulator(str(finished / "tensorboard"))
     events.Reload()
     tags = events.Tags()
-    assert {"vae/train/loss", "vae/val/monitor", "reconstruction/mse"} <= set(tags["scalars"])
+    assert {"train/loss", "val/monitor", "reconstruction/mse"} <= set(tags["scalars"])
     assert set(tags["images"]) == {"reconstructions", "samples"}
-    assert len(events.Scalars("vae/train/loss")) == 2
+    assert len(events.Scalars("train/loss")) == 2
     content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     assert b"model.latent_dim" in content
 

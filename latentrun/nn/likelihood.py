@@ -52,6 +52,8 @@ class GaussianLikelihood(nn.Module):
         super().__init__()
         self.event_dims, self.size = len(event_shape), prod(event_shape)
         self.squash, self.balance = squash, balance
+        # Plain numbers where gamma stays: seven small operations fewer at every step.
+        self.fixed = (0.5 / scale**2, self.size * (log(scale) + 0.5 * log(2 * pi))) if balance == "fixed" else None
         log_scale = torch.tensor(log(scale))
         if balance == "learned":
             self.log_scale = nn.Parameter(log_scale)
@@ -73,8 +75,11 @@ class GaussianLikelihood(nn.Module):
     def terms(self, out: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """:meth:`nll` and the mean squared error per data dimension (no gradient), each ``(N,)``, in one pass."""
         squared = F.mse_loss(self.mean(out), x, reduction="none").flatten(1).sum(1)
-        nll = squared * (0.5 * torch.exp(-2 * self.log_scale)) + self.size * (self.log_scale + 0.5 * log(2 * pi))
-        return nll, squared.detach() / self.size
+        if self.fixed:
+            weight, constant = self.fixed
+        else:
+            weight, constant = 0.5 * torch.exp(-2 * self.log_scale), self.size * (self.log_scale + 0.5 * log(2 * pi))
+        return squared * weight + constant, squared.detach() / self.size
 
     def distribution(self, out: Tensor) -> Distribution:
         """p(x|z) with batch shape ``(N,)``."""
