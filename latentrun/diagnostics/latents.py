@@ -11,7 +11,7 @@ import pandas as pd
 from latentrun.bounds import Ge
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.functional.dependence import mutual_information, pearson, rank_interval, spearman, targets
-from latentrun.functional.probes import accuracy, estimates, knn_predict, linear_predict, neighbours, outputs, r2, standardised
+from latentrun.functional.probes import Codes, accuracy, estimates, knn_predict, linear_predict, neighbours, outputs, r2, standardised
 from latentrun.models.base import HasEncoder, HasGaussianPosterior
 from latentrun.plotting.matrix import matrices
 from latentrun.plotting.scatter import along, axis_pairs, projections, rotatable
@@ -27,12 +27,16 @@ SHARE = "share of test rows classified rightly; interval: bootstrap over test ro
 class Latents(Diagnostic):
     """What do the codes say about each factor?
 
-    Mean codes of ``split`` against each factor, and against the labels where no factor holds them: latent by latent
+    Codes of ``split`` against each factor, and against the labels where no factor holds them: latent by latent
     Pearson and Spearman correlation (real and ordinal factors) and mutual information (nats; on at most
     ``information_rows`` rows drawn at random, ``information_neighbours`` neighbours); for all latents together two
     probes, fitted on at most ``train_rows`` codes of the train split and scored on ``split``: least squares (logistic
-    regression for classes) and the mean (vote) of the ``neighbours`` nearest train codes. Codes are standardised by the
-    train codes' mean and sd before both, so k-NN distances count every latent alike.
+    regression for classes) and the mean (vote) of the ``neighbours`` nearest train codes.
+
+    A Gaussian posterior measures a latent against its prior: there the table by latent uses one draw z ~ q(z|x) a row, and
+    the probes the mean codes as they are. A collapsed latent, whose mean moves by 1e-3 while its sd is 1, then counts for
+    the nothing it is; its mean alone, or standardised, would seem to know the factors. Codes without a posterior have no
+    scale of their own: their mean stands for them, and the probes standardise by the train codes' mean and sd.
 
     Intervals (95 %, over the scored rows, probes as fitted): bootstrap with ``resamples`` resamples; Fisher's z for
     Spearman. Correlations and information have none where the largest of d latents is reported. Table ``codes``: moments
@@ -76,7 +80,8 @@ class Latents(Diagnostic):
         tables = {"codes": _moments(z, test["scale"])}
         metrics: dict[str, Estimate] = {}
         if known:
-            tables["dependence"] = self._dependence(z, known, noise)
+            drawn = z if test["scale"] is None else z + test["scale"] * noise.normal("posterior", z.shape).numpy()
+            tables["dependence"] = self._dependence(drawn, known, noise)
             tables["probes"] = self._probes(train, test, noise)
             for row in tables["probes"].itertuples(index=False):
                 ends = (None, None) if np.isnan(row.low) else (row.low, row.high)
@@ -121,7 +126,7 @@ class Latents(Diagnostic):
     def _probes(self, train, test, noise) -> pd.DataFrame:
         """One row per factor, probe and score."""
         some = noise.permutation("train", len(train["z"])).numpy()[: self.train_rows]
-        codes = standardised(train["z"][some], test["z"])
+        codes = (standardised if test["scale"] is None else Codes)(train["z"][some], test["z"])
         nearest = neighbours(codes, self.neighbours)
         named, scores, ranks = [], [], []
         for (factor, fitted), (_, scored) in zip(train["targets"], test["targets"], strict=True):
@@ -144,9 +149,10 @@ class Latents(Diagnostic):
         if not test["targets"]:
             return (*said, "The data have neither factors nor labels: nothing to compare the codes with.")
         fitted = min(len(train["z"]), self.train_rows)
-        said.append(
-            f"Probes were fitted on {fitted} train codes, standardised by their mean and sd; k-NN used {self.neighbours} neighbours."
-        )
+        how = "standardised by their mean and sd" if test["scale"] is None else "in the units of the prior"
+        said.append(f"Probes were fitted on {fitted} train codes, {how}; k-NN used {self.neighbours} neighbours.")
+        if test["scale"] is not None:
+            said.append("Correlations and information by latent are those of codes drawn from the posterior, one a row.")
         if n > self.information_rows:
             said.append(f"Mutual information was estimated on {self.information_rows} examples drawn at random.")
         return tuple(said)

@@ -17,7 +17,7 @@ from latentrun.types import Estimate, Factor
 
 @dataclass(frozen=True)
 class Codes:
-    """Train ``(N, d)`` and test ``(M, d)`` codes in the units of the train codes' spread."""
+    """Train ``(N, d)`` and test ``(M, d)`` codes in common units."""
 
     train: np.ndarray
     test: np.ndarray

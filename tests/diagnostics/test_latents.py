@@ -178,3 +178,19 @@ def test_same_noise_same_report():
     (_, a), (_, b) = measure(uniform(2, seed=8), y, REAL), measure(uniform(2, seed=8), y, REAL)
     assert a.metrics == b.metrics
     pd.testing.assert_frame_equal(a.tables["dependence"], b.tables["dependence"])
+
+
+def test_a_collapsed_latent_knows_nothing_though_its_mean_does():
+    """q(z|x) = N(1e-3 y, 1): the mean is a perfect copy of the factor, the code is noise."""
+    y = {name: Noise(seed).uniform("y", (800, 1)) for seed, name in enumerate(("train", "val", "test"))}
+    data = Rows(y, y, (Factor("f", "real", 0.0, 1.0),))
+    model = Gaussian(lambda x: torch.cat([1e-3 * x, 0 * x], 1), lambda x: torch.ones(len(x), 2), lambda z: z[:, :1], 2, (1,))
+    asked = Latents("test", 800, 10, 800, 3, 100)
+    report = asked(planted_run(model, data), Noise(0))
+    table = report.tables["dependence"]
+    assert table["spearman"].abs().max() < 0.12 and table["mutual_information"].max() < 0.1
+    # The same means without a posterior have no scale of their own: there they are a perfect code.
+    bare = Deterministic(lambda x: torch.cat([1e-3 * x, 0 * x], 1), lambda z: z[:, :1], 2, (1,))
+    report = asked(planted_run(bare, data), Noise(0))
+    assert report.tables["dependence"]["spearman"].max() > 0.999
+    assert report.metrics["knn_r2.f"].value > 0.99
