@@ -256,7 +256,10 @@ def recording(directory: RunDirectory, activity: Activity) -> Iterator[None]:
     except BaseException as error:
         if isinstance(error, Exception):
             (directory.path / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
-        activity.update(state="failed" if isinstance(error, Exception) else "interrupted", reason=f"{type(error).__name__}: {error}")
+        activity.update(
+            state="failed" if isinstance(error, Exception) else "interrupted",
+            reason=": ".join(filter(None, (type(error).__name__, str(error)))),
+        )
         raise
     finally:
         LOGGER.removeHandler(handler)
