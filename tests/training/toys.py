@@ -85,6 +85,9 @@ class Stream(Toy):
         angle = 6.283185 * noise.uniform("angle", (n,))
         return Batch(3.0 * torch.stack([angle.cos(), angle.sin()], 1))
 
+    def monitor(self, batch, noise):
+        return {"monitor": (batch.x.norm(dim=1) - self.radius).square()}
+
     def setup(self, batch, noise):
         with torch.no_grad():
             self.radius.copy_(batch.x.norm(dim=1).mean() / 2)
@@ -92,8 +95,7 @@ class Stream(Toy):
     def phases(self):
         objective = Objective("radius", [self.radius], lambda b, n, c: {"loss": (b.x.norm(dim=1) - self.radius).square().mean()})
         source = FromStream(self.draw, steps_per_epoch=7)
-        monitor = lambda b, n: {"monitor": (b.x.norm(dim=1) - self.radius).square()}  # noqa: E731
-        return (Phase("stream", (objective,), source=source, setup=self.setup, monitor=monitor),)
+        return (Phase("stream", (objective,), source=source, setup=self.setup, monitor=self.monitor),)
 
 
 class Remembering(Toy):
@@ -114,11 +116,15 @@ class Remembering(Toy):
         self.seen.append(clock.values["sigma"])
         self.average.lerp_(self.value.detach(), 0.1)
 
+    def monitor(self, batch, noise):
+        return {"monitor": (batch.x - self.average).square().sum(1)}
+
     def epoch_end(self, clock):
         self.epochs_seen += 1
 
     def phases(self):
         objective = Objective("value", [self.value], self.loss)
-        monitor = lambda b, n: {"monitor": (b.x - self.average).square().sum(1)}  # noqa: E731
         schedules = {"sigma": linear(1.0, 0.0, 3.0)}
-        return (Phase("value", (objective,), monitor=monitor, schedules=schedules, after_step=self.after_step, epoch_end=self.epoch_end),)
+        return (
+            Phase("value", (objective,), monitor=self.monitor, schedules=schedules, after_step=self.after_step, epoch_end=self.epoch_end),
+        )
