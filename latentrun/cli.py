@@ -169,6 +169,19 @@ def _unknown_key(overrides: list, sound: list[str], folders: list[Path]) -> Inpu
     return None
 
 
+def first_values(overrides: list[str]) -> list[str]:
+    """The overrides with the first value of every sweep: what its first job is composed from."""
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        parsed = OverridesParser.create().parse_overrides(overrides)
+    except HydraException:  # `explain` says which one
+        return overrides
+    swept = [f"{o.get_key_element()}={next(iter(o.sweep_string_iterator()))}" if o.is_sweep_override() else None for o in parsed]
+    return [first or text for first, text in zip(swept, overrides, strict=True)]
+
+
 def show(cfg: DictConfig, which: str, resolve: bool) -> None:
     """Print the configuration, as ``--cfg job|hydra|all`` asks."""
     from omegaconf import OmegaConf
@@ -243,6 +256,8 @@ def hand_over(arguments: Namespace, folders: list[Path]) -> int:
 
     register()
     overrides = list(arguments.overrides)
+    if arguments.multirun:
+        _explained(first_values(overrides), folders)
     if folders:
         overrides.append(f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in folders)}]")
     flags = ["--multirun"] if arguments.multirun else []

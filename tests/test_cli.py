@@ -59,6 +59,9 @@ WRONG = [
     ("data.test_fraction=1.5", "data.test_fraction"),
     ("data=mnist data.root=nowhere", "data.root: 'nowhere' is not a folder"),
     ("--fo", "unknown flag '--fo'"),
+    ("-m model.latnt_dim=1,2", "unknown key of model 'latnt_dim' (did you mean 'latent_dim'?)"),
+    ("-m model=vea,ae seed=1,2", "unknown model 'vea' (did you mean 'vae'?)"),
+    ("-m seed=1, =", "cannot be read; write key=value"),
     ("--config-dir nowhere", "--config-dir: 'nowhere' is not a folder"),
     ("output=/dev/null/x", "cannot be made"),
 ]
