@@ -94,7 +94,7 @@ class Loop:
         self.history = Recorder(model, data, self.noise, device, self._planned_steps())
         self.position = {"phase": 0, "epoch": 0, "batch": 0, "total_epochs": 0, "total_steps": 0}
         self.best: dict[str, Any] = {"value": math.inf, "epoch": -1, "weights": None, "stale": 0}
-        self.sums: dict[str, Tensor] = {}
+        self.sums: dict[str, float | Tensor] = {}
         self.optimisers: Optimisers | None = None
         self._pending: dict[str, Any] | None = None
 
@@ -134,9 +134,9 @@ class Loop:
             step = epoch * source.steps + number
             terms = self._step(phase, batch, self.noise.at(phase.name, step), self._clock(phase, source, step))
             for name, value in terms.items():
-                before = self.sums.get(name)
-                weighted = value * len(batch.x)
-                self.sums[name] = weighted if before is None else before + weighted
+                # Plain numbers where they cost nothing; an accelerator is not waited for.
+                value = value.item() if self.device.type == "cpu" else value
+                self.sums[name] = self.sums.get(name, 0.0) + value * len(batch.x)
             self.position["batch"] = number + 1
             self.position["total_steps"] += 1
             self.history.step(self.position["total_steps"])
@@ -232,7 +232,7 @@ class Loop:
         values = {name: schedule.value(step / source.steps) for name, schedule in phase.schedules.items()}
         return Clock(phase.name, step, step // source.steps, source.steps, values)
 
-    def _check(self, phase: Phase, clock: Clock, terms: Mapping[str, Tensor]) -> None:
+    def _check(self, phase: Phase, clock: Clock, terms: Mapping[str, float | Tensor]) -> None:
         if not all(math.isfinite(float(value)) for value in terms.values()):
             shown = ", ".join(f"{name} = {float(value):.4g}" for name, value in terms.items())
             raise NonFiniteLoss(f"non-finite loss in phase {phase.name}, epoch {clock.epoch + 1}, step {clock.step + 1}: {shown}")
