@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,11 +48,3 @@ class Each:
     def broken(self, value: Any) -> str | None:
         broken = next((why for element in value if (why := self.bound.broken(element))), None)
         return None if broken is None else f"values {broken}"
-
-
-@dataclass(frozen=True)
-class Finite:
-    """Neither infinite nor NaN."""
-
-    def broken(self, value: Any) -> str | None:
-        return None if math.isfinite(value) else "a finite number"

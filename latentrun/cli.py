@@ -96,10 +96,14 @@ def _raw(overrides: list[str], folders: list[Path]) -> DictConfig:
     from hydra.core.global_hydra import GlobalHydra
 
     register()
-    search = ",".join(f"file://{folder}" for folder in folders)
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(shipped()), job_name="latentrun", **version_base()):
-        return hydra.compose("config", [*overrides, *([f"hydra.searchpath=[{search}]"] if search else [])], return_hydra_config=True)
+        return hydra.compose("config", [*overrides, *search_path(folders)], return_hydra_config=True)
+
+
+def search_path(folders: list[Path]) -> list[str]:
+    """The override that lets Hydra find the user's own options."""
+    return [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in folders)}]"] if folders else []
 
 
 def version_base() -> dict[str, str]:
@@ -258,14 +262,12 @@ def hand_over(arguments: Namespace, folders: list[Path]) -> int:
     overrides = list(arguments.overrides)
     if arguments.multirun:
         _explained(first_values(overrides), folders)
-    if folders:
-        overrides.append(f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in folders)}]")
     flags = ["--multirun"] if arguments.multirun else []
     flags += ["--resolve"] if arguments.resolve else []
     flags += [f"--{name}={value}" for name in ("cfg", "info", "package") if (value := getattr(arguments, name))]
     flags += ["--shell-completion"] if arguments.shell_completion else []
     flags += ["--hydra-help"] if arguments.hydra_help else []
-    sys.argv = [sys.argv[0], *flags, *overrides]
+    sys.argv = [sys.argv[0], *flags, *overrides, *search_path(folders)]
     hydra.main(config_path=str(shipped()), config_name="config", **version_base())(job)()
     return 0
 

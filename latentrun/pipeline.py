@@ -21,7 +21,7 @@ from latentrun.fingerprint import fingerprint, fit_hash
 from latentrun.functional.noise import Noise
 from latentrun.machine import settle
 from latentrun.models.base import HasEncoder, HasPrior
-from latentrun.plan import Plan, applicable, assemble, build_diagnostics, check_settings, device_named
+from latentrun.plan import Plan, applicable, assemble, check_settings, device_named
 from latentrun.plotting.images import canvas
 from latentrun.plotting.style import paper
 from latentrun.plotting.training import training_curves
@@ -65,18 +65,14 @@ def train(plan: Plan, path: Path, about: Mapping[str, Any]) -> int:
                 directory.write_latents("test", run.latents("test"))
         activity.update(state="diagnosing")
         failed = measure(run, directory, plan.diagnostics, plan.skipped, timing)
-        conclude(run, directory, board, timing)
-        activity.update(state="done", reason=f"failed diagnostics: {', '.join(failed)}" if failed else None)
-        LOGGER.info("report %s", directory.path / "report.html")
-    return 1 if failed else 0
+        return conclude(run, directory, board, timing, activity, failed)
 
 
 def diagnose(config: Mapping[str, Any], default_list: bool) -> int:
     """Add diagnostics to a finished run, without training; the exit code."""
     directory = RunDirectory(config["run"])
     run = load(directory.path, config["trust"], device_named(config["device"]))
-    skip = default_list if config["skip_inapplicable"] is None else config["skip_inapplicable"]
-    chosen, skipped = applicable(build_diagnostics(config), run.model, run.data, directory.meta["choices"], skip)
+    chosen, skipped = applicable(config, run.model, run.data, directory.meta["choices"], default_list)
     known = {name: entry.get("hash") for name, entry in directory.meta["diagnostics"].items() if entry["status"] == Status.OK}
     fresh = {n: d for n, d in chosen.items() if config["force"] or known.get(n) != fingerprint(config["diagnostic"][n])}
     run.config = {**run.config, "diagnostic": config["diagnostic"]}
@@ -85,10 +81,7 @@ def diagnose(config: Mapping[str, Any], default_list: bool) -> int:
             LOGGER.info("%s: already measured with these settings (force=true measures again)", name)
         timing = Timing(directory)
         failed = measure(run, directory, fresh, skipped, timing)
-        conclude(run, directory, None, timing)
-        activity.update(state="done", reason=f"failed diagnostics: {', '.join(failed)}" if failed else None)
-        LOGGER.info("report %s", directory.path / "report.html")
-    return 1 if failed else 0
+        return conclude(run, directory, None, timing, activity, failed)
 
 
 def load(path: str | Path, trust: tuple[str, ...] | list[str] = (), device: torch.device | str = "cpu") -> Run:
@@ -170,11 +163,10 @@ def measure(
     for name, diagnostic in diagnostics.items():
         spec = run.config["diagnostic"][name]
         entry = {"config": spec, "hash": fingerprint(spec), "answers": diagnostic.answers()}
-        with timing.of("diagnostic", name):
+        with timing.of("diagnostic", name), paper():
             try:
                 report = diagnostic(run, Noise(run.seed).at("diagnostic", name))
-                with paper():
-                    pictures = diagnostic.plot(report)
+                pictures = diagnostic.plot(report)
             except Exception as error:
                 failed.append(name)
                 LOGGER.error("%s failed: %s: %s", name, type(error).__name__, error)
@@ -188,8 +180,8 @@ def measure(
     return failed
 
 
-def conclude(run: Run, directory: RunDirectory, board: Board | None, timing: Timing) -> None:
-    """The summary row, the hyper-parameters for TensorBoard, the report page."""
+def conclude(run: Run, directory: RunDirectory, board: Board | None, timing: Timing, activity: Activity, failed: list[str]) -> int:
+    """The summary row, the hyper-parameters for TensorBoard, the report page, the last state; the exit code."""
     with timing.of("report"):
         metrics, curves = directory.read_table("metrics"), directory.read_table("train")
         measured = {f"{m.diagnostic}/{m.metric}": float(m.value) for m in metrics.itertuples() if isinstance(m.metric, str)}
@@ -207,6 +199,9 @@ def conclude(run: Run, directory: RunDirectory, board: Board | None, timing: Tim
             with paper():
                 directory.write_pictures("training", {"": training_curves(curves)})
         directory.write_page(page(directory))
+    activity.update(state="done", reason=f"failed diagnostics: {', '.join(failed)}" if failed else None)
+    LOGGER.info("report %s", directory.path / "report.html")
+    return 1 if failed else 0
 
 
 def begin(config: Mapping[str, Any]) -> None:

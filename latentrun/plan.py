@@ -54,8 +54,7 @@ def plan(config: dict[str, Any], choices: Mapping[str, str], default_list: bool)
     device = device_named(config["device"])
     data, model = assemble(config)
     training = build_training(config)
-    skip = default_list if config["skip_inapplicable"] is None else config["skip_inapplicable"]
-    diagnostics, skipped = applicable(build_diagnostics(config), model, data, choices, skip)
+    diagnostics, skipped = applicable(config, model, data, choices, default_list)
     return Plan(config, data, model, training, diagnostics, skipped, device)
 
 
@@ -100,18 +99,15 @@ def tried(where: str, make: Callable, argument: Any) -> Any:
         raise InputError(f"{where}: {str(error).splitlines()[0]}") from None
 
 
-def build_diagnostics(config: Mapping[str, Any]) -> dict[str, Diagnostic]:
-    """The diagnostics of a configuration by name."""
-    trust = config["trust"]
-    return {name: build(spec, Diagnostic, f"diagnostic.{name}", trust) for name, spec in config["diagnostic"].items()}
-
-
 def applicable(
-    diagnostics: Mapping[str, Diagnostic], model: Model, data: Dataset, choices: Mapping[str, str], skip: bool
+    config: Mapping[str, Any], model: Model, data: Dataset, choices: Mapping[str, str], default_list: bool
 ) -> tuple[dict[str, Diagnostic], dict[str, str]]:
-    """The diagnostics that fit model and data, and why the others do not; InputError for those unless ``skip``."""
+    """The diagnostics of ``config`` that fit model and data, and why the others do not; InputError for those unless
+    ``skip_inapplicable`` says to leave them out, or says nothing and they are those of the default list."""
+    skip = default_list if config["skip_inapplicable"] is None else config["skip_inapplicable"]
     fitting, skipped = {}, {}
-    for name, diagnostic in diagnostics.items():
+    for name, spec in config["diagnostic"].items():
+        diagnostic = build(spec, Diagnostic, f"diagnostic.{name}", config["trust"])
         lack = misfit(diagnostic, model, data)
         if lack is None:
             fitting[name] = diagnostic

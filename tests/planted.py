@@ -9,7 +9,6 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from latentrun.data.base import SPLITS, Dataset
-from latentrun.manifolds import Euclidean
 from latentrun.models.base import HasEncoder, HasGaussianPosterior, HasLikelihood, HasPrior, Model
 from latentrun.run import Run
 from latentrun.types import Factor, Split
@@ -42,10 +41,8 @@ class Deterministic(Model, HasEncoder):
     """An autoencoder made of two given functions."""
 
     def __init__(self, encode: Callable, decode: Callable, latent_dim: int, event_shape: tuple[int, ...]):
-        super().__init__()
+        super().__init__(event_shape, latent_dim)
         self._encode, self._decode = encode, decode
-        self.latent_dim, self.event_shape = latent_dim, event_shape
-        self.spaces = {"z": Euclidean(latent_dim)}
 
     def encode(self, x):
         return self._encode(x)

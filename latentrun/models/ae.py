@@ -9,9 +9,9 @@ from torch import Tensor
 from latentrun.bounds import Ge
 from latentrun.data.base import Dataset
 from latentrun.functional.noise import Noise
-from latentrun.manifolds import Euclidean
 from latentrun.models.base import HasEncoder, Model
 from latentrun.nn.base import Network
+from latentrun.nn.likelihood import squashed
 from latentrun.types import Batch, Clock, Objective, Phase
 
 
@@ -29,11 +29,8 @@ class AE(Model, HasEncoder):
         latent_dim: Annotated[int, Ge(1)],
         squash: bool,
     ):
-        super().__init__()
-        self.event_shape, self.latent_dim = tuple(event_shape), latent_dim
-        self.spaces = {"z": Euclidean(latent_dim)}
-        self.low, self.high = value_range
-        self.squash = squash
+        super().__init__(event_shape, latent_dim)
+        self.squash = tuple(value_range) if squash else None
         self.encoder = network.encoder(self.event_shape, latent_dim)
         self.decoder = network.decoder(latent_dim, self.event_shape)
 
@@ -41,8 +38,7 @@ class AE(Model, HasEncoder):
         return self.encoder(x)
 
     def decode(self, z: Tensor, space: str = "z") -> Tensor:
-        out = self.decoder(z)
-        return self.low + (self.high - self.low) * out.sigmoid() if self.squash else out
+        return squashed(self.decoder(z), self.squash)
 
     def squared_error(self, batch: Batch) -> Tensor:
         """||x - decode(encode(x))||² ``(B,)``, summed over data dimensions, in squared data units."""

@@ -9,19 +9,25 @@ from torch.distributions import Distribution
 
 from latentrun.data.base import Dataset
 from latentrun.functional.noise import Noise
-from latentrun.manifolds import Manifold
+from latentrun.manifolds import Euclidean, Manifold
 from latentrun.types import Phase
 
 
 class Model(nn.Module, ABC):
     """A decoder from latent spaces to data, and the phases that train it.
 
-    Attributes: ``event_shape`` of one example; ``latent_dim`` d; ``spaces``: the latent spaces by name, ``z`` always.
+    Attributes: ``event_shape`` of one example; ``latent_dim`` d; ``spaces``: the latent spaces by name, ``z`` always,
+    Euclidean unless the model says otherwise.
     """
 
     event_shape: tuple[int, ...]
     latent_dim: int
     spaces: dict[str, Manifold]
+
+    def __init__(self, event_shape: tuple[int, ...], latent_dim: int):
+        super().__init__()
+        self.event_shape, self.latent_dim = tuple(event_shape), latent_dim
+        self.spaces = {"z": Euclidean(latent_dim)}
 
     @abstractmethod
     def decode(self, z: Tensor, space: str = "z") -> Tensor:

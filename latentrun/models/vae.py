@@ -15,7 +15,6 @@ from latentrun.errors import InputError
 from latentrun.functional.divergences import gaussian_kl, quadratic_penalty
 from latentrun.functional.noise import Noise
 from latentrun.functional.schedules import linear
-from latentrun.manifolds import Euclidean
 from latentrun.models.base import HasGaussianPosterior, HasLikelihood, HasPrior, Model
 from latentrun.nn.base import Network
 from latentrun.nn.likelihood import BernoulliLikelihood, GaussianLikelihood
@@ -46,9 +45,7 @@ class VAE(Model, HasGaussianPosterior, HasPrior, HasLikelihood):
         balance: Literal["fixed", "learned", "running_mse"],
         squash: bool,
     ):
-        super().__init__()
-        self.event_shape, self.latent_dim = tuple(event_shape), latent_dim
-        self.spaces = {"z": Euclidean(latent_dim)}
+        super().__init__(event_shape, latent_dim)
         self.beta, self.warmup_epochs, self.kl, self.sample = beta, warmup_epochs, kl, sample
         self.encoder = network.encoder(self.event_shape, 2 * latent_dim)
         self.decoder = network.decoder(latent_dim, self.event_shape)

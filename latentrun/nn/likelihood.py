@@ -11,6 +11,15 @@ from torch.distributions import Bernoulli, Distribution, Independent, Normal
 from torch.nn import functional as F
 
 
+def squashed(out: Tensor, limits: tuple[float, float] | None) -> Tensor:
+    """A decoder's output through a sigmoid onto (low, high); as it is where ``limits`` is None."""
+    if limits is None:
+        return out
+    low, high = limits
+    # Without the affine map where it is the identity: forward and backward each save passes over the batch.
+    return out.sigmoid() if (low, high) == (0, 1) else low + (high - low) * out.sigmoid()
+
+
 class BernoulliLikelihood(nn.Module):
     """p(x|z) = prod_i Bernoulli(x_i; sigmoid(out_i)). On grey values in (0, 1) the binary cross-entropy is not a likelihood."""
 
@@ -62,11 +71,7 @@ class GaussianLikelihood(nn.Module):
 
     def mean(self, out: Tensor) -> Tensor:
         """E[x|z], same shape as ``out``."""
-        if self.squash is None:
-            return out
-        low, high = self.squash
-        # Without the affine map where it is the identity: forward and backward each save passes over the batch.
-        return out.sigmoid() if (low, high) == (0, 1) else low + (high - low) * out.sigmoid()
+        return squashed(out, self.squash)
 
     def nll(self, out: Tensor, x: Tensor) -> Tensor:
         """-log p(x|z) ``(N,)`` in nats per example, summed over data dimensions, with ½ D log 2 pi gamma²."""

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from latentrun.plotting.images import canvas
-from latentrun.plotting.style import DIVERGING, RC, SEQUENTIAL, figure
+from latentrun.plotting.style import DIVERGING, SEQUENTIAL, figure
 
 
 def coloured(x: np.ndarray, cmap: str, low: float, high: float) -> np.ndarray:
@@ -18,7 +18,6 @@ def coloured(x: np.ndarray, cmap: str, low: float, high: float) -> np.ndarray:
     return x if x.shape[1] == 3 else mpl.colormaps[cmap](x[:, 0])[..., :3].transpose(0, 3, 1, 2)
 
 
-@mpl.rc_context(RC)
 def differences(x: np.ndarray, made: np.ndarray, value_range: tuple[float, float], columns: Sequence[str], tile: float = 0.6) -> Figure:
     """Three rows: pictures ``x (n, c, h, w)``, ``made`` of the same shape, and ``made - x`` (mean over channels).
 

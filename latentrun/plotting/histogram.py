@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from latentrun.plotting.style import PALETTE, RC, figure
+from latentrun.plotting.style import PALETTE, figure
 
 STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 
 
-@mpl.rc_context(RC)
 def distribution(values: np.ndarray, marks: Mapping[str, float], label: str) -> Figure:
     """Histogram of ``values (N,)`` and, beside it, the share of larger values on a logarithmic axis (its tail).
 

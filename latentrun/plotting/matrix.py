@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from latentrun.plotting.style import RC, SEQUENTIAL, figure
+from latentrun.plotting.style import SEQUENTIAL, figure
 
 WRITTEN = 12  # rows of cells with their number written in; more would not be readable
 
 
-@mpl.rc_context(RC)
 def matrices(panels: Sequence[tuple[str, np.ndarray, float]], rows: Sequence[str], columns: Sequence[str]) -> Figure:
     """Panels ``(name, values (R, C), top of the colour scale)`` side by side.
 

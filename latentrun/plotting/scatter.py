@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from latentrun.plotting.style import CYCLIC, DIVERGING, PALETTE, RC, SEQUENTIAL, blank, figure
+from latentrun.plotting.style import CYCLIC, DIVERGING, PALETTE, SEQUENTIAL, blank, figure
 from latentrun.types import Factor
 
 MARKERS = "o^sDvP*X"  # classes beyond the palette's eight repeat its colours with another marker
@@ -85,7 +85,6 @@ def _legend_columns(names: Sequence[str]) -> int:
     return min(len(names), 5 if longest <= 3 else 3 if longest <= 8 else 2 if longest <= 16 else 1)
 
 
-@mpl.rc_context(RC)
 def projections(codes: np.ndarray, targets: Sequence[Target]) -> Figure:
     """Codes ``(N, d)``, d >= 2, on pairs of latents (rows, see :func:`axis_pairs`), coloured by each factor (columns)."""
     pairs, columns, tall = axis_pairs(codes), list(targets) or [None], 2.4
@@ -107,7 +106,6 @@ def projections(codes: np.ndarray, targets: Sequence[Target]) -> Figure:
     return fig
 
 
-@mpl.rc_context(RC)
 def along(codes: np.ndarray, targets: Sequence[Target]) -> Figure:
     """One latent ``(N, 1)``: its histogram, then each factor against it; classes are strips with a little vertical shake."""
     columns = min(4, 1 + len(targets))

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps, rc_context
+from matplotlib import colormaps
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure
 
 from latentrun.plotting.bars import breadth, by_state, name_ticks, stacked, state_legend
 from latentrun.plotting.images import strips
-from latentrun.plotting.style import RC, SEQUENTIAL, figure
+from latentrun.plotting.style import SEQUENTIAL, figure
 
 # The bright end of the colour map vanishes on white paper.
 INK = LinearSegmentedColormap.from_list("ink", colormaps[SEQUENTIAL](np.linspace(0, 0.85, 256)))
 
 
-@rc_context(RC)
 def variances(variables: pd.DataFrame) -> Figure:
     """var(mu) and mean sigma² stacked per variable, in the order of the rows; inactive ones hatched."""
     fig, axes = figure(width=breadth(len(variables)), height=2.8)
@@ -34,7 +33,6 @@ def variances(variables: pd.DataFrame) -> Figure:
     return fig
 
 
-@rc_context(RC)
 def contributions(variables: pd.DataFrame) -> Figure:
     """KL above, reconstruction gain with its interval below, in the order of the rows."""
     fig, axes = figure(2, 1, width=breadth(len(variables)), height=2.1, sharex=True)
@@ -49,7 +47,6 @@ def contributions(variables: pd.DataFrame) -> Figure:
     return fig
 
 
-@rc_context(RC)
 def over_training(evolution: pd.DataFrame, variables: pd.DataFrame) -> Figure:
     """Three panels against the epoch, one line per variable; colour is the variable's KL at the end, grey is inactive."""
     panels = {"var_mean": "var(μ)", "mean_scale2": "mean σ²", "kl": "mean KL (nats)"}
@@ -71,7 +68,6 @@ def over_training(evolution: pd.DataFrame, variables: pd.DataFrame) -> Figure:
     return fig
 
 
-@rc_context(RC)
 def zeroing(samples: np.ndarray, zeroed: np.ndarray, value_range: tuple[float, float]) -> Figure:
     """Samples above, the same with inactive variables at 0 below."""
     return strips([("prior samples", samples), ("inactive zeroed", zeroed)], value_range)

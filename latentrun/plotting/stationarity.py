@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from latentrun.plotting.bars import breadth, name_ticks
-from latentrun.plotting.style import PALETTE, RC, figure
+from latentrun.plotting.style import PALETTE, figure
 
 MARKS = {"active": (PALETTE[0], "o"), "inactive": ("#7F7F7F", "s")}
 
 
-@rc_context(RC)
 def per_variable(table: pd.DataFrame) -> Figure:
     """S with its interval for every variable, and the line at 1."""
     fig, axes = figure(width=breadth(len(table)), height=2.6)
@@ -32,7 +30,6 @@ def per_variable(table: pd.DataFrame) -> Figure:
     return fig
 
 
-@rc_context(RC)
 def law_line(table: pd.DataFrame) -> Figure:
     """Mean sigma² against var(mu), and the line on which they add to 1."""
     fig, axes = figure(width=3.3, height=3.1)

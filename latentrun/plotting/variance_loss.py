@@ -6,16 +6,14 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from latentrun.plotting.bars import grouped
-from latentrun.plotting.style import RC, SEQUENTIAL, figure
+from latentrun.plotting.style import SEQUENTIAL, figure
 
 NAMES = {"data": "data", "mean": "decoded from μ(x)", "posterior": "decoded from z ~ q(z|x)", "generated": "samples"}
 
 
-@rc_context(RC)
 def loss_and_error(summary: pd.DataFrame) -> Figure:
     """Bars of the variance loss beside the mean squared error."""
     fig, axes = figure(width=1.5 * len(summary) + 1.2, height=2.8)
@@ -30,7 +28,6 @@ def loss_and_error(summary: pd.DataFrame) -> Figure:
     return fig
 
 
-@rc_context(RC)
 def maps(found: Mapping[str, np.ndarray]) -> Figure:
     """Per-pixel variance ``(channels, height, width)`` of each kind, on one colour scale."""
     fig, axes = figure(1, len(found), width=1.8, height=2.3)

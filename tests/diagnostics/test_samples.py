@@ -9,12 +9,12 @@ import pytest
 import torch
 import yaml
 from scipy.spatial import cKDTree
+from torch.distributions import Independent, Normal
 
 from latentrun.data.base import Oracle, take
 from latentrun.diagnostics.samples import Samples
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
-from latentrun.manifolds import Euclidean
 from latentrun.models.base import HasPrior, Model
 from latentrun.types import Factor, Projection
 from tests.planted import Deterministic, Rows, planted_run
@@ -26,14 +26,14 @@ class Generator(Model, HasPrior):
     """A standard normal prior and a given decoder."""
 
     def __init__(self, decode, event_shape, dim=DIM):
-        super().__init__()
-        self._decode, self.event_shape, self.latent_dim, self.spaces = decode, event_shape, dim, {"z": Euclidean(dim)}
+        super().__init__(event_shape, dim)
+        self._decode = decode
 
     def decode(self, z, space="z"):
         return self._decode(z)
 
     def prior(self):
-        raise NotImplementedError
+        return Independent(Normal(torch.zeros(self.latent_dim), 1.0), 1)
 
     def sample_prior(self, n, noise):
         return noise.normal("prior", (n, self.latent_dim))
@@ -166,7 +166,7 @@ def test_a_model_that_cannot_be_sampled_is_refused(gaussian):
             return ()
 
     with pytest.raises(InputError, match="the model has neither"):
-        make()(planted_run(Bare(), gaussian), Noise(0))
+        make()(planted_run(Bare(gaussian.event_shape, DIM), gaussian), Noise(0))
 
 
 def test_equal_noise_gives_equal_reports(gaussian):

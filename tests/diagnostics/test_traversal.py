@@ -10,12 +10,12 @@ import pytest
 import torch
 import yaml
 from scipy.spatial import cKDTree
+from torch.distributions import Independent, Normal
 
 from latentrun.data.base import Oracle
 from latentrun.diagnostics.traversal import Traversal
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
-from latentrun.manifolds import Euclidean
 from latentrun.models.base import HasPrior, Model
 from latentrun.types import Factor, Projection
 from tests.planted import Deterministic, Rows, planted_run
@@ -67,15 +67,14 @@ class Generator(Model, HasPrior):
     """A prior and a linear decoder, nothing else."""
 
     def __init__(self, data, scale: float = 1.0):
-        super().__init__()
-        self.event_shape, self.latent_dim, self.spaces = data.event_shape, 3, {"z": Euclidean(3)}
+        super().__init__(data.event_shape, 3)
         self._data, self._scale = data, scale
 
     def decode(self, z, space="z"):
         return self._data.render(middle() + self._scale * z)
 
     def prior(self):
-        raise NotImplementedError
+        return Independent(Normal(torch.zeros(self.latent_dim), 1.0), 1)
 
     def sample_prior(self, n, noise):
         return noise.normal("prior", (n, 3))

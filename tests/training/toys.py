@@ -7,16 +7,13 @@ from torch import nn
 from torch.nn import functional as F
 
 from latentrun.functional.schedules import linear
-from latentrun.manifolds import Euclidean
 from latentrun.models.base import HasEncoder, Model
 from latentrun.types import Batch, FromCodes, FromStream, Objective, Phase
 
 
 class Toy(Model):
     def __init__(self, latent_dim=1, event_shape=(2,)):
-        super().__init__()
-        self.latent_dim, self.event_shape = latent_dim, event_shape
-        self.spaces = {"z": Euclidean(latent_dim)}
+        super().__init__(event_shape, latent_dim)
 
     def decode(self, z, space="z"):
         return z.expand(-1, *self.event_shape)
