@@ -73,7 +73,7 @@ def assemble(config: Mapping[str, Any]) -> tuple[Dataset, Model]:
     data: Dataset = build(config["data"], Dataset, "data", trust)
     data.rows = config["rows"]
     network = build(config["network"], Network, "network", trust)
-    given = {"network": network, "event_shape": data.event_shape, "value_range": data.value_range}
+    given = {"network": network, "event_shape": data.event_shape, "value_range": data.value_range, "columns": data.columns}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config["seed"])
         model = build(config["model"], Model, "model", trust, **given)

@@ -36,6 +36,24 @@ class Factor:
 
 
 @dataclass(frozen=True)
+class Column:
+    """One variable of a table, and where it lies in an encoded row: ``x[:, start : start + width]``.
+
+    ``real``: one number, (value - mean) / scale. ``ordinal``: one number, (level - mean) / scale, where level counts the
+    ordered ``categories`` from 0. ``categorical``: one number for each of ``categories``, 1 for the one it is, else 0.
+    ``mean`` and ``scale`` are those of the training rows.
+    """
+
+    name: str
+    kind: Literal["real", "ordinal", "categorical"]
+    start: int
+    width: int = 1
+    categories: tuple[str, ...] = ()
+    mean: float = 0.0
+    scale: float = 1.0
+
+
+@dataclass(frozen=True)
 class Split:
     """Rows of a data set: ``x (N, *event)`` float32, ``y (N, F)`` float32, ``labels (N,)`` int64 or None,
     ``index (N,)`` int64, the permanent row number in the source."""

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from abc import ABC, abstractmethod
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
-from latentrun.types import Factor, Projection, Split
+from latentrun.types import Column, Factor, Projection, Split
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SPLITS = ("train", "val", "test")
 
@@ -25,7 +30,7 @@ class Dataset(ABC):
 
     Attributes: ``event_shape`` of one example (images: channels, height, width); ``value_range`` (low, high) of x;
     ``factors``, one per column of y; ``label`` the name of the factor that ``labels`` codes, or None; ``binary`` whether
-    every value is 0 or 1.
+    every value is 0 or 1; ``columns`` what the variables of a table are, empty for everything else.
     """
 
     event_shape: tuple[int, ...]
@@ -33,6 +38,7 @@ class Dataset(ABC):
     factors: tuple[Factor, ...]
     label: str | None = None
     binary: bool = False  # whether every value of x is 0 or 1
+    columns: tuple[Column, ...] = ()
     rows: int | None = None  # use only so many rows of each split, evenly spaced
 
     @property
@@ -55,6 +61,31 @@ class Dataset(ABC):
     def split(self, name: str) -> Split:
         """The rows of ``train``, ``val`` or ``test``."""
         return self._splits[name]
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hex digits that change when any row, factor or split does."""
+        found = hashlib.sha256()
+        for name in SPLITS:
+            rows = self.split(name)
+            found.update(repr((name, tuple(rows.x.shape))).encode())
+            found.update(rows.index.numpy().tobytes() + rows.y.numpy().tobytes())
+            # Every bit of x counts in the sum, at the speed of memory; its order in the rows that are hashed.
+            found.update(str(int(rows.x.contiguous().view(torch.int32).sum(dtype=torch.int64))).encode())
+            found.update(thin(rows, 256).x.numpy().tobytes())
+        return found.hexdigest()[:16]
+
+    def align(self, reference: Dataset) -> None:
+        """Encode x as ``reference``, the data a model was trained on, does; InputError where these data do not fit it."""
+        if self.event_shape != reference.event_shape:
+            raise InputError(f"data: examples have shape {self.event_shape}; the model was trained on {reference.event_shape}")
+
+    def frame(self, x: Tensor) -> pd.DataFrame:
+        """Rows of x as a table in the units of the source; for pictures and the like, one column a value."""
+        import pandas as pd
+
+        flat = x.flatten(1).cpu().numpy()
+        return pd.DataFrame(flat, columns=[f"x{i}" for i in range(flat.shape[1])])
 
     def draw(self, x: Tensor, noise: Noise) -> Tensor:
         """What a training step sees of the rows ``x``: themselves, or a fresh random version of them."""
