@@ -48,3 +48,11 @@ class Each:
     def broken(self, value: Any) -> str | None:
         broken = next((why for element in value if (why := self.bound.broken(element))), None)
         return None if broken is None else f"values {broken}"
+
+
+@dataclass(frozen=True)
+class Printable:
+    """A text that is not empty and has no control characters, such as a path."""
+
+    def broken(self, value: str) -> str | None:
+        return None if value.strip() and value.isprintable() else "a text that is not empty and can be printed"

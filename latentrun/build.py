@@ -7,13 +7,18 @@ type and bound its annotation gives. Nothing but classes is ever called, so a co
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
+import math
+import sys
+import traceback
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from latentrun.errors import InputError, nearest
+from latentrun.errors import InputError, nearest, one_line
 
 TARGET = "_target_"
 
@@ -25,7 +30,15 @@ def build(spec: Mapping[str, Any], kind: type, where: str, trust: Sequence[str] 
     ``trust``: packages beside latentrun and torch whose classes may be made; ``given``: arguments that come from other
     parts of the run and not from the configuration. Raises InputError.
     """
-    return _checked(spec, kind, where, trust, given)()
+    make = _checked(spec, kind, where, trust, given)
+    try:
+        return make()
+    except InputError:
+        raise
+    except Exception as error:
+        full = isinstance(error, MemoryError) or "can't allocate memory" in str(error)
+        why = "it does not fit into the memory" if full else happened(error, make.func.__module__)
+        raise InputError(f"{where}: {make.func.__name__} cannot be made: {why}") from error
 
 
 def later(spec: Mapping[str, Any] | None, kind: type, where: str, trust: Sequence[str] = (), given: Sequence[str] = ()) -> partial | None:
@@ -35,7 +48,7 @@ def later(spec: Mapping[str, Any] | None, kind: type, where: str, trust: Sequenc
 
 def _checked(spec, kind, where, trust, given, waiting=False) -> partial:
     if not isinstance(spec, Mapping) or TARGET not in spec:
-        raise InputError(f"{where}: expected a mapping with the key {TARGET}, got {spec!r}")
+        raise InputError(f"{where}: must be a mapping with the key {TARGET}, got {shown(spec)}")
     cls = resolve(spec[TARGET], kind, where, trust)
     arguments = {key: value for key, value in spec.items() if key != TARGET}
     parameters, hints = signature(cls)
@@ -71,19 +84,64 @@ def resolve(path: str, kind: type, where: str, trust: Sequence[str] = ()) -> typ
     """
     module_name, _, name = str(path).rpartition(".")
     package = module_name.partition(".")[0]
-    allowed = ("latentrun", "torch", *trust)
+    key, allowed = f"{where}.{TARGET}", ("latentrun", "torch", *trust)
+    if package in sys.stdlib_module_names:
+        raise InputError(f"{key}: {path!r} is in the standard library, which is not trusted, whatever trust= says")
     if package not in allowed:
-        raise InputError(f"{where}.{TARGET}: {path!r} is in package {package!r}, which is not trusted; trusted: {', '.join(allowed)}")
-    try:
-        found = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError, ValueError):
-        raise InputError(f"{where}.{TARGET}: there is no class {path!r}") from None
+        advice = f"; add 'trust=[{package}]' if you know it" if package.isidentifier() else ": write package.module.Class"
+        raise InputError(f"{key}: {path!r} is in package {package!r}, which is not trusted (trusted: {', '.join(allowed)}){advice}")
+    module = imported(module_name, key)
+    if not hasattr(module, name):
+        classes = [key for key, value in vars(module).items() if inspect.isclass(value)]
+        raise InputError(f"{key}: there is no class {path!r}{nearest(name, classes)}")
+    found = getattr(module, name)
     if not inspect.isclass(found) or not issubclass(found, kind):
-        raise InputError(f"{where}.{TARGET}: {path!r} is not a {kind.__name__}")
-    home = found.__module__
-    if not any(home == base or home.startswith(base + ".") for base in ("latentrun", "torch.nn", "torch.optim", *trust)):
-        raise InputError(f"{where}.{TARGET}: {path!r} is defined in {home!r}, which is not trusted")
+        raise InputError(f"{key}: {path!r} is not {_article(kind.__name__)}")
+    home, bases = found.__module__, ("latentrun", "torch.nn", "torch.optim", *(each for each in trust if each != "torch"))
+    if not any(home == base or home.startswith(base + ".") for base in bases):
+        raise InputError(f"{key}: {path!r} is defined in {home!r}, which is not trusted")
     return found
+
+
+def imported(name: str, key: str) -> types.ModuleType:
+    """The module of a package that is trusted; InputError that tells a missing package from an error inside it."""
+    package = name.partition(".")[0]
+    try:
+        if importlib.util.find_spec(package) is None:
+            raise InputError(f"{key}: there is no package {package!r}: it is neither installed nor on PYTHONPATH")
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (error.name == name or name.startswith(f"{error.name}.")):
+            raise InputError(f"{key}: there is no module {name!r}") from None
+        raise InputError(f"{key}: {name!r} cannot be imported: {happened(error, package)}") from error
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{key}: {name!r} cannot be imported: {happened(error, package)}") from error
+
+
+def happened(error: BaseException, module: str) -> str:
+    """``ValueError: text (file.py, line 3)``: an error and where in the package of ``module`` it came up."""
+    package = sys.modules.get(module.partition(".")[0])
+    home = str(Path(package.__file__).parent) if package is not None and getattr(package, "__file__", None) else ""
+    frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        frames, home = [(error.filename, error.lineno)], ""
+    frames = [frame for frame in frames if not frame[0].startswith("<")] or frames
+    file, line = next((frame for frame in reversed(frames) if frame[0].startswith(home)), frames[-1])
+    text = error.msg if isinstance(error, SyntaxError) else one_line(error)
+    return f"{type(error).__name__}: {text} ({file}, line {line})"
+
+
+def targets(spec: Any) -> Iterator[str]:
+    """Every ``_target_`` in a nest of mappings and lists."""
+    if isinstance(spec, Mapping):
+        if TARGET in spec:
+            yield str(spec[TARGET])
+        spec = list(spec.values())
+    if isinstance(spec, list):
+        for value in spec:
+            yield from targets(value)
 
 
 def fit(value: Any, hint: Any, where: str) -> Any:
@@ -107,8 +165,8 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
         return fit(value, hint, where)
     if origin is Literal:
         if value not in options:
-            shown = ", ".join(str(option) for option in options)
-            raise InputError(f"{where}: {value!r} is not allowed{nearest(str(value), map(str, options))}; allowed: {shown}")
+            allowed = ", ".join(str(option) for option in options)
+            raise InputError(f"{where}: {shown(value)} is not allowed{nearest(str(value), map(str, options))}; allowed: {allowed}")
         return value
     if origin in (Union, types.UnionType):
         return _union(value, options, where)
@@ -116,21 +174,32 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
         return _sequence(value, hint, origin or hint, options, where)
     if origin is dict or hint is dict:
         if not isinstance(value, Mapping):
-            raise InputError(f"{where}: must be a mapping, got {value!r}")
+            raise InputError(f"{where}: must be a mapping, got {shown(value)}")
         inner = options[1] if options else Any
         return {key: fit(element, inner, f"{where}.{key}") for key, element in value.items()}
     if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if value != value:
-            raise InputError(f"{where}: must be a number, got nan")
+        if not math.isfinite(value):
+            raise InputError(f"{where}: must be a finite number, got {value}")
         return float(value)
     if hint is int and isinstance(value, float) and value.is_integer():
         raise InputError(f"{where}: must be a whole number written without a point, got {value!r}")
+    if hint is int and isinstance(value, int) and abs(value) >= 2**63:
+        raise InputError(f"{where}: must be a whole number below 2^63, got {value}")
     if isinstance(hint, type) and (not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool)):
-        raise InputError(f"{where}: must be {NAMES.get(hint, hint.__name__)}, got {value!r}")
+        raise InputError(f"{where}: must be {NAMES.get(hint, hint.__name__)}, got {shown(value)}")
     return value
 
 
 NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false", type(None): "null"}
+
+
+def shown(value: Any) -> str:
+    """A value as YAML writes it where Python does otherwise."""
+    return {None: "null", True: "true", False: "false"}[value] if value is None or isinstance(value, bool) else repr(value)
+
+
+def _article(name: str) -> str:
+    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
 
 
 def _union(value: Any, options: tuple, where: str) -> Any:
@@ -149,7 +218,7 @@ def _union(value: Any, options: tuple, where: str) -> Any:
 
 def _sequence(value: Any, hint: Any, origin: type, options: tuple, where: str) -> Any:
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise InputError(f"{where}: must be a list, got {value!r}")
+        raise InputError(f"{where}: must be a list, got {shown(value)}")
     if origin is tuple and options and options[-1] is not Ellipsis:
         if len(value) != len(options):
             raise InputError(f"{where}: must have {len(options)} values, got {list(value)!r}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class InputError(Exception):
@@ -21,3 +21,15 @@ def unknown(what: str, name: str, options: Iterable[str]) -> InputError:
     """``unknown model 'vea' (did you mean 'vae'?); known: ae, vae``."""
     options = sorted(options)
     return InputError(f"unknown {what} {name!r}{nearest(name, options)}; known: {', '.join(options)}")
+
+
+def one_line(error: BaseException, limit: int = 300) -> str:
+    """The first line of an error's text, cut where it is longer than ``limit`` characters."""
+    text = " ".join(next(iter(str(error).strip().splitlines()), "").split())
+    return text if len(text) <= limit else f"{text[:limit]} ..."
+
+
+def few(names: Sequence[str]) -> str:
+    """``'a', 'b'``, or ``'a', 'b', 'c' and 7 more``."""
+    shown = ", ".join(repr(name) for name in names[:3])
+    return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown

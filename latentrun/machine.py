@@ -1,9 +1,12 @@
-"""Settings of the process that make a CPU train as fast as it can. None of them changes a result but by rounding."""
+"""What the machine has to give, and settings of the process that make a CPU train as fast as it can (none of which changes
+a result but by rounding)."""
 
 from __future__ import annotations
 
 import ctypes
 import os
+import re
+from pathlib import Path
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc, malloc.h
 
@@ -33,3 +36,16 @@ def settle(threads: int | None) -> None:
     torch.set_flush_denormal(True)
     if threads:
         torch.set_num_threads(threads)
+
+
+def free_memory() -> int:
+    """Bytes that the process may still take: what Linux calls available, within the limit of its control group (version 2);
+    on other systems all the memory of the machine."""
+    known = Path("/proc/meminfo")
+    if not known.is_file():
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    free = 1024 * int(re.search(r"MemAvailable:\s+(\d+)", known.read_text())[1])
+    limit, taken = (Path("/sys/fs/cgroup", f"memory.{name}") for name in ("max", "current"))
+    if limit.is_file() and (most := limit.read_text().strip()) != "max":
+        free = min(free, int(most) - int(taken.read_text()))
+    return free

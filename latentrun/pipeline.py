@@ -3,89 +3,95 @@
 from __future__ import annotations
 
 import time
-import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 
-from latentrun.board import Board
-from latentrun.build import TARGET
-from latentrun.console import LOGGER, TrainingView, log_to
-from latentrun.diagnostics.base import Diagnostic
+from latentrun.console import LOGGER
+from latentrun.disk import needed, require_room
 from latentrun.errors import InputError
-from latentrun.fingerprint import fingerprint, fit_hash
+from latentrun.fingerprint import fit_hash
 from latentrun.functional.noise import Noise
 from latentrun.machine import settle
-from latentrun.models.base import HasEncoder, HasPrior
-from latentrun.plan import Plan, applicable, assemble, check_settings, device_named
-from latentrun.plotting.images import canvas
-from latentrun.plotting.style import paper
-from latentrun.plotting.training import training_curves
+from latentrun.models.base import HasEncoder
+from latentrun.plan import Plan, applicable, assemble, check_settings, device_named, plan
 from latentrun.provenance import environment
-from latentrun.report import page
+from latentrun.report.board import Board
+from latentrun.report.projector import write_projector
 from latentrun.run import Run
-from latentrun.store import Activity, RunDirectory
-from latentrun.training.loop import EpochEnded, Loop, NonFiniteLoss, PhaseEnded, Stepped
-from latentrun.types import Report, Status
+from latentrun.steps import Timing, conclude, fit_model, measure, pending, recording, redraw
+from latentrun.store import RunDirectory, now
+from latentrun.training.loop import Loop, NonFiniteLoss
+
+RESUME_KEYS = ("resume", "trust", "device", "threads")  # what may stand beside resume=
 
 
 # ---------------------------------------------------------------- the tasks
 def train(plan: Plan, path: Path, about: Mapping[str, Any]) -> int:
     """Train, checkpoint, measure, report; the exit code."""
     start = time.perf_counter()
-    plan.data.split("train")  # before anything is written: files may turn out to be wrong
+    identity = {  # before anything is written, for it reads the data: files may turn out to be wrong
+        "fit_hash": fit_hash(plan.config),
+        "data_hash": plan.data.digest,
+        "seed": plan.config["seed"],
+        "caveats": (*plan.data.notes, *plan.model.caveats(plan.data)),
+    }
     reading = time.perf_counter() - start
-    identity = {"fit_hash": fit_hash(plan.config), "seed": plan.config["seed"], "caveats": plan.model.caveats(plan.data)}
-    meta = {**about, **environment(plan.device), **identity}
-    directory = RunDirectory.create(path, plan.config, meta)
-    with directory.working("training") as activity, recording(directory, activity):
-        LOGGER.info("run directory %s", directory.path)
+    require_room(path, needed(plan))
+    directory = RunDirectory.create(path, plan.config, {**about, **environment(plan.device), **identity})
+    with directory.locked():
+        return work(plan, directory, new_loop(plan), reading)
+
+
+def resume(path: str, settings: Mapping[str, Any], overrides: list[str]) -> int:
+    """Continue an interrupted run to the result it would have had; the exit code."""
+    changed = [key for text in overrides if (key := text.lstrip("+~").partition("=")[0]) not in RESUME_KEYS]
+    if changed:
+        raise InputError(f"{changed[0]}: resume=DIR goes on with the run's own settings; beside it: {', '.join(RESUME_KEYS[1:])}")
+    directory = RunDirectory(path)
+    with directory.locked():
+        if directory.finished:
+            print(f"{directory.path} is finished: nothing to resume")
+            return 0
+        start = time.perf_counter()
+        meta = directory.meta
+        settle(settings["threads"] or meta["threads"])  # results differ in the last bits between numbers of threads
+        device = settings["device"] if any(text.startswith("device=") for text in overrides) else directory.config["device"]
+        config = directory.config | {"trust": settings["trust"], "device": device}
+        planned = plan(config, meta["choices"], meta.get("default_list", True))
+        loop = new_loop(planned)
+        where, notes = restore(loop, directory)
+        notes += differences(meta, planned)
+        directory.amend_meta(resumed=[*meta.get("resumed", []), {"at": now(), "from": where, "notes": notes}])
+        directory.clear_partial()
+        return work(planned, directory, loop, time.perf_counter() - start)
+
+
+def diagnose(config: Mapping[str, Any], default_list: bool, own: Sequence[str] = ()) -> int:
+    """Add diagnostics to a finished run, without training; the exit code.
+
+    ``own``: packages trusted for the diagnostics, which come from the user's own files, but not for what the run names.
+    """
+    directory = RunDirectory(config["run"])
+    run = load(directory.path, config["trust"], device_named(config["device"]))
+    directory.require_trained()
+    trust = [*config["trust"], *own]
+    chosen, skipped = applicable(config | {"trust": trust}, run.model, run.data, directory.meta["choices"], default_list)
+    run.config = {**run.config, "diagnostic": config["diagnostic"], "figures": config["figures"]}
+    with directory.locked(), recording(directory, "diagnosing") as activity, Board(directory.path / "tensorboard") as board:
+        if directory.meta.get("data_hash", run.data.digest) != run.data.digest:
+            LOGGER.warning("the data are not those the run was trained on")
         timing = Timing(directory)
-        board = Board(directory.path / "tensorboard")
-        timing.add("data", "", reading)
-        for note in identity["caveats"]:
-            LOGGER.info("note: %s", note)
-        try:
-            with timing.of("training"):
-                run = fit_model(plan, directory, board, timing, activity)
-        except NonFiniteLoss as error:
-            activity.update(state="failed", reason=str(error))
-            (directory.path / "error.txt").write_text(f"{error}\n", encoding="utf-8")
-            LOGGER.error("%s; the last good checkpoint is in %s", error, directory.path / "checkpoints")
-            board.finish(False)
-            board.close()
-            return 1
-        with timing.of("latents"):
-            if isinstance(run.model, HasEncoder):
-                directory.write_latents("train", run.latents("train"))
-                directory.write_latents("test", run.latents("test"))
-        activity.update(state="diagnosing")
-        failed = measure(run, directory, plan.diagnostics, plan.skipped, timing)
+        fresh = pending(directory, chosen, run.config, config["force"])
+        failed = measure(run, directory, board, fresh, skipped, timing)
+        failed += redraw(run, directory, {name: diagnostic for name, diagnostic in chosen.items() if name not in fresh})
         return conclude(run, directory, board, timing, activity, failed)
 
 
-def diagnose(config: Mapping[str, Any], default_list: bool) -> int:
-    """Add diagnostics to a finished run, without training; the exit code."""
-    directory = RunDirectory(config["run"])
-    run = load(directory.path, config["trust"], device_named(config["device"]))
-    chosen, skipped = applicable(config, run.model, run.data, directory.meta["choices"], default_list)
-    known = {name: entry.get("hash") for name, entry in directory.meta["diagnostics"].items() if entry["status"] == Status.OK}
-    fresh = {n: d for n, d in chosen.items() if config["force"] or known.get(n) != fingerprint(config["diagnostic"][n])}
-    run.config = {**run.config, "diagnostic": config["diagnostic"]}
-    with directory.working("diagnosing") as activity, recording(directory, activity):
-        for name in chosen.keys() - fresh.keys():
-            LOGGER.info("%s: already measured with these settings (force=true measures again)", name)
-        timing = Timing(directory)
-        failed = measure(run, directory, fresh, skipped, timing)
-        return conclude(run, directory, None, timing, activity, failed)
-
-
 def load(path: str | Path, trust: tuple[str, ...] | list[str] = (), device: torch.device | str = "cpu") -> Run:
-    """The finished run in a directory: data set, model with its best weights, history.
+    """The run in a directory: data set, model with its best weights so far, history.
 
     ``trust``: packages beside latentrun and torch that the run's configuration may name. What the directory itself says
     about trust does not count.
@@ -96,166 +102,88 @@ def load(path: str | Path, trust: tuple[str, ...] | list[str] = (), device: torc
     state = directory.load_checkpoint("best", device)
     try:
         model.load_state_dict(state["model"])
-    except (RuntimeError, KeyError, TypeError) as error:
+    except (RuntimeError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{str(path)!r}: the checkpoint does not fit the model: {str(error).splitlines()[0]}") from None
     return Run(model, data, torch.device(device), config["seed"], directory.path.name, config, directory.read_history(), directory.path)
 
 
-# ---------------------------------------------------------------- the steps of a task
-def fit_model(plan: Plan, directory: RunDirectory, board: Board, timing: Timing, activity: Activity) -> Run:
-    """Run the loop, save and log what it tells."""
-    loop = Loop(plan.model, plan.data, plan.training, Noise(plan.config["seed"]), plan.device)
-    view, rows = TrainingView(), []
-    count = sum(p.numel() for p in plan.model.parameters())
-    LOGGER.info("%s parameters on %s", f"{count:,}", plan.device)
-    try:
-        for event in loop.run():
-            view.show(event)
-            match event:
-                case Stepped():
-                    activity.update(step=loop.position["total_steps"])
-                case EpochEnded(row=row, seconds=seconds, improved=improved):
-                    rows.append(row)
-                    timing.add("epoch", f"{row['phase']} {row['epoch']}", seconds)
-                    directory.write_table("train", pd.DataFrame(rows))
-                    directory.save_checkpoint("last", loop.state_dict())
-                    if improved:
-                        directory.save_checkpoint("best", {"model": loop.best["weights"], "epoch": row["epoch"]})
-                    # One name for all models of one phase, so that runs lie side by side in one chart.
-                    prefix = f"{row['phase']}/" if len(loop.phases) > 1 else ""
-                    board.scalars(row["step"], {prefix + key: value for key, value in row.items() if isinstance(value, float)})
-                    if row["epoch"].bit_count() == 1:  # after epochs 1, 2, 4, 8, ...
-                        show_pictures(plan, loop, board)
-                case PhaseEnded(phase=phase):
-                    directory.save_checkpoint("best", {"model": plan.model.state_dict(), "phase": phase})
-    finally:
-        view.close()
-    show_pictures(plan, loop, board)
-    history = loop.history.history()
-    directory.write_history(history)
-    return Run(plan.model, plan.data, plan.device, plan.config["seed"], directory.path.name, plan.config, history, directory.path)
-
-
-@torch.no_grad()
-def show_pictures(plan: Plan, loop: Loop, board: Board) -> None:
-    """Reconstructions of 16 validation rows, and samples where the model has a prior, to TensorBoard."""
-    if not plan.data.is_image:
-        return
-    plan.model.eval()
-    step = loop.position["total_steps"]
-    if isinstance(plan.model, HasEncoder):
-        x = plan.data.split("val").x[:16].to(plan.device)
-        both = torch.cat([x, plan.model.decode(plan.model.encode(x))]).cpu().numpy()
-        board.image(step, "reconstructions", canvas(both, len(x), value_range=plan.data.value_range))
-    if isinstance(plan.model, HasPrior):
-        z = plan.model.sample_prior(32, loop.noise.at("board"))
-        board.image(step, "samples", canvas(plan.model.decode(z).cpu().numpy(), 16, value_range=plan.data.value_range))
-
-
-def measure(
-    run: Run, directory: RunDirectory, diagnostics: Mapping[str, Diagnostic], skipped: Mapping[str, str], timing: Timing
-) -> list[str]:
-    """Run the diagnostics one after the other and store each as soon as it is there; the names of those that failed."""
-    failed = []
-    for name, reason in skipped.items():
-        LOGGER.info("%s: skipped, %s", name, reason)
-        directory.write_report(name, Report(status=Status.SKIPPED, notes=(reason,)), {}, {})
-    for name, diagnostic in diagnostics.items():
-        spec = run.config["diagnostic"][name]
-        entry = {"config": spec, "hash": fingerprint(spec), "answers": diagnostic.answers()}
-        with timing.of("diagnostic", name), paper():
-            try:
-                report = diagnostic(run, Noise(run.seed).at("diagnostic", name))
-                pictures = diagnostic.plot(report)
-            except Exception as error:
-                failed.append(name)
-                LOGGER.error("%s failed: %s: %s", name, type(error).__name__, error)
-                (directory.path / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
-                report, pictures = Report(status=Status.FAILED, notes=(f"{type(error).__name__}: {error}",)), {}
-            directory.write_report(name, report, diagnostic.metrics, entry)
-            directory.write_pictures(name, pictures)
-        shown = ", ".join(f"{key} {value.value:.4g}" for key, value in list(report.metrics.items())[:4])
-        if report.status is Status.OK:
-            LOGGER.info("%s: %s", name, shown)
-    return failed
-
-
-def conclude(run: Run, directory: RunDirectory, board: Board | None, timing: Timing, activity: Activity, failed: list[str]) -> int:
-    """The summary row, the hyper-parameters for TensorBoard, the report page, the last state; the exit code."""
-    with timing.of("report"):
-        metrics, curves = directory.read_table("metrics"), directory.read_table("train")
-        measured = {f"{m.diagnostic}/{m.metric}": float(m.value) for m in metrics.itertuples() if isinstance(m.metric, str)}
-        settings = flatten({key: run.config[key] for key in ("seed", "rows", "model", "network", "training", "data")})
-        choices = {key: value for key, value in directory.meta["choices"].items() if isinstance(value, str)}
-        size = {"parameters": sum(p.numel() for p in run.model.parameters()), "epochs": len(curves)}
-        directory.write_summary({"run": run.name, **choices, **settings, **size, **measured})
-        if board:
-            finite = {tag: value for tag, value in measured.items() if value == value}
-            board.scalars(int(curves["step"].max()) if len(curves) else 0, finite)
-            board.hparams({**choices, **settings}, list(finite))
-            board.finish(True)
-            board.close()
-        if len(curves):
-            with paper():
-                directory.write_pictures("training", {"": training_curves(curves)})
-        directory.write_page(page(directory))
-    activity.update(state="done", reason=f"failed diagnostics: {', '.join(failed)}" if failed else None)
-    LOGGER.info("report %s", directory.path / "report.html")
-    return 1 if failed else 0
-
-
+# ---------------------------------------------------------------- what tasks share
 def begin(config: Mapping[str, Any]) -> None:
     """Check the settings at the top level and make the process ready; the first thing of every task."""
     check_settings(config)
     settle(config["threads"])
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings to one level: ``{"model.latent_dim": 3}``; lists become text, class names are left out."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        elif key != TARGET:
-            flat[prefix + key] = value if isinstance(value, bool | int | float | str | type(None)) else str(value)
-    return flat
+def work(plan: Plan, directory: RunDirectory, loop: Loop, reading: float) -> int:
+    """Train from where ``loop`` stands, measure what is not measured yet, report; the exit code.
+
+    ``reading``: seconds it took to read the data."""
+    place = directory.path / "tensorboard"
+    with recording(directory, "training") as activity, Board(place, loop.position["total_steps"] + 1) as board:
+        LOGGER.info("run directory %s", directory.path)
+        for entry in directory.meta.get("resumed", [])[-1:]:
+            LOGGER.info("resumed %s", entry["from"])
+            for note in entry["notes"]:
+                LOGGER.warning("%s", note)
+        for note in directory.meta["caveats"]:
+            LOGGER.info("note: %s", note)
+        timing = Timing(directory)
+        timing.add("data", "", reading)
+        try:
+            with timing.of("training"):
+                run = fit_model(plan, directory, loop, board, timing, activity)
+        except NonFiniteLoss as error:
+            activity.update(state="failed", reason=str(error))
+            (directory.path / "error.txt").write_text(f"{error}\n", encoding="utf-8")
+            LOGGER.error("%s; the last good checkpoint is in %s", error, directory.path / "checkpoints")
+            board.finish(False)
+            return 1
+        with timing.of("latents"):
+            if isinstance(run.model, HasEncoder):
+                directory.write_latents("train", run.latents("train"))
+                directory.write_latents("test", run.latents("test"))
+                write_projector(directory.path / "tensorboard", run)
+        activity.update(state="diagnosing")
+        failed = measure(run, directory, board, pending(directory, plan.diagnostics, plan.config), plan.skipped, timing)
+        return conclude(run, directory, board, timing, activity, failed)
 
 
-# ---------------------------------------------------------------- records
-class Timing:
-    """``tables/timing.csv``: everything that differs from run to run by the clock."""
-
-    def __init__(self, directory: RunDirectory):
-        self.directory = directory
-        self.rows = directory.read_table("timing").to_dict("records")
-
-    @contextmanager
-    def of(self, stage: str, name: str = "") -> Iterator[None]:
-        """Time a stage."""
-        start = time.perf_counter()
-        yield
-        self.add(stage, name, time.perf_counter() - start)
-
-    def add(self, stage: str, name: str, seconds: float) -> None:
-        """Write one duration down."""
-        self.rows.append({"stage": stage, "name": name, "seconds": round(seconds, 4)})
-        self.directory.write_table("timing", pd.DataFrame(self.rows))
+def new_loop(plan: Plan) -> Loop:
+    """The training loop of a plan, at its start."""
+    return Loop(plan.model, plan.data, plan.training, Noise(plan.config["seed"]), plan.device)
 
 
-@contextmanager
-def recording(directory: RunDirectory, activity: Activity) -> Iterator[None]:
-    """Log into the directory; an error that nobody expected leaves its traceback and the state there."""
-    handler = log_to(directory.path / "run.log")
+def restore(loop: Loop, directory: RunDirectory) -> tuple[str, list[str]]:
+    """Bring the loop to its last checkpoint; where that was, and what is to be said about it."""
+    state, notes = directory.newest_checkpoint("last")
+    if state is None:
+        return "from the beginning: there is no checkpoint to go on from", notes
     try:
-        yield
-    except BaseException as error:
-        if isinstance(error, Exception):
-            (directory.path / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
-        activity.update(
-            state="failed" if isinstance(error, Exception) else "interrupted",
-            reason=": ".join(filter(None, (type(error).__name__, str(error)))),
+        loop.load_state_dict(state)
+        place = loop.position
+        return f"after epoch {place['total_epochs']}, step {place['total_steps']}", notes
+    except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(f"{str(directory.path)!r}: the checkpoint does not fit the run: {str(error).splitlines()[0]}") from None
+
+
+def differences(meta: Mapping[str, Any], plan: Plan) -> list[str]:
+    """What is not as it was when the run began, so that its result may differ."""
+    here, notes = environment(plan.device), []
+    if meta["fit_hash"] != fit_hash(plan.config):
+        notes.append("the code of data, model, network or training has changed since the run began")
+    if meta.get("data_hash", plan.data.digest) != plan.data.digest:
+        notes.append("the data are not those the run began with")
+    notes += [
+        f"{package} is {here['versions'].get(package)}, the run began with {version}"
+        for package, version in meta["versions"].items()
+        if package in ("python", "torch", "numpy") and here["versions"].get(package) != version
+    ]
+    notes += [
+        f"{what} is {now}, the run began with {before}"
+        for what, now, before in (
+            ("device", here["device"], meta["device"]),
+            ("threads", here["threads"], meta["threads"]),
         )
-        raise
-    finally:
-        LOGGER.removeHandler(handler)
-        handler.close()
+        if now != before
+    ]
+    return notes

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from latentrun.bounds import Ge
+from latentrun.bounds import Between, Ge, Printable
 from latentrun.build import build, fit, later
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic, misfit
@@ -23,13 +23,21 @@ from latentrun.training.loop import Training
 SETTINGS = {
     "seed": Annotated[int, Ge(0)],
     "device": str,
-    "threads": Annotated[int, Ge(1)] | None,
+    "threads": Annotated[int, Between(1, 1024)] | None,
     "rows": Annotated[int, Ge(2)] | None,
-    "output": str,
+    "output": Annotated[str, Printable()],
     "skip_inapplicable": bool | None,
+    "figures": list[Literal["png", "pdf", "svg"]],
     "trust": list[str],
-    "run": str,
+    "resume": Annotated[str, Printable()] | None,
+    "run": Annotated[str, Printable()],
     "force": bool,
+    "estimate": bool,
+    "format": list[Literal["npz", "csv"]],
+    "n": Annotated[int, Ge(1)],
+    "sample_seed": Annotated[int, Ge(0)],
+    "draw": Literal["mean", "likelihood"],
+    "files": bool,
 }
 
 
@@ -83,8 +91,10 @@ def assemble(config: Mapping[str, Any]) -> tuple[Dataset, Model]:
 def build_training(config: Mapping[str, Any]) -> Training:
     """Training settings; the optimizer and scheduler are tried on a dummy parameter, for torch checks only then."""
     spec, trust = dict(config["training"]), config["trust"]
-    optimizer = later(spec.pop("optimizer"), Optimizer, "training.optimizer", trust, ("params",))
-    scheduler = later(spec.pop("scheduler"), LRScheduler, "training.scheduler", trust, ("optimizer",))
+    optimizer = later(spec.pop("optimizer", None), Optimizer, "training.optimizer", trust, ("params",))
+    if optimizer is None:
+        raise InputError("training.optimizer: a value is needed: a class of torch.optim with its settings")
+    scheduler = later(spec.pop("scheduler", None), LRScheduler, "training.scheduler", trust, ("optimizer",))
     made = tried("training.optimizer", optimizer, [torch.zeros(1, requires_grad=True)])
     if scheduler is not None:
         tried("training.scheduler", scheduler, made)

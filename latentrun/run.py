@@ -15,7 +15,7 @@ from torch.distributions import Distribution, MultivariateNormal
 from latentrun.data.base import Dataset
 from latentrun.functional.noise import Noise
 from latentrun.models.base import HasGaussianPosterior, HasPrior, Model
-from latentrun.types import History, Latents
+from latentrun.types import History, Latents, Split
 
 CHUNK = 512  # rows per pass through a network: fits the cache of a small machine, fills a large one
 
@@ -70,14 +70,17 @@ class Run:
     def latents(self, split: str) -> Latents:
         """Codes of a split with their factors, labels and row numbers; needs a model with an encoder."""
         if split not in self._latents:
-            rows = self.data.split(split)
-            if isinstance(self.model, HasGaussianPosterior):
-                mean, scale = self.posterior(rows.x)
-            else:
-                mean, scale = self.encode(rows.x), None
-            labels = None if rows.labels is None else rows.labels.to(self.device)
-            self._latents[split] = Latents(mean, scale, rows.y.to(self.device), labels, rows.index.to(self.device))
+            self._latents[split] = self.code(self.data.split(split))
         return self._latents[split]
+
+    def code(self, rows: Split) -> Latents:
+        """Codes of any rows, of this data set or of another that is aligned with it."""
+        if isinstance(self.model, HasGaussianPosterior):
+            mean, scale = self.posterior(rows.x)
+        else:
+            mean, scale = self.encode(rows.x), None
+        labels = None if rows.labels is None else rows.labels.to(self.device)
+        return Latents(mean, scale, rows.y.to(self.device), labels, rows.index.to(self.device))
 
     def reconstructions(self, split: str) -> Tensor:
         """decode(mean code) of a split, ``(N, *event_shape)``."""
@@ -92,8 +95,10 @@ class Run:
         if isinstance(self.model, HasPrior):
             return self.model.prior()
         z = self.latents("train").mean.double()
-        covariance = torch.cov(z.T).reshape(z.shape[1], z.shape[1]) + 1e-9 * torch.eye(z.shape[1], device=z.device)
-        return MultivariateNormal(z.mean(0).float(), covariance.float())
+        covariance = torch.cov(z.T).reshape(z.shape[1], z.shape[1])
+        # In float64 and with a little width in every direction: codes may lie on a line.
+        width = 1e-9 * (1 + covariance.trace()) * torch.eye(z.shape[1], device=z.device)
+        return MultivariateNormal(z.mean(0).float(), scale_tril=torch.linalg.cholesky(covariance + width).float())
 
     @property
     def sampler_note(self) -> str:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal
@@ -77,3 +80,19 @@ class Gaussian(Deterministic, HasGaussianPosterior, HasPrior, HasLikelihood):
 def planted_run(model: Model, data: Dataset) -> Run:
     """A run as diagnostics see it."""
     return Run(model=model, data=data, name="planted")
+
+
+def table_file(path: Path, n: int = 300) -> Path:
+    """A CSV of n rows that two hidden standard normal numbers u and v determine, but for small errors in the real columns
+    and two columns of pure noise. Ordinal ``size`` cuts u in 4, ``grade`` cuts v in 3; categorical ``quarter`` is the signs
+    of both, ``side`` the sign of u - v."""
+    rng = np.random.default_rng(0)
+    u, v, e, noise = rng.standard_normal((4, n))
+    frame = pd.DataFrame({"price": 200 + 50 * u + 2 * e, "age": 30 + 9 * (u + v) + 0.5 * e, "noise": noise})
+    frame["size"] = 1 + np.digitize(u, [-1, 0, 1])
+    frame["grade"] = np.array(["low", "middle", "high"])[np.digitize(v, [-0.5, 0.5])]
+    frame["quarter"] = np.char.add(np.where(u > 0, "north", "south"), np.where(v > 0, "east", "west"))
+    frame["side"] = np.where(u > v, "left", "right")
+    frame["dice"] = np.array(["a", "b", "c"])[rng.integers(3, size=n)]
+    frame.round(4).to_csv(path, index=False)
+    return path

@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-import yaml
 
 from latentrun.build import build, later, resolve, signature
-from latentrun.cli import compose, default_diagnostics, settings_of
+from latentrun.cli import compose, settings_of
 from latentrun.diagnostics.base import DATA_NEEDS, Diagnostic
-from latentrun.options import GROUPS, options, shipped
+from latentrun.options import GROUPS, defaults, options, shipped
 from latentrun.plan import SETTINGS
+from tests.conformance.parts import values_in
 
 CONF = shipped()
 FILES = sorted(path for group in GROUPS for path in (CONF / group).glob("*.yaml"))
-GIVEN = {"event_shape", "value_range", "network", "optimizer", "scheduler", "params"}  # come from other parts of the run
+GIVEN = {"event_shape", "value_range", "columns", "network", "optimizer", "scheduler", "params"}  # come from other parts of the run
 
 
 def specs(node, where=""):
@@ -35,7 +35,7 @@ def test_every_option_says_in_one_line_what_it_is(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_keys_are_the_arguments_and_hold_every_value(path):
-    for where, spec in specs(yaml.safe_load(path.read_text())):
+    for where, spec in specs(values_in(path)):
         parameters, _ = signature(resolve(spec["_target_"], object, where))
         keys = spec.keys() - {"_target_"}
         assert keys <= parameters.keys(), where
@@ -47,14 +47,14 @@ def test_keys_are_the_arguments_and_hold_every_value(path):
 @pytest.mark.parametrize("group", ["data", "diagnostic"])
 def test_values_fit_their_annotations(group):
     for name in options(group, [CONF]):
-        spec = yaml.safe_load((CONF / group / f"{name}.yaml").read_text())
+        spec = values_in(CONF / group / f"{name}.yaml")
         spec = spec[name] if group == "diagnostic" else spec
         later(spec, object, f"{group}.{name}")
 
 
 @pytest.mark.parametrize("name", options("diagnostic", [CONF]))
 def test_diagnostics_declare_what_they_need_and_report(name):
-    spec = yaml.safe_load((CONF / "diagnostic" / f"{name}.yaml").read_text())
+    spec = values_in(CONF / "diagnostic" / f"{name}.yaml")
     assert list(spec) == [name]
     diagnostic = build(spec[name], Diagnostic, name)
     assert diagnostic.answers().endswith("?")
@@ -68,7 +68,7 @@ def test_diagnostics_declare_what_they_need_and_report(name):
 def test_the_default_configuration_composes_and_has_no_unknown_key():
     cfg = settings_of(compose([], []))
     assert set(cfg) <= SETTINGS.keys() | set(GROUPS)
-    assert list(cfg.diagnostic) == default_diagnostics()
+    assert list(cfg.diagnostic) == defaults()["diagnostic"]
 
 
 @pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda p: p.stem)

@@ -30,7 +30,8 @@ class Dataset(ABC):
 
     Attributes: ``event_shape`` of one example (images: channels, height, width); ``value_range`` (low, high) of x;
     ``factors``, one per column of y; ``label`` the name of the factor that ``labels`` codes, or None; ``binary`` whether
-    every value is 0 or 1; ``columns`` what the variables of a table are, empty for everything else.
+    every value is 0 or 1; ``columns`` what the variables of a table are, empty for everything else; ``notes`` what reading
+    found that a reader of the report must know, in plain sentences.
     """
 
     event_shape: tuple[int, ...]
@@ -39,6 +40,7 @@ class Dataset(ABC):
     label: str | None = None
     binary: bool = False  # whether every value of x is 0 or 1
     columns: tuple[Column, ...] = ()
+    notes: tuple[str, ...] = ()
     rows: int | None = None  # use only so many rows of each split, evenly spaced
 
     @property
@@ -53,14 +55,18 @@ class Dataset(ABC):
     @cached_property
     def _splits(self) -> dict[str, Split]:
         splits = self._load()
-        for name in SPLITS:
-            if len(splits[name].x) == 0:
-                raise InputError(f"data: the {name} split is empty; give more examples or another fraction")
         return splits if self.rows is None else {name: thin(rows, self.rows) for name, rows in splits.items()}
 
     def split(self, name: str) -> Split:
-        """The rows of ``train``, ``val`` or ``test``."""
-        return self._splits[name]
+        """The rows of ``train``, ``val`` or ``test``; InputError where there are none."""
+        rows = self._splits[name]
+        if len(rows.x) == 0:
+            raise InputError(f"data: the {name} split is empty; give more examples or another fraction")
+        return rows
+
+    def parts(self) -> tuple[Split, ...]:
+        """The rows of all splits, however few there are; an empty split is left out."""
+        return tuple(rows for rows in self._splits.values() if len(rows.x))
 
     @cached_property
     def digest(self) -> str:

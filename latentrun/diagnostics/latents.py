@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -163,20 +164,25 @@ class Latents(Diagnostic):
         factors = _factors(report.tables["factors"])
         known = [(factor, y[:, i]) for i, factor in enumerate(factors)]
         d, total = z.shape[1], int(report.arrays["rows"])
-        what = f"{len(z)} of {total} mean codes of the {self.split} split" + ("" if len(z) == total else ", drawn at random")
+        what = self._said(len(z), total)
         pictures = self._flat(z, known, what)
         if known:
             pictures["dependence"] = _dependence_picture(report.tables["dependence"], factors, d)
         if d >= 3:
             colours = [(factor, values[:TURNED]) for factor, values in known]
             colours += _difference(colours)
-            shown = f"{min(TURNED, len(z))} of {total} mean codes of the {self.split} split" + (
-                ", drawn at random" if total > TURNED else ""
+            shown = self._said(min(TURNED, len(z)), total)
+            text = (
+                f"{shown[0].upper()}{shown[1:]}, a point each, in the three latents of highest variance. Drag to turn, scroll to approach"
             )
-            text = f"The three latents of highest variance: {shown}. Drag to turn, scroll to approach"
-            text += "; the menu chooses what colours the points." if colours else "."
+            text += "; the menu chooses what colours the points, a touch names its values." if colours else "."
             pictures["cloud"] = Picture(rotatable(z[:TURNED], colours), text)
         return pictures
+
+    def _said(self, n: int, total: int) -> str:
+        """How many codes are drawn."""
+        codes = f"mean codes of the {self.split} split"
+        return f"all {total} {codes}" if n == total else f"{n} of {total} {codes}, drawn at random"
 
     def _flat(self, z, known, what) -> dict[str, Picture]:
         groups = [known[i : i + WIDE] for i in range(0, len(known), WIDE)] or [[]]
@@ -228,16 +234,16 @@ def _moments(z: np.ndarray, scale: np.ndarray | None) -> pd.DataFrame:
 
 def _describe(factors: list[Factor]) -> pd.DataFrame:
     """Factors as a table, so that pictures can be redrawn from disk."""
-    rows = [(f.name, f.kind, f.low, f.high, f.unit, "|".join(f.categories)) for f in factors]
+    rows = [(f.name, f.kind, f.low, f.high, f.unit, json.dumps(f.categories)) for f in factors]
     return pd.DataFrame(rows, columns=["factor", "kind", "low", "high", "unit", "categories"])
 
 
 def _factors(table: pd.DataFrame) -> list[Factor]:
     """Back from :func:`_describe`; a table read from disk has NaN for empty text."""
-    text = table[["unit", "categories"]].astype(object).where(table[["unit", "categories"]].notna(), "")
+    units = table["unit"].astype(object).where(table["unit"].notna(), "")
     return [
-        Factor(str(row.factor), row.kind, float(row.low), float(row.high), str(unit), tuple(str(names).split("|")) if names != "" else ())
-        for row, unit, names in zip(table.itertuples(index=False), text["unit"], text["categories"], strict=True)
+        Factor(str(row.factor), row.kind, float(row.low), float(row.high), str(unit), tuple(json.loads(row.categories)))
+        for row, unit in zip(table.itertuples(index=False), units, strict=True)
     ]
 
 

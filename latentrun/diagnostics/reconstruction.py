@@ -11,10 +11,13 @@ import torch
 from latentrun.bounds import Ge
 from latentrun.data.base import Oracle
 from latentrun.diagnostics.base import Diagnostic
+from latentrun.functional.columns import decode
 from latentrun.functional.dependence import FLAT, targets
 from latentrun.functional.intervals import bootstrap_each, bootstrap_means, mean_interval
 from latentrun.functional.moments import central_powers, percentiles, shape_statistics
+from latentrun.functional.probes import accuracy, combined, estimates, r2
 from latentrun.models.base import HasEncoder
+from latentrun.plotting.columns import column_scores
 from latentrun.plotting.differences import differences
 from latentrun.plotting.histogram import distribution
 from latentrun.plotting.images import strips
@@ -35,7 +38,9 @@ class Reconstruction(Diagnostic):
     data dimensions (of pictures: channels and pixels) and not divided by their number. The statistics of e run over the
     rows of ``split``. ``unexplained`` = sum |x - x_hat|^2 / sum |x - mean x|^2 over rows and dimensions: 0 perfect, 1 as
     good as always answering the split's mean picture. Data of a known family also get the distance of the
-    reconstructions from that family.
+    reconstructions from that family. Tables get a score for each column: R² = 1 - sum (x - x_hat)^2 / sum (x - mean x)^2 of
+    real and ordinal ones (of the expected level), for categorical ones the share of rows whose category is the most likely
+    one, beside the share that the commonest category of the training rows would get.
 
     Intervals (95 %, over examples): normal approximation for means, percentile bootstrap with ``resamples`` resamples for
     the rest; none for the maximum, for which the bootstrap is inconsistent. ``worst``: how many of the worst rows are
@@ -60,6 +65,9 @@ class Reconstruction(Diagnostic):
         "residual_mean": Metric(FAMILY + PLAIN, 0.0, None, "lower"),
         "residual_p95": Metric(FAMILY + BOOT, 0.0, None, "lower"),
         "residual_p99": Metric(FAMILY + BOOT, 0.0, None, "lower"),
+        "column_r2": Metric("R², median over real and ordinal columns" + BOOT, None, 1.0, "higher"),
+        "column_accuracy": Metric("share of rows, mean over categorical columns" + BOOT, 0.0, 1.0, "higher"),
+        "column_baseline": Metric("as column_accuracy, for the commonest category of the training rows" + BOOT, 0.0, 1.0, "none"),
     }
 
     def __init__(
@@ -99,7 +107,11 @@ class Reconstruction(Diagnostic):
             spread = order.flip(0)[torch.linspace(0, len(order) - 1, min(self.shown, len(order))).round().long()]
             arrays |= _pictures("shown", x, made, error, spread) | _pictures("worst", x, made, error, top)
             arrays["value_range"] = np.asarray(run.data.value_range, dtype=np.float32)
-        tables = {"summary": self._summary(metrics), "errors": errors, "worst": worst}
+        tables = {"errors": errors, "worst": worst}
+        if run.data.columns:
+            tables["columns"], found = self._columns(run, x, made, noise)
+            metrics |= found
+        tables = {"summary": self._summary(metrics), **tables}
         return Report(metrics=metrics, tables=tables, arrays=arrays, notes=self._notes(len(error)))
 
     # ---------------------------------------------------------------- numbers
@@ -134,6 +146,37 @@ class Reconstruction(Diagnostic):
         found = bootstrap_means(lambda means: means[:, :1] / means[:, 1:], columns, noise.to("cpu"), self.resamples)
         return {"mse": mse, "unexplained": found[0]}
 
+    def _columns(self, run, x, made, noise) -> tuple[pd.DataFrame, dict[str, Estimate]]:
+        """A score for each column of a table, and their means."""
+        columns = run.data.columns
+        truth, guess = decode(x, columns), decode(made, columns)
+        training = decode(run.x("train"), columns)
+        at = [column.start for column in columns]
+        x, made = x[:, at].double().cpu().numpy(), made[:, at].double().cpu().numpy()
+        own, base = [], []
+        for i, column in enumerate(columns):
+            if column.kind == "categorical":
+                common = np.bincount(training[:, i].astype(np.int64)).argmax()
+                own.append(accuracy(truth[:, i], guess[:, i]))
+                base.append(accuracy(truth[:, i], np.full(len(truth), common)))
+            else:
+                own.append(r2(x[:, [i]], made[:, [i]]))
+        ordered = [score for score, column in zip(own, columns, strict=True) if column.kind != "categorical"]
+        named = [score for score, column in zip(own, columns, strict=True) if column.kind == "categorical"]
+        # The median, for R² has no lower bound: a column that is nearly always 0 can have any.
+        every = {"column_r2": combined(ordered, lambda values: values.nanquantile(0.5, 1))} if ordered else {}
+        for name, scores in (("column_accuracy", named), ("column_baseline", base)):
+            every |= {name: combined(scores, lambda values: values.mean(1))} if scores else {}
+        found = estimates([*own, *base, *every.values()], noise.to("cpu"), self.resamples)
+        baseline = iter(found[len(own) :])
+        rows = []
+        for column, e in zip(columns, found, strict=False):
+            categorical = column.kind == "categorical"
+            beside = next(baseline).value if categorical else 0.0
+            rows.append((column.name, column.kind, "accuracy" if categorical else "R2", e.value, e.low, e.high, beside))
+        table = pd.DataFrame(rows, columns=["column", "kind", "score", "value", "low", "high", "baseline"])
+        return table, dict(zip(every, found[-len(every) :], strict=True))
+
     def _summary(self, metrics) -> pd.DataFrame:
         rows = [(name, e.value, e.low, e.high, self.metrics[name].unit) for name, e in metrics.items()]
         table = pd.DataFrame(rows, columns=["statistic", "value", "low", "high", "unit"])
@@ -165,6 +208,14 @@ class Reconstruction(Diagnostic):
                 "the tail can be read. Vertical lines: mean and percentiles.",
             )
         }
+        if "columns" in report.tables:
+            pictures["columns"] = Picture(
+                column_scores(report.tables["columns"]),
+                f"How well each column is reconstructed from the mean code, {n} examples of the {self.split} split, with 95 % intervals. "
+                "Left: share of the variance explained, of real columns and of the expected level of ordinal ones; 0 is as good as the "
+                "mean. Right: share of rows whose category is the most likely one; the black mark is what always naming the commonest "
+                "category of the training rows would get.",
+            )
         if "shown_original" not in arrays:
             return pictures
         value_range = tuple(arrays["value_range"].tolist())
@@ -180,8 +231,8 @@ class Reconstruction(Diagnostic):
         pictures["worst"] = Picture(
             differences(x, made, value_range, [f"{e:.3g}" for e in arrays["worst_error"]]),
             f"The {len(x)} worst reconstructions of the {self.split} split, the worst on the left: original, reconstruction, and "
-            "reconstruction minus original (mean over channels; red where the reconstruction is too high, blue where too low). Under each "
-            "column: its error, the Frobenius norm of the difference.",
+            "reconstruction minus original (in colour pictures the channel that is farthest off, pixel by pixel; red where the "
+            "reconstruction is too high, blue where too low). Under each column: its error, the Frobenius norm of the difference.",
         )
         return pictures
 

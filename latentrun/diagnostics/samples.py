@@ -17,7 +17,7 @@ from latentrun.functional.intervals import bootstrap_each, mean_interval
 from latentrun.functional.neighbours import nearest
 from latentrun.functional.noise import Noise
 from latentrun.models.base import HasEncoder, HasPrior
-from latentrun.plotting.images import show, strips
+from latentrun.plotting.images import grid, strips
 from latentrun.plotting.style import PALETTE, figure
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
@@ -146,13 +146,8 @@ class Samples(Diagnostic):
         value_range = tuple(arrays["value_range"])
         source = report.notes[0]
         if arrays["samples"].ndim == 4:
-            x = arrays["samples"]
-            columns = int(np.ceil(np.sqrt(len(x))))
-            rows = -(-len(x) // columns)
-            side = 5.0 / columns
-            fig, axes = figure(1, 1, width=5.0, height=side * rows * x.shape[2] / x.shape[3])
-            show(axes[0, 0], x, columns, value_range)
-            found["grid"] = Picture(fig, f"Samples ({source}).")
+            text = f"{len(arrays['samples'])} samples in no order: means of p(x|z), without noise ({source})."
+            found["grid"] = Picture(grid(arrays["samples"], value_range), text)
             rows = [
                 (f"{near[0]:.2f}", np.concatenate((own[None], others)))
                 for near, own, others in zip(arrays["shown_distance"], arrays["shown"], arrays["neighbours"], strict=True)

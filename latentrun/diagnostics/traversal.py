@@ -13,10 +13,12 @@ from latentrun.bounds import Between, Each, Ge, Gt
 from latentrun.data.base import Oracle
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.errors import InputError
+from latentrun.functional.columns import courses
 from latentrun.functional.neighbours import nearest
 from latentrun.functional.noise import Noise
 from latentrun.functional.paths import Paths, arcs, axis_lines, far_apart, follow, leading, plane_lines, purest, segments
 from latentrun.models.base import HasEncoder, HasPrior
+from latentrun.plotting.columns import MOVERS, column_courses
 from latentrun.plotting.images import strips
 from latentrun.plotting.paths import FEW, factor_curves, profiles
 from latentrun.run import Run
@@ -199,6 +201,12 @@ class Traversal(Diagnostic):
         pictures = x.unflatten(0, (n, t)).cpu().float().numpy()
         arrays["pictures"] = pictures[drawn]
         arrays["value_range"] = np.array(run.data.value_range, np.float64)
+        if run.data.columns:
+            arrays["courses"], moved = courses(x.unflatten(0, (n, t))[torch.from_numpy(drawn).to(x.device)], run.data.columns)
+            each = len(run.data.columns)
+            moved.insert(0, "path", np.repeat(np.array(names, dtype=object)[drawn], each))
+            moved.insert(1, "kind", np.repeat(np.array(kind, dtype=object)[drawn], each))
+            tables["columns"] = moved
         if isinstance(run.data, Oracle):
             self._judge(run, x, z / scale, parameter, closed, tables, metrics, arrays, notes)
             if "best" in tables:
@@ -268,6 +276,8 @@ class Traversal(Diagnostic):
             of = shown.index[shown["kind"] == kind]
             if x.ndim == 5:
                 found[kind] = self._strip(kind, shown.loc[of], x[of], value_range)
+            elif "columns" in report.tables:
+                found[kind] = self._columns(kind, shown.loc[of, "path"], report, of)
             else:
                 found[kind] = self._profiles(kind, shown.loc[of], x[of], report.tables["steps"])
         if "best" in report.tables:
@@ -281,7 +291,7 @@ class Traversal(Diagnostic):
             "axes": "one latent moves, the others stay at the mean code; numbers are standard deviations of the training codes",
             "pairs": "straight lines through the mean code in the plane of two latents; the angle is counted from the first "
             "towards the second, positions are standard deviations of the training codes",
-            "lines": "straight lines between the codes of two test rows (or two prior samples), given by their numbers",
+            "lines": "each from the code of one test row, or prior sample, to that of another; their numbers stand beside it",
             "angles": "arcs around the mean code in the plane of two latents, angles counted from the first towards the second",
         }[kind]
         labels = rows["path"]
@@ -313,6 +323,17 @@ class Traversal(Diagnostic):
             "One line a component of x" if x.shape[2] <= FEW else "One line a position, dark where the path begins, bright where it ends"
         )
         return Picture(profiles(panels, UNITS[kind]), f"Decoded points along {TITLES[kind]}, one panel a path{ends}. {lines}.")
+
+    def _columns(self, kind: str, paths: pd.Series, report: Report, of: pd.Index) -> Picture:
+        moved, course = report.tables["columns"], report.arrays["courses"]
+        ends = moved.set_index(["kind", "path"]).sort_index()
+        panels = [(path, ends.loc[[(kind, path)]], course[i]) for path, i in zip(paths[:PANELS], of[:PANELS], strict=True)]
+        return Picture(
+            column_courses(panels),
+            f"What changes along {TITLES[kind]}, one panel a path: the columns of the table that move most (at most {MOVERS}), the "
+            "first value on the left, the last on the right. Colours: the difference from the middle of the path in standard deviations; "
+            "for a categorical column twice the difference of the probability of the category that moves most.",
+        )
 
     def _factors(self, report: Report, shown: pd.DataFrame) -> Picture:
         steps = report.tables["steps"]

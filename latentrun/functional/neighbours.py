@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-CELLS = 1 << 22  # distances held at once
+CELLS = 1 << 22  # numbers held at once
 MARGIN = 8  # candidates beyond k whose exact distance is looked at
 EQUAL = 1e-9  # squared distances that differ by this share are equally near
 
@@ -48,7 +48,7 @@ def _search(q: Tensor, p: Tensor, k: int, own: Tensor | None, dtype: torch.dtype
     # Rounding of a dot product of D terms grows like sqrt(D); 4 leaves room for the centring and the sum of squares.
     unit = 4 * torch.finfo(dtype).eps * q.shape[1] ** 0.5
     found: list[tuple[Tensor, Tensor, Tensor]] = []
-    step = max(1, CELLS // len(p))
+    step = max(1, CELLS // max(len(p), q.shape[1]))  # neither distances nor copies of the queries outgrow the memory
     for start in range(0, len(q), step):  # over chunks that fit memory, not over rows
         part = q[start : start + step]
         rows = (part - centre).to(dtype)

@@ -102,12 +102,19 @@ def accuracy(truth: np.ndarray, predicted: np.ndarray) -> Score:
     return Score((truth == predicted)[:, None].astype(float), lambda means: means[:, 0])
 
 
+def combined(scores: Sequence[Score], over: Callable[[Tensor], Tensor]) -> Score:
+    """One number for several scores over the same rows: ``over`` takes their values ``(B, S)`` to ``(B,)``."""
+    columns = np.concatenate([score.columns for score in scores], axis=1)
+    return Score(columns, lambda means: over(torch.stack(_each(scores, means), dim=1)))
+
+
+def _each(scores: Sequence[Score], means: Tensor) -> list[Tensor]:
+    """Every score ``(B,)`` of column means ``(B, K)`` that lie one after the other."""
+    parts = means.split([score.columns.shape[1] for score in scores], dim=1)
+    return [score.statistic(part) for score, part in zip(scores, parts, strict=True)]
+
+
 def estimates(scores: Sequence[Score], noise: Noise, n_boot: int) -> list[Estimate]:
     """Scores with 95 % intervals: bootstrap over the test rows, the same resamples for all; the probes stay as fitted."""
-    widths = [score.columns.shape[1] for score in scores]
-
-    def each(means: Tensor) -> Tensor:
-        parts = zip(scores, means.split(widths, dim=1), strict=True)
-        return torch.stack([score.statistic(part) for score, part in parts], dim=1)
-
-    return bootstrap_means(each, np.concatenate([score.columns for score in scores], axis=1), noise, n_boot)
+    columns = np.concatenate([score.columns for score in scores], axis=1)
+    return bootstrap_means(lambda means: torch.stack(_each(scores, means), dim=1), columns, noise, n_boot)

@@ -17,8 +17,8 @@ from latentrun.functional.noise import Noise
 from latentrun.functional.schedules import linear
 from latentrun.models.base import HasGaussianPosterior, HasLikelihood, HasPrior, Model
 from latentrun.nn.base import Network
-from latentrun.nn.likelihood import BernoulliLikelihood, GaussianLikelihood
-from latentrun.types import Batch, Clock, Objective, Phase
+from latentrun.nn.likelihood import BernoulliLikelihood, GaussianLikelihood, MixedLikelihood
+from latentrun.types import Batch, Clock, Column, Objective, Phase
 
 
 class VAE(Model, HasGaussianPosterior, HasPrior, HasLikelihood):
@@ -27,20 +27,22 @@ class VAE(Model, HasGaussianPosterior, HasPrior, HasLikelihood):
 
     ``kl``: ``full``, or only its ``quadratic`` part ½ sum mu², or ``none``. ``sample=False`` trains on z = mu(x): sigma
     then gets no gradient from the likelihood. ``warmup_epochs``: beta rises linearly from 0. ``likelihood``, ``scale``,
-    ``balance``, ``squash``: see :mod:`latentrun.nn.likelihood`.
+    ``balance``, ``squash``: see :mod:`latentrun.nn.likelihood`; ``auto`` is mixed for tables whose columns are not all
+    real, else Gaussian.
     """
 
     def __init__(
         self,
         event_shape: tuple[int, ...],
         value_range: tuple[float, float],
+        columns: tuple[Column, ...],
         network: Network,
         latent_dim: Annotated[int, Ge(1)],
         beta: Annotated[float, Ge(0)],
         warmup_epochs: Annotated[float, Ge(0)],
         kl: Literal["full", "quadratic", "none"],
         sample: bool,
-        likelihood: Literal["gaussian", "bernoulli"],
+        likelihood: Literal["auto", "gaussian", "bernoulli", "mixed"],
         scale: Annotated[float, Gt(0)],
         balance: Literal["fixed", "learned", "running_mse"],
         squash: bool,
@@ -49,8 +51,14 @@ class VAE(Model, HasGaussianPosterior, HasPrior, HasLikelihood):
         self.beta, self.warmup_epochs, self.kl, self.sample = beta, warmup_epochs, kl, sample
         self.encoder = network.encoder(self.event_shape, 2 * latent_dim)
         self.decoder = network.decoder(latent_dim, self.event_shape)
+        if likelihood == "auto":
+            likelihood = "gaussian" if all(column.kind == "real" for column in columns) else "mixed"
         if likelihood == "gaussian":
             self.head = GaussianLikelihood(self.event_shape, tuple(value_range) if squash else None, scale, balance)
+        elif likelihood == "mixed":
+            if not columns:
+                raise InputError("model.likelihood: mixed needs the columns of a table; these data have none: use auto or gaussian")
+            self.head = MixedLikelihood(columns, scale, balance)
         elif value_range[0] < 0 or value_range[1] > 1:
             raise InputError(f"model.likelihood: bernoulli needs data in [0, 1]; these lie in {list(value_range)}: use gaussian")
         else:
@@ -84,7 +92,8 @@ class VAE(Model, HasGaussianPosterior, HasPrior, HasLikelihood):
 
     # ---------------------------------------------------------------- how it is trained
     def _terms(self, batch: Batch, noise: Noise, kl: str) -> dict[str, Tensor]:
-        """Per example ``(B,)``: ``reconstruction`` = -log p(x|z) and ``kl`` in nats, ``mse`` per data dimension."""
+        """Per example ``(B,)``: ``reconstruction`` = -log p(x|z) and ``kl`` in nats, ``mse`` per data dimension (and what
+        else the likelihood has to say)."""
         mean, log_scale = self.moments(batch.x)
         z = mean + log_scale.exp() * noise.normal("z", tuple(mean.shape)) if self.sample else mean
         out = self.decoder(z)
@@ -93,8 +102,8 @@ class VAE(Model, HasGaussianPosterior, HasPrior, HasLikelihood):
             "quadratic": lambda: quadratic_penalty(mean).sum(-1),
             "none": lambda: torch.zeros_like(mean[:, 0]),
         }[kl]()
-        nll, mse = self.head.terms(out, batch.x)
-        return {"reconstruction": nll, "kl": penalty, "mse": mse}
+        terms = self.head.terms(out, batch.x)
+        return {"reconstruction": terms["reconstruction"], "kl": penalty} | terms
 
     def loss(self, batch: Batch, noise: Noise, clock: Clock) -> dict[str, Tensor]:
         """Mean over the batch of reconstruction + beta KL, in nats per example."""

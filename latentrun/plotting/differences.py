@@ -18,14 +18,23 @@ def coloured(x: np.ndarray, cmap: str, low: float, high: float) -> np.ndarray:
     return x if x.shape[1] == 3 else mpl.colormaps[cmap](x[:, 0])[..., :3].transpose(0, 3, 1, 2)
 
 
+def farthest(x: np.ndarray, made: np.ndarray) -> np.ndarray:
+    """``made - x`` in the channel that is farthest off, pixel by pixel: ``(n, c, h, w)`` to ``(n, 1, h, w)``.
+
+    Not the mean over channels: blue in place of red would leave nothing of it.
+    """
+    signed = made - x
+    return np.take_along_axis(signed, np.abs(signed).argmax(1, keepdims=True), axis=1)
+
+
 def differences(x: np.ndarray, made: np.ndarray, value_range: tuple[float, float], columns: Sequence[str], tile: float = 0.6) -> Figure:
-    """Three rows: pictures ``x (n, c, h, w)``, ``made`` of the same shape, and ``made - x`` (mean over channels).
+    """Three rows: pictures ``x (n, c, h, w)``, ``made`` of the same shape, and ``made - x`` (see :func:`farthest`).
 
     ``columns`` are labels under the columns, ``tile`` the width of a picture in inches. The difference has a diverging
     scale, symmetric about 0, as wide as its largest absolute value.
     """
     n, _, h, w = x.shape
-    signed = (made - x).mean(1, keepdims=True)
+    signed = farthest(x, made)
     top = max(float(np.abs(signed).max()), 1e-9)
     rows = [coloured(x, SEQUENTIAL, *value_range), coloured(made, SEQUENTIAL, *value_range), coloured(signed, DIVERGING, -top, top)]
     inches = tile / w

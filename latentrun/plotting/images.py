@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -37,6 +38,15 @@ def _draw(ax: Axes, sheet: np.ndarray) -> None:
 def show(ax: Axes, x: np.ndarray, columns: int, value_range=(0.0, 1.0)) -> None:
     """Draw tiled pictures ``(n, c, h, w)`` into an axes without frame or ticks."""
     _draw(ax, canvas(x, columns, value_range=value_range, gap=np.nan if x.shape[1] == 1 else 1.0))
+
+
+def grid(x: np.ndarray, value_range=(0.0, 1.0), width: float = 5.0):
+    """A figure of pictures ``(n, c, h, w)`` in about as many rows as columns, ``width`` inches wide."""
+    columns = math.ceil(math.sqrt(len(x)))
+    rows = -(-len(x) // columns)
+    fig, axes = figure(1, 1, width=width, height=width / columns * rows * x.shape[2] / x.shape[3])
+    show(axes[0, 0], x, columns, value_range)
+    return fig
 
 
 def strips(

@@ -161,7 +161,7 @@ def rotatable(codes: np.ndarray, targets: Sequence[Target]):
 def _marker(target: Target) -> dict:
     """Plotly's description of a colouring, in plain lists: a browser reads no numpy, nor matplotlib's colour maps by name."""
     factor, values = target
-    bar = {"title": {"text": caption(factor), "side": "right"}, "tickvals": None, "ticktext": None}
+    bar = {"title": {"text": caption(factor), "side": "top"}, "tickvals": None, "ticktext": None}
     if factor.kind == "categorical":
         names = category_names(factor)
         colours, n = [mpl.colors.to_hex(PALETTE[i % len(PALETTE)]) for i in range(len(names))], len(names)

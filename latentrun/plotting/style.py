@@ -31,6 +31,7 @@ RC = {
     "savefig.dpi": 160,
     "pdf.fonttype": 42,  # editable text in papers
     "svg.fonttype": "none",
+    "svg.hashsalt": "latentrun",  # names of clip paths are the same every time
 }
 
 

@@ -95,6 +95,7 @@ class Loop:
         self.position = {"phase": 0, "epoch": 0, "batch": 0, "total_epochs": 0, "total_steps": 0}
         self.best: dict[str, Any] = {"value": math.inf, "epoch": -1, "weights": None, "stale": 0}
         self.sums: dict[str, float | Tensor] = {}
+        self.rows: list[Mapping[str, Any]] = []  # what tables/train.csv gets
         self.optimisers: Optimisers | None = None
         self._pending: dict[str, Any] | None = None
 
@@ -103,6 +104,7 @@ class Loop:
         """Train from the present position to the end."""
         while self.position["phase"] < len(self.phases):
             phase = self.phases[self.position["phase"]]
+            self.model.eval()  # codes of an earlier phase's network are the same when this one is taken up again
             source = source_of(phase.source, self.data, self.noise.at(phase.name), self.device, self.settings.batch_size)
             self.optimisers = Optimisers(phase, self.settings.optimizer, self.settings.scheduler)
             if self._pending is not None:
@@ -117,6 +119,7 @@ class Loop:
                 yield from self._epoch(phase, source)
                 row = self._row(phase, source)
                 improved = self._judge(phase, row)
+                self.rows.append(row)
                 self._advance_epoch()
                 yield EpochEnded(phase.name, self.position["epoch"] - 1, row, time.perf_counter() - started, improved)
             if self.best["weights"] is not None:
@@ -246,6 +249,7 @@ class Loop:
             "position": dict(self.position),
             "best": dict(self.best),
             "sums": dict(self.sums),
+            "rows": list(self.rows),
             "history": self.history.state_dict(),
         }
 
@@ -253,5 +257,6 @@ class Loop:
         """Take up the position of :meth:`state_dict`."""
         self.model.load_state_dict(state["model"])
         self.position, self.best, self.sums = dict(state["position"]), dict(state["best"]), dict(state["sums"])
+        self.rows = list(state["rows"])
         self._pending = state["optimisers"]
         self.history.load_state_dict(state["history"])

@@ -40,6 +40,7 @@ CASES = {
     "vae-digits-2d": lambda: parts.run("vae", "digits", latent_dim=2),
     "vae-digits-12d": lambda: parts.run("vae", "digits", "conv", latent_dim=12),
     "ae-digits-1d": lambda: parts.run("ae", "digits", latent_dim=1),
+    "vae-table": lambda: parts.run("vae", "table"),
     "vae-vectors": lambda: (lambda data: Run(parts.model("vae", data), data, config={"model": parts.spec("model", "vae")}))(vectors()),
 }
 

@@ -163,12 +163,12 @@ def test_cloud_offers_each_factor_and_the_difference_of_variances():
 def test_pictures_can_be_redrawn_from_tables_on_disk():
     y = uniform(2)
     y = {name: torch.stack([v[:, 0], (3 * v[:, 1]).floor()], 1) for name, v in y.items()}
-    factors = (REAL[1], Factor("kind", "categorical", 0, 2, categories=("u", "v", "w")))
+    factors = (REAL[1], Factor("kind", "categorical", 0, 2, categories=("u|1", "v,", "w")))
     diagnostic, found = measure(uniform(3, seed=7), y, factors)
     stored = {name: pd.read_csv(io.StringIO(table.to_csv(index=False))) for name, table in found.tables.items()}
     again = diagnostic.plot(replace(found, tables=stored))
     button = again["cloud"].figure.layout.updatemenus[0].buttons[1]
-    assert list(button.args[0]["marker.colorbar.ticktext"][0]) == ["u", "v", "w"]
+    assert list(button.args[0]["marker.colorbar.ticktext"][0]) == ["u|1", "v,", "w"]
     assert list(button.args[0]["marker.colorbar.title.text"]) == ["kind"]
     assert diagnostic.plot(found)["cloud"].figure == again["cloud"].figure
 

@@ -27,7 +27,7 @@ def vae(shape=SHAPE, network=None, value_range=(0.0, 1.0), **changes) -> VAE:
         "latent_dim": 2, "beta": 1.0, "warmup_epochs": 0.0, "kl": "full", "sample": True,
         "likelihood": "gaussian", "scale": 0.5, "balance": "fixed", "squash": False,
     }  # fmt: skip
-    return VAE(shape, value_range, network or Dense([5]), **(values | changes))
+    return VAE(shape, value_range, (), network or Dense([5]), **(values | changes))
 
 
 @pytest.fixture

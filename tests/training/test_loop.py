@@ -45,7 +45,7 @@ def vae(**changes) -> VAE:
         "latent_dim": 2, "beta": 1.0, "warmup_epochs": 0.0, "kl": "full", "sample": True,
         "likelihood": "gaussian", "scale": 0.5, "balance": "fixed", "squash": False,
     }  # fmt: skip
-    return VAE((2,), (-5.0, 5.0), Dense([8]), **(values | changes))
+    return VAE((2,), (-5.0, 5.0), (), Dense([8]), **(values | changes))
 
 
 MODELS = {

@@ -6,9 +6,26 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from latentrun.data.base import Dataset, divide
+from latentrun.functional.noise import Noise
 from latentrun.functional.schedules import linear
 from latentrun.models.base import HasEncoder, Model
-from latentrun.types import Batch, FromCodes, FromStream, Objective, Phase
+from latentrun.types import Batch, FromCodes, FromStream, Objective, Phase, Split
+
+
+class Points(Dataset):
+    """n points of the plane around (1, -2)."""
+
+    event_shape = (2,)
+    value_range = (-5.0, 5.0)
+    factors = ()
+
+    def __init__(self, n: int):
+        self.n = n
+
+    def _load(self):
+        x = torch.tensor([1.0, -2.0]) + 0.5 * Noise(1).normal("x", (self.n, 2))
+        return divide(Split(x, torch.zeros(self.n, 0), None, torch.arange(self.n)), 0.2, 0.2, 0)
 
 
 class Toy(Model):

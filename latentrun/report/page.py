@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import base64
 import math
-import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jinja2
 import pandas as pd
 import yaml
-from markupsafe import Markup
 
-from latentrun.store import FIGURE_END, FIGURE_START, RunDirectory
+from latentrun.plotting.pages import embedded, policy, read_figure, scripts
+from latentrun.store import RunDirectory
 
 ROWS_SHOWN = 12
+PNG = b"\x89PNG\r\n\x1a\n"  # how a PNG begins
 # Shown on top where they are there: what a reader asks first. A name that ends in a point stands for all its parts.
 HEADLINES = (
     ("reconstruction/error_mean", "mean ‖x − x̂‖"),
@@ -31,10 +31,10 @@ HEADLINES = (
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture on the page: ``data`` is a data: address of a PNG or the HTML of a plotly figure."""
+    """A picture on the page: ``data`` is the data: address of a PNG, a plotly figure as JSON, or why there is neither."""
 
     name: str
-    kind: str
+    kind: Literal["png", "figure", "wrong"]
     data: str
     caption: str
 
@@ -44,8 +44,12 @@ def page(directory: RunDirectory) -> str:
     meta, config, metrics = directory.meta, directory.config, directory.read_table("metrics")
     sections = [_section(directory, name, entry, metrics) for name, entry in meta["diagnostics"].items()]
     pictures = _pictures(directory, "training")
-    plotly = any(shown.kind == "html" for section in sections for shown in section["pictures"])
+    drawing = any(shown.kind == "figure" for shown in sum((section["pictures"] for section in sections), pictures))
+    plotly, draw = scripts() if drawing else ("", "")
     return _template().render(
+        policy=policy(drawing),
+        plotly=plotly,
+        draw=draw,
         name=directory.path.name,
         meta=meta,
         status=directory.status,
@@ -55,7 +59,6 @@ def page(directory: RunDirectory) -> str:
         training=pictures,
         timing=_times(directory.read_table("timing")),
         config=yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
-        plotlyjs=Markup(_plotlyjs()) if plotly else "",
     )
 
 
@@ -75,18 +78,18 @@ def _section(directory: RunDirectory, name: str, entry: dict[str, Any], metrics:
 
 def _pictures(directory: RunDirectory, name: str) -> list[Shown]:
     """The stored pictures of a diagnostic, in the order in which they were drawn."""
-    shown = []
-    for file, caption in directory.meta.get("captions", {}).items():
-        path = directory.path / "plots" / file
-        if file.split(".")[0] != name or not path.is_file():
-            continue
-        if path.suffix == ".png":
-            data = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
-            shown.append(Shown(path.stem, "png", data, caption))
-        else:
-            found = re.search(f"{FIGURE_START}(.*){FIGURE_END}", path.read_text(encoding="utf-8"), re.DOTALL)
-            shown.append(Shown(path.stem, "html", Markup(found.group(1)) if found else "", caption))
-    return shown
+    return [Shown(path.stem, *_content(path), caption) for path, caption in directory.pictures(name)]
+
+
+def _content(path: Path) -> tuple[str, str]:
+    """Kind and data of a stored picture, made anew from what was read: nothing goes from a file into the page as it is."""
+    if path.suffix == ".png":
+        content = path.read_bytes()
+        return ("png", f"data:image/png;base64,{base64.b64encode(content).decode()}") if content.startswith(PNG) else ("wrong", "is no PNG")
+    try:
+        return "figure", embedded(read_figure(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        return "wrong", f"cannot be shown: {error}"
 
 
 def _headlines(metrics: pd.DataFrame) -> list[tuple[str, list[tuple[str, str, str]]]]:
@@ -114,7 +117,7 @@ def _times(timing: pd.DataFrame) -> list[tuple[str, str]]:
     if not len(timing):
         return []
     stages = timing[timing["stage"] != "epoch"]
-    names = stages["stage"].str.cat(stages["name"].fillna(""), sep=" ").str.strip()
+    names = stages["stage"].str.cat(stages["name"].astype("string"), sep=" ", na_rep="").str.strip()
     return [(name, f"{seconds:.1f}") for name, seconds in zip(names, stages["seconds"], strict=True)]
 
 
@@ -130,12 +133,6 @@ def number(value: Any) -> str:
 def interval(low: Any, high: Any) -> str:
     """``[low, high]``, or nothing where there is none."""
     return "" if number(low) == "–" else f"[{number(low)}, {number(high)}]"
-
-
-def _plotlyjs() -> str:
-    from plotly.offline import get_plotlyjs
-
-    return get_plotlyjs()
 
 
 @cache

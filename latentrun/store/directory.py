@@ -1,9 +1,4 @@
-"""The only reader and writer of a run directory.
-
-Every file is written to a temporary name, flushed to disk and moved into place: a reader sees the old one or the new
-one, never half of one. Nothing that is read back can run code: YAML safe loader, JSON, CSV, npz without pickle,
-checkpoints with ``weights_only``.
-"""
+"""One run on disk."""
 
 from __future__ import annotations
 
@@ -11,39 +6,28 @@ import fcntl
 import json
 import math
 import os
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+import shutil
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import yaml
 
 from latentrun.errors import InputError
+from latentrun.plotting.pages import standalone
+from latentrun.store.activity import SILENCE, WORKING, Activity
+from latentrun.store.files import Plain, atomic, now
+from latentrun.store.intake import plain, read_json, read_meta, read_npz, read_yaml, require_contained, require_stored
 from latentrun.types import Estimate, History, Latents, Metric, Picture, Report, Status
 
 SCHEMA = 1
-HEARTBEAT = 10.0  # seconds between two signs of life in status.json
+SAVED = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}  # formats of figures; without dates, so that equals are equal
 METRIC_COLUMNS = ("diagnostic", "metric", "value", "low", "high", "unit", "direction", "status")
-
-
-@contextmanager
-def atomic(path: Path, mode: str = "w") -> Iterator[IO]:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(partial, mode, encoding=None if "b" in mode else "utf-8", newline="" if path.suffix == ".csv" else None) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 class RunDirectory:
@@ -52,8 +36,11 @@ class RunDirectory:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         if not (self.path / "meta.json").is_file():
-            why = "there is no such directory" if not self.path.is_dir() else "it holds no meta.json"
+            why = "it holds no meta.json" if self.path.is_dir() else "it is a file" if self.path.exists() else "there is no such directory"
+            inside = sorted(each.parent.name for each in self.path.glob("*/meta.json"))
+            why = f"it is a folder of runs, one of them {inside[0]!r}" if inside else why
             raise InputError(f"{str(self.path)!r} is not a run of latentrun: {why}")
+        require_contained(self.path)
         schema = self.meta.get("schema")
         if not isinstance(schema, int) or schema > SCHEMA:
             raise InputError(f"{str(self.path)!r} was written by a newer latentrun (schema {schema}; this one reads up to {SCHEMA})")
@@ -71,7 +58,7 @@ class RunDirectory:
         except OSError as error:
             raise InputError(f"output directory {str(path)!r} cannot be made: {error.strerror}") from None
         with atomic(path / ".hydra" / "config.yaml") as file:
-            yaml.safe_dump(dict(config), file, sort_keys=False, allow_unicode=True)
+            yaml.dump(dict(config), file, Plain, sort_keys=False, allow_unicode=True)
         with atomic(path / "meta.json") as file:
             json.dump({"schema": SCHEMA, "created": now(), **meta, "diagnostics": {}}, file, indent=1)
         return cls(path)
@@ -80,12 +67,12 @@ class RunDirectory:
     @property
     def config(self) -> dict[str, Any]:
         """The resolved configuration, the authority on what the run is."""
-        return yaml.safe_load((self.path / ".hydra" / "config.yaml").read_text(encoding="utf-8"))
+        return read_yaml(self.path / ".hydra" / "config.yaml")
 
     @property
     def meta(self) -> dict[str, Any]:
         """Schema, versions, git, host, device, threads, argv, hashes, what each diagnostic was."""
-        return json.loads((self.path / "meta.json").read_text(encoding="utf-8"))
+        return read_meta(self.path / "meta.json")
 
     def amend_meta(self, **entries: Any) -> None:
         """Add or replace entries."""
@@ -96,47 +83,89 @@ class RunDirectory:
     def status(self) -> dict[str, Any]:
         """``state`` (training, diagnosing, done, failed, interrupted), ``heartbeat``, ``step``, ``reason``."""
         try:
-            return json.loads((self.path / "status.json").read_text(encoding="utf-8"))
+            return read_json(self.path / "status.json")
         except FileNotFoundError:
             return {"state": "unknown"}
 
+    @property
+    def finished(self) -> bool:
+        """Whether everything the run was asked for is there."""
+        measured = self.meta["diagnostics"]
+        whole = all(name in measured and measured[name]["status"] != Status.FAILED for name in self.config["diagnostic"])
+        return self.status["state"] == "done" and whole
+
+    def require_trained(self) -> None:
+        """InputError where the training has not come to its end."""
+        if "trained" not in self.meta and self.status["state"] != "done":
+            state = self.status["state"]
+            raise InputError(
+                f"{str(self.path)!r}: its training is not finished (state {state!r}); latentrun resume={self.path} goes on with it"
+            )
+
     @contextmanager
-    def working(self, state: str) -> Iterator[Activity]:
-        """Hold the lock and give signs of life; InputError where another process holds it."""
-        with open(self.path / "run.lock", "w") as lock:
+    def locked(self) -> Iterator[None]:
+        """Be the only process that works on the run; InputError where another one does.
+
+        The lock ends with its process, however that ended. Another machine's lock may not be seen on a shared disk: there
+        the signs of life in ``status.json`` count.
+        """
+        with open(self.path / "run.lock", "a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
-                raise InputError(f"{str(self.path)!r} is in use by another process") from None
-            activity = Activity(self.path / "status.json", state)
-            try:
-                yield activity
-            finally:
-                activity.stop()
+                who = f"process {self.status.get('pid', '?')} on {self.status.get('host', '?')}"
+                raise InputError(f"{str(self.path)!r} is in use by another process ({who})") from None
+            status = self.status
+            if status["state"] in WORKING and status.get("host") != os.uname().nodename:
+                age = (datetime.now(UTC) - datetime.fromisoformat(status["heartbeat"])).total_seconds()
+                if age < SILENCE:
+                    raise InputError(
+                        f"{str(self.path)!r} is in use on {status.get('host')}: its last sign of life is {age:.0f} s old "
+                        f"(a run counts as dead after {SILENCE:.0f} s)"
+                    )
+            yield
+
+    @contextmanager
+    def activity(self, state: str) -> Iterator[Activity]:
+        """Give signs of life."""
+        activity = Activity(self.path / "status.json", state)
+        try:
+            yield activity
+        finally:
+            activity.stop()
+
+    def clear_partial(self) -> None:
+        """Remove what a killed process left half-written."""
+        for path in self.path.rglob(".*.part"):
+            path.unlink(missing_ok=True)
 
     # ---------------------------------------------------------------- tables and arrays
+    def _file(self, folder: str, name: str) -> Path:
+        return self.path / folder / plain(name, self.path)
+
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """``tables/<name>.csv``."""
-        with atomic(self.path / "tables" / f"{name}.csv") as file:
+        with atomic(self._file("tables", f"{name}.csv")) as file:
             table.to_csv(file, index=False)
 
     def read_table(self, name: str) -> pd.DataFrame:
         """A table written by :meth:`write_table`; an empty frame where there is none."""
         try:
-            return pd.read_csv(self.path / "tables" / f"{name}.csv")
+            return pd.read_csv(self._file("tables", f"{name}.csv"))
         except (FileNotFoundError, pd.errors.EmptyDataError):
             return pd.DataFrame()
+        except (pd.errors.ParserError, UnicodeDecodeError) as error:
+            raise InputError(f"table {name}.csv of {str(self.path)!r} cannot be read: {str(error).splitlines()[0]}") from None
 
     def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
         """``arrays/<name>.npz``."""
-        with atomic(self.path / "arrays" / f"{name}.npz", "wb") as file:
+        with atomic(self._file("arrays", f"{name}.npz"), "wb") as file:
             np.savez(file, **{key: np.asarray(value) for key, value in arrays.items()})
 
     def read_arrays(self, name: str) -> dict[str, np.ndarray]:
         """Arrays written by :meth:`write_arrays`; empty where there are none."""
         try:
-            with np.load(self.path / "arrays" / f"{name}.npz", allow_pickle=False) as found:
-                return dict(found)
+            return read_npz(self._file("arrays", f"{name}.npz"))
         except FileNotFoundError:
             return {}
 
@@ -166,19 +195,17 @@ class RunDirectory:
         rows = [_metric_row(name, key, value, declared[key.partition(".")[0]], report.status) for key, value in report.metrics.items()]
         if report.status is not Status.OK:
             rows = [dict.fromkeys(METRIC_COLUMNS) | {"diagnostic": name, "status": str(report.status)}]
-        before = self.read_table("metrics")
-        if len(before):
-            before = before[before["diagnostic"] != name]
-        frames = [frame for frame in (before, pd.DataFrame(rows, columns=list(METRIC_COLUMNS))) if len(frame)]
-        if frames:
-            self.write_table("metrics", pd.concat(frames, ignore_index=True))
         known = self.meta["diagnostics"]
-        known[name] = {
-            **entry,
-            "status": str(report.status),
-            "notes": list(report.notes),
-            "tables": list(report.tables),
-        }
+        known[name] = {**entry, "status": str(report.status), "notes": list(report.notes), "tables": list(report.tables)}
+        metrics = self.read_table("metrics")
+        if len(metrics):
+            metrics = metrics[metrics["diagnostic"] != name]
+        frames = [frame for frame in (metrics, pd.DataFrame(rows, columns=list(METRIC_COLUMNS))) if len(frame)]
+        if frames:
+            order = {diagnostic: place for place, diagnostic in enumerate(known)}  # not that in which they came to be measured
+            metrics = pd.concat(frames, ignore_index=True)
+            metrics = metrics.sort_values("diagnostic", key=lambda column: column.map(order), kind="stable")
+            self.write_table("metrics", metrics)
         self.amend_meta(diagnostics=known)
 
     def read_report(self, name: str) -> Report:
@@ -200,20 +227,39 @@ class RunDirectory:
             json.dump({key: _json_value(value) for key, value in row.items()}, file, indent=1)
 
     # ---------------------------------------------------------------- pictures
-    def write_pictures(self, name: str, pictures: Mapping[str, Picture]) -> None:
-        """``plots/<name>.<picture>.png`` or ``.html``; captions go to meta.json."""
-        captions = dict(self.meta.get("captions", {}))
+    def write_pictures(self, name: str, pictures: Mapping[str, Picture], formats: Collection[str] = ()) -> None:
+        """``plots/<name>.<picture>.png`` and in other ``formats`` (pdf, svg), or ``.html``; captions go to meta.json.
+
+        They take the place of all that ``name`` had; formats that were there are drawn anew, so that no file tells of before.
+        """
+        folder = self.path / "plots"
+        before = {path for path in folder.glob("*") if path.name.split(".")[0] == name and path.is_file()}
+        formats = {"png", *formats, *(path.suffix[1:] for path in before)} & SAVED.keys()
+        captions = {file: text for file, text in self.meta.get("captions", {}).items() if file.split(".")[0] != name}
+        written = set()
         for key, picture in pictures.items():
             stem = f"{name}.{key}" if key else name
             if hasattr(picture.figure, "savefig"):
-                with atomic(self.path / "plots" / f"{stem}.png", "wb") as file:
-                    picture.figure.savefig(file, format="png")
+                for kind in formats:
+                    with atomic(folder / f"{stem}.{kind}", "wb") as file:
+                        picture.figure.savefig(file, format=kind, metadata=SAVED[kind])
+                written |= {folder / f"{stem}.{kind}" for kind in formats}
                 captions[f"{stem}.png"] = picture.caption
             else:
-                with atomic(self.path / "plots" / f"{stem}.html") as file:
+                with atomic(folder / f"{stem}.html") as file:
                     file.write(standalone(picture.figure, stem))
+                written.add(folder / f"{stem}.html")
                 captions[f"{stem}.html"] = picture.caption
         self.amend_meta(captions=captions)
+        for path in before - written:
+            path.unlink()
+
+    def pictures(self, name: str) -> Iterator[tuple[Path, str]]:
+        """What the report shows of the files that :meth:`write_pictures` wrote, in its order, with their captions."""
+        for file, caption in self.meta.get("captions", {}).items():
+            path = self._file("plots", file)
+            if file.split(".")[0] == name and path.is_file():
+                yield path, caption
 
     def write_page(self, html: str) -> None:
         """``report.html``."""
@@ -226,13 +272,19 @@ class RunDirectory:
         import torch
 
         path = self.path / "checkpoints" / f"{name}.pt"
-        if path.exists():
-            previous = path.with_suffix(".previous.pt")
-            with suppress(FileNotFoundError):
-                previous.unlink()
-            os.link(path, previous)
         with atomic(path, "wb") as file:
-            torch.save(dict(state), file)
+            try:
+                torch.save(dict(state), file)
+            except RuntimeError as error:  # torch puts words of its own in front of what the disk said
+                raise error.__context__ if isinstance(error.__context__, OSError) else error from None
+            if path.exists():
+                copy = path.with_name(f".{path.name}.{os.getpid()}.copy.part")
+                try:
+                    os.link(path, copy)
+                except OSError:  # a file system without links
+                    shutil.copyfile(path, copy)
+                os.replace(copy, path.with_suffix(".previous.pt"))
+                copy.unlink(missing_ok=True)  # it stays where the two were links to one file already
 
     def load_checkpoint(self, name: str, device: Any = "cpu") -> dict[str, Any]:
         """Tensors and plain values of a checkpoint; InputError where it is missing or not readable."""
@@ -242,64 +294,24 @@ class RunDirectory:
         if not path.is_file():
             raise InputError(f"{str(self.path)!r} has no checkpoint {name}.pt: its training did not get so far")
         try:
-            return torch.load(path, map_location=device, weights_only=True)
+            state = torch.load(path, map_location=device, weights_only=True)
         except Exception as error:
-            raise InputError(f"checkpoint {str(path)!r} cannot be read: {str(error).splitlines()[0]}") from None
+            raise InputError(f"checkpoint {str(path)!r} cannot be read: {str(error).splitlines()[0].split('. ')[0]}") from None
+        require_stored(state, f"checkpoint {str(path)!r}")
+        return state
 
-
-class Activity:
-    """Signs of life of a working process in ``status.json``."""
-
-    def __init__(self, path: Path, state: str):
-        self.path = path
-        self.entries: dict[str, Any] = {"state": state, "pid": os.getpid(), "host": os.uname().nodename}
-        self._stopping = threading.Event()
-        self._write_lock = threading.Lock()
-        self.write()
-        self._thread = threading.Thread(target=self._beat, daemon=True)
-        self._thread.start()
-
-    def update(self, **entries: Any) -> None:
-        """Change what the status says; on disk at once when the state changes, else with the next beat."""
-        changed = "state" in entries and entries["state"] != self.entries["state"]
-        self.entries |= entries
-        if changed:
-            self.write()
-
-    def write(self) -> None:
-        with self._write_lock, atomic(self.path) as file:
-            json.dump({**self.entries, "heartbeat": now()}, file, indent=1)
-
-    def _beat(self) -> None:
-        while not self._stopping.wait(HEARTBEAT):
-            with suppress(OSError):
-                self.write()
-
-    def stop(self) -> None:
-        """Write the last state and end the thread."""
-        self._stopping.set()
-        self._thread.join()
-        self.write()
-
-
-# Between these marks of a stand-alone page lies the figure itself, which the report takes into its own page.
-FIGURE_START, FIGURE_END = "<!-- figure -->", "<!-- /figure -->"
-
-
-def standalone(figure: Any, title: str) -> str:
-    """A plotly figure as a page that needs no network."""
-    from html import escape
-
-    from plotly.offline import get_plotlyjs
-
-    body = figure.to_html(full_html=False, include_plotlyjs=False, config={"displaylogo": False})
-    head = f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-    return f"{head}<script>{get_plotlyjs()}</script></head><body>{FIGURE_START}{body}{FIGURE_END}</body></html>"
-
-
-def now() -> str:
-    """UTC, ISO 8601, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    def newest_checkpoint(self, name: str) -> tuple[dict[str, Any] | None, list[str]]:
+        """The last checkpoint that can be read, None where there is none; and why newer ones could not be."""
+        unreadable: list[str] = []
+        for version in (name, f"{name}.previous"):
+            if (self.path / "checkpoints" / f"{version}.pt").exists():
+                try:
+                    state = self.load_checkpoint(version)
+                except InputError as error:
+                    unreadable.append(str(error))
+                else:
+                    return state, [f"{text}; the checkpoint before it is used" for text in unreadable]
+        return None, unreadable
 
 
 def _metric_row(diagnostic: str, key: str, value: Estimate, meaning: Metric, status: Status) -> dict[str, Any]:

@@ -1,0 +1,58 @@
+"""Room on the disk for a run, asked before it starts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from latentrun.errors import InputError
+
+if TYPE_CHECKING:
+    from latentrun.plan import Plan
+
+PAGES = 48 * 2**20  # bytes: tables, pictures, the report and its rotatable figures, TensorBoard
+
+
+def needs(plan: Plan) -> dict[str, int]:
+    """Bytes that a run writes at most, roughly, by what they are for.
+
+    Checkpoints: ``last`` (weights, the best weights, two moments of the optimizer) and ``best``, each with the one before
+    it and, while it is written, with its temporary file. Arrays: codes of all training and test rows, and the history of
+    512 rows, which ``last`` holds too. All of them float32 numbers of 4 bytes.
+    """
+    weights = sum(tensor.numel() * tensor.element_size() for tensor in plan.model.state_dict().values())
+    d, epochs = plan.model.latent_dim, sum(plan.training.epochs if p.epochs is None else p.epochs for p in plan.model.phases())
+    history = 4 * 512 * 3 * d * epochs
+    rows = sum(len(plan.data.split(name).x) for name in ("train", "test"))
+    codes = 4 * rows * (2 * d + len(plan.data.factors) + 4)
+    return {"checkpoints": 3 * (4 * weights + history) + 3 * weights, "arrays": history + codes, "tables, pictures and report": PAGES}
+
+
+def needed(plan: Plan) -> int:
+    """Bytes that a run writes at most, roughly."""
+    return sum(needs(plan).values())
+
+
+def free_room(path: Path) -> int:
+    """Bytes that are free where ``path`` is or will be made."""
+    return shutil.disk_usage(_existing(path)).free
+
+
+def require_room(path: Path, size: int = 0) -> None:
+    """InputError where nothing can be written at ``path``, or less than ``size`` bytes. Leaves nothing behind."""
+    place = _existing(path)
+    try:
+        tempfile.TemporaryDirectory(dir=place).cleanup()
+        free = free_room(place)
+    except OSError as error:
+        raise InputError(f"output directory {str(path)!r} cannot be made in {str(place)!r}: {error.strerror}") from None
+    if free < size:
+        raise InputError(f"output directory {str(path)!r}: {free / 2**20:,.0f} MiB are free, the run needs about {size / 2**20:,.0f} MiB")
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that is there."""
+    return next(each for each in (path.absolute(), *path.absolute().parents) if os.path.exists(each))

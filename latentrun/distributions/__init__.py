@@ -1,0 +1,1 @@
+"""Distributions that torch lacks, with the interface of torch.distributions."""

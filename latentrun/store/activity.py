@@ -1,0 +1,51 @@
+"""Signs of life of a working process, by which others tell a live run from a dead one."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from latentrun.store.files import atomic, now
+
+HEARTBEAT = 10.0  # seconds between two signs of life in status.json
+SILENCE = 60.0  # seconds without one after which a run on another machine counts as dead
+WORKING = ("training", "diagnosing")
+
+
+class Activity:
+    """Signs of life of a working process in ``status.json``."""
+
+    def __init__(self, path: Path, state: str):
+        self.path = path
+        self.entries: dict[str, Any] = {"state": state, "pid": os.getpid(), "host": os.uname().nodename}
+        self._stopping = threading.Event()
+        self._write_lock = threading.Lock()
+        self.write()
+        self._thread = threading.Thread(target=self._beat, daemon=True)
+        self._thread.start()
+
+    def update(self, **entries: Any) -> None:
+        """Change what the status says; on disk at once when the state changes, else with the next beat."""
+        changed = "state" in entries and entries["state"] != self.entries["state"]
+        self.entries |= entries
+        if changed:
+            self.write()
+
+    def write(self) -> None:
+        with self._write_lock, atomic(self.path) as file:
+            json.dump({**self.entries, "heartbeat": now()}, file, indent=1)
+
+    def _beat(self) -> None:
+        while not self._stopping.wait(HEARTBEAT):
+            with suppress(OSError):
+                self.write()
+
+    def stop(self) -> None:
+        """Write the last state and end the thread."""
+        self._stopping.set()
+        self._thread.join()
+        self.write()

@@ -1,0 +1,42 @@
+"""How files are written: whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+import yaml
+
+
+def now() -> str:
+    """UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class Plain(yaml.SafeDumper):
+    """Writes every value out, also one that stands in two places."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+@contextmanager
+def atomic(path: Path, mode: str = "w") -> Iterator[IO]:
+    """Write a file whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(partial, mode, encoding=None if "b" in mode else "utf-8", newline="" if path.suffix == ".csv" else None) as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk does not say which file
+        raise
+    finally:
+        partial.unlink(missing_ok=True)

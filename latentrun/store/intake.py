@@ -1,0 +1,117 @@
+"""What a run directory must be like before it is read: someone else may have written it.
+
+Links must not lead out of it, its JSON must be of the form that this program writes, names of files must be names only; no
+file may unfold into more than it holds.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import yaml
+
+from latentrun.build import fit
+from latentrun.errors import InputError
+
+META = {
+    "choices": dict[str, Any],
+    "versions": dict[str, Any],
+    "device": dict[str, Any],
+    "argv": list[str],
+    "caveats": list[str],
+    "captions": dict[str, str],
+    "resumed": list[dict[str, Any]],
+    "diagnostics": dict[str, dict[str, Any]],
+}
+DIAGNOSTIC = {"status": Literal["ok", "skipped", "failed"], "answers": str, "notes": list[str], "tables": list[str]}
+
+
+def require_contained(directory: Path) -> None:
+    """InputError where a link leads out of the directory."""
+    root = Path(os.path.realpath(directory))
+    for path in directory.rglob("*"):
+        if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
+            raise InputError(f"{str(path)!r} is a link that leads out of the run's directory")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The mapping in a JSON file; InputError where there is none."""
+    try:
+        return fit(json.loads(path.read_text(encoding="utf-8")), dict[str, Any], repr(str(path)))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{str(path)!r} is not JSON: {error}") from None
+
+
+def read_meta(path: Path) -> dict[str, Any]:
+    """What ``meta.json`` says; InputError where an entry is not what this program writes."""
+    found = read_json(path)
+    _require(found, META, repr(str(path)))
+    for name, entry in found.get("diagnostics", {}).items():
+        _require(entry, DIAGNOSTIC, f"{str(path)!r}: diagnostics.{name}")
+    return found
+
+
+class Tree(yaml.SafeLoader):
+    """Plain values without references: a few lines of those can stand for billions of values."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError(f"a reference in line {self.peek_event().start_mark.line + 1}")
+        return super().compose_node(parent, index)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML file of plain values; InputError where there is none."""
+    try:
+        found = yaml.load(path.read_text(encoding="utf-8"), Tree)
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise InputError(f"{str(path)!r} cannot be read: {' '.join(str(error).split())}") from None
+    return fit(found, dict[str, Any], repr(str(path)))
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz file, none of which is larger than its bytes in the file; InputError where that is not so."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            for entry in archive.infolist():
+                with archive.open(entry) as file:
+                    version = np.lib.format.read_magic(file)
+                    head = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                    shape, _, dtype = head(file)
+                if entry.compress_type != zipfile.ZIP_STORED or math.prod(shape) * dtype.itemsize > entry.file_size:
+                    raise ValueError(f"{entry.filename} unfolds into more than it holds")
+        with np.load(path, allow_pickle=False) as found:
+            return dict(found)
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"{str(path)!r} cannot be read: {' '.join(str(error).split())}") from None
+
+
+def require_stored(value: Any, where: str) -> None:
+    """InputError where a tensor of a checkpoint claims more than the file holds: one number may be declared to be terabytes."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for inner in value:
+            require_stored(inner, where)
+    elif hasattr(value, "untyped_storage") and value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        raise InputError(f"{where} holds a tensor of shape {tuple(value.shape)} without its values")
+
+
+def plain(name: str, where: Path) -> str:
+    """``name``, if it names a file and no path; InputError otherwise."""
+    if name in ("", ".", "..") or any(c in name for c in "/\\\0"):
+        raise InputError(f"{str(where)!r} names a file {name!r}: a plain name was expected")
+    return name
+
+
+def _require(found: Mapping[str, Any], form: Mapping[str, Any], where: str) -> None:
+    for key, hint in form.items():
+        if key in found:
+            fit(found[key], hint, f"{where}: {key}")

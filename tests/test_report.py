@@ -1,0 +1,331 @@
+"""Pictures and the report page: what a reader sees, and that nothing a stranger wrote runs."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from latentrun.errors import InputError
+from latentrun.plotting.pages import embedded, policy, read_figure, scripts, standalone
+from latentrun.plotting.style import figure, paper
+from latentrun.report.page import page
+from latentrun.store import RunDirectory
+from latentrun.types import Estimate, Metric, Picture, Report
+
+CANARY = "\"'></script></style><script>document.title='ran'</script><img src=x onerror=\"document.title='ran'\">"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+def cloud(name: str = "codes"):
+    import plotly.graph_objects as go
+
+    z = np.random.default_rng(0).normal(size=(50, 3))
+    return go.Figure(go.Scatter3d(x=z[:, 0], y=z[:, 1], z=z[:, 2], mode="markers", name=name, showlegend=True))
+
+
+def line(values=(1.0, 2.0)) -> Figure:
+    fig, axes = figure()
+    axes[0, 0].plot(values)
+    axes[0, 0].set(title="a title", xlabel="$z_0$")
+    return fig
+
+
+def directory(path, text: str = "text") -> RunDirectory:
+    """A run with one diagnostic, a picture of each kind and ``text`` in every field that holds text."""
+    meta = {
+        "choices": {"model": text, "data": text, "network": text},
+        "seed": text,
+        "caveats": [text],
+        "argv": [text],
+        "versions": {text: text},
+        "device": {"kind": text, "name": text},
+        "threads": text,
+        "git": text,
+        "fit_hash": text,
+        "resumed": [{"at": text, "from": text, "notes": [text]}],
+    }
+    made = RunDirectory.create(path, {"model": {text: text}}, meta)
+    table = pd.DataFrame({text: [text], "value": [1.0]})
+    report = Report({f"share.{text}": Estimate(0.5, 0.4, 0.6)}, {"table": table}, notes=(text,))
+    made.write_report("probe", report, {"share": Metric(text)}, {"answers": text})
+    made.write_report("left_out", Report(status="skipped", notes=(text,)), {}, {})
+    with paper():
+        made.write_pictures("probe", {"line": Picture(line(), text), "cloud": Picture(cloud(text), text)})
+    made.write_table("timing", pd.DataFrame({"stage": [text], "name": [text], "seconds": [1.0]}))
+    (path / "status.json").write_text(json.dumps({"state": "failed", "reason": text, "heartbeat": text}))
+    return made
+
+
+class Elements(HTMLParser):
+    """Every element of a page with its attributes; the text of scripts; all text that is shown."""
+
+    def __init__(self, html: str):
+        super().__init__()
+        self.found: list[tuple[str, dict]] = []
+        self.scripts: list[str] = []
+        self.text = self.title = ""
+        self.feed(html)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_data(self, data):
+        if self.lasttag == "title":
+            self.title += data
+        elif self.cdata_elem == "script":
+            self.scripts[-1] += data
+        else:
+            self.text += data
+
+    def of(self, tag: str) -> list[dict]:
+        return [attrs for name, attrs in self.found if name == tag]
+
+
+def in_browser(path, tmp_path) -> str:
+    """The document as it is after its scripts ran."""
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+    options += ["--disable-component-update", "--disable-sync", "--enable-unsafe-swiftshader", "--virtual-time-budget=8000"]
+    command = [CHROMIUM, *options, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", path.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
+
+
+needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
+
+
+# ---------------------------------------------------------------- the policy
+def hashes(html: str) -> list[str]:
+    """sha256 of each script of a page that a browser would run, as its policy writes it."""
+    elements = Elements(html)
+    texts = [text for text, attrs in zip(elements.scripts, elements.of("script"), strict=True) if attrs.get("type") != "application/json"]
+    return [f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in texts]
+
+
+@pytest.mark.parametrize("kind", ["report", "standalone"])
+def test_the_policy_allows_the_scripts_of_the_page_and_nothing_else(tmp_path, kind):
+    html = page(directory(tmp_path / "run")) if kind == "report" else standalone(cloud(), "a cloud")
+    [rule] = [attrs["content"] for attrs in Elements(html).of("meta") if attrs.get("http-equiv") == "Content-Security-Policy"]
+    rules = dict(part.split(" ", 1) for part in rule.split("; "))
+    assert rules.pop("script-src").split() == hashes(html) and len(hashes(html)) == 2
+    assert rules == {
+        "default-src": "'none'", "img-src": "data: blob:", "style-src": "'unsafe-inline'", "base-uri": "'none'", "form-action": "'none'",
+    }  # fmt: skip
+
+
+def test_a_page_without_figures_runs_no_script(tmp_path):
+    run = RunDirectory.create(tmp_path / "run", {}, {"choices": {}, "argv": [], "versions": {}, "device": {}})
+    html = page(run)
+    assert Elements(html).of("script") == [] and "script-src 'none'" in policy(False) and len(html) < 100_000
+
+
+INJECTED = "<body><script>document.title = 'ran'</script><img src=x onerror=\"document.title = 'ran'\">"
+
+
+@needs_browser
+@pytest.mark.parametrize("kind", ["report", "standalone"])
+def test_the_cloud_is_drawn_under_the_policy_and_what_is_injected_is_not_run(tmp_path, kind):
+    made, path = directory(tmp_path / "run", CANARY), tmp_path / "page.html"
+    html = page(made) if kind == "report" else (tmp_path / "run" / "plots" / "probe.cloud.html").read_text()
+    path.write_text(html.replace("<body>", INJECTED))  # the policy holds even where escaping would not
+    shown = Elements(in_browser(path, tmp_path))
+    assert {"gl-container"} & {attrs.get("class") for attrs in shown.of("div")} and shown.of("canvas")
+    assert shown.title.strip() == ("run" if kind == "report" else "probe.cloud") and "cannot be drawn" not in shown.text
+
+
+@needs_browser
+def test_without_the_policy_the_injected_script_would_have_run(tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(standalone(cloud(), "a cloud").replace("Content-Security-Policy", "no-policy").replace("<body>", INJECTED))
+    assert Elements(in_browser(path, tmp_path)).title == "ran"
+
+
+# ---------------------------------------------------------------- text of strangers
+def harmless(html: str, drawing: bool = True) -> Elements:
+    """The elements of a page, of which none can run anything but what draws figures, where there are any."""
+    elements = Elements(html)
+    runs = [text for text, attrs in zip(elements.scripts, elements.of("script"), strict=True) if attrs.get("type") != "application/json"]
+    assert runs == (list(scripts()) if drawing else [])
+    assert not [name for _, attrs in elements.found for name in attrs if name.startswith("on")]
+    assert all(attrs["src"].startswith("data:image/png;base64,") for attrs in elements.of("img"))
+    assert all(attrs["href"].startswith("#") for attrs in elements.of("a"))
+    return elements
+
+
+def test_markup_in_any_text_of_a_run_is_text_on_its_page(tmp_path):
+    run = directory(tmp_path / "run", CANARY)
+    known = run.meta["diagnostics"]
+    run.amend_meta(created=CANARY, diagnostics=known | {CANARY: known["left_out"], "other" + CANARY: {**known["left_out"], "status": "ok"}})
+    metrics = run.read_table("metrics")
+    headline = metrics.iloc[0].to_dict() | {"diagnostic": "latents", "metric": f"knn_r2.{CANARY}"}
+    run.write_table("metrics", pd.concat([metrics, pd.DataFrame([headline])]))
+    elements = harmless(page(run))
+    # Notes, captions, options, versions, settings, tables, metrics, units, times: each is there to read.
+    assert elements.text.count(CANARY) >= 25
+
+
+def test_a_page_that_is_read_and_written_again_takes_data_alone(tmp_path):
+    run = directory(tmp_path / "run")
+    path = tmp_path / "run" / "plots" / "probe.cloud.html"
+    figure = read_figure(path.read_text())
+    assert figure["data"][0]["name"] == "text" and embedded(figure) in page(run)
+    figure["config"] = {"plotlyServerURL": "https://example.org"}
+    figure["data"][0]["name"] = CANARY
+    path.write_text(f"<script>document.title='ran'</script>{embedded(figure)}<script>document.title='ran'</script>")
+    html = page(run)
+    assert "example.org" not in html
+    found = [text for text, attrs in zip(harmless(html).scripts, Elements(html).of("script"), strict=True) if "type" in attrs]
+    assert [json.loads(text)["data"][0]["name"] for text in found] == [CANARY]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"<script>alert(1)</script>", "the page holds no figure"),
+        (b"<!-- figure --><script>alert(1)</script><!-- /figure -->", "the page holds no figure"),
+        (b'<script type="application/json" class="figure">[1]</script>', "the page holds no figure"),
+        (b'<script type="application/json" class="figure">{"data": <script>alert(1)}</script>', "Expecting value"),
+        (b'<script type="application/json" class="figure">{"data": [{"x": [1e999]}]}</script>', "not JSON compliant"),
+        (b'<script type="application/json" class="figure">' + b"[" * 100_000 + b"</script>", "the page holds no figure"),
+        (b"\xff\xfe", "can't decode"),
+    ],
+)
+def test_what_is_no_figure_is_said_and_not_shown(tmp_path, content, said):
+    run = directory(tmp_path / "run")
+    (tmp_path / "run" / "plots" / "probe.cloud.html").write_bytes(content)
+    elements = harmless(page(run), drawing=False)
+    assert "probe.cloud cannot be shown: " in elements.text and said in elements.text
+
+
+def test_only_a_png_is_shown_as_one(tmp_path):
+    run = directory(tmp_path / "run")
+    (tmp_path / "run" / "plots" / "probe.line.png").write_bytes(b"<svg onload='alert(1)'></svg>")
+    elements = harmless(page(run))
+    assert elements.of("img") == [] and "probe.line is no PNG" in elements.text
+
+
+# ---------------------------------------------------------------- names and links of strangers
+@pytest.mark.parametrize("name", ["../../secret.png", "/etc/secret.png", "a/b.png", "..", "", "nul\0.png", "back\\slash.png"])
+def test_a_name_that_leads_elsewhere_is_refused(tmp_path, name):
+    run = directory(tmp_path / "run")
+    run.amend_meta(captions={name: "a caption"})
+    with pytest.raises(InputError, match="a plain name was expected"):
+        page(run)
+
+
+@pytest.mark.parametrize("name", ["../../../secret", "/etc/passwd", "a/b"])
+def test_a_table_elsewhere_is_refused(tmp_path, name):
+    run = directory(tmp_path / "run")
+    (tmp_path / "secret.csv").write_text("secret\n1\n")
+    run.amend_meta(diagnostics={"x": {"status": "ok", "notes": [], "tables": [f"/{name}"]}})
+    with pytest.raises(InputError, match="a plain name was expected"):
+        page(run)
+
+
+@pytest.mark.parametrize("link", ["plots/probe.line.png", "run.lock", "tables", "status.json"])
+def test_a_link_that_leaves_the_directory_is_refused(tmp_path, link):
+    directory(tmp_path / "run")
+    outside = tmp_path / "outside"
+    outside.write_text("secret")
+    path = tmp_path / "run" / link
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    path.symlink_to("../../outside" if "/" in link else outside)
+    with pytest.raises(InputError, match=f"{link}' is a link that leads out"):
+        RunDirectory(tmp_path / "run")
+    assert outside.read_text() == "secret"
+
+
+def test_a_link_within_the_directory_is_followed(tmp_path):
+    run = directory(tmp_path / "run")
+    plots = tmp_path / "run" / "plots"
+    (plots / "probe.line.png").rename(plots / "other.png")
+    (plots / "probe.line.png").symlink_to("other.png")
+    assert len(Elements(page(RunDirectory(run.path))).of("img")) == 1
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "said"),
+    [
+        ("meta.json", '{"schema": 1, "diagnostics": []}', "diagnostics: must be a mapping"),
+        ("meta.json", '{"schema": 1, "diagnostics": {"x": {"status": "fine"}}}', "diagnostics.x: status: 'fine' is not allowed"),
+        ("meta.json", '{"schema": 1, "diagnostics": {"x": {"tables": "abc"}}}', "diagnostics.x: tables: must be a list"),
+        ("meta.json", '{"schema": 1, "captions": {"a.png": {}}}', "captions.a.png: must be a text"),
+        ("meta.json", "[]", "must be a mapping"),
+        ("meta.json", "{", "is not JSON"),
+        ("meta.json", "[" * 100_000, "is not JSON"),
+        ("status.json", "[1]", "must be a mapping"),
+    ],
+)
+def test_json_of_another_form_is_refused_in_one_line(tmp_path, file, content, said):
+    run = directory(tmp_path / "run")
+    (run.path / file).write_text(content)
+    with pytest.raises(InputError, match=said) as error:
+        RunDirectory(run.path).status  # noqa: B018
+    assert "\n" not in str(error.value) and file in str(error.value)
+
+
+# ---------------------------------------------------------------- files of pictures
+def files(run: RunDirectory) -> set[str]:
+    return {path.name for path in (run.path / "plots").iterdir()}
+
+
+def test_figures_are_files_of_the_formats_asked_for_and_equal_every_time(tmp_path):
+    contents = []
+    for name in ("one", "two"):
+        run = RunDirectory.create(tmp_path / name, {}, {})
+        with paper():
+            run.write_pictures("probe", {"line": Picture(line(), "A line.")}, ["pdf", "svg"])
+        assert files(run) == {"probe.line.png", "probe.line.pdf", "probe.line.svg"}
+        assert list(run.meta["captions"]) == ["probe.line.png"]
+        contents.append([(run.path / "plots" / file).read_bytes() for file in sorted(files(run))])
+    assert contents[0] == contents[1]
+    pdf, png, svg = contents[0]
+    assert b"/CIDFontType2" in pdf and b"/Type3" not in pdf and png.startswith(b"\x89PNG")
+    assert b"a title</text>" in svg and b"<dc:date>" not in svg
+
+
+def test_new_pictures_take_the_place_of_all_the_old_ones(tmp_path):
+    run = RunDirectory.create(tmp_path / "run", {}, {})
+    with paper():
+        run.write_pictures("probe", {"line": Picture(line(), "A line."), "cloud": Picture(cloud(), "A cloud.")}, ["svg"])
+        run.write_pictures("probe_2", {"": Picture(line(), "Another one's.")})
+        before = (run.path / "plots" / "probe.line.svg").read_bytes()
+        run.write_pictures("probe", {"line": Picture(line((2.0, 1.0)), "A falling line.")}, ["pdf"])
+    # A format that was there is drawn anew although it was not asked for again: it would show the old numbers.
+    assert files(run) == {"probe.line.png", "probe.line.pdf", "probe.line.svg", "probe_2.png"}
+    assert (run.path / "plots" / "probe.line.svg").read_bytes() != before
+    assert run.meta["captions"] == {"probe_2.png": "Another one's.", "probe.line.png": "A falling line."}
+
+
+def test_pictures_are_drawn_again_without_measuring(tmp_path, capsys):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    from tests.test_pipeline import TINY, run
+
+    path = tmp_path / "run"
+    assert run(*TINY, "diagnostic=[stationarity]", f"hydra.run.dir={path}") == 0
+    before = {name: (path / "tables" / name).read_bytes() for name in ("metrics.csv", "train.csv")}
+    assert run("task=diagnose", f"run={path}", "diagnostic=[stationarity]", "figures=[pdf]") == 0
+    assert "already measured" in capsys.readouterr().out
+    assert {name: (path / "tables" / name).read_bytes() for name in before} == before
+    assert {file.stem for file in (path / "plots").glob("*.pdf")} == {file.stem for file in (path / "plots").glob("*.png")}
+    # What is measured later goes to TensorBoard too, and nothing twice.
+    assert run("task=diagnose", f"run={path}", "diagnostic=[variance_loss]") == 0
+    found = EventAccumulator(str(path / "tensorboard")).Reload()
+    assert (
+        len(found.Scalars("variance_loss/mse.mean"))
+        == len(found.Scalars("stationarity/mean"))
+        == len(found.Scalars("val/monitor")) / 2
+        == 1
+    )
+    assert run("task=diagnose", f"run={path}", "diagnostic=[stationarity]", "figures=[gif]") == 2
+    assert "figures[0]: 'gif' is not allowed" in capsys.readouterr().err
