@@ -7,6 +7,7 @@ import json
 import math
 import os
 import shutil
+import warnings
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields
@@ -294,7 +295,8 @@ class RunDirectory:
         if not path.is_file():
             raise InputError(f"{str(self.path)!r} has no checkpoint {name}.pt: its training did not get so far")
         try:
-            state = torch.load(path, map_location=device, weights_only=True)
+            with warnings.catch_warnings(action="ignore"):  # one line is said below, whatever torch thinks of the file
+                state = torch.load(path, map_location=device, weights_only=True)
         except Exception as error:
             raise InputError(f"checkpoint {str(path)!r} cannot be read: {str(error).splitlines()[0].split('. ')[0]}") from None
         require_stored(state, f"checkpoint {str(path)!r}")
