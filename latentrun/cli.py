@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentrun import __version__
 from latentrun.completion import complete
-from latentrun.compose import compose, folders_of, parse, register, search_path, settings_of, told, values_of, version_base
+from latentrun.compose import (
+    about_of,
+    compose,
+    folders_of,
+    own_packages,
+    parse,
+    register,
+    search_path,
+    settings_of,
+    told,
+    values_of,
+    version_base,
+)
 from latentrun.disk import require_room
 from latentrun.errors import InputError, one_line, unknown
 from latentrun.interrupts import Interrupted, interruptible
 from latentrun.machine import prepare
-from latentrun.options import defaults, help_text, packages, shipped
+from latentrun.options import digests, help_text, shipped
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -58,12 +69,11 @@ def command(argv: list[str]) -> int:
         return 0
     cfg = compose(arguments.overrides, folders, sweep=arguments.multirun)
     if arguments.multirun:
-        if cfg.get("estimate"):
-            raise InputError("estimate=true: what one run would take; leave -m out, and choose one value of each key")
-        with told():
-            require_room(Path(cfg.hydra.sweep.dir))
-    if arguments.multirun or arguments.info or arguments.hydra_help:
-        return hand_over(arguments, folders)
+        return sweep(arguments.overrides, cfg, folders)
+    if cfg.get("comparison") and cfg.task != "compare":
+        raise InputError("comparison: one run has nothing to compare it with: task=compare runs=[DIR,...], or a sweep (-m)")
+    if arguments.info or arguments.hydra_help:
+        return hand_over(["--hydra-help"] if arguments.hydra_help else [f"--info={arguments.info}"], arguments.overrides, folders)
     if arguments.cfg:
         show(cfg, arguments.cfg, arguments.package, arguments.resolve)
         return 0
@@ -88,26 +98,22 @@ def show(cfg: DictConfig, which: str, package: str | None, resolve: bool) -> Non
 # ---------------------------------------------------------------- doing
 def perform(settings: DictConfig, hydra: DictConfig, path: Path) -> int:
     """Carry out the task of a composed configuration in the run directory ``path``; the exit code."""
-    from omegaconf import OmegaConf
-
-    choices = {key: value for key, value in hydra.runtime.choices.items() if not str(key).startswith("hydra/")}
-    about = {"choices": choices, "overrides": list(OmegaConf.to_container(hydra.overrides.task, resolve=False))}
     plain = values_of(settings)
-    default_list = list(plain["diagnostic"]) == defaults()["diagnostic"]
-    # Written into the user's own files, a package is trusted; read back from a run directory, it must be named.
-    own = packages(Path(source.path) for source in hydra.runtime.config_sources if source.schema == "file" and source.provider != "main")
+    about, own = about_of(hydra, plain), own_packages(hydra)
 
     prepare()
-    from latentrun import pipeline, use
+    from latentrun import compare, overview, pipeline, use
 
     pipeline.begin(plain)
     if directory := plain.pop("resume"):
-        return pipeline.resume(directory, plain, about["overrides"])
+        return resume(directory, plain, hydra, about["overrides"])
     tasks = {
-        "train": lambda: train(plain, path, about | {"default_list": default_list}, own),
-        "diagnose": lambda: pipeline.diagnose(plain, default_list, own),
+        "train": lambda: train(plain, path, about, own),
+        "diagnose": lambda: pipeline.diagnose(plain, about["default_list"], own),
         "encode": lambda: use.encode(plain, path, about["overrides"], own),
         "sample": lambda: use.sample(plain, path, about["overrides"]),
+        "compare": lambda: compare.task(plain, path, about["overrides"], own),
+        "report": lambda: overview.report(plain, path, about["overrides"]),
     }
     if plain["task"] not in tasks:
         raise unknown("task", plain["task"], tasks)
@@ -126,6 +132,53 @@ def train(settings: dict[str, Any], path: Path, about: dict[str, Any], own: list
     return estimate(planned, path) if dry else pipeline.train(planned, path, about)
 
 
+def resume(directory: str, settings: dict[str, Any], hydra: DictConfig, overrides: list[str]) -> int:
+    """Go on with a run, or with a sweep; the exit code."""
+    from latentrun import pipeline
+    from latentrun.multirun import launch_of
+    from latentrun.sweep import carry
+    from latentrun.sweep.plan import Sweep
+
+    if Sweep.at(directory):
+        pipeline.require_only(overrides)
+        return carry.resume(Sweep(directory), launch_of(hydra), settings["trust"])
+    return pipeline.resume(directory, settings, overrides)
+
+
+# ---------------------------------------------------------------- sweeps
+def sweep(overrides: list[str], cfg: DictConfig, folders: list[Path]) -> int:
+    """Plan a sweep, ``cfg`` being its first job, and carry it out; the exit code. Launchers and sweepers that are not ours
+    are Hydra's to run."""
+    if cfg.get("estimate"):
+        raise InputError("estimate=true: what one run would take; leave -m out, and choose one value of each key")
+    with told():
+        path = Path(cfg.hydra.sweep.dir)
+    require_room(path)
+    if cfg.task != "train":
+        return hand_over(["--multirun"], [*overrides, "hydra/launcher=basic"], folders)
+    prepare()
+    from latentrun.launchers import foreign
+    from latentrun.multirun import jobs_of, launch_of, only_swept, swept
+    from latentrun.sweep.carry import carry_out, checked, conclude
+    from latentrun.sweep.plan import Sweep
+
+    chosen = {kind: cfg.hydra.runtime.choices[f"hydra/{kind}"] for kind in ("launcher", "sweeper")}
+    launch = launch_of(cfg.hydra) if chosen["launcher"] == "process" else None
+    trust = [*cfg.trust, *own_packages(cfg.hydra)]
+    about = {**chosen, "swept": swept(overrides), "argv": sys.argv[1:], "options": digests(folders)}
+    given = [f"hydra.sweep.dir='{path}'", only_swept(overrides)]
+    if chosen["sweeper"] == "optuna":
+        study, more = foreign.study_of(cfg, overrides, trust)
+        planned = Sweep.create(path, about | {"study": study, "swept": [*about["swept"], *study["searched"]]})
+        return foreign.carry_through(planned, [*overrides, *given, *more], folders, trust, foreign.at_once(cfg, study["at_once"]))
+    jobs = checked(jobs_of(overrides, folders), trust)
+    planned = Sweep.create(path, about)
+    planned.add(jobs)
+    if launch:
+        return conclude(planned, carry_out(planned, [job for job in jobs if job.skipped is None], launch, trust), trust)
+    return foreign.carry_through(planned, [*overrides, *given], folders, trust, foreign.at_once(cfg, len(jobs)))
+
+
 def job(cfg: DictConfig) -> int:
     """One job of a sweep, in the directory that Hydra made for it."""
     from hydra.core.hydra_config import HydraConfig
@@ -141,12 +194,11 @@ def job(cfg: DictConfig) -> int:
     return code
 
 
-def hand_over(arguments: Namespace, folders: list[Path]) -> int:
-    """Let Hydra do what is its own: sweeps, ``--info``, ``--hydra-help``."""
+def hand_over(flags: list[str], overrides: list[str], folders: list[Path]) -> int:
+    """Let Hydra do what is its own: other launchers and sweepers, ``--info``, ``--hydra-help``."""
     import hydra
 
     register()
-    flags = ["--multirun"] if arguments.multirun else ["--hydra-help"] if arguments.hydra_help else [f"--info={arguments.info}"]
-    sys.argv = [sys.argv[0], *flags, *arguments.overrides, *search_path(folders)]
+    sys.argv = [sys.argv[0], *flags, *overrides, *search_path(folders)]
     hydra.main(config_path=str(shipped()), config_name="config", **version_base())(job)()
     return 0

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import re
+import sys
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from latentrun.errors import InputError, nearest, one_line, unknown
-from latentrun.options import GROUPS, defaults, extra, options, owners, shipped
+from latentrun.options import GROUPS, defaults, extra, options, owners, packages, shipped
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
 
 SEARCH_PATH = "hydra.searchpath"
+PLUGINS = str(Path(__file__).parent / "launchers")  # holds the namespace package in which Hydra finds plugins
+ENGINES = {  # launchers and sweepers of other packages, by the module that must be there; the name is that of our extra
+    "hydra/launcher=joblib": ("hydra_joblib_launcher", "joblib"),
+    "hydra/launcher=submitit_local": ("hydra_submitit_launcher", "submitit"),
+    "hydra/launcher=submitit_slurm": ("hydra_submitit_launcher", "submitit"),
+    "hydra/launcher=ray": ("hydra_ray_launcher", "ray"),
+    "hydra/sweeper=optuna": ("hydra_optuna_sweeper", "optuna"),
+}
 
 
 # ---------------------------------------------------------------- flags
@@ -85,6 +95,7 @@ def compose(overrides: Sequence[str], folders: Sequence[Path], sweep: bool = Fal
     """
     from hydra.core.hydra_config import HydraConfig
 
+    register()
     parsed = [read(text, after) for text, after in zip(overrides, [*overrides[1:], ""], strict=False)]
     jobs = _jobs(parsed, folders) if sweep else [parsed]
     for job in jobs:
@@ -118,7 +129,6 @@ def _raw(overrides: Sequence[str], folders: Sequence[Path]) -> DictConfig:
     import hydra
     from hydra.core.global_hydra import GlobalHydra
 
-    register()
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(shipped()), job_name="latentrun", **version_base()):
         return hydra.compose("config", [*overrides, *search_path(folders)], return_hydra_config=True)
@@ -147,8 +157,27 @@ def values_of(settings: DictConfig) -> dict[str, Any]:
         if missing:
             raise InputError(f"{missing[0]}: a value is needed: {missing[0]}=...")
         found = OmegaConf.to_container(settings, resolve=True)
-    found["diagnostic"] = found.get("diagnostic") or {}  # an empty list leaves no node behind
+    for group in ("diagnostic", "comparison"):
+        found[group] = found.get(group) or {}  # an empty list leaves no node behind
     return found
+
+
+def about_of(hydra: DictConfig, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run's meta.json says of its command: the options chosen, the overrides, and whether the diagnostics are those
+    of the default list."""
+    from omegaconf import OmegaConf
+
+    return {
+        "choices": {key: value for key, value in hydra.runtime.choices.items() if not str(key).startswith("hydra/")},
+        "overrides": list(OmegaConf.to_container(hydra.overrides.task, resolve=False)),
+        "default_list": list(values["diagnostic"]) == defaults()["diagnostic"],
+    }
+
+
+def own_packages(hydra: DictConfig) -> list[str]:
+    """The packages that the user's own files name: trusted in a fresh run; read back from a run directory, they must be named."""
+    sources = (source for source in hydra.runtime.config_sources if source.schema == "file" and source.provider != "main")
+    return packages(Path(source.path) for source in sources)
 
 
 @contextmanager
@@ -177,8 +206,11 @@ def version_base() -> dict[str, str]:
 
 
 def register() -> None:
-    """``${slug:text}``: text as a folder name, at most 80 characters."""
+    """Tell Hydra of ours: ``${slug:text}`` (text as a folder name, at most 80 characters), and where our launcher lies."""
     from omegaconf import OmegaConf
+
+    if PLUGINS not in sys.path:
+        sys.path.append(PLUGINS)
 
     # OmegaConf 2.4 gives the old name a new meaning, and warns of the name that 2.3 wants.
     make = OmegaConf.register_new_resolver if stable() else OmegaConf.register_resolver
@@ -191,6 +223,7 @@ def read(text: str, after: str) -> Override:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
+    text = _verbatim(text)
     try:
         override = OverridesParser.create().parse_override(text)
     except (HydraException, ValueError, RecursionError):
@@ -199,6 +232,16 @@ def read(text: str, after: str) -> Override:
         raise InputError(f"{text!r} cannot be read: write key=value")
     override.input_line = text  # the stable line of Hydra leaves it out here
     return override
+
+
+def _verbatim(text: str) -> str:
+    """Conditions, and paths with an = (the directories of a sweep's jobs have one), in the quotes that Hydra wants around them."""
+    key, _, value = text.partition("=")
+    plain = value[:1] not in ("", "[", "'", '"')
+    if plain and (key in ("where", "runs") or (key in ("run", "resume") and "=" in value)):
+        quote = '"' if "'" in value else "'"
+        return f"{key}={quote}{value.replace(quote, chr(92) + quote)}{quote}"
+    return text
 
 
 def _unreadable(text: str, after: str) -> str:
@@ -264,8 +307,11 @@ def _values(override: Override, folders: Sequence[Path]) -> list[Override]:
 
 # ---------------------------------------------------------------- what can be said before composing
 def _check(override: Override, overrides: Sequence[str], folders: Sequence[Path]) -> None:
-    """Names of options, and what may not be done to a group; InputError."""
+    """Names of options, packages that are not installed, and what may not be done to a group; InputError."""
     text, key = override.input_line, override.key_or_group
+    module, wanted = ENGINES.get(text, ("", ""))
+    if module and not find_spec(f"hydra_plugins.{module}"):
+        raise InputError(f"{text}: {module.replace('_', '-')} is not installed: pip install 'latentrun[{wanted}]'")
     if override.is_sweep_override():
         a_list = f"; a list is written '{key}=[...]'" if isinstance(defaults().get(key), list) else ""
         raise InputError(f"{text!r}: several values need a sweep: latentrun -m {' '.join(overrides)}{a_list}")
@@ -339,8 +385,8 @@ def _misplaced(override: Override, cfg: DictConfig, folders: Sequence[Path]) -> 
             return InputError(f"{text!r}: {part} belongs to {tasks}") if tasks else unknown("key", key, siblings)
         if not isinstance(node, DictConfig):
             return InputError(f"{text!r}: {parent} is a single value; it has no key {part!r}")
-        if parent == "diagnostic" and part in options(parent, [shipped(), *folders]):
+        if isinstance(defaults().get(parent), list) and part in options(parent, [shipped(), *folders]):
             chosen = ", ".join(str(name) for name in node)
-            return InputError(f"{text!r}: the diagnostic {part!r} is not one of those chosen: {chosen}")
+            return InputError(f"{text!r}: the {parent} {part!r} is not one of those chosen: {chosen}")
         return unknown(f"key of {parent}", part, [str(name) for name in node if name != "_target_"])
     return InputError(f"{text!r}: {key} is there already; write {text.lstrip('+')}") if override.is_add() else None

@@ -10,10 +10,14 @@ class InputError(Exception):
     """Wrong input, found before anything trains. Its text is one line; the command ends with exit code 2."""
 
 
+class Misfit(InputError):
+    """Parts that are right by themselves and do not fit together: a sweep may leave such a job out."""
+
+
 def nearest(name: str, options: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` with the closest option, or an empty string when none is close."""
     lowered = {option.lower(): option for option in options}
-    found = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.55)
+    found = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.55) if name != "null" else []  # null is no misspelt name
     return f" (did you mean {lowered[found[0]]!r}?)" if found else ""
 
 

@@ -1,4 +1,5 @@
-"""Signals that ask a working process to stop: SIGINT (Ctrl-C), SIGTERM, and SIGUSR1 that schedulers send before preemption.
+"""Signals that ask a working process to stop: SIGINT (Ctrl-C), SIGTERM, and SIGUSR1 or SIGUSR2 that schedulers send before
+preemption.
 
 The first signal is answered in order, a second one ends the process at once.
 """
@@ -10,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
 
 class Interrupted(BaseException):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import sys
@@ -15,7 +16,7 @@ import yaml
 from latentrun.build import targets
 from latentrun.errors import InputError
 
-GROUPS = ("task", "data", "model", "network", "training", "diagnostic", "experiment", "debug")
+GROUPS = ("task", "data", "model", "network", "training", "diagnostic", "comparison", "experiment", "debug")
 
 
 # ---------------------------------------------------------------- folders
@@ -68,6 +69,17 @@ def _folder(where: str, name: str) -> Path:
     return path.resolve()
 
 
+def digests(folders: Sequence[Path] = ()) -> dict[str, str]:
+    """For the shipped folder and each of ``folders``: 16 hex digits of all YAML files in it."""
+    found = {}
+    for folder in (shipped(), *folders):
+        content = hashlib.sha256()
+        for path in sorted(folder.glob("*/*.yaml")):
+            content.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes())
+        found[str(folder)] = content.hexdigest()[:16]
+    return found
+
+
 # ---------------------------------------------------------------- what is in them
 def options(group: str, folders: Iterable[Path]) -> dict[str, str]:
     """The options of a group with their one-line descriptions (the first comment of the file that is not a directive)."""
@@ -76,6 +88,14 @@ def options(group: str, folders: Iterable[Path]) -> dict[str, str]:
         for path in sorted((folder / group).glob("*.yaml")):
             found.setdefault(path.stem, _description(path))
     return found
+
+
+def option(group: str, name: str) -> dict[str, Any]:
+    """What a shipped option says, of a group in which several may be chosen; InputError where there is none of that name."""
+    path = shipped() / group / f"{name}.yaml"
+    if not path.is_file():
+        raise InputError(f"{group} {name!r} is needed and not among those shipped; name it too: '{group}=[{name}]'")
+    return yaml.safe_load(path.read_text(encoding="utf-8"))[name]
 
 
 def owners(key: str, folders: Iterable[Path]) -> list[str]:
@@ -117,6 +137,8 @@ def help_text(folders: list[Path]) -> str:
         "  latentrun task=diagnose run=DIR 'diagnostic=[samples]' add diagnostics to a finished run",
         "  latentrun task=encode run=DIR data=digits              codes of a data set; without data= of the run's own rows",
         "  latentrun task=sample run=DIR n=1000                   samples of a trained model",
+        "  latentrun task=compare 'runs=[DIR,DIR]'                differences between finished runs, with intervals",
+        "  latentrun task=report 'runs=outputs/**'                one table, pictures and a leaderboard of many runs",
         "  latentrun estimate=true                                what training would take: time, memory, disk",
         "  latentrun debug=quick                                  everything in seconds, to try a set-up",
         "",

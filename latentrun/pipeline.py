@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from latentrun.console import LOGGER
+from latentrun.diagnostics.base import Diagnostic
 from latentrun.disk import needed, require_room
 from latentrun.errors import InputError
 from latentrun.fingerprint import fit_hash
@@ -22,7 +23,7 @@ from latentrun.report.board import Board
 from latentrun.report.projector import write_projector
 from latentrun.run import Run
 from latentrun.steps import Timing, conclude, fit_model, measure, pending, recording, redraw
-from latentrun.store import RunDirectory, now
+from latentrun.store import RunDirectory, now, twin
 from latentrun.training.loop import Loop, NonFiniteLoss
 
 RESUME_KEYS = ("resume", "trust", "device", "threads")  # what may stand beside resume=
@@ -32,24 +33,27 @@ RESUME_KEYS = ("resume", "trust", "device", "threads")  # what may stand beside 
 def train(plan: Plan, path: Path, about: Mapping[str, Any]) -> int:
     """Train, checkpoint, measure, report; the exit code."""
     start = time.perf_counter()
-    identity = {  # before anything is written, for it reads the data: files may turn out to be wrong
-        "fit_hash": fit_hash(plan.config),
-        "data_hash": plan.data.digest,
-        "seed": plan.config["seed"],
-        "caveats": (*plan.data.notes, *plan.model.caveats(plan.data)),
-    }
+    # Before anything is written, for it reads the data: files may turn out to be wrong.
+    identity = {"fit_hash": fit_hash(plan.config), "data_hash": plan.data.digest}
     reading = time.perf_counter() - start
     require_room(path, needed(plan))
-    directory = RunDirectory.create(path, plan.config, {**about, **environment(plan.device), **identity})
+    found = twin(plan.config["output"], identity)
+    known = {"seed": plan.config["seed"], "caveats": (*plan.data.notes, *plan.model.caveats(plan.data))}
+    directory = RunDirectory.create(path, plan.config, {**about, **environment(plan.device), **identity, **known})
     with directory.locked():
-        return work(plan, directory, new_loop(plan), reading)
+        loop = new_loop(plan)
+        if found and plan.config["reuse"]:
+            directory.adopt(RunDirectory(found))
+            restore(loop, directory)
+            directory.amend_meta(reused=str(found))
+        elif found:
+            print(f"a run with the same fit is finished: {found} (reuse=true takes its training over)")
+        return work(plan, directory, loop, reading)
 
 
 def resume(path: str, settings: Mapping[str, Any], overrides: list[str]) -> int:
     """Continue an interrupted run to the result it would have had; the exit code."""
-    changed = [key for text in overrides if (key := text.lstrip("+~").partition("=")[0]) not in RESUME_KEYS]
-    if changed:
-        raise InputError(f"{changed[0]}: resume=DIR goes on with the run's own settings; beside it: {', '.join(RESUME_KEYS[1:])}")
+    require_only(overrides)
     directory = RunDirectory(path)
     with directory.locked():
         if directory.finished:
@@ -69,6 +73,13 @@ def resume(path: str, settings: Mapping[str, Any], overrides: list[str]) -> int:
         return work(planned, directory, loop, time.perf_counter() - start)
 
 
+def require_only(overrides: Sequence[str]) -> None:
+    """InputError where settings stand beside ``resume=`` that cannot change any more."""
+    changed = [key for text in overrides if (key := text.lstrip("+~").partition("=")[0]) not in RESUME_KEYS]
+    if changed:
+        raise InputError(f"{changed[0]}: resume=DIR goes on with the run's own settings; beside it: {', '.join(RESUME_KEYS[1:])}")
+
+
 def diagnose(config: Mapping[str, Any], default_list: bool, own: Sequence[str] = ()) -> int:
     """Add diagnostics to a finished run, without training; the exit code.
 
@@ -80,12 +91,19 @@ def diagnose(config: Mapping[str, Any], default_list: bool, own: Sequence[str] =
     trust = [*config["trust"], *own]
     chosen, skipped = applicable(config | {"trust": trust}, run.model, run.data, directory.meta["choices"], default_list)
     run.config = {**run.config, "diagnostic": config["diagnostic"], "figures": config["figures"]}
+    return extend(run, directory, chosen, skipped, config["force"])
+
+
+def extend(
+    run: Run, directory: RunDirectory, chosen: Mapping[str, Diagnostic], skipped: Mapping[str, str] | None = None, force: bool = False
+) -> int:
+    """Measure what a finished run lacks of the diagnostics ``chosen`` and bring its directory up to date; the exit code."""
     with directory.locked(), recording(directory, "diagnosing") as activity, Board(directory.path / "tensorboard") as board:
         if directory.meta.get("data_hash", run.data.digest) != run.data.digest:
             LOGGER.warning("the data are not those the run was trained on")
         timing = Timing(directory)
-        fresh = pending(directory, chosen, run.config, config["force"])
-        failed = measure(run, directory, board, fresh, skipped, timing)
+        fresh = pending(directory, chosen, run.config, force)
+        failed = measure(run, directory, board, fresh, skipped or {}, timing)
         failed += redraw(run, directory, {name: diagnostic for name, diagnostic in chosen.items() if name not in fresh})
         return conclude(run, directory, board, timing, activity, failed)
 
@@ -104,7 +122,19 @@ def load(path: str | Path, trust: tuple[str, ...] | list[str] = (), device: torc
         model.load_state_dict(state["model"])
     except (RuntimeError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{str(path)!r}: the checkpoint does not fit the model: {str(error).splitlines()[0]}") from None
-    return Run(model, data, torch.device(device), config["seed"], directory.path.name, config, directory.read_history(), directory.path)
+    return Run(
+        model,
+        data,
+        torch.device(device),
+        config["seed"],
+        directory.path.name,
+        config,
+        directory.read_history(),
+        directory.path,
+        directory.meta,
+        directory.read_table("metrics"),
+        directory.reports,
+    )
 
 
 # ---------------------------------------------------------------- what tasks share
@@ -125,6 +155,8 @@ def work(plan: Plan, directory: RunDirectory, loop: Loop, reading: float) -> int
             LOGGER.info("resumed %s", entry["from"])
             for note in entry["notes"]:
                 LOGGER.warning("%s", note)
+        if "reused" in directory.meta:
+            LOGGER.info("its training is that of %s", directory.meta["reused"])
         for note in directory.meta["caveats"]:
             LOGGER.info("note: %s", note)
         timing = Timing(directory)

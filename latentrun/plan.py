@@ -14,7 +14,7 @@ from latentrun.bounds import Between, Ge, Printable
 from latentrun.build import build, fit, later
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic, misfit
-from latentrun.errors import InputError, unknown
+from latentrun.errors import InputError, Misfit, unknown
 from latentrun.models.base import Model
 from latentrun.nn.base import Network
 from latentrun.options import GROUPS
@@ -26,6 +26,8 @@ SETTINGS = {
     "threads": Annotated[int, Between(1, 1024)] | None,
     "rows": Annotated[int, Ge(2)] | None,
     "output": Annotated[str, Printable()],
+    "reuse": bool,
+    "optimized_metric": Annotated[str, Printable()] | list[str] | None,
     "skip_inapplicable": bool | None,
     "figures": list[Literal["png", "pdf", "svg"]],
     "trust": list[str],
@@ -38,6 +40,10 @@ SETTINGS = {
     "sample_seed": Annotated[int, Ge(0)],
     "draw": Literal["mean", "likelihood"],
     "files": bool,
+    "runs": Annotated[str, Printable()] | list[Annotated[str, Printable()]],
+    "where": Annotated[str, Printable()] | None,
+    "metrics": list[str] | None,
+    "by": list[str] | None,
 }
 
 
@@ -125,7 +131,7 @@ def applicable(
         need, side = lack
         reason = f"needs {need}; {side} {choices.get(side, 'set')!r} has none"
         if not skip:
-            raise InputError(f"diagnostic {name!r} {reason} (skip_inapplicable=true leaves it out)")
+            raise Misfit(f"diagnostic {name!r} {reason} (skip_inapplicable=true leaves it out)")
         skipped[name] = reason
     return fitting, skipped
 

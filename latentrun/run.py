@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, MultivariateNormal
@@ -15,7 +16,7 @@ from torch.distributions import Distribution, MultivariateNormal
 from latentrun.data.base import Dataset
 from latentrun.functional.noise import Noise
 from latentrun.models.base import HasGaussianPosterior, HasPrior, Model
-from latentrun.types import History, Latents, Split
+from latentrun.types import History, Latents, Report, Split
 
 CHUNK = 512  # rows per pass through a network: fits the cache of a small machine, fills a large one
 
@@ -24,8 +25,9 @@ CHUNK = 512  # rows per pass through a network: fits the cache of a small machin
 class Run:
     """Model and data on ``device``, in evaluation mode, never changed by what reads them.
 
-    ``name`` tells the run in tables; ``config`` is the resolved configuration as plain values. Everything given out is
-    a tensor on ``device`` unless said otherwise; no gradient is tracked by :meth:`encode`, :meth:`decode` and
+    ``name`` tells the run in tables; ``config`` is the resolved configuration as plain values, ``meta`` what meta.json says of
+    its making; ``metrics`` is the table of all that was measured of it, ``reports`` what each diagnostic found. Everything
+    given out is a tensor on ``device`` unless said otherwise; no gradient is tracked by :meth:`encode`, :meth:`decode` and
     :meth:`posterior`.
     """
 
@@ -37,6 +39,9 @@ class Run:
     config: Mapping[str, Any] = field(default_factory=dict)
     history: History | None = None
     directory: Path | None = None
+    meta: Mapping[str, Any] = field(default_factory=dict)
+    metrics: pd.DataFrame = field(default_factory=pd.DataFrame)
+    reports: Mapping[str, Report] = field(default_factory=dict)
     _latents: dict[str, Latents] = field(default_factory=dict, repr=False)
     _reconstructions: dict[str, Tensor] = field(default_factory=dict, repr=False)
 

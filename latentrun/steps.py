@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any
 
 import pandas as pd
 import torch
 
-from latentrun.build import TARGET
 from latentrun.console import LOGGER, TrainingView, log_to
-from latentrun.diagnostics.base import Diagnostic
+from latentrun.diagnostics.base import Diagnostic, Question
 from latentrun.fingerprint import fingerprint
 from latentrun.functional.noise import Noise
 from latentrun.interrupts import deferred
@@ -25,7 +24,8 @@ from latentrun.plotting.training import training_curves
 from latentrun.report.board import Board
 from latentrun.report.page import page
 from latentrun.run import Run
-from latentrun.store import Activity, RunDirectory, now
+from latentrun.settings import flatten
+from latentrun.store import Activity, ReportDirectory, RunDirectory, now
 from latentrun.training.loop import EpochEnded, Loop, PhaseEnded, Stepped
 from latentrun.types import Report, Status
 
@@ -62,6 +62,8 @@ def fit_model(plan: Plan, directory: RunDirectory, loop: Loop, board: Board, tim
             if request.signal is not None:
                 break
     directory.save_checkpoint("last", loop.state_dict())
+    if loop.rows:
+        directory.write_table("train", pd.DataFrame(loop.rows))  # of a training taken over, nothing is there yet
     show_pictures(plan, loop, board)
     history = loop.history.history()
     directory.write_history(history)
@@ -110,8 +112,8 @@ def redraw(run: Run, directory: RunDirectory, diagnostics: Mapping[str, Diagnost
     return failed
 
 
-def note_failure(directory: RunDirectory, name: str, error: Exception) -> None:
-    """Log that a diagnostic failed and leave the traceback."""
+def note_failure(directory: ReportDirectory, name: str, error: Exception) -> None:
+    """Log that a diagnostic or comparison failed and leave the traceback."""
     LOGGER.error("%s failed: %s: %s", name, type(error).__name__, error)
     (directory.path / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
 
@@ -126,23 +128,38 @@ def measure(
         LOGGER.info("%s: skipped, %s", name, reason)
         directory.write_report(name, Report(status=Status.SKIPPED, notes=(reason,)), {}, {})
     for name, diagnostic in diagnostics.items():
-        spec = run.config["diagnostic"][name]
-        entry = {"config": spec, "hash": fingerprint(spec), "answers": diagnostic.answers()}
-        with timing.of("diagnostic", name), paper():
-            try:
-                report = diagnostic(run, Noise(run.seed).at("diagnostic", name))
-                pictures = diagnostic.plot(report)
-            except Exception as error:
-                failed.append(name)
-                note_failure(directory, name, error)
-                report, pictures = Report(status=Status.FAILED, notes=(f"{type(error).__name__}: {error}",)), {}
-            directory.write_pictures(name, pictures, run.config.get("figures", ()))
-            directory.write_report(name, report, diagnostic.metrics, entry)
+        noise, formats = Noise(run.seed).at("diagnostic", name), run.config.get("figures", ())
+        with timing.of("diagnostic", name):
+            report = ask(diagnostic, run, noise, directory, name, run.config["diagnostic"][name], formats)
+        if report.status is Status.FAILED:
+            failed.append(name)
         board.scalars(last, {f"{name}/{key}": value.value for key, value in report.metrics.items() if value.value == value.value})
-        shown = ", ".join(f"{key} {value.value:.4g}" for key, value in list(report.metrics.items())[:4])
-        if report.status is Status.OK:
-            LOGGER.info("%s: %s", name, shown)
     return failed
+
+
+def ask(
+    question: Question,
+    subject: Run | Sequence[Run],
+    noise: Noise,
+    directory: ReportDirectory,
+    name: str,
+    spec: Mapping[str, Any],
+    formats: Collection[str],
+) -> Report:
+    """What a diagnostic finds about a run, or a comparison about several; stored with its pictures, also where it failed."""
+    with paper():
+        try:
+            report = question(subject, noise)
+            pictures = question.plot(report)
+        except Exception as error:
+            note_failure(directory, name, error)
+            report, pictures = Report(status=Status.FAILED, notes=(f"{type(error).__name__}: {error}",)), {}
+        directory.write_pictures(name, pictures, formats)
+    directory.write_report(name, report, question.metrics, {"config": spec, "hash": fingerprint(spec), "answers": question.answers()})
+    if report.status is Status.OK:
+        shown = ", ".join(f"{key} {value.value:.4g}" for key, value in list(report.metrics.items())[:4])
+        LOGGER.info("%s: %s", name, shown)
+    return report
 
 
 def conclude(run: Run, directory: RunDirectory, board: Board, timing: Timing, activity: Activity, failed: list[str]) -> int:
@@ -163,17 +180,6 @@ def conclude(run: Run, directory: RunDirectory, board: Board, timing: Timing, ac
     activity.update(state="done", reason=f"failed diagnostics: {', '.join(failed)}" if failed else None)
     LOGGER.info("report %s", directory.path / "report.html")
     return 1 if failed else 0
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings to one level: ``{"model.latent_dim": 3}``; lists become text, class names are left out."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        elif key != TARGET:
-            flat[prefix + key] = value if isinstance(value, bool | int | float | str | type(None)) else str(value)
-    return flat
 
 
 # ---------------------------------------------------------------- records

@@ -102,8 +102,9 @@ def require_only(overrides: Sequence[str], allowed: Sequence[str]) -> list[str]:
     keys = [text.lstrip("+~").partition("=")[0] for text in overrides]
     for key in keys:
         if key.partition(".")[0] not in allowed:
-            beside = ", ".join(name for name in allowed if name not in ("task", "run"))
-            raise InputError(f"{key}: the run is used with its own settings; beside run=DIR: {beside}")
+            whose, given = ("the run is used with its", "run=DIR") if "run" in allowed else ("runs are used with their", "runs=[DIR,...]")
+            beside = ", ".join(name for name in allowed if name not in ("task", "run", "runs"))
+            raise InputError(f"{key}: {whose} own settings; beside {given}: {beside}")
     return keys
 
 

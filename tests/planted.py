@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
-from latentrun.data.base import SPLITS, Dataset
+from latentrun.data.base import SPLITS, Dataset, Oracle
 from latentrun.models.base import HasEncoder, HasGaussianPosterior, HasLikelihood, HasPrior, Model
 from latentrun.run import Run
-from latentrun.types import Factor, Split
+from latentrun.types import Factor, Projection, Split
 
 
 def each_split(value) -> dict:
@@ -38,6 +38,35 @@ class Rows(Dataset):
             y = torch.zeros(len(x), 0) if y is None else y
             out[name] = Split(x, y, self._labels[name], torch.arange(len(x)))
         return out
+
+
+class Span(Rows, Oracle):
+    """4 x 4 pictures x = Σ_f y_f w_f of factors y in [-1, 1]³, named as those of the heatmaps, with orthonormal w: the nearest
+    member is a projection. ``basis (4, 16)``: the w and a direction in which the family does not extend."""
+
+    intrinsic_dim, betti = 3, (1,)
+    basis = torch.linalg.qr(torch.randn(16, 4, generator=torch.Generator().manual_seed(0)))[0].T
+
+    def __init__(self, y: Tensor):
+        names = ("correlation", "variance_x", "variance_y")
+        super().__init__(self.render(y), y, tuple(Factor(name, "real", -1, 1) for name in names), value_range=(-1, 1))
+
+    def render(self, factors):
+        return (factors @ self.basis[:3].to(factors)).view(-1, 1, 4, 4)
+
+    def project(self, x):
+        factors = x.flatten(1) @ self.basis[:3].T
+        residual = (x - self.render(factors)).flatten(1).norm(dim=1) / x.flatten(1).norm(dim=1)
+        return Projection(factors.double(), residual.double(), (factors.abs() <= 1.001).all(1), torch.ones(len(x)))
+
+    def run(self, off: Callable[[Tensor], Tensor] | None = None) -> Run:
+        """A run whose codes are the factors and whose decoder renders them, with ``off(z) (N,)`` of the direction outside."""
+
+        def decode(z):
+            x = self.render(z)
+            return x if off is None else x + off(z)[:, None, None, None] * self.basis[3].view(4, 4)
+
+        return planted_run(Deterministic(lambda x: x.flatten(1) @ self.basis[:3].T, decode, 3, self.event_shape), self)
 
 
 class Deterministic(Model, HasEncoder):

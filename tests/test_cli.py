@@ -57,7 +57,7 @@ WRONG = [
     ("task=diagnos", "unknown task 'diagnos' (did you mean 'diagnose'?); known: ..."),
     ("training=defalt", "unknown training 'defalt' (did you mean 'default'?); known: default"),
     ("debug=quik", "unknown debug 'quik' (did you mean 'quick'?); known: null, overfit, quick"),
-    ("experiment=heatmaps", "unknown experiment 'heatmaps' (did you mean 'heatmaps_ae'?); known: ..."),
+    ("experiment=heatmaps", "unknown experiment 'heatmaps' (did you mean 'heatmaps_t'?); known: ..."),
     ("diagnostic=sparsty", "unknown diagnostic 'sparsty' (did you mean 'sparsity'?); known: ..."),
     ("diagnostic=[reconstruction,latnts]", "unknown diagnostic 'latnts' (did you mean 'latents'?); known: ..."),
     ("mdel=ae", "unknown key 'mdel' (did you mean 'model'?); known: ..."),
@@ -75,7 +75,7 @@ WRONG = [
     ("+model.foo=3", "model.foo: VAE takes no such value"),
     ("+foo=3", "unknown key 'foo'; known: ..."),
     ("hydra.foo=1", "Could not override 'hydra.foo': Key 'foo' not in 'HydraConf'"),
-    ("hydra/launcher=joblib", "unknown hydra/launcher 'joblib'; known: basic"),
+    ("hydra/launcher=joblib", "hydra/launcher=joblib: hydra-joblib-launcher is not installed: pip install 'latentrun[joblib]'"),
     # texts that are no override
     ("model", "'model' cannot be read: write key=value"),
     ("model vae", "'model' cannot be read: write key=value"),

@@ -8,6 +8,7 @@ import pytest
 
 from latentrun.build import build, later, resolve, signature
 from latentrun.cli import compose, settings_of
+from latentrun.comparisons.base import Comparison
 from latentrun.diagnostics.base import DATA_NEEDS, Diagnostic
 from latentrun.options import GROUPS, defaults, options, shipped
 from latentrun.plan import SETTINGS
@@ -44,11 +45,11 @@ def test_keys_are_the_arguments_and_hold_every_value(path):
             assert all(p.default is p.empty for p in parameters.values()), f"{where}: defaults belong into the YAML"
 
 
-@pytest.mark.parametrize("group", ["data", "diagnostic"])
+@pytest.mark.parametrize("group", ["data", "diagnostic", "comparison"])
 def test_values_fit_their_annotations(group):
     for name in options(group, [CONF]):
         spec = values_in(CONF / group / f"{name}.yaml")
-        spec = spec[name] if group == "diagnostic" else spec
+        spec = spec[name] if isinstance(defaults()[group], list) else spec
         later(spec, object, f"{group}.{name}")
 
 
@@ -63,6 +64,16 @@ def test_diagnostics_declare_what_they_need_and_report(name):
         assert isinstance(need, type) or need in DATA_NEEDS
     for metric, meaning in diagnostic.metrics.items():
         assert "." not in metric and meaning.unit
+
+
+@pytest.mark.parametrize("name", options("comparison", [CONF]))
+def test_comparisons_declare_what_they_need_and_report(name):
+    spec = values_in(CONF / "comparison" / f"{name}.yaml")
+    assert list(spec) == [name]
+    comparison = build(spec[name], Comparison, name)
+    assert comparison.answers() == options("comparison", [CONF])[name]
+    assert comparison.metrics and all("." not in metric and meaning.unit for metric, meaning in comparison.metrics.items())
+    assert all(isinstance(need, type) or need in DATA_NEEDS for need in comparison.requires)
 
 
 def test_the_default_configuration_composes_and_has_no_unknown_key():

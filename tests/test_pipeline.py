@@ -49,7 +49,7 @@ def test_the_directory_holds_what_the_design_names(finished):
 
 def test_tables_are_tidy_and_name_their_units(finished):
     metrics = pd.read_csv(finished / "tables" / "metrics.csv")
-    assert tuple(metrics.columns) == METRIC_COLUMNS
+    assert tuple(metrics.columns) == ("diagnostic", *METRIC_COLUMNS)
     assert set(metrics["diagnostic"]) == set(yaml.safe_load((finished / ".hydra/config.yaml").read_text())["diagnostic"])
     assert (metrics["status"] == "ok").all() and metrics["unit"].notna().all()
     inside = metrics.dropna(subset=["low", "high", "value"])
@@ -146,6 +146,26 @@ def test_a_run_is_never_overwritten(finished, capsys):
     assert run(*TINY, f"hydra.run.dir={finished}") == 2
     assert "already holds a run; runs are never overwritten" in capsys.readouterr().err
     assert (finished / "meta.json").read_bytes() == before
+
+
+def test_a_finished_training_is_offered_and_taken_over(tmp_path, capsys):
+    first, second, third = (tmp_path / name for name in ("first", "second", "third"))
+    settings = [*TINY, f"output={tmp_path}"]
+    assert run(*settings, "diagnostic=[reconstruction]", f"hydra.run.dir={first}") == 0
+    assert "same fit" not in capsys.readouterr().out
+    assert run(*settings, "diagnostic=[reconstruction,variance_loss]", "reuse=true", f"hydra.run.dir={second}") == 0
+    assert f"its training is that of {first}" in capsys.readouterr().out
+    for name in ("train.csv", "reconstruction.errors.csv"):
+        assert (second / "tables" / name).read_bytes() == (first / "tables" / name).read_bytes()
+    assert not any(row["stage"] == "epoch" for row in pd.read_csv(second / "tables" / "timing.csv").to_dict("records"))
+    weights = [torch.load(path / "checkpoints" / "best.pt", weights_only=True)["model"] for path in (first, second)]
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    # Another seed is another fit, and nothing is taken over that was not asked for.
+    assert run(*settings, "diagnostic=[]", "reuse=true", "seed=1", f"hydra.run.dir={third}") == 0
+    assert "reused" not in RunDirectory(third).meta
+    capsys.readouterr()
+    assert run(*settings, "diagnostic=[]", f"hydra.run.dir={tmp_path / 'fourth'}") == 0
+    assert "is finished" in capsys.readouterr().out and "reused" not in RunDirectory(tmp_path / "fourth").meta
 
 
 def test_two_processes_do_not_share_a_run(finished):

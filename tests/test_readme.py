@@ -10,12 +10,14 @@ import pytest
 
 from latentrun.build import build
 from latentrun.cli import compose, parse, settings_of
-from latentrun.diagnostics.base import Diagnostic, words
+from latentrun.diagnostics.base import Question, words
+from latentrun.errors import InputError
 from latentrun.options import options, shipped
 from tests.conformance import parts
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
+QUESTIONS = {"diagnostic": parts.DIAGNOSTICS, "comparison": parts.COMPARISONS}
 
 
 def table(group: str) -> dict[str, list[str]]:
@@ -25,17 +27,17 @@ def table(group: str) -> dict[str, list[str]]:
     return {row[0].strip("`| "): row for row in rows}
 
 
-@pytest.mark.parametrize("group", ["data", "model", "diagnostic"])
+@pytest.mark.parametrize("group", ["data", "model", "diagnostic", "comparison"])
 def test_tables_list_exactly_what_there_is(group):
     assert set(table(group)) == set(options(group, [shipped()]))
 
 
-@pytest.mark.parametrize("name", parts.DIAGNOSTICS)
-def test_diagnostics_answer_and_need_what_the_table_says(name):
-    diagnostic = build(parts.spec("diagnostic", name)[name], Diagnostic, name)
-    row = table("diagnostic")[name]
-    assert row[1] == diagnostic.answers()
-    assert row[2].strip("| ") == ", ".join(words(need) for need in diagnostic.requires)
+@pytest.mark.parametrize(("group", "name"), [(group, name) for group, names in QUESTIONS.items() for name in names])
+def test_diagnostics_and_comparisons_answer_and_need_what_the_table_says(group, name):
+    question = build(parts.spec(group, name)[name], Question, name)
+    row = table(group)[name]
+    assert row[1] == question.answers()
+    assert row[2].strip("| ") == ", ".join(words(need) for need in question.requires)
 
 
 def commands() -> list[list[str]]:
@@ -49,8 +51,13 @@ def test_commands_compose(arguments):
     if "--help" in arguments:
         return
     arguments = parse(arguments)
-    single = [re.sub(r"=([^\[,]+),.*", r"=\1", text) for text in arguments.overrides] if arguments.multirun else arguments.overrides
-    assert settings_of(compose(single, [])).task in options("task", [shipped()])
+    try:
+        cfg = compose(arguments.overrides, [], sweep=arguments.multirun)
+    except InputError as error:
+        if "is not installed: pip install" not in str(error):
+            raise
+        pytest.skip(str(error))
+    assert settings_of(cfg).task in options("task", [shipped()])
 
 
 def test_the_two_commands_are_there():

@@ -5,13 +5,17 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from torch import Tensor
 
 from latentrun.data.base import Dataset, Oracle
+from latentrun.functional.neighbours import nearest
 from latentrun.functional.noise import Noise
 from latentrun.models.base import Model
 from latentrun.run import Run
-from latentrun.types import Metric, Picture, Report
+from latentrun.types import Metric, Picture, Projection, Report
 
 # What a diagnostic may ask of the data, by the word used in its ``requires``.
 DATA_NEEDS = {
@@ -22,20 +26,12 @@ DATA_NEEDS = {
 }
 
 
-class Diagnostic(ABC):
-    """A callable built from config. Writes nothing, alters nothing, draws all randomness from ``noise``.
-
-    ``requires``: capability classes of the model and words of ``DATA_NEEDS`` without which it cannot work; ``uses``:
-    the same, for what it exploits when there; ``metrics``: the meaning of every number it reports.
-    """
+class Question(ABC):
+    """What diagnostics and comparisons have in common. ``requires``: capability classes of a model and words of
+    ``DATA_NEEDS`` without which it cannot work; ``metrics``: the meaning of every number it reports."""
 
     requires: ClassVar[tuple[type | str, ...]] = ()
-    uses: ClassVar[tuple[type | str, ...]] = ()
     metrics: ClassVar[Mapping[str, Metric]] = {}
-
-    @abstractmethod
-    def __call__(self, run: Run, noise: Noise) -> Report:
-        """Measure the run."""
 
     @abstractmethod
     def plot(self, report: Report) -> dict[str, Picture]:
@@ -44,6 +40,19 @@ class Diagnostic(ABC):
     def answers(self) -> str:
         """The question it answers: first line of its docstring."""
         return inspect.getdoc(type(self)).splitlines()[0]
+
+
+class Diagnostic(Question):
+    """A callable built from config. Writes nothing, alters nothing, draws all randomness from ``noise``.
+
+    ``uses``: capability classes and words like those of ``requires``, for what it exploits when there.
+    """
+
+    uses: ClassVar[tuple[type | str, ...]] = ()
+
+    @abstractmethod
+    def __call__(self, run: Run, noise: Noise) -> Report:
+        """Measure the run."""
 
 
 def words(need: type | str) -> str:
@@ -55,12 +64,31 @@ def words(need: type | str) -> str:
     return f"{'an' if text[0] in 'aeiou' else 'a'} {text}"
 
 
-def misfit(diagnostic: Diagnostic, model: Model, data: Dataset) -> tuple[str, str] | None:
-    """What a diagnostic lacks here, and where: ``("a Gaussian posterior", "model")``; None when it fits."""
-    for need in diagnostic.requires:
+def misfit(question: Question, model: Model, data: Dataset) -> tuple[str, str] | None:
+    """What a diagnostic or comparison lacks here, and where: ``("a Gaussian posterior", "model")``; None when it fits."""
+    for need in question.requires:
         if isinstance(need, str):
             if not DATA_NEEDS[need](data):
                 return words(need), "data"
         elif not isinstance(model, need):
             return words(need), "model"
     return None
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """How far N examples lie from the data, ``miss (N,)`` float64 on the CPU. ``kind``: with an oracle the ``residual``, the
+    distance to the nearest member of the family as a share of the example's norm, and its ``fits``; without one the Euclidean
+    ``distance`` to the nearest training example, over all dimensions, in data units."""
+
+    kind: Literal["residual", "distance"]
+    miss: Tensor
+    fits: Projection | None
+
+
+def judge(run: Run, x: Tensor) -> Judgement:
+    """Hold decoded examples ``(N, *event_shape)`` against the data."""
+    if isinstance(run.data, Oracle):
+        fits = run.data.project(x)
+        return Judgement("residual", fits.residual.double().cpu(), fits)
+    return Judgement("distance", nearest(x, run.x("train"), 1)[0][:, 0].cpu(), None)

@@ -13,7 +13,7 @@ from latentrun.bounds import Ge
 from latentrun.data.base import Oracle
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.errors import InputError
-from latentrun.functional.intervals import bootstrap_each, mean_interval
+from latentrun.functional.intervals import bootstrap_each, mean_and_tail, mean_interval
 from latentrun.functional.neighbours import nearest
 from latentrun.functional.noise import Noise
 from latentrun.models.base import HasEncoder, HasPrior
@@ -95,9 +95,8 @@ class Samples(Diagnostic):
             residual, inside = fits.residual.cpu().double(), fits.inside.cpu()
             table["residual"], table["inside"] = residual.numpy(), inside.numpy()
             table[[f"fitted.{factor.name}" for factor in run.data.factors]] = fits.factors.cpu().numpy()
-            ends = torch.tensor([0.95, 0.99], dtype=torch.float64)
-            high = bootstrap_each(lambda r: torch.quantile(r, ends, dim=1).T, residual, noise.at("residual"), self.resamples)
-            metrics |= {"residual.mean": mean_interval(residual), "residual.p95": high[0], "residual.p99": high[1]}
+            tail = mean_and_tail(residual, noise.at("residual"), self.resamples)
+            metrics |= {f"residual.{part}": estimate for part, estimate in tail.items()}
             metrics["inside"] = mean_interval(inside)
         ends = torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64)
         kinds = {

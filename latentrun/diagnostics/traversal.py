@@ -16,7 +16,7 @@ from latentrun.errors import InputError
 from latentrun.functional.columns import courses
 from latentrun.functional.neighbours import nearest
 from latentrun.functional.noise import Noise
-from latentrun.functional.paths import Paths, arcs, axis_lines, far_apart, follow, leading, plane_lines, purest, segments
+from latentrun.functional.paths import Paths, arcs, axis_lines, far_apart, leading, plane_lines, purest, read, segments
 from latentrun.models.base import HasEncoder, HasPrior
 from latentrun.plotting.columns import MOVERS, column_courses
 from latentrun.plotting.images import strips
@@ -221,22 +221,18 @@ class Traversal(Diagnostic):
         table, steps = tables["paths"], tables["steps"]
         n, t = parameter.shape
         factors = run.data.factors
-        fits = run.data.project(x)
-        fitted, residual = fits.factors.cpu().double().unflatten(0, (n, t)), fits.residual.cpu().double().view(n, t)
-        steps[[f"fitted.{factor.name}" for factor in factors]] = fitted.flatten(0, 1).numpy()
-        steps["residual"], steps["inside"] = residual.flatten().numpy(), fits.inside.cpu().numpy()
+        reading = read(run.data.project(x), factors, parameter, closed, self.min_change)
+        residual, course = reading.residual, reading.course
+        steps[[f"fitted.{factor.name}" for factor in factors]] = reading.fitted.flatten(0, 1).numpy()
+        steps["residual"], steps["inside"] = residual.flatten().numpy(), reading.inside.flatten().numpy()
         table["residual_mean"], table["residual_max"] = residual.mean(1).numpy(), residual.amax(1).numpy()
-        table["inside"] = fits.inside.cpu().double().view(n, t).mean(1).numpy()
+        table["inside"] = reading.inside.double().mean(1).numpy()
         metrics["residual"] = Estimate(residual.mean().item())
         arrays["factor_range"] = np.array([[factor.low, factor.high] for factor in factors])
 
-        ordered = [i for i, factor in enumerate(factors) if factor.kind != "categorical"]
-        if not ordered:
+        if course is None:
             return
-        names, f = [factors[i].name for i in ordered], len(ordered)
-        ranges = torch.tensor([[factors[i].low, factors[i].high] for i in ordered], dtype=torch.float64)
-        cyclic = torch.tensor([factors[i].kind == "cyclic" for i in ordered])
-        course = follow(fitted[..., ordered], parameter.cpu(), closed, ranges, cyclic, self.min_change)
+        names, f = [factor.name for factor in reading.ordered], len(reading.ordered)
         lead = leading(course)
         picked = torch.arange(n), lead
         table["factor"] = np.where(lead >= 0, np.array(names)[lead], "")
@@ -345,7 +341,7 @@ class Traversal(Diagnostic):
         panels = [(path, part["parameter"].to_numpy(), part[columns].to_numpy()) for path, part in zip(rows, parts, strict=True)]
         residual = np.stack([part["residual"].to_numpy() for part in parts])
         names = [column.removeprefix("fitted.") for column in columns]
-        fig = factor_curves(panels, residual, names, report.arrays["factor_range"], UNITS[kind].replace(" (", "\n("))
+        fig = factor_curves(panels, {"residual": residual}, names, report.arrays["factor_range"], UNITS[kind].replace(" (", "\n("))
         return Picture(
             fig,
             f"Factors of the member of the family nearest to each decoded picture, along {TITLES[kind]} (one column a path). Shaded: the "

@@ -34,6 +34,16 @@ def mean_interval(values) -> Estimate:
     return Estimate(mean, mean - half, mean + half)
 
 
+def share_interval(hits: int, n: int) -> Estimate:
+    """The share hits / n of n independent draws with Wilson's (1927) score interval, which is right for 0 and n hits too."""
+    if n == 0:
+        return Estimate(math.nan)
+    share, z2 = hits / n, NORMAL_95**2
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = math.sqrt(share * (1 - share) * z2 / n + z2**2 / (4 * n**2)) / (1 + z2 / n)
+    return Estimate(share, min(max(middle - half, 0.0), share), max(min(middle + half, 1.0), share))
+
+
 def bootstrap(statistic: Callable[[Tensor], Tensor], data, noise: Noise, n_boot: int = 1000) -> Estimate:
     """A statistic of ``data (N, ...)`` with its percentile bootstrap interval over the N rows.
 
@@ -51,6 +61,13 @@ def bootstrap_each(statistic: Callable[[Tensor], Tensor], data, noise: Noise, n_
     width = max(1, math.prod(data.shape[1:]))
     draws = [statistic(data[rows]) for rows in _resamples(len(data), width, noise.to(data.device), n_boot)]
     return _percentile(statistic(data[None])[0], torch.cat(draws))
+
+
+def mean_and_tail(values: Tensor, noise: Noise, n_boot: int = 1000) -> dict[str, Estimate]:
+    """``mean``, ``p95``, ``p99`` of ``values (N,)``: normal approximation for the mean, bootstrap for the percentiles."""
+    ends = torch.tensor([0.95, 0.99], dtype=torch.float64, device=values.device)
+    high = bootstrap_each(lambda rows: torch.quantile(rows, ends, dim=1).T, values.double(), noise, n_boot)
+    return {"mean": mean_interval(values), "p95": high[0], "p99": high[1]}
 
 
 def bootstrap_means(statistic: Callable[[Tensor], Tensor], columns, noise: Noise, n_boot: int = 1000) -> list[Estimate]:

@@ -6,10 +6,13 @@ Shapes: P paths, T points on each, d latent variables, F quantities (factors). A
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from latentrun.types import Factor, Projection
 
 TIE = 1e-6  # share of a factor's range below which two values count as equal: rounding of a fit is not a trend
 
@@ -177,3 +180,31 @@ def purest(course: Course, among: Tensor, slack: float) -> Tensor:
     # Rounded, so that of equals the first is taken and not the one with the kinder rounding errors.
     leak = (course.leakage[among] / TIE).round().nan_to_num(torch.inf)
     return among[torch.where(near, leak, torch.inf).argmin(0)]
+
+
+# ---------------------------------------------------------------- what an oracle says of them
+@dataclass(frozen=True)
+class Reading:
+    """The members of a family nearest to P decoded paths of T points, on the CPU: ``fitted (P, T, F)`` float64 of the factors
+    ``names``, ``residual (P, T)``, ``inside (P, T)``; and what the ``ordered`` factors (all but categorical ones) do along the
+    paths, None where there is no such factor."""
+
+    names: tuple[str, ...]
+    fitted: Tensor
+    residual: Tensor
+    inside: Tensor
+    ordered: tuple[Factor, ...]
+    course: Course | None
+
+
+def read(fits: Projection, factors: Sequence[Factor], parameter: Tensor, closed: Tensor, min_change: float) -> Reading:
+    """Fits of P·T points, path after path, at positions ``parameter (P, T)``; see :func:`follow`."""
+    shape = parameter.shape
+    fitted, residual = fits.factors.cpu().double().unflatten(0, shape), fits.residual.cpu().double().view(shape)
+    rows = [i for i, factor in enumerate(factors) if factor.kind != "categorical"]
+    ordered, course = tuple(factors[i] for i in rows), None
+    if ordered:
+        ranges = torch.tensor([[factor.low, factor.high] for factor in ordered], dtype=torch.float64)
+        cyclic = torch.tensor([factor.kind == "cyclic" for factor in ordered])
+        course = follow(fitted[..., rows], parameter.cpu(), closed, ranges, cyclic, min_change)
+    return Reading(tuple(factor.name for factor in factors), fitted, residual, fits.inside.cpu().view(shape), ordered, course)

@@ -102,6 +102,20 @@ def accuracy(truth: np.ndarray, predicted: np.ndarray) -> Score:
     return Score((truth == predicted)[:, None].astype(float), lambda means: means[:, 0])
 
 
+def macro_f1(truth: np.ndarray, predicted: np.ndarray) -> Score:
+    """F1 = 2 TP / (2 TP + FP + FN) of each class over the M test rows, mean over the classes that occur as truth or as
+    answer, in [0, 1]. A resample without a class leaves it out."""
+    classes = np.union1d(truth, predicted)
+    true, named = truth[:, None] == classes, predicted[:, None] == classes
+    columns = np.concatenate([true & named, true.astype(float) + named], axis=1)
+
+    def statistic(means: Tensor) -> Tensor:
+        hits, occurrences = means.chunk(2, dim=1)
+        return (2 * hits / occurrences).nanmean(1)
+
+    return Score(columns, statistic)
+
+
 def combined(scores: Sequence[Score], over: Callable[[Tensor], Tensor]) -> Score:
     """One number for several scores over the same rows: ``over`` takes their values ``(B, S)`` to ``(B,)``."""
     columns = np.concatenate([score.columns for score in scores], axis=1)

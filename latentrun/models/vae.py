@@ -11,7 +11,7 @@ from torch.distributions import Distribution, Independent, Normal
 
 from latentrun.bounds import Ge, Gt
 from latentrun.data.base import Dataset
-from latentrun.errors import InputError
+from latentrun.errors import Misfit
 from latentrun.functional.divergences import gaussian_kl, quadratic_penalty
 from latentrun.functional.noise import Noise
 from latentrun.functional.schedules import linear
@@ -57,10 +57,10 @@ class VAE(Model, HasGaussianPosterior, HasPrior, HasLikelihood):
             self.head = GaussianLikelihood(self.event_shape, tuple(value_range) if squash else None, scale, balance)
         elif likelihood == "mixed":
             if not columns:
-                raise InputError("model.likelihood: mixed needs the columns of a table; these data have none: use auto or gaussian")
+                raise Misfit("model.likelihood: mixed needs the columns of a table; these data have none: use auto or gaussian")
             self.head = MixedLikelihood(columns, scale, balance)
         elif value_range[0] < 0 or value_range[1] > 1:
-            raise InputError(f"model.likelihood: bernoulli needs data in [0, 1]; these lie in {list(value_range)}: use gaussian")
+            raise Misfit(f"model.likelihood: bernoulli needs data in [0, 1]; these lie in {list(value_range)}: use gaussian")
         else:
             self.head = BernoulliLikelihood(self.event_shape)
         self.register_buffer("_origin", torch.zeros(()), persistent=False)

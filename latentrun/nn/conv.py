@@ -8,7 +8,7 @@ from typing import Annotated
 from torch import Tensor, nn
 
 from latentrun.bounds import Each, Ge
-from latentrun.errors import InputError
+from latentrun.errors import InputError, Misfit
 from latentrun.nn.base import Network
 from latentrun.nn.dense import layers
 from latentrun.nn.initial import scaled
@@ -35,14 +35,14 @@ class Conv(Network):
     def _sizes(self, event_shape: tuple[int, ...]) -> list[tuple[int, int]]:
         """Height and width before each block and after the last."""
         if len(event_shape) != 3:
-            raise InputError(
+            raise Misfit(
                 f"network conv needs pictures (channels, height, width); the data have shape {tuple(event_shape)}: use network=dense"
             )
         sizes = [tuple(event_shape[1:])]
         for stride in self.strides:
             sizes.append(tuple(((side - 1) // stride + 1) // 2 for side in sizes[-1]))
         if min(sizes[-1]) < 1:
-            raise InputError(
+            raise Misfit(
                 f"network.channels: {len(self.channels)} blocks leave nothing of {event_shape[1]} x {event_shape[2]} pictures; use fewer"
             )
         return sizes

@@ -55,11 +55,13 @@ def strips(
     tile: float = 0.55,
     columns: Sequence[str] = (),
     lead: int = 0,
+    under: Sequence[Sequence[str]] = (),
 ):
     """A figure of labelled rows of pictures: each ``(label, (n, c, h, w))``; ``tile`` inches the width of a picture.
 
     ``columns``: labels under the columns (empty strings for none). ``lead``: so many first pictures of each row stand
-    apart from the rest by a third of a picture. Shorter rows end early.
+    apart from the rest by a third of a picture. ``under``: for each row a text beneath each of its pictures. Shorter rows
+    end early.
     """
     n = max(len(x) for _, x in rows)
     c, h, w = rows[0][1].shape[1:]
@@ -74,6 +76,8 @@ def strips(
     space = max(1, w // 3) if lead else 0
     sheet = np.insert(sheet, [lead * (w + pad)] * space, empty, axis=1)
     inches = tile / w
+    band = math.ceil(0.13 / inches) if under else 0  # room for a line of text
+    sheet = np.insert(sheet, np.repeat((h + pad) * np.arange(len(rows)) + h, band), empty, axis=0)
     size = 8
     # Exact places instead of a layout engine: engines fail for pictures of fixed shape beside long labels.
     left = 0.1 + max(TextPath((0, 0), label or " ", size=size).get_extents().width for label, _ in rows) / 72
@@ -84,9 +88,13 @@ def strips(
     ax = axes[0, 0]
     ax.set_position((left / width, below / height, inches * sheet.shape[1] / width, inches * sheet.shape[0] / height))
     _draw(ax, sheet)
-    ax.set_yticks((h + pad) * np.arange(len(rows)) + (h - 1) / 2, [label for label, _ in rows])
+    at = (w + pad) * np.arange(n) + (w - 1) / 2 + space * (np.arange(n) >= lead)
+    top = (h + pad + band) * np.arange(len(rows))
+    ax.set_yticks(top + (h - 1) / 2, [label for label, _ in rows])
+    for y, texts in zip(top + h - 0.5 + band / 2, under, strict=False):
+        for x, text in zip(at, texts, strict=False):
+            ax.text(x, y, text, ha="center", va="center", fontsize=6.5)
     if any(columns):
-        at = (w + pad) * np.arange(n) + (w - 1) / 2 + space * (np.arange(n) >= lead)
         ax.set_xticks(at[: len(columns)], list(columns))
     ax.tick_params(length=0, labelsize=size)
     return fig

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -14,26 +14,27 @@ Panel = tuple[str, np.ndarray, np.ndarray]  # title, position (T,), values (T, F
 FEW = 8  # so many components still get a line and a colour each
 
 
-def factor_curves(panels: Sequence[Panel], residual: np.ndarray, names: Sequence[str], ranges: np.ndarray, unit: str) -> Figure:
-    """Factors along paths: one column a path, one row a factor, the residual ``(P, T)`` below.
+def factor_curves(panels: Sequence[Panel], below: Mapping[str, np.ndarray], names: Sequence[str], ranges: np.ndarray, unit: str) -> Figure:
+    """Factors along paths: one column a path, one row a factor, and beneath a row for each positive quantity ``(P, T)`` of ``below``.
 
-    ``ranges (F, 2)``: what the data cover, shaded; the axes end half a range beyond it.
+    ``ranges (F, 2)``: what the data cover, shaded; the axes end half a range beyond it. F may be 0.
     """
-    rows = len(names) + 1
+    rows = len(names) + len(below)
     fig, axes = figure(rows, len(panels), width=max(1.6, 3.6 / len(panels)), height=1.25, sharex="col", sharey="row")
     width = ranges[:, 1] - ranges[:, 0]
     for column, (title, position, values) in zip(axes.T, panels, strict=True):
         column[0].set_title(title, fontsize=9)
-        for i, ax in enumerate(column[:-1]):
+        for i, ax in enumerate(column[: len(names)]):
             ax.axhspan(*ranges[i], color="0.92", zorder=0)
             ax.plot(position, values[:, i], "o-", color=PALETTE[i % 6], markersize=2.5, linewidth=1.2)
         column[-1].set_xlabel(unit)
     for i, name in enumerate(names):
         axes[i, 0].set(ylabel=name.replace("_", " "), ylim=(ranges[i, 0] - width[i] / 2, ranges[i, 1] + width[i] / 2))
-    for ax, (_, position, _), along in zip(axes[-1], panels, residual, strict=True):
-        ax.plot(position, along, "s-", color=PALETTE[-1], markersize=2.5, linewidth=1.2)
-    # A twentieth at least: rounding errors must not look like mountains.
-    axes[-1, 0].set(ylabel="residual", ylim=(0, max(0.05, 1.1 * np.where(np.isfinite(residual), residual, 0).max())))
+    for row, (name, found), colour in zip(axes[len(names) :], below.items(), PALETTE[::-1], strict=False):
+        for ax, (_, position, _), along in zip(row, panels, found, strict=True):
+            ax.plot(position, along, "s-", color=colour, markersize=2.5, linewidth=1.2)
+        # A twentieth at least: rounding errors must not look like mountains.
+        row[0].set(ylabel=name, ylim=(0, max(0.05, 1.1 * np.where(np.isfinite(found), found, 0).max())))
     return fig
 
 

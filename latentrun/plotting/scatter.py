@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -15,10 +16,15 @@ from latentrun.plotting.style import CYCLIC, DIVERGING, PALETTE, SEQUENTIAL, bla
 from latentrun.types import Factor
 
 MARKERS = "o^sDvP*X"  # classes beyond the palette's eight repeat its colours with another marker
-POINTS = {"s": 5, "linewidths": 0, "alpha": 0.75, "rasterized": True}
+
 SOLIDS = (("circle", ""), ("diamond", " \u25c6"), ("square", " \u25a0"), ("x", " \u2715"))  # the same for clouds, with their sign
 LEGEND = 16  # classes named in a legend at most
 Target = tuple[Factor, np.ndarray]
+
+
+def points(n: int) -> dict[str, Any]:
+    """How n dots are drawn: a few large enough to see, thousands small enough to tell apart (areas in points²)."""
+    return {"s": min(30.0, max(5.0, 2500 / max(n, 1))), "linewidths": 0, "alpha": 0.75, "rasterized": True}
 
 
 def caption(factor: Factor) -> str:
@@ -52,7 +58,7 @@ def colours_of(factor: Factor) -> mpl.colors.Colormap:
 def draw(ax: Axes, x: np.ndarray, y: np.ndarray, target: Target | None):
     """Points ``(N,)``, ``(N,)`` coloured by a factor; gives the colour scale, None for classes and plain points."""
     if target is None:
-        ax.scatter(x, y, color=PALETTE[0], **POINTS)
+        ax.scatter(x, y, color=PALETTE[0], **points(len(x)))
         return None
     factor, values = target
     if factor.kind == "categorical":
@@ -61,9 +67,9 @@ def draw(ax: Axes, x: np.ndarray, y: np.ndarray, target: Target | None):
         shape = classes // len(PALETTE) % len(MARKERS)
         for i in np.unique(shape):
             at = shape == i
-            ax.scatter(x[at], y[at], c=colours[at], marker=MARKERS[i], **POINTS)
+            ax.scatter(x[at], y[at], c=colours[at], marker=MARKERS[i], **points(len(x)))
         return None
-    return ax.scatter(x, y, c=values, cmap=colours_of(factor), vmin=factor.low, vmax=factor.high, **POINTS)
+    return ax.scatter(x, y, c=values, cmap=colours_of(factor), vmin=factor.low, vmax=factor.high, **points(len(x)))
 
 
 def legend(ax: Axes, factor: Factor) -> None:
@@ -85,11 +91,17 @@ def _legend_columns(names: Sequence[str]) -> int:
     return min(len(names), 5 if longest <= 3 else 3 if longest <= 8 else 2 if longest <= 16 else 1)
 
 
+def room_above(factors: Sequence[Factor]) -> float:
+    """Inches that scales and legends of the factors want above their panels."""
+    named = [category_names(factor) for factor in factors if factor.kind == "categorical"]
+    lines = [1 - (-min(len(names), LEGEND) // _legend_columns(names)) for names in named]
+    return max(0.55, 0.19 * max(lines, default=0)) if factors else 0.05
+
+
 def projections(codes: np.ndarray, targets: Sequence[Target]) -> Figure:
     """Codes ``(N, d)``, d >= 2, on pairs of latents (rows, see :func:`axis_pairs`), coloured by each factor (columns)."""
     pairs, columns, tall = axis_pairs(codes), list(targets) or [None], 2.4
-    lines = [1 - (-min(len(n), LEGEND) // _legend_columns(n)) for n in (category_names(f) for f, _ in targets if f.kind == "categorical")]
-    head = max(0.55, 0.19 * max(lines, default=0)) if targets else 0.05  # inches above the panels for scales and legends
+    head = room_above([factor for factor, _ in targets])
     heights = [head, *[tall] * len(pairs)]
     fig, axes = figure(len(heights), len(columns), width=2.7, height=sum(heights) / len(heights), height_ratios=heights)
     blank(axes[0])
@@ -116,7 +128,7 @@ def along(codes: np.ndarray, targets: Sequence[Target]) -> Figure:
     panels[0].set(xlabel="$z_0$", ylabel="codes per bin")
     for ax, (factor, values) in zip(panels[1:], targets, strict=False):
         shake = np.random.default_rng(0).uniform(-0.3, 0.3, len(z)) if factor.kind == "categorical" else 0.0
-        ax.scatter(z, values + shake, color=PALETTE[0], **POINTS)
+        ax.scatter(z, values + shake, color=PALETTE[0], **points(len(z)))
         ax.set(xlabel="$z_0$", ylabel=caption(factor))
         if factor.kind == "categorical":
             names = category_names(factor)

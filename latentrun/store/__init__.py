@@ -1,4 +1,4 @@
-"""The only reader and writer of a run directory.
+"""The only reader and writer of run directories, and of those of comparisons.
 
 Every file is written to a temporary name, flushed to disk and moved into place: a reader sees the old one or the new
 one, never half of one. Nothing that is read back can run code: YAML safe loader, JSON, CSV, npz without pickle,
@@ -6,7 +6,10 @@ checkpoints with ``weights_only``.
 """
 
 from latentrun.store.activity import Activity
-from latentrun.store.directory import METRIC_COLUMNS, RunDirectory
+from latentrun.store.comparison import ComparisonDirectory
+from latentrun.store.directory import RunDirectory
 from latentrun.store.files import Plain, atomic, now
+from latentrun.store.reports import METRIC_COLUMNS, ReportDirectory
+from latentrun.store.twins import twin
 
-__all__ = ["METRIC_COLUMNS", "Activity", "Plain", "RunDirectory", "atomic", "now"]
+__all__ = ["METRIC_COLUMNS", "Activity", "ComparisonDirectory", "Plain", "ReportDirectory", "RunDirectory", "atomic", "now", "twin"]

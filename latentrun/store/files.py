@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -40,3 +42,26 @@ def atomic(path: Path, mode: str = "w") -> Iterator[IO]:
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def locks(file: IO) -> bool:
+    """Take the exclusive lock of an open file; False where another process holds it for longer than a look takes."""
+    for wait in (0.01, 0.05, 0.2, None):
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except OSError:
+            if wait is not None:
+                time.sleep(wait)
+    return False
+
+
+def last_line(path: Path) -> str:
+    """The last line of a text file that may be written to; empty where there is none."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - 1000))
+            lines = file.read().decode(errors="replace").split("\n")
+    except FileNotFoundError:
+        return ""
+    return next((line for line in reversed(lines) if line.strip()), "")

@@ -28,9 +28,12 @@ META = {
     "caveats": list[str],
     "captions": dict[str, str],
     "resumed": list[dict[str, Any]],
+    "kind": str,
     "diagnostics": dict[str, dict[str, Any]],
+    "comparisons": dict[str, dict[str, Any]],
+    "runs": list[dict[str, Any]],
 }
-DIAGNOSTIC = {"status": Literal["ok", "skipped", "failed"], "answers": str, "notes": list[str], "tables": list[str]}
+REPORT = {"status": Literal["ok", "skipped", "failed"], "answers": str, "notes": list[str], "tables": list[str]}
 
 
 def require_contained(directory: Path) -> None:
@@ -53,8 +56,9 @@ def read_meta(path: Path) -> dict[str, Any]:
     """What ``meta.json`` says; InputError where an entry is not what this program writes."""
     found = read_json(path)
     _require(found, META, repr(str(path)))
-    for name, entry in found.get("diagnostics", {}).items():
-        _require(entry, DIAGNOSTIC, f"{str(path)!r}: diagnostics.{name}")
+    for key in ("diagnostics", "comparisons"):
+        for name, entry in found.get(key, {}).items():
+            _require(entry, REPORT, f"{str(path)!r}: {key}.{name}")
     return found
 
 

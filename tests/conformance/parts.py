@@ -12,18 +12,25 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from matplotlib.figure import Figure
 from PIL import Image
 
 from latentrun.build import build
 from latentrun.data.base import Dataset
+from latentrun.diagnostics.base import Question
 from latentrun.models.base import Model
 from latentrun.nn.base import Network
 from latentrun.options import options, shipped
+from latentrun.plotting.style import paper
 from latentrun.run import Run
+from latentrun.store import ReportDirectory
+from latentrun.types import Report
 from tests.planted import table_file
 
 BESIDE = Path(__file__).parents[3] / "shared" / "data"
-DATA, MODELS, DIAGNOSTICS, NETWORKS = (list(options(group, [shipped()])) for group in ("data", "model", "diagnostic", "network"))
+DATA, MODELS, DIAGNOSTICS, COMPARISONS, NETWORKS = (
+    list(options(group, [shipped()])) for group in ("data", "model", "diagnostic", "comparison", "network")
+)
 
 
 def images(folder: Path) -> dict:
@@ -96,3 +103,27 @@ def small(name: str) -> Dataset:
 def run(model_name: str, data_name: str, network: str = "dense", **changes) -> Run:
     on = small(data_name)
     return Run(model(model_name, on, network, **changes), on, config={"model": spec("model", model_name) | changes})
+
+
+def check_numbers(question: Question, report: Report) -> None:
+    """Every metric is declared, a number, in its range and in its interval's order."""
+    for key, estimate in report.metrics.items():
+        meaning = question.metrics[key.partition(".")[0]]
+        assert isinstance(estimate.value, float), key
+        if estimate.low is not None and np.isfinite(estimate.value):
+            assert estimate.low <= estimate.high, key
+        for bound, beyond in ((meaning.low, lambda v, b: v < b), (meaning.high, lambda v, b: v > b)):
+            assert bound is None or not beyond(estimate.value, bound), key
+
+
+def check_pictures(question: Question, report: Report, directory: ReportDirectory, name: str) -> None:
+    """Pictures are drawn from what lies on disk, with a caption in words."""
+    directory.write_report(name, report, question.metrics, {})
+    with paper():
+        drawn = question.plot(directory.read_report(name))
+    assert drawn.keys() == question.plot(report).keys()
+    for picture in drawn.values():
+        assert isinstance(picture.figure, Figure) or hasattr(picture.figure, "to_html")
+        assert len(picture.caption) > 20
+    directory.write_pictures(name, drawn)
+    assert len(list((directory.path / "plots").glob(f"{name}.*"))) == len(drawn)

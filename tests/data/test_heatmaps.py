@@ -171,7 +171,7 @@ def test_members_beyond_the_ranges(data):
     torch.testing.assert_close(free.factors, y, rtol=1e-6, atol=1e-6)
     assert not free.inside.any() and bounded.inside.all()
     assert (bounded.residual > 1e-3).all()
-    low, high = data.ranges(y)
+    low, high = data.family.ranges(y)
     assert ((bounded.factors >= low) & (bounded.factors <= high)).all()
 
 

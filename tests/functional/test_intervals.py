@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy import stats
 
-from latentrun.functional.intervals import bootstrap, bootstrap_each, bootstrap_means, mean_interval
+from latentrun.functional.intervals import bootstrap, bootstrap_each, bootstrap_means, mean_and_tail, mean_interval, share_interval
 from latentrun.functional.noise import Noise
 
 
@@ -23,6 +23,23 @@ def test_no_interval_without_spread_to_measure(values):
     found = mean_interval(values)
     assert found.low is None and found.high is None
     assert found.value == 2.0 if values == [2.0] else math.isnan(found.value)
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 50), (3, 50), (50, 50), (1234, 20000)])
+def test_share_interval_is_wilsons(hits, n):
+    found, expected = share_interval(hits, n), stats.binomtest(hits, n).proportion_ci(0.95, "wilson")
+    assert (found.value, found.low, found.high) == pytest.approx((hits / n, expected.low, expected.high), abs=1e-12)
+
+
+def test_a_share_of_nothing_is_unknown():
+    assert math.isnan(share_interval(0, 0).value) and share_interval(0, 0).low is None
+
+
+def test_mean_and_tail_of_an_exponential():
+    values = torch.distributions.Exponential(1.0).icdf(torch.linspace(0.5, 19999.5, 20000) / 20000)
+    found = mean_and_tail(values, Noise(0), 200)
+    for part, truth in (("mean", 1.0), ("p95", math.log(20)), ("p99", math.log(100))):
+        assert found[part].value == pytest.approx(truth, rel=1e-3) and found[part].low < truth < found[part].high
 
 
 def test_bootstrap_of_a_mean_is_the_normal_interval():

@@ -57,6 +57,20 @@ def test_strips_have_a_row_a_label_and_short_rows_end_early():
     assert np.allclose(sheet[rows[1], columns[:2]], [0, 0.1]) and np.isnan(sheet[rows[1], columns[2:]]).all()
 
 
+def test_texts_stand_under_their_pictures():
+    fig = strips([("a", numbered(3)), ("b", numbered(2))], under=[["1", "2", "3"], ["4", "5"]])
+    ax = fig.axes[0]
+    sheet = ax.images[0].get_array().filled(np.nan)
+    places = {text.get_text(): np.array(text.get_position()) for text in ax.texts}
+    assert set(places) == set("12345")
+    for text, value in zip("12345", (0, 0.1, 0.2, 0, 0.1), strict=True):
+        x, y = places[text]
+        column = sheet[:, round(x)]
+        assert np.isnan(column[int(y)]), "on white"
+        assert column[np.flatnonzero(~np.isnan(column[: int(y)]))[-1]] == pytest.approx(value), "its own picture is above"
+    assert np.allclose(sheet[ax.get_yticks().round().astype(int), 0], [0, 0])
+
+
 def test_strips_in_colour_are_white_where_rows_end():
     fig = strips([("a", numbered(3, 3)), ("b", numbered(1, 3))])
     sheet = np.asarray(fig.axes[0].images[0].get_array())

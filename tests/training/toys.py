@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -86,6 +89,22 @@ class TwoPhase(Toy, HasEncoder):
             Phase("ae", (first,), monitor=lambda b, n: {"monitor": self.error(b)}),
             Phase("codes", (second,), source=codes, monitor=lambda b, n: {"monitor": (b.x - self.mean).square().sum(1)}),
         )
+
+
+class Stumbling(TwoPhase):
+    """Fails in its second epoch while there is a file ``stone``."""
+
+    def __init__(self, stone: str):
+        super().__init__()
+        self.stone = Path(stone)
+
+    def phases(self):
+        def watch(clock):
+            if clock.epoch >= 1 and self.stone.exists():
+                raise OSError(f"stumbled over {self.stone.name}")
+
+        first, second = super().phases()
+        return (replace(first, epoch_end=watch), second)
 
 
 class Stream(Toy):

@@ -1,0 +1,121 @@
+"""What every comparison is: a question about several finished runs, answered by a :class:`~latentrun.types.Report`."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from latentrun.diagnostics.base import Question
+from latentrun.errors import InputError, few
+from latentrun.functional.noise import Noise
+from latentrun.run import Run
+from latentrun.settings import REPLICATE, settings, varied
+from latentrun.types import Report
+
+
+class Comparison(Question):
+    """A callable built from config. Writes nothing, alters nothing, draws all randomness from ``noise``.
+
+    ``requires`` holds for every run; ``needs``: options of ``diagnostic=`` whose reports it reads (``run.reports``), which are
+    added to runs that lack them; ``pair_on``: keys in which the runs of a pair agree, beside the seed, which is the replicate.
+    """
+
+    needs: ClassVar[tuple[str, ...]] = ()
+    pair_on: Sequence[str] = ()
+
+    @abstractmethod
+    def __call__(self, runs: Sequence[Run], noise: Noise) -> Report:
+        """Compare the runs, at least two."""
+
+
+# ---------------------------------------------------------------- which runs belong together
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ only in seed and in what they are paired on: ``runs[pair]``. ``values``: of the keys that tell the
+    groups apart."""
+
+    name: str
+    values: dict[str, Any]
+    runs: dict[tuple, Run]
+
+
+def groups(runs: Sequence[Run], pair_on: Sequence[str] = ()) -> list[Group]:
+    """Runs by the keys that vary among them, except the seed and ``pair_on``; in the order in which they are given.
+
+    Where nothing else varies, the seed tells the groups apart. Runs that agree in everything are repetitions, the first
+    of each in one group, the second in another. InputError for a key that no run has.
+    """
+    rows = [settings(run.config, run.meta.get("choices", {})) for run in runs]
+    for key in pair_on:
+        if not any(key in row for row in rows):
+            raise InputError(f"pair_on: no run has the setting {key!r}")
+    paired = [*pair_on, REPLICATE]
+    keys = [key for key in varied(rows) if key not in paired]
+    if not keys and len({tuple(row.get(key) for key in paired) for row in rows}) == len(rows):
+        keys, paired = [REPLICATE], list(pair_on)
+    found: dict[tuple, dict[tuple, Run]] = {}
+    for run, row in zip(runs, rows, strict=True):
+        values, pair = tuple(row.get(key) for key in keys), tuple(row.get(key) for key in paired)
+        repeat = next(number for number in range(len(runs)) if pair not in found.get((*values, number), ()))
+        found.setdefault((*values, repeat), {})[pair] = run
+    repeated = any(repeat for *_, repeat in found)
+    made = []
+    for (*values, repeat), members in found.items():
+        named = dict(zip(keys, values, strict=True)) | ({"repeat": repeat + 1} if repeated else {})
+        alone = repeated and len(found) == len(runs)
+        name = next(iter(members.values())).name if alone else ", ".join(f"{key}={value}" for key, value in named.items())
+        made.append(Group(name or "all", named, members))
+    return made
+
+
+# ---------------------------------------------------------------- what may be compared
+def alike(runs: Sequence[Run], diagnostic: str) -> str | None:
+    """None where all runs were measured by a diagnostic with the same settings, else in what they differ:
+    ``"split is test in 'a', train in 'b'"``."""
+    specs = [run.meta.get("diagnostics", {}).get(diagnostic, {}).get("config", {}) for run in runs]
+    for key in dict.fromkeys(key for spec in specs for key in spec):
+        for run, spec in zip(runs, specs, strict=True):
+            if spec.get(key) != specs[0].get(key):
+                return f"{key} is {specs[0].get(key)} in {runs[0].name!r}, {spec.get(key)} in {run.name!r}"
+    return None
+
+
+def reports(runs: Sequence[Run], diagnostic: str) -> list[Report]:
+    """What a diagnostic found about each run; InputError where a run has not been measured by it, or with other settings."""
+    for run in runs:
+        if diagnostic not in run.reports:
+            raise InputError(f"{run.name!r} has no {diagnostic}")
+    differing = alike(runs, diagnostic)
+    if differing:
+        raise InputError(f"{diagnostic} was measured with different settings: {differing}")
+    return [run.reports[diagnostic] for run in runs]
+
+
+def positions(indices: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Where the row numbers that all of ``indices`` hold are in each, in ascending order of the number: one array ``(n,)``
+    each, n may be 0. Row numbers occur once."""
+    common = reduce(np.intersect1d, indices)
+    orders = [np.argsort(index, kind="stable") for index in indices]
+    return [order[np.searchsorted(index, common, sorter=order)] for index, order in zip(indices, orders, strict=True)]
+
+
+def common_rows(runs: Sequence[Run], split: str) -> list[torch.Tensor]:
+    """Positions in ``split`` of each run of the rows that all runs have, in one order (see :func:`positions`).
+
+    InputError where there are none, or where a row number stands for different examples.
+    """
+    rows = [run.data.split(split) for run in runs]
+    found = [torch.from_numpy(at) for at in positions([each.index.cpu().numpy() for each in rows])]
+    if not len(found[0]):
+        raise InputError(f"the runs have no row of the {split} split in common: {few([run.name for run in runs])}")
+    first = rows[0].x[found[0]]
+    for run, each, at in zip(runs, rows, found, strict=True):
+        if each is not rows[0] and not (each.x.shape[1:] == first.shape[1:] and torch.equal(each.x[at], first)):
+            raise InputError(f"the data of {run.name!r} are not those of {runs[0].name!r}: rows of the same number differ")
+    return found

@@ -1,0 +1,1 @@
+"""Our launcher, where Hydra looks for plugins."""

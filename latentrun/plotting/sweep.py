@@ -1,0 +1,158 @@
+"""A metric against what was swept: lines with intervals over seeds, or a map over two keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from textwrap import shorten, wrap
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, NullLocator
+
+from latentrun.functional.ranking import moments, over_seeds
+from latentrun.plotting.style import PALETTE, SEQUENTIAL, blank, figure
+
+LEGEND = 0.5  # inches below the panels for the names of lines
+ACROSS = 3  # panels side by side
+MARKS = "osD^vP*X"  # lines beyond the palette's eight repeat its colours with another marker
+WRITTEN = 64  # cells of a map with their number written in; more would not be readable
+NARROW = 0.16  # a place among categories that all lines share
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One metric: ``values (X, L, S)`` for places on the axis, lines and seeds, NaN where there is no run; ``unit`` and the
+    ``better`` direction for the label of the axis."""
+
+    name: str
+    values: np.ndarray
+    unit: str = ""
+    better: str = "none"
+
+
+@dataclass(frozen=True)
+class Key:
+    """A swept key and its values in order; categories where they are not all numbers."""
+
+    name: str
+    values: tuple
+    numeric: bool
+
+    @property
+    def labels(self) -> list[str]:
+        return [plain(written(value), 24) for value in self.values]
+
+    @property
+    def geometric(self) -> bool:
+        """Whether the grid is one of constant ratio (three or more positive values), up to the rounding of 1, 3, 10, 30."""
+        if not self.numeric or len(self.values) < 3 or min(self.values) <= 0:
+            return False
+        ratios = np.diff(np.log(np.array(self.values, dtype=float)))
+        return bool(ratios.max() < 1.25 * ratios.min())
+
+
+def written(value: object) -> str:
+    """A value of a setting as it is typed: ``3``, ``0.001``, ``true``, ``null``."""
+    if value is None or value is pd.NA or value != value:
+        return "null"
+    if isinstance(value, bool | np.bool_):
+        return str(bool(value)).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def plain(text: str, most: int = 48) -> str:
+    """Text of a bounded length in which matplotlib finds no formulas."""
+    return (text if len(text) <= most else f"{text[: most - 1]}…").replace("$", r"\$")
+
+
+def against(panels: Sequence[Panel], key: Key, lines: Key | None) -> Figure:
+    """Each metric against ``key``: mean over seeds with its 95 % t interval, single seeds behind it, one line for each value
+    of ``lines``."""
+    fig, axes = _panels(len(panels), below=0.0 if lines is None else LEGEND)
+    for ax, panel in zip(axes, panels, strict=False):
+        for number in range(panel.values.shape[1]):
+            label = None if lines is None else lines.labels[number]
+            _line(ax, key, panel.values[:, number], number, panel.values.shape[1], label)
+        _axis(ax, key)
+        arrow = {"lower": " ↓", "higher": " ↑", "one": " → 1", "zero": " → 0"}.get(panel.better, "")
+        ax.set(xlabel=plain(key.name), ylabel=plain(short(panel.unit), 80), title=plain(panel.name) + arrow)
+    if lines is not None:
+        handles, labels = max((ax.get_legend_handles_labels() for ax in axes[: len(panels)]), key=lambda found: len(found[1]))
+        columns = min(4, len(labels)) * min(len(panels), ACROSS)
+        fig.legend(handles, labels, title=plain(lines.name), title_fontsize=8, loc="outside lower center", handlelength=1.2, ncols=columns)
+    return fig
+
+
+def over_two(panels: Sequence[Panel], rows: Key, columns: Key) -> Figure:
+    """The mean over seeds of each metric as a map over two keys, with the numbers written in where there is room."""
+    r, c = len(rows.values), len(columns.values)
+    fig, axes = _panels(len(panels), width=max(2.9, 1.4 + 0.5 * c), height=max(2.4, 1.3 + 0.32 * r))
+    for ax, panel in zip(axes, panels, strict=False):
+        mean = moments(panel.values.reshape(r * c, -1))[0].reshape(r, c)
+        ax.set_facecolor("#E6E6E6")
+        picture = ax.imshow(np.ma.masked_invalid(mean), cmap=SEQUENTIAL, aspect="auto", origin="lower")
+        fig.colorbar(picture, ax=ax)
+        if r * c <= WRITTEN:
+            low, high = picture.get_clim()
+            for i, j in np.argwhere(np.isfinite(mean)):
+                colour = "white" if mean[i, j] < low + 0.6 * (high - low) else "black"
+                ax.text(j, i, f"{mean[i, j]:.3g}", ha="center", va="center", fontsize=7, color=colour)
+        _ticks(ax.xaxis, columns, np.arange(c))
+        _ticks(ax.yaxis, rows, np.arange(r))
+        ax.set(xlabel=plain(columns.name), ylabel=plain(rows.name), title=plain(panel.name))
+        ax.tick_params(length=0)
+        ax.spines[:].set_visible(False)
+    return fig
+
+
+def short(unit: str) -> str:
+    """A unit without what it is averaged over, in two lines at most, for an axis."""
+    first, *rest = wrap(unit.partition(";")[0].partition(",")[0], 34) or [""]
+    return f"{first}\n{shorten(' '.join(rest), 34, placeholder=' …')}" if rest else first
+
+
+def _panels(count: int, width: float = 2.9, height: float = 2.5, below: float = 0.0) -> tuple[Figure, Sequence[Axes]]:
+    """Panels, and so many inches below them."""
+    across = min(count, ACROSS)
+    fig, axes = figure(-(-count // across), across, width, height + below / -(-count // across))
+    axes = axes.ravel()
+    blank(axes[count:])
+    return fig, axes
+
+
+def _line(ax: Axes, key: Key, values: np.ndarray, number: int, count: int, label: str | None) -> None:
+    """``values (X, S)`` of one line, the ``number``-th of ``count``."""
+    mean, _, n, low, high = over_seeds(values)
+    there = n > 0
+    colour, mark = PALETTE[number % len(PALETTE)], MARKS[number // len(PALETTE) % len(MARKS)]
+    place = np.array(key.values, dtype=float) if key.numeric else np.arange(len(key.values)) + NARROW * (number - (count - 1) / 2)
+    at = np.repeat(place[:, None], values.shape[1], axis=1)
+    ax.scatter(at, values, s=16, color=colour, alpha=0.35, linewidths=0, zorder=1)
+    reach = np.nan_to_num(np.stack([mean - low, high - mean])[:, there])
+    style = f"-{mark}" if key.numeric else mark
+    ax.errorbar(
+        place[there], mean[there], reach, fmt=style, color=colour, markersize=4, linewidth=1.2, elinewidth=0.9, capsize=2, label=label
+    )
+
+
+def _axis(ax: Axes, key: Key) -> None:
+    if key.numeric:
+        if key.geometric:
+            ax.set_xscale("log")
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.xaxis.set_minor_formatter(NullFormatter())
+        _ticks(ax.xaxis, key, np.array(key.values, dtype=float))
+    else:
+        _ticks(ax.xaxis, key, np.arange(len(key.values)))
+        ax.set_xlim(-0.6, len(key.values) - 0.4)
+
+
+def _ticks(axis: object, key: Key, places: np.ndarray) -> None:
+    """Values at their places, thinned until they can be read; long names turned."""
+    labels = key.labels
+    step = -(-len(labels) // 9)
+    turned = axis.axis_name == "x" and max(map(len, labels)) * len(labels[::step]) > 36
+    axis.set_ticks(places[::step], labels[::step], **({"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if turned else {}))

@@ -1,0 +1,67 @@
+"""What report pages are made of: the numbers people ask for first, stored pictures, numbers as text, templates."""
+
+from __future__ import annotations
+
+import base64
+import math
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import jinja2
+
+from latentrun.plotting.pages import embedded, read_figure
+
+PNG = b"\x89PNG\r\n\x1a\n"  # how a PNG begins
+# Shown on top where they are there: what a reader asks first. A name that ends in a point stands for all its parts.
+HEADLINES = (
+    ("reconstruction/error_mean", "mean ‖x − x̂‖"),
+    ("sparsity/active", "active latents"),
+    ("latents/knn_r2.", "10-NN probe R²"),
+    ("stationarity/mean", "var(μ) + mean σ²"),
+    ("variance_loss/ratio.", "Δvar / mse, decoded from code"),
+    ("samples/distance_ratio", "sample / test distance to training data"),
+)
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture on the page: ``data`` is the data: address of a PNG, a plotly figure as JSON, or why there is neither."""
+
+    name: str
+    kind: Literal["png", "figure", "wrong"]
+    data: str
+    caption: str
+
+
+def content(path: Path) -> tuple[str, str]:
+    """Kind and data of a stored picture, made anew from what was read: nothing goes from a file into the page as it is."""
+    if path.suffix == ".png":
+        data = path.read_bytes()
+        return ("png", f"data:image/png;base64,{base64.b64encode(data).decode()}") if data.startswith(PNG) else ("wrong", "is no PNG")
+    try:
+        return "figure", embedded(read_figure(path.read_text(encoding="utf-8")))
+    except ValueError as error:
+        return "wrong", f"cannot be shown: {error}"
+
+
+def number(value: Any) -> str:
+    """Four significant digits; whole numbers whole; a dash for what is missing."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.0f}" if value.is_integer() and abs(value) < 1e6 else f"{value:.4g}"
+    return str(value)
+
+
+def interval(low: Any, high: Any) -> str:
+    """``[low, high]``, or nothing where there is none."""
+    return "" if number(low) == "–" else f"[{number(low)}, {number(high)}]"
+
+
+@cache
+def template(name: str) -> jinja2.Template:
+    """A page to be filled in; everything that comes into it is escaped."""
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    return jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template(name)

@@ -1,0 +1,221 @@
+"""A directory that holds reports: their tables, arrays, metrics, pictures and a page to look at."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+
+from latentrun.errors import InputError
+from latentrun.plotting.pages import standalone
+from latentrun.store.files import atomic, now
+from latentrun.store.intake import plain, read_meta, read_npz, require_contained
+from latentrun.types import Estimate, Metric, Picture, Report, Status
+
+SCHEMA = 1
+SAVED = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}  # formats of figures; without dates, so that equals are equal
+METRIC_COLUMNS = ("metric", "value", "low", "high", "unit", "direction", "status")
+
+
+class ReportDirectory:
+    """What runs and comparisons have in common on disk. ``kind``: what the directory holds; ``of``: what its reports are of,
+    the first column of metrics.csv and, in the plural, the key of meta.json under which they are described."""
+
+    kind: ClassVar[str]
+    of: ClassVar[str]
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        if not (self.path / "meta.json").is_file():
+            why = "it holds no meta.json" if self.path.is_dir() else "it is a file" if self.path.exists() else "there is no such directory"
+            inside = sorted(each.parent.name for each in self.path.glob("*/meta.json"))
+            why = f"it is a folder of runs, one of them {inside[0]!r}" if inside else why
+            raise InputError(f"{str(self.path)!r} is not a {self.kind} of latentrun: {why}")
+        require_contained(self.path)
+        kind, schema = self.meta.get("kind", "run"), self.meta.get("schema")
+        if kind != self.kind:
+            raise InputError(f"{str(self.path)!r} is not a {self.kind} of latentrun: it is a {kind}")
+        if not isinstance(schema, int) or schema > SCHEMA:
+            raise InputError(f"{str(self.path)!r} was written by a newer latentrun (schema {schema}; this one reads up to {SCHEMA})")
+
+    @classmethod
+    def claim(cls, path: Path) -> None:
+        """Make a directory that no other process has; InputError where it cannot be made or holds something already."""
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(path / f"{cls.kind}.lock", os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            what = f"already holds a {cls.kind}" if path.is_dir() else "is a file"
+            raise InputError(f"output directory {str(path)!r} {what}; {cls.kind}s are never overwritten") from None
+        except OSError as error:
+            raise InputError(f"output directory {str(path)!r} cannot be made: {error.strerror}") from None
+
+    @classmethod
+    def described(cls, path: Path, meta: Mapping[str, Any]) -> Self:
+        """A claimed directory with its first meta.json, without reports."""
+        with atomic(path / "meta.json") as file:
+            json.dump({"schema": SCHEMA, "kind": cls.kind, "created": now(), **meta, f"{cls.of}s": {}}, file, indent=1)
+        return cls(path)
+
+    # ---------------------------------------------------------------- what it is
+    @property
+    def meta(self) -> dict[str, Any]:
+        """Schema, versions, git, host, device, threads, argv, hashes, what each report was."""
+        return read_meta(self.path / "meta.json")
+
+    def amend_meta(self, **entries: Any) -> None:
+        """Add or replace entries."""
+        with atomic(self.path / "meta.json") as file:
+            json.dump(self.meta | entries, file, indent=1)
+
+    @property
+    def entries(self) -> dict[str, dict[str, Any]]:
+        """What each report was: its settings, hash, status, notes, tables."""
+        return self.meta[f"{self.of}s"]
+
+    # ---------------------------------------------------------------- tables and arrays
+    def _file(self, folder: str, name: str) -> Path:
+        return self.path / folder / plain(name, self.path)
+
+    def write_table(self, name: str, table: pd.DataFrame) -> None:
+        """``tables/<name>.csv``."""
+        with atomic(self._file("tables", f"{name}.csv")) as file:
+            table.to_csv(file, index=False)
+
+    def read_table(self, name: str) -> pd.DataFrame:
+        """A table written by :meth:`write_table`; an empty frame where there is none."""
+        try:
+            return pd.read_csv(self._file("tables", f"{name}.csv"))
+        except (FileNotFoundError, pd.errors.EmptyDataError):
+            return pd.DataFrame()
+        except (pd.errors.ParserError, UnicodeDecodeError) as error:
+            raise InputError(f"table {name}.csv of {str(self.path)!r} cannot be read: {str(error).splitlines()[0]}") from None
+
+    def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
+        """``arrays/<name>.npz``."""
+        with atomic(self._file("arrays", f"{name}.npz"), "wb") as file:
+            np.savez(file, **{key: np.asarray(value) for key, value in arrays.items()})
+
+    def read_arrays(self, name: str) -> dict[str, np.ndarray]:
+        """Arrays written by :meth:`write_arrays`; empty where there are none."""
+        try:
+            return read_npz(self._file("arrays", f"{name}.npz"))
+        except FileNotFoundError:
+            return {}
+
+    # ---------------------------------------------------------------- reports
+    def write_report(self, name: str, report: Report, declared: Mapping[str, Metric], entry: Mapping[str, Any]) -> None:
+        """Tables, arrays and metrics of one report; ``entry`` (its config and hash) goes to meta.json, last, so that a report
+        named there is there whole."""
+        for table, frame in report.tables.items():
+            self.write_table(f"{name}.{table}", frame)
+        if report.arrays:
+            self.write_arrays(name, report.arrays)
+        rows = [_metric_row(key, value, declared[key.partition(".")[0]], report.status) for key, value in report.metrics.items()]
+        if report.status is not Status.OK:
+            rows = [dict.fromkeys(METRIC_COLUMNS) | {"status": str(report.status)}]
+        known = self.entries
+        known[name] = {**entry, "status": str(report.status), "notes": list(report.notes), "tables": list(report.tables)}
+        metrics = self.read_table("metrics")
+        if len(metrics):
+            metrics = metrics[metrics[self.of] != name]
+        own = pd.DataFrame([{self.of: name, **row} for row in rows], columns=[self.of, *METRIC_COLUMNS])
+        frames = [frame for frame in (metrics, own) if len(frame)]
+        if frames:
+            order = {report: place for place, report in enumerate(known)}  # not that in which they came to be measured
+            metrics = pd.concat(frames, ignore_index=True)
+            metrics = metrics.sort_values(self.of, key=lambda column: column.map(order), kind="stable")
+            self.write_table("metrics", metrics)
+        self.amend_meta(**{f"{self.of}s": known})
+
+    @property
+    def reports(self) -> Mapping[str, Report]:
+        """The reports that are there whole, by name; each is read when it is asked for."""
+        return Reports(self)
+
+    def read_report(self, name: str) -> Report:
+        """A report as :meth:`write_report` was given it."""
+        entry = self.entries[name]
+        metrics = self.read_table("metrics")
+        own = metrics[(metrics[self.of] == name) & metrics["metric"].notna()] if len(metrics) else metrics
+        return Report(
+            metrics={row.metric: Estimate(row.value, _number(row.low), _number(row.high)) for row in own.itertuples()},
+            tables={table: self.read_table(f"{name}.{table}") for table in entry["tables"]},
+            arrays=self.read_arrays(name),
+            status=Status(entry["status"]),
+            notes=tuple(entry["notes"]),
+        )
+
+    # ---------------------------------------------------------------- pictures
+    def write_pictures(self, name: str, pictures: Mapping[str, Picture], formats: Collection[str] = ()) -> None:
+        """``plots/<name>.<picture>.png`` and in other ``formats`` (pdf, svg), or ``.html``; captions go to meta.json.
+
+        They take the place of all that ``name`` had; formats that were there are drawn anew, so that no file tells of before.
+        """
+        folder = self.path / "plots"
+        before = {path for path in folder.glob("*") if path.name.split(".")[0] == name and path.is_file()}
+        formats = {"png", *formats, *(path.suffix[1:] for path in before)} & SAVED.keys()
+        captions = {file: text for file, text in self.meta.get("captions", {}).items() if file.split(".")[0] != name}
+        written = set()
+        for key, picture in pictures.items():
+            stem = f"{name}.{key}" if key else name
+            if hasattr(picture.figure, "savefig"):
+                for kind in formats:
+                    with atomic(folder / f"{stem}.{kind}", "wb") as file:
+                        picture.figure.savefig(file, format=kind, metadata=SAVED[kind])
+                written |= {folder / f"{stem}.{kind}" for kind in formats}
+                captions[f"{stem}.png"] = picture.caption
+            else:
+                with atomic(folder / f"{stem}.html") as file:
+                    file.write(standalone(picture.figure, stem))
+                written.add(folder / f"{stem}.html")
+                captions[f"{stem}.html"] = picture.caption
+        self.amend_meta(captions=captions)
+        for path in before - written:
+            path.unlink()
+
+    def pictures(self, name: str) -> Iterator[tuple[Path, str]]:
+        """What the report shows of the files that :meth:`write_pictures` wrote, in its order, with their captions."""
+        for file, caption in self.meta.get("captions", {}).items():
+            path = self._file("plots", file)
+            if file.split(".")[0] == name and path.is_file():
+                yield path, caption
+
+    def write_page(self, html: str) -> None:
+        """``report.html``."""
+        with atomic(self.path / "report.html") as file:
+            file.write(html)
+
+
+class Reports(Mapping[str, Report]):
+    """See :attr:`ReportDirectory.reports`."""
+
+    def __init__(self, directory: ReportDirectory):
+        self.directory = directory
+        self.names = [name for name, entry in directory.entries.items() if entry["status"] == Status.OK]
+
+    def __getitem__(self, name: str) -> Report:
+        if name not in self.names:
+            raise KeyError(name)
+        return self.directory.read_report(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def _metric_row(key: str, value: Estimate, meaning: Metric, status: Status) -> dict[str, Any]:
+    return asdict(value) | {"metric": key, "unit": meaning.unit, "direction": meaning.better, "status": str(status)}
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None or (isinstance(value, float) and math.isnan(value)) else float(value)

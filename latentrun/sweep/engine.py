@@ -1,0 +1,159 @@
+"""Carries out jobs as processes of their own, so many at a time; what becomes of one touches no other."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+from multiprocessing.process import BaseProcess
+from typing import Annotated, Literal
+
+from latentrun.bounds import Ge, Gt
+from latentrun.interrupts import deferred
+from latentrun.store.files import last_line
+from latentrun.sweep.child import work
+from latentrun.sweep.plan import Job, Sweep
+
+PATIENCE = 60.0  # seconds that a process has to save its state before it is killed
+TICK = 0.5  # seconds between two looks at the clock and at the screen
+
+
+@dataclass(frozen=True)
+class Launch:
+    """How the jobs are carried out: the values of ``conf/hydra/launcher/process.yaml``.
+
+    ``n_jobs``: processes at a time; ``auto``: one for each accelerator, else as many as there are cores for their threads.
+    ``gpus``: accelerators that take one job each, a number named twice takes two; ``auto``: all there are.
+    ``timeout``: seconds that a job may take, then it is stopped with a checkpoint. ``fail_fast``: the first failure stops
+    all others; ``max_failures``: after so many no further job is started.
+    """
+
+    n_jobs: Annotated[int, Ge(1)] | Literal["auto"]
+    gpus: list[Annotated[int, Ge(0)]] | Literal["auto"]
+    timeout: Annotated[float, Gt(0)] | None
+    fail_fast: bool
+    max_failures: Annotated[int, Ge(1)] | None
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place for one process: its device, None for what the job itself says, and its number of threads."""
+
+    device: str | None
+    threads: int
+
+
+@dataclass
+class Running:
+    """A job at work."""
+
+    job: Job
+    process: BaseProcess
+    slot: Slot
+    since: float = field(default_factory=time.monotonic)
+    stopped: float | None = None  # when it was asked to stop
+    why: str | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the process of a job ended: exit ``code`` (negative: the signal that ended it), the ``reason`` in words where it
+    is not 0, ``seconds`` it took."""
+
+    job: Job
+    code: int
+    reason: str | None
+    seconds: float
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def slots(launch: Launch, jobs: Sequence[Job]) -> list[Slot]:
+    """Places for processes on this machine. Threads are cores / workers: two processes of two threads each on two cores are
+    slower than two of one."""
+    import torch
+
+    wanted = {job.config["device"] for job in jobs}
+    gpus = list(range(torch.cuda.device_count())) if launch.gpus == "auto" else launch.gpus
+    if gpus and wanted <= {"auto", "cuda"}:
+        count = len(gpus) if launch.n_jobs == "auto" else launch.n_jobs
+        devices = [f"cuda:{gpus[i % len(gpus)]}" for i in range(count)]
+    else:
+        given = max((job.config["threads"] or 1 for job in jobs), default=1)
+        devices = [None] * (max(1, cores() // given) if launch.n_jobs == "auto" else launch.n_jobs)
+    devices = devices[: max(1, len(jobs))]
+    return [Slot(device, max(1, cores() // len(devices))) for device in devices]
+
+
+class Engine:
+    """Runs ``jobs`` of a sweep. ``ended(outcome)`` is called when one has ended, ``shown(running, waiting)`` twice a second."""
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        launch: Launch,
+        trust: Sequence[str],
+        ended: Callable[[Outcome], None],
+        shown: Callable[[list[Running], int], None],
+    ):
+        self.sweep, self.launch, self.trust, self.ended, self.shown = sweep, launch, list(trust), ended, shown
+        self.context = multiprocessing.get_context("forkserver")
+        self._here, self._end = self.context.Pipe(duplex=False)  # its other end closes with this process
+        # A server that has imported everything is forked for each job: no start-up, and nothing of one job is left to the next.
+        self.context.set_forkserver_preload(["latentrun.sweep.child", "latentrun.pipeline"])
+
+    def run(self, jobs: Sequence[Job]) -> list[Outcome]:
+        """Carry out the jobs; Interrupted when the sweep itself was asked to stop, after every job has saved its state."""
+        waiting, free, running, outcomes = list(jobs), slots(self.launch, jobs), [], []
+        with deferred() as request:
+            while waiting or running:
+                while waiting and free:
+                    running.append(self._start(waiting.pop(0), free.pop(0)))
+                wait([each.process.sentinel for each in running], timeout=TICK)
+                for each in [each for each in running if not each.process.is_alive()]:
+                    running.remove(each)
+                    free.append(each.slot)
+                    outcomes.append(self._outcome(each))
+                    self.ended(outcomes[-1])
+                failures = sum(outcome.code != 0 for outcome in outcomes)
+                if request.signal is not None or (self.launch.max_failures and failures >= self.launch.max_failures):
+                    waiting = []
+                if request.signal is not None or (self.launch.fail_fast and failures):
+                    waiting = []
+                    self._stop(running, "stopped with the sweep")
+                late = [each for each in running if time.monotonic() - each.since > (self.launch.timeout or math.inf)]
+                self._stop(late, f"took longer than {self.launch.timeout} s")
+                self.shown(running, len(waiting))
+        return outcomes
+
+    def _start(self, job: Job, slot: Slot) -> Running:
+        arguments = (str(self.sweep.path), job.number, slot.device, slot.threads, self.trust, self._here)
+        process = self.context.Process(target=work, args=arguments, name=job.name)
+        process.start()
+        return Running(job, process, slot)
+
+    def _stop(self, running: Sequence[Running], why: str) -> None:
+        """Ask for an orderly end once; force it when that takes too long."""
+        for each in running:
+            if each.stopped is None:
+                each.stopped, each.why = time.monotonic(), why
+                each.process.terminate()
+            elif time.monotonic() - each.stopped > PATIENCE:
+                each.process.kill()
+
+    def _outcome(self, running: Running) -> Outcome:
+        code = running.process.exitcode
+        running.process.close()
+        reason = None
+        if code:
+            ended = f"killed by {signal.Signals(-code).name}" if code < 0 else last_line(self.sweep.log(running.job)) or f"exit code {code}"
+            reason = ": ".join(filter(None, (running.why, ended)))
+        return Outcome(running.job, code, reason, time.monotonic() - running.since)

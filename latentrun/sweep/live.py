@@ -1,0 +1,55 @@
+"""What a person sees while a sweep works: one live line for each running job on a terminal, a line for each that ended always."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+
+from latentrun.store.files import last_line
+from latentrun.sweep.engine import Outcome, Running
+from latentrun.sweep.plan import Sweep
+
+
+class View:
+    """Shows the progress of a sweep of ``total`` jobs; a context, which takes the live lines away at its end."""
+
+    def __init__(self, sweep: Sweep, total: int):
+        self.sweep, self.total, self.ended, self.failed = sweep, total, 0, 0
+        self.live = None
+        if sys.stdout.isatty():
+            from rich.live import Live
+
+            self.live = Live(auto_refresh=False, transient=True)
+
+    def __enter__(self) -> View:
+        if self.live:
+            self.live.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.live:
+            self.live.stop()
+
+    def end(self, outcome: Outcome) -> None:
+        """A job has ended."""
+        self.ended += 1
+        self.failed += outcome.code != 0
+        result = f"done in {outcome.seconds:.0f} s" if outcome.code == 0 else f"failed after {outcome.seconds:.0f} s: {outcome.reason}"
+        print(f"[{self.ended}/{self.total}] {outcome.job.name}: {result}", flush=True)
+
+    def show(self, running: Sequence[Running], waiting: int) -> None:
+        """Where every running job is."""
+        if not self.live:
+            return
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False, expand=True)
+        failed = f", {self.failed} failed" if self.failed else ""
+        table.add_column(f"{len(running)} running, {waiting} waiting, {self.ended} of {self.total} ended{failed}", ratio=2, no_wrap=True)
+        table.add_column("", justify="right", width=8)
+        table.add_column("", ratio=3, no_wrap=True)
+        for each in running:
+            elapsed = time.strftime("%H:%M:%S", time.gmtime(time.monotonic() - each.since))
+            table.add_row(each.job.name, elapsed, last_line(self.sweep.directory(each.job) / "run.log")[24:])
+        self.live.update(table, refresh=True)

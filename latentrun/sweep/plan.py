@@ -1,0 +1,139 @@
+"""The plan of a sweep: its jobs with all their settings, written down before the first one starts.
+
+``plan.csv`` names them (job, directory, overrides, hash); ``jobs/<number>.yaml`` holds what each one needs. That is what
+``resume=`` goes by, whatever has become of the options since.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from latentrun.errors import InputError
+from latentrun.fingerprint import fit_hash
+from latentrun.store import Plain, atomic, now
+from latentrun.store.files import locks
+from latentrun.store.intake import plain, read_json, read_yaml
+
+SCHEMA = 1
+COLUMNS = ("job", "directory", "overrides", "hash", "skipped")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep. ``name``: of its directory within the sweep's; ``overrides``: the swept ones, ``key=value``;
+    ``config``: its settings as plain values; ``about``: what goes to its meta.json; ``skipped``: why it is not run at all,
+    or None."""
+
+    number: int
+    name: str
+    overrides: tuple[str, ...]
+    config: Mapping[str, Any]
+    about: Mapping[str, Any]
+    skipped: str | None = None
+
+
+class Sweep:
+    """The directory of a sweep."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        if not (self.path / "plan.csv").is_file():
+            raise InputError(f"{str(self.path)!r} is not a sweep of latentrun: it holds no plan.csv")
+
+    @staticmethod
+    def at(path: str | Path) -> bool:
+        """Whether there is a sweep in a directory."""
+        return (Path(path) / "plan.csv").is_file()
+
+    @classmethod
+    def create(cls, path: str | Path, meta: Mapping[str, Any]) -> Sweep:
+        """A new directory, with a plan without jobs; InputError where it cannot be made."""
+        path = Path(path)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            os.close(os.open(path / "sweep.lock", os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        except FileExistsError:
+            raise InputError(f"output directory {str(path)!r} already holds a sweep; sweeps are never overwritten") from None
+        except OSError as error:
+            raise InputError(f"output directory {str(path)!r} cannot be made: {error.strerror}") from None
+        with atomic(path / "meta.json") as file:
+            json.dump({"schema": SCHEMA, "kind": "sweep", "created": now(), **meta}, file, indent=1)
+        with atomic(path / "plan.csv") as file:
+            pd.DataFrame(columns=list(COLUMNS)).to_csv(file, index=False)
+        return cls(path)
+
+    # ---------------------------------------------------------------- the plan
+    @property
+    def meta(self) -> dict[str, Any]:
+        """Schema, when and how it was started, its launcher's settings, the keys that are swept."""
+        return read_json(self.path / "meta.json")
+
+    def amend_meta(self, **entries: Any) -> None:
+        """Add or replace entries."""
+        with atomic(self.path / "meta.json") as file:
+            json.dump(self.meta | entries, file, indent=1)
+
+    def table(self) -> pd.DataFrame:
+        """``plan.csv``: the number of each job, and as text its directory, overrides, hash, and why it is skipped."""
+        return pd.read_csv(self.path / "plan.csv", dtype=dict.fromkeys(COLUMNS[1:], str), keep_default_na=False)
+
+    def add(self, jobs: Sequence[Job]) -> None:
+        """Write jobs down, behind those that are there; several processes may do so at once."""
+        for job in jobs:
+            with atomic(self.path / "jobs" / f"{job.number}.yaml") as file:
+                yaml.dump({"config": dict(job.config), "about": dict(job.about)}, file, Plain, sort_keys=False, allow_unicode=True)
+        rows = [(job.number, job.name, shlex.join(job.overrides), fit_hash(job.config), job.skipped or "") for job in jobs]
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX)
+            table = pd.concat([self.table(), pd.DataFrame(rows, columns=list(COLUMNS))])
+            with atomic(self.path / "plan.csv") as file:
+                table.to_csv(file, index=False)
+        finally:
+            os.close(folder)
+
+    def hashes(self) -> dict[int, str]:
+        """The fit_hash of every job, when it was planned."""
+        table = self.table()
+        return dict(zip(table["job"].astype(int), table["hash"], strict=True))
+
+    def jobs(self) -> list[Job]:
+        """All jobs of the plan."""
+        return [self._job(row) for row in self.table().itertuples()]
+
+    def job(self, number: int) -> Job:
+        """One job of the plan."""
+        table = self.table()
+        return self._job(next(table[table["job"] == number].itertuples()))
+
+    def _job(self, row: Any) -> Job:
+        stored = read_yaml(self.path / "jobs" / f"{int(row.job)}.yaml")
+        overrides = tuple(shlex.split(row.overrides))
+        return Job(int(row.job), plain(row.directory, self.path), overrides, stored["config"], stored["about"], row.skipped or None)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Be the only process that carries out the sweep; InputError where another one does."""
+        with open(self.path / "sweep.lock", "a") as lock:
+            if not locks(lock):
+                raise InputError(f"{str(self.path)!r}: another process is carrying out this sweep")
+            yield
+
+    def directory(self, job: Job) -> Path:
+        """Where the job's run is."""
+        return self.path / job.name
+
+    def log(self, job: Job) -> Path:
+        """What the job's process printed."""
+        return self.path / "logs" / f"{job.number}.txt"

@@ -1,0 +1,94 @@
+"""t intervals, tests of all pairs and Holm's correction, against scipy and by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from latentrun.functional.ranking import PAIRED, WELCH, holm, moments, over_seeds, pairwise
+
+RNG = np.random.default_rng(0)
+
+
+def test_moments_leave_out_what_is_missing():
+    values = np.array([[1.0, 2.0, np.nan, 6.0], [5.0, np.nan, np.nan, np.nan], [np.nan] * 4])
+    mean, sd, n = moments(values)
+    np.testing.assert_allclose(mean[:2], [3, 5])
+    np.testing.assert_allclose(sd[0], np.std([1, 2, 6], ddof=1))
+    assert n.tolist() == [3, 1, 0]
+    assert np.isnan(mean[2]) and np.isnan(sd[1:]).all()
+
+
+def test_the_interval_is_students():
+    values = RNG.normal(3, 2, (4, 5))
+    mean, sd, n, low, high = over_seeds(values)
+    expected = stats.t.interval(0.95, n - 1, mean, stats.sem(values, axis=1))
+    np.testing.assert_allclose([low, high], expected)
+    *_, low, high = over_seeds(values[:, :1])
+    assert np.isnan(low).all() and np.isnan(high).all()
+
+
+def test_the_interval_covers_the_mean_in_95_of_100():
+    *_, low, high = over_seeds(RNG.normal(1.0, 3.0, (20_000, 3)))
+    assert abs(((low < 1) & (1 < high)).mean() - 0.95) < 0.01
+
+
+def test_common_seeds_are_paired_as_scipy_does():
+    values = RNG.normal(0, 1, (3, 6)) + RNG.normal(0, 5, 6)  # seeds differ more than groups
+    pairs = pairwise(values)
+    for i, j in ((0, 1), (2, 0)):
+        expected = stats.ttest_rel(values[i], values[j])
+        np.testing.assert_allclose(pairs.p[i, j], expected.pvalue)
+        interval = expected.confidence_interval(0.95)
+        np.testing.assert_allclose([pairs.low[i, j], pairs.high[i, j]], [interval.low, interval.high])
+        assert pairs.test[i, j] == PAIRED and pairs.n[i, j] == 6
+
+
+def test_only_common_seeds_count_in_a_pair():
+    values = RNG.normal(0, 1, (2, 6))
+    values[0, 0] = values[1, 5] = np.nan
+    pairs = pairwise(values)
+    np.testing.assert_allclose(pairs.p[0, 1], stats.ttest_rel(values[0, 1:5], values[1, 1:5]).pvalue)
+    assert pairs.n[0, 1] == 4
+
+
+def test_without_common_seeds_it_is_welchs_test():
+    a, b = RNG.normal(0, 1, 4), RNG.normal(1, 3, 6)
+    values = np.full((2, 10), np.nan)
+    values[0, :4], values[1, 4:] = a, b
+    pairs = pairwise(values)
+    expected = stats.ttest_ind(a, b, equal_var=False)
+    np.testing.assert_allclose(pairs.p[0, 1], expected.pvalue)
+    interval = expected.confidence_interval(0.95)
+    np.testing.assert_allclose([pairs.low[0, 1], pairs.high[0, 1]], [interval.low, interval.high])
+    assert pairs.test[0, 1] == WELCH and pairs.n[0, 1] == 0
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "why"),
+    [
+        ([1, 2, np.nan], [np.nan, 3, 4], "none: one common seed"),
+        ([1, np.nan], [np.nan, 2], "none: fewer than two seeds"),
+        ([3.0, 4.0, 5.0], [2.0, 3.0, 4.0], "none: no spread over seeds"),
+        ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6], "none: no spread over seeds"),  # but for rounding
+    ],
+)
+def test_where_a_test_says_nothing_there_is_none(a, b, why):
+    pairs = pairwise(np.array([a, b], dtype=float))
+    assert np.isnan(pairs.p[0, 1]) and pairs.test[0, 1] == why
+    assert np.isnan(pairs.low[0, 1])
+
+
+def test_holm_by_hand():
+    # m = 4: 0.005 * 4, 0.01 * 3, 0.03 * 2 = 0.06, and 0.04 * 1 raised to it.
+    np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(holm(np.array([0.5, 0.9])), [1.0, 1.0])
+    np.testing.assert_allclose(holm(np.array([0.03, np.nan, 0.02])), [0.04, np.nan, 0.04])  # what is not tested does not count
+    assert holm(np.array([])).size == 0
+
+
+def test_holm_keeps_the_family_wise_rate():
+    p = RNG.uniform(size=(4000, 10))
+    assert abs(np.mean([holm(row).min() < 0.05 for row in p]) - 0.05) < 0.015
+    assert np.mean(p.min(1) < 0.05) > 0.35  # without it

@@ -1,0 +1,253 @@
+"""A sweep's jobs are processes of their own: what becomes of one touches no other, and what is missing can be made up for."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from latentrun.cli import main
+from latentrun.errors import InputError
+from latentrun.store import RunDirectory
+from latentrun.sweep.engine import Launch, slots
+from latentrun.sweep.plan import Job, Sweep
+from tests.test_resume import same
+
+ROOT = Path(__file__).parents[2]
+TINY = ["data=points", "model=stumbling", "rows=64", "training.batch_size=16", "diagnostic=[reconstruction]", "threads=1"]
+
+
+@pytest.fixture(scope="module")
+def toys(tmp_path_factory):
+    """A folder of options with toys of the tests."""
+    folder = tmp_path_factory.mktemp("options")
+    for name, values in {"model/stumbling": {"_target_": "tests.training.toys.Stumbling", "stone": "none"},
+                         "data/points": {"_target_": "tests.training.toys.Points", "n": 200}}.items():  # fmt: skip
+        path = folder / f"{name}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(yaml.safe_dump(values))
+    return folder
+
+
+def run(*arguments) -> int:
+    with pytest.raises(SystemExit) as exit_:
+        main([str(argument) for argument in arguments])
+    return exit_.value.code
+
+
+def sweep(toys: Path, path: Path, *arguments: str) -> list[str]:
+    return ["-m", "--config-dir", str(toys), *TINY, *arguments, f"hydra.sweep.dir={path}"]
+
+
+def process(arguments: list[str], shown: Path) -> subprocess.Popen:
+    with open(shown, "w") as file:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return subprocess.Popen([sys.executable, "-m", "latentrun", *arguments], env=environment, stdout=file, stderr=file)
+
+
+def until(condition, seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def trained(directory: Path, epochs: int) -> bool:
+    table = directory / "tables" / "train.csv"
+    return table.exists() and table.read_text().count("\n") > epochs
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().split()[2] != "Z" if Path("/proc").exists() else True
+
+
+@pytest.fixture(scope="module")
+def stone(tmp_path_factory):
+    return tmp_path_factory.mktemp("stones") / "stone"
+
+
+@pytest.fixture(scope="module")
+def undisturbed(toys, stone, tmp_path_factory):
+    """Four jobs that nothing happens to."""
+    path = tmp_path_factory.mktemp("sweeps") / "whole"
+    assert run(*sweep(toys, path, "training.epochs=40", f"model.stone={stone},nothing", "seed=0,1")) == 0
+    return path
+
+
+def test_the_plan_names_every_job(undisturbed, stone):
+    planned = Sweep(undisturbed)
+    table = planned.table()
+    assert list(table["job"]) == [0, 1, 2, 3] and not table["skipped"].any()
+    assert list(table["overrides"]) == [f"model.stone={s} seed={i}" for s in (stone, "nothing") for i in (0, 1)]
+    assert all(table["directory"].str.contains("seed=") & ~table["directory"].str.contains("epochs"))  # only what is swept
+    assert planned.meta["swept"] == ["model.stone", "seed"]
+    for job in planned.jobs():
+        directory = RunDirectory(planned.directory(job))
+        assert directory.finished and directory.meta["fit_hash"] == planned.hashes()[job.number]
+        assert directory.config["seed"] == job.config["seed"]
+
+
+def test_a_killed_and_a_failing_job_take_no_other_along_and_can_be_made_up_for(toys, stone, undisturbed, tmp_path, capsys):
+    path, shown = tmp_path / "sweep", tmp_path / "shown.txt"
+    arguments = sweep(toys, path, "training.epochs=40", f"model.stone={stone},nothing", "seed=0,1", "hydra.launcher.n_jobs=4")
+    stone.touch()
+    try:
+        started = process(arguments, shown)
+        victim = path / [p.name for p in sorted(undisturbed.glob("2_*"))][0]
+        until(lambda: trained(victim, 2) or started.poll() is not None)
+        os.kill(RunDirectory(victim).status["pid"], signal.SIGKILL)
+        assert started.wait(timeout=120) == 1
+    finally:
+        stone.unlink()
+    said = shown.read_text()
+    assert "1 done, 3 failed" in said and "killed by SIGKILL" in said and said.count("OSError: stumbled over stone") == 4
+    failures = pd.read_csv(path / "failures.csv")
+    assert sorted(failures["job"]) == [0, 1, 2]
+    assert run(f"resume={path}", "trust=[tests]") == 0
+    assert "3 done, 0 failed" in capsys.readouterr().out
+    for job in Sweep(path).jobs():
+        same(path / job.name, undisturbed / job.name)
+    assert not len(pd.read_csv(path / "failures.csv"))
+    for name in ("sweep.csv", "sweep_by_seed.csv"):
+        assert (path / name).read_bytes() == (undisturbed / name).read_bytes()
+    assert run(f"resume={path}", "trust=[tests]") == 0
+    assert "is finished: nothing to resume" in capsys.readouterr().out
+
+
+def test_nothing_outlives_a_killed_parent(toys, undisturbed, tmp_path):
+    path = tmp_path / "sweep"
+    arguments = sweep(toys, path, "training.epochs=4000", "training.patience=null", "seed=0,1", "hydra.launcher.n_jobs=2")
+    started = process(arguments, tmp_path / "shown.txt")
+    until(lambda: started.poll() is not None or len([d for d in path.glob("[01]_*") if trained(d, 3)]) == 2)
+    jobs = [RunDirectory(d).status["pid"] for d in path.glob("[01]_*")]
+    assert all(alive(pid) for pid in jobs)
+    started.kill()
+    started.wait()
+    until(lambda: not any(alive(pid) for pid in jobs), 20)
+    for directory in path.glob("[01]_*"):  # they ended in order
+        assert RunDirectory(directory).status["state"] == "interrupted"
+
+
+def test_a_stopped_sweep_stops_its_jobs_with_checkpoints(toys, tmp_path):
+    path = tmp_path / "sweep"
+    arguments = sweep(toys, path, "training.epochs=4000", "training.patience=null", "seed=0,1,2", "hydra.launcher.n_jobs=2")
+    started = process(arguments, tmp_path / "shown.txt")
+    until(lambda: started.poll() is not None or len([d for d in path.glob("[01]_*") if trained(d, 3)]) == 2)
+    started.send_signal(signal.SIGINT)
+    assert started.wait(timeout=60) == 130
+    assert f"to go on: latentrun resume={path}" in (tmp_path / "shown.txt").read_text()
+    for directory in path.glob("[01]_*"):
+        assert RunDirectory(directory).status["state"] == "interrupted" and (directory / "checkpoints" / "last.pt").exists()
+    assert not list(path.glob("2_*"))
+    assert list(pd.read_csv(path / "sweep.csv")["state"]) == ["interrupted", "interrupted", "missing"]
+
+
+@pytest.mark.parametrize(
+    "launcher, stones, states",
+    [
+        ("hydra.launcher.max_failures=1", "STONE,a,b", ["failed", "missing", "missing"]),
+        ("hydra.launcher.fail_fast=true", "STONE,a,b", ["failed", "missing", "missing"]),
+        ("hydra.launcher.timeout=6", "a,STONE", ["interrupted", "failed"]),
+    ],
+)
+def test_limits(launcher, stones, states, toys, stone, tmp_path, capsys):
+    path = tmp_path / "sweep"
+    stone.touch()
+    try:
+        epochs = "4000" if "timeout" in launcher else "3"
+        settings = [f"training.epochs={epochs}", "training.patience=null", "hydra.launcher.n_jobs=1", launcher]
+        assert run(*sweep(toys, path, *settings, f"model.stone={stones.replace('STONE', str(stone))}")) == 1
+    finally:
+        stone.unlink()
+    assert list(pd.read_csv(path / "sweep.csv")["state"]) == states
+    assert ("took longer than 6.0 s: stopped by SIGTERM" in capsys.readouterr().out) == ("timeout" in launcher)
+
+
+WRONG = [
+    ("model.latent_dim=1,2,0", "job 2 (model.latent_dim=0): model.latent_dim: must be at least 1, got 0"),
+    ("seed=0,1,x", "job 2 (seed=x): seed: must be a whole number, got 'x'"),
+    ("data=digits,table data.file=x.csv", "key of data 'file'"),
+    (
+        "diagnostic=[sparsity] model=vae,ae",
+        "1 of 2 jobs do not fit together (skip_inapplicable=true leaves them out): job 1 (model=ae): diagnostic",
+    ),
+    ("seed=0,1 hydra.launcher.n_jobs=0", "hydra.launcher.n_jobs: must be at least 1, got 0"),
+    ("seed=0,1 hydra.launcher.jobs=2", "'jobs'"),
+    ("seed=0,1 hydra.launcher.timeout=-1", "hydra.launcher.timeout: must be more than 0"),
+]
+
+
+@pytest.mark.parametrize("line, said", WRONG, ids=[line for line, _ in WRONG])
+def test_what_is_wrong_with_one_job_is_said_before_any_starts(line, said, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert run("-m", *line.split()) == 2
+    shown = capsys.readouterr()
+    assert said in shown.err and shown.err.count("\n") == 1 and list(tmp_path.iterdir()) == []
+
+
+def test_what_does_not_fit_is_left_out_where_that_is_allowed(toys, tmp_path):
+    path = tmp_path / "sweep"
+    tiny = ["rows=64", "training.epochs=1", "skip_inapplicable=true", "diagnostic=[]", f"hydra.sweep.dir={path}"]
+    assert run("-m", "--config-dir", toys, *tiny, "data=digits,points", "network=conv", "network.channels=[4]", "network.strides=[1]") == 0
+    table = Sweep(path).table()
+    assert table["skipped"][0] == "" and "network conv needs pictures" in table["skipped"][1]
+    assert list(pd.read_csv(path / "sweep.csv")["state"]) == ["done", "skipped"]
+
+
+def test_a_sweep_goes_on_with_its_plan_whatever_became_of_the_options(toys, stone, tmp_path, capsys):
+    import shutil
+
+    mine = tmp_path / "options"
+    shutil.copytree(toys, mine)
+    path = tmp_path / "sweep"
+    stone.touch()
+    assert run(*sweep(mine, path, "training.epochs=2", f"model.stone={stone},a")) == 1
+    stone.unlink()
+    (mine / "data" / "points.yaml").write_text("_target_: tests.training.toys.Points\nn: 77\n")
+    assert run(f"resume={path}", "trust=[tests]") == 0
+    assert f"the options in {mine} have changed since the sweep began" in capsys.readouterr().out
+    assert [RunDirectory(d).config["data"]["n"] for d in sorted(path.glob("[01]_*"))] == [200, 200]
+
+
+def test_places_for_jobs(monkeypatch):
+    import torch
+
+    jobs = [Job(i, str(i), (), {"device": "auto", "threads": None}, {}) for i in range(8)]
+    launch = {"n_jobs": "auto", "gpus": "auto", "timeout": None, "fail_fast": False, "max_failures": None}
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(6)))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert [s.threads for s in slots(Launch(**launch), jobs)] == [1] * 6
+    assert [s.threads for s in slots(Launch(**launch | {"n_jobs": 2}), jobs)] == [3, 3]
+    assert len(slots(Launch(**launch), jobs[:2])) == 2
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [s.device for s in slots(Launch(**launch), jobs)] == ["cuda:0", "cuda:1"]
+    assert [s.device for s in slots(Launch(**launch | {"gpus": [0, 0, 1]}), jobs)] == ["cuda:0", "cuda:0", "cuda:1"]
+    assert {s.device for s in slots(Launch(**launch | {"gpus": []}), jobs)} == {None}
+
+
+def test_a_sweep_is_never_overwritten_nor_carried_out_twice(undisturbed, toys, capsys):
+    assert run(*sweep(toys, undisturbed, "seed=0,1")) == 2
+    assert "already holds a sweep" in capsys.readouterr().err
+    planned = Sweep(undisturbed)
+    with planned.locked(), pytest.raises(InputError, match="another process is carrying out this sweep"), Sweep(undisturbed).locked():
+        pass
+
+
+def test_a_sweep_compares_its_runs_at_the_end(tmp_path):
+    path = tmp_path / "sweep"
+    tiny = ["data=digits", "network=dense", "network.widths=[8]", "rows=64", "training.epochs=1", "diagnostic=[reconstruction]"]
+    assert run("-m", *tiny, "model.latent_dim=1,2", "comparison=[config_diff]", f"hydra.sweep.dir={path}") == 0
+    keys = pd.read_csv(path / "comparisons" / "tables" / "config_diff.settings.csv")
+    assert "model.latent_dim" in keys.iloc[:, 0].tolist()
+    assert (path / "comparisons" / "report.html").is_file()
