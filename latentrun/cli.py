@@ -157,6 +157,10 @@ def sweep(overrides: list[str], cfg: DictConfig, folders: list[Path]) -> int:
     if cfg.task != "train":
         return hand_over(["--multirun"], [*overrides, "hydra/launcher=basic"], folders)
     prepare()
+    from latentrun.sweep.engine import warm
+
+    if cfg.hydra.runtime.choices["hydra/launcher"] == "process":
+        warm()  # while the jobs are composed and checked
     from latentrun.launchers import foreign
     from latentrun.multirun import jobs_of, launch_of, only_swept, swept
     from latentrun.sweep.carry import carry_out, checked, conclude

@@ -70,6 +70,14 @@ def started(arguments: list[str], path: Path, epochs: int) -> subprocess.Popen:
     return process
 
 
+def killed(arguments: list[str], path: Path, epochs: int) -> Path:
+    """A run that was ended by force once it had trained for so many epochs."""
+    process = started(arguments, path, epochs)
+    process.kill()
+    process.wait()
+    return path
+
+
 def same(path: Path, other: Path) -> None:
     """Weights and all tables but timing.csv are equal, byte for byte."""
     tables = sorted(p.name for p in (path / "tables").iterdir())
@@ -85,10 +93,7 @@ def same(path: Path, other: Path) -> None:
 
 def test_killed_and_resumed_is_as_if_nothing_had_happened(undisturbed, tmp_path):
     arguments, whole = undisturbed
-    path = tmp_path / "killed"
-    process = started(arguments, path, epochs=7)
-    process.kill()
-    process.wait()
+    path = killed(arguments, tmp_path / "killed", epochs=7)
     assert RunDirectory(path).status["state"] == "training" and not (path / "report.html").exists()
     assert run(f"resume={path}", "trust=[tests]") == 0
     same(path, whole)
@@ -167,10 +172,7 @@ def test_killed_at_any_write(undisturbed, tmp_path, monkeypatch):
 
 def test_a_torn_checkpoint_is_replaced_by_the_one_before(undisturbed, tmp_path):
     arguments, whole = undisturbed
-    path = tmp_path / "run"
-    process = started(arguments, path, epochs=9)
-    process.kill()
-    process.wait()
+    path = killed(arguments, tmp_path / "run", epochs=9)
     last = path / "checkpoints" / "last.pt"
     whole_bytes = last.read_bytes()
     last.unlink()
@@ -234,10 +236,7 @@ class TestRefusals:
 
 
 def test_what_has_changed_since_is_said(tmp_path, monkeypatch):
-    path = tmp_path / "run"
-    process = started(VAE, path, epochs=3)
-    process.kill()
-    process.wait()
+    path = killed(VAE, tmp_path / "run", epochs=3)
     meta = json.loads((path / "meta.json").read_text())
     meta |= {"fit_hash": "0" * 16, "data_hash": "0" * 16, "threads": 1, "versions": meta["versions"] | {"torch": "1.0"}}
     (path / "meta.json").write_text(json.dumps(meta))
@@ -248,10 +247,7 @@ def test_what_has_changed_since_is_said(tmp_path, monkeypatch):
 
 
 def test_threads_are_those_of_the_run(tmp_path):
-    path = tmp_path / "run"
-    process = started([*VAE, "threads=2"], path, epochs=3)
-    process.kill()
-    process.wait()
+    path = killed([*VAE, "threads=2"], tmp_path / "run", epochs=3)
     before = torch.get_num_threads()
     try:
         assert run(f"resume={path}") == 0

@@ -9,7 +9,9 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from typing import Annotated, Literal
 
@@ -93,6 +95,17 @@ def slots(launch: Launch, jobs: Sequence[Job]) -> list[Slot]:
     return [Slot(device, max(1, cores() // len(devices))) for device in devices]
 
 
+def warm() -> ForkServerContext:
+    """Start the server that is forked for each job, if it does not run yet.
+
+    It has imported everything, so that a job has no start-up and finds nothing that another left behind. The imports take
+    seconds, in which whoever calls this early can do something else."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["latentrun.sweep.child", "latentrun.pipeline"])
+    forkserver.ensure_running()
+    return context
+
+
 class Engine:
     """Runs ``jobs`` of a sweep. ``ended(outcome)`` is called when one has ended, ``shown(running, waiting)`` twice a second."""
 
@@ -105,10 +118,8 @@ class Engine:
         shown: Callable[[list[Running], int], None],
     ):
         self.sweep, self.launch, self.trust, self.ended, self.shown = sweep, launch, list(trust), ended, shown
-        self.context = multiprocessing.get_context("forkserver")
+        self.context = warm()
         self._here, self._end = self.context.Pipe(duplex=False)  # its other end closes with this process
-        # A server that has imported everything is forked for each job: no start-up, and nothing of one job is left to the next.
-        self.context.set_forkserver_preload(["latentrun.sweep.child", "latentrun.pipeline"])
 
     def run(self, jobs: Sequence[Job]) -> list[Outcome]:
         """Carry out the jobs; Interrupted when the sweep itself was asked to stop, after every job has saved its state."""
