@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -102,7 +103,7 @@ def perform(settings: DictConfig, hydra: DictConfig, path: Path) -> int:
     about, own = about_of(hydra, plain), own_packages(hydra)
 
     prepare()
-    from latentrun import compare, overview, pipeline, use
+    from latentrun import pipeline, use
 
     pipeline.begin(plain)
     if directory := plain.pop("resume"):
@@ -112,8 +113,8 @@ def perform(settings: DictConfig, hydra: DictConfig, path: Path) -> int:
         "diagnose": lambda: pipeline.diagnose(plain, about["default_list"], own),
         "encode": lambda: use.encode(plain, path, about["overrides"], own),
         "sample": lambda: use.sample(plain, path, about["overrides"]),
-        "compare": lambda: compare.task(plain, path, about["overrides"], own),
-        "report": lambda: overview.report(plain, path, about["overrides"]),
+        "compare": lambda: import_module("latentrun.compare").task(plain, path, about["overrides"], own),
+        "report": lambda: import_module("latentrun.overview").report(plain, path, about["overrides"]),
     }
     if plain["task"] not in tasks:
         raise unknown("task", plain["task"], tasks)
@@ -135,11 +136,13 @@ def train(settings: dict[str, Any], path: Path, about: dict[str, Any], own: list
 def resume(directory: str, settings: dict[str, Any], hydra: DictConfig, overrides: list[str]) -> int:
     """Go on with a run, or with a sweep; the exit code."""
     from latentrun import pipeline
-    from latentrun.multirun import launch_of
-    from latentrun.sweep import carry
-    from latentrun.sweep.plan import Sweep
+    from latentrun.collect import is_sweep
 
-    if Sweep.at(directory):
+    if is_sweep(Path(directory)):
+        from latentrun.multirun import launch_of
+        from latentrun.sweep import carry
+        from latentrun.sweep.plan import Sweep
+
         pipeline.require_only(overrides)
         return carry.resume(Sweep(directory), launch_of(hydra), settings["trust"])
     return pipeline.resume(directory, settings, overrides)

@@ -12,7 +12,6 @@ import math
 import os
 import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from latentrun.functional.ranking import over_seeds
 from latentrun.settings import REPLICATE
 from latentrun.store import atomic
 from latentrun.store.activity import SILENCE, WORKING
-from latentrun.store.files import last_line
+from latentrun.store.files import alone, last_line
 from latentrun.store.intake import Tree, plain, read_json, read_meta, read_yaml
 
 ABOUT = ("run", "state", "reason")  # columns of every row
@@ -36,7 +35,6 @@ SIZES = ("parameters", "epochs")
 ABSENT = ("unreadable", "missing", "skipped")  # states of jobs and directories that are no runs
 PLAN = ("job", "directory", "overrides", "hash", "skipped")
 FAILURE = ("job", "directory", "overrides", "state", "reason", "log")
-LAST = 4096  # bytes of a log that are looked at for its last line
 
 
 # ---------------------------------------------------------------- one row a run
@@ -334,7 +332,7 @@ def write_tables(path: str | Path) -> None:
     """``sweep.csv`` (a row per job), ``sweep_by_seed.csv`` (:func:`summarise` over the swept keys but the seed) and
     ``failures.csv`` of the sweep in a directory, as it is now. Several processes may call it at once."""
     path = Path(path)
-    with _alone(path / ".tables.lock"):
+    with alone(path / ".tables.lock"):
         frame, keys = collect_sweep(path)
         tables = {
             "sweep": frame,
@@ -358,11 +356,3 @@ def failures(frame: pd.DataFrame, root: str | Path) -> pd.DataFrame:
     bad = bad.rename(columns={"run": "directory"}).reindex(columns=list(FAILURE))
     logs = [f"logs/{job}.txt" for job in bad["job"]]
     return bad.assign(log=[log if Path(root, log).is_file() else "" for log in logs])
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Be the only process here; others wait."""
-    with open(path, "a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

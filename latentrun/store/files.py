@@ -56,6 +56,14 @@ def locks(file: IO) -> bool:
     return False
 
 
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Be the only process that holds the lock file ``path``; others wait."""
+    with open(path, "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def last_line(path: Path) -> str:
     """The last line of a text file that may be written to; empty where there is none."""
     try:

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shlex
@@ -19,14 +18,14 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from latentrun.collect import PLAN, is_sweep, read_plan
 from latentrun.errors import InputError
 from latentrun.fingerprint import fit_hash
 from latentrun.store import Plain, atomic, now
-from latentrun.store.files import locks
+from latentrun.store.files import alone, locks
 from latentrun.store.intake import plain, read_json, read_yaml
 
 SCHEMA = 1
-COLUMNS = ("job", "directory", "overrides", "hash", "skipped")
 
 
 @dataclass(frozen=True)
@@ -48,13 +47,8 @@ class Sweep:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        if not (self.path / "plan.csv").is_file():
+        if not is_sweep(self.path):
             raise InputError(f"{str(self.path)!r} is not a sweep of latentrun: it holds no plan.csv")
-
-    @staticmethod
-    def at(path: str | Path) -> bool:
-        """Whether there is a sweep in a directory."""
-        return (Path(path) / "plan.csv").is_file()
 
     @classmethod
     def create(cls, path: str | Path, meta: Mapping[str, Any]) -> Sweep:
@@ -70,7 +64,7 @@ class Sweep:
         with atomic(path / "meta.json") as file:
             json.dump({"schema": SCHEMA, "kind": "sweep", "created": now(), **meta}, file, indent=1)
         with atomic(path / "plan.csv") as file:
-            pd.DataFrame(columns=list(COLUMNS)).to_csv(file, index=False)
+            pd.DataFrame(columns=list(PLAN)).to_csv(file, index=False)
         return cls(path)
 
     # ---------------------------------------------------------------- the plan
@@ -79,14 +73,9 @@ class Sweep:
         """Schema, when and how it was started, its launcher's settings, the keys that are swept."""
         return read_json(self.path / "meta.json")
 
-    def amend_meta(self, **entries: Any) -> None:
-        """Add or replace entries."""
-        with atomic(self.path / "meta.json") as file:
-            json.dump(self.meta | entries, file, indent=1)
-
     def table(self) -> pd.DataFrame:
         """``plan.csv``: the number of each job, and as text its directory, overrides, hash, and why it is skipped."""
-        return pd.read_csv(self.path / "plan.csv", dtype=dict.fromkeys(COLUMNS[1:], str), keep_default_na=False)
+        return read_plan(self.path)
 
     def add(self, jobs: Sequence[Job]) -> None:
         """Write jobs down, behind those that are there; several processes may do so at once."""
@@ -94,14 +83,10 @@ class Sweep:
             with atomic(self.path / "jobs" / f"{job.number}.yaml") as file:
                 yaml.dump({"config": dict(job.config), "about": dict(job.about)}, file, Plain, sort_keys=False, allow_unicode=True)
         rows = [(job.number, job.name, shlex.join(job.overrides), fit_hash(job.config), job.skipped or "") for job in jobs]
-        folder = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.flock(folder, fcntl.LOCK_EX)
-            table = pd.concat([self.table(), pd.DataFrame(rows, columns=list(COLUMNS))])
+        with alone(self.path / ".plan.lock"):
+            table = pd.concat([self.table(), pd.DataFrame(rows, columns=list(PLAN))])
             with atomic(self.path / "plan.csv") as file:
                 table.to_csv(file, index=False)
-        finally:
-            os.close(folder)
 
     def hashes(self) -> dict[int, str]:
         """The fit_hash of every job, when it was planned."""
