@@ -78,6 +78,8 @@ def command(argv: list[str]) -> int:
     if arguments.cfg:
         show(cfg, arguments.cfg, arguments.package, arguments.resolve)
         return 0
+    if cfg.task == "claims":
+        return claims(arguments.overrides, cfg, folders)
     with told():
         path = Path(cfg.hydra.run.dir)
     return perform(settings_of(cfg), cfg.hydra, path)
@@ -148,7 +150,29 @@ def resume(directory: str, settings: dict[str, Any], hydra: DictConfig, override
     return pipeline.resume(directory, settings, overrides)
 
 
-# ---------------------------------------------------------------- sweeps
+# ---------------------------------------------------------------- many runs
+def claims(overrides: list[str], cfg: DictConfig, folders: list[Path]) -> int:
+    """Judge what ``task=claims`` names; the exit code."""
+    plain = values_of(settings_of(cfg))
+    prepare()
+    from latentrun import pipeline
+    from latentrun.claims import task
+    from latentrun.claims.claim import claims_of, size_of
+    from latentrun.claims.evidence import requests
+    from latentrun.multirun import asked_for, launch_of
+    from latentrun.sweep.engine import warm
+
+    task.require_own(overrides)
+    pipeline.begin(plain)
+    found, size = claims_of(plain.get("claim")), size_of(plain["sizes"], plain["size"])
+    warm()
+    with told():
+        path, runs = Path(cfg.hydra.run.dir), Path(cfg.hydra.sweep.dir)
+    shared = [text for text in overrides if text.partition("=")[0] in task.SHARED]
+    asked = asked_for(requests(found, size), shared, folders)
+    return task.task(found, size, asked, plain, path, runs, launch_of(cfg.hydra), own_packages(cfg.hydra))
+
+
 def sweep(overrides: list[str], cfg: DictConfig, folders: list[Path]) -> int:
     """Plan a sweep, ``cfg`` being its first job, and carry it out; the exit code. Launchers and sweepers that are not ours
     are Hydra's to run."""
@@ -157,6 +181,8 @@ def sweep(overrides: list[str], cfg: DictConfig, folders: list[Path]) -> int:
     with told():
         path = Path(cfg.hydra.sweep.dir)
     require_room(path)
+    if cfg.task == "claims":
+        raise InputError("task=claims has seeds of its own ('sizes.full.seeds=[0,1,2]'): leave -m out")
     if cfg.task != "train":
         return hand_over(["--multirun"], [*overrides, "hydra/launcher=basic"], folders)
     prepare()
@@ -166,19 +192,21 @@ def sweep(overrides: list[str], cfg: DictConfig, folders: list[Path]) -> int:
         warm()  # while the jobs are composed and checked
     from latentrun.launchers import foreign
     from latentrun.multirun import jobs_of, launch_of, only_swept, swept
+    from latentrun.overrides import asked
     from latentrun.sweep.carry import carry_out, checked, conclude
     from latentrun.sweep.plan import Sweep
 
     chosen = {kind: cfg.hydra.runtime.choices[f"hydra/{kind}"] for kind in ("launcher", "sweeper")}
     launch = launch_of(cfg.hydra) if chosen["launcher"] == "process" else None
     trust = [*cfg.trust, *own_packages(cfg.hydra)]
-    about = {**chosen, "swept": swept(overrides), "argv": sys.argv[1:], "options": digests(folders)}
-    given = [f"hydra.sweep.dir='{path}'", only_swept(overrides)]
+    every = asked(overrides, cfg.hydra)  # Hydra's own launchers add what options sweep by themselves
+    about = {**chosen, "swept": swept(every), "argv": sys.argv[1:], "options": digests(folders)}
+    given = [f"hydra.sweep.dir='{path}'", only_swept(every)]
     if chosen["sweeper"] == "optuna":
         study, more = foreign.study_of(cfg, overrides, trust)
         planned = Sweep.create(path, about | {"study": study, "swept": [*about["swept"], *study["searched"]]})
         return foreign.carry_through(planned, [*overrides, *given, *more], folders, trust, foreign.at_once(cfg, study["at_once"]))
-    jobs = checked(jobs_of(overrides, folders), trust)
+    jobs = checked(jobs_of(every, folders), trust)
     planned = Sweep.create(path, about)
     planned.add(jobs)
     if launch:
@@ -192,7 +220,7 @@ def job(cfg: DictConfig) -> int:
 
     hydra = HydraConfig.get()
     try:
-        code = perform(cfg, hydra, Path(hydra.runtime.output_dir))
+        code = perform(settings_of(cfg), hydra, Path(hydra.runtime.output_dir))
     except InputError as error:
         print(f"latentrun: job {hydra.job.num}: {error}", file=sys.stderr)
         raise SystemExit(2) from None

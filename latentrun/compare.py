@@ -137,6 +137,7 @@ def lacking(comparisons: Mapping[str, Comparison], run: Run, config: Mapping[str
         lack = misfit(diagnostic, run.model, run.data)
         if lack is not None:
             raise InputError(f"diagnostic {name!r}, which a comparison needs, needs {lack[0]}; the {lack[1]} of {run.name!r} has none")
+        diagnostic.check(run.model, run.data)
     if chosen:
         run.config = {**run.config, "diagnostic": specs, "figures": config["figures"]}
     return chosen

@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from latentrun.build import TARGET, targets
 from latentrun.errors import InputError, nearest, one_line, unknown
-from latentrun.options import GROUPS, defaults, extra, options, owners, packages, shipped
+from latentrun.options import GROUPS, defaults, extra, options, packages, shipped
+from latentrun.overrides import SEVERAL, asked, check_options, first_jobs, misplaced, params_of, read
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -90,24 +92,70 @@ def folders_of(arguments: Namespace) -> list[Path]:
 def compose(overrides: Sequence[str], folders: Sequence[Path], sweep: bool = False) -> DictConfig:
     """The configuration, with the node ``hydra`` resolved as in a run; InputError in one line where it cannot be made.
 
-    ``sweep``: overrides may hold several values. What is returned is then the first job; every option that some job
-    names has been composed too, one after the other.
+    ``sweep``: overrides may hold several values, and options may sweep more (see :func:`latentrun.overrides.asked`). What is
+    returned is then the first job; every option that some job names has been composed too, one after the other. Without it
+    comparisons that an option brings along are left out: they are of a sweep's runs.
     """
+    register()
+    parsed = _parsed(overrides)
+    if not sweep:
+        cfg = compose_job(overrides, folders)
+        if cfg.task != "compare" and not any(override.key_or_group.partition(".")[0] == "comparison" for override in parsed):
+            _drop(cfg, [("comparison", name) for name in cfg.get("comparison") or ()])
+        return cfg
+    cfg = _first(parsed, overrides, folders)
+    if params := params_of(cfg.hydra):
+        try:
+            texts = asked(overrides, cfg.hydra)
+            cfg = _first(_parsed(texts), texts, folders)
+        except InputError as error:
+            raise InputError(f"hydra.sweeper.params ({_shown(params)}): {error}") from None
+    return _settled(cfg)
+
+
+def compose_job(overrides: Sequence[str], folders: Sequence[Path]) -> DictConfig:
+    """The configuration of a single run or of one job of a sweep, as :func:`compose` makes it."""
+    parsed = _parsed(overrides)
+    for override in parsed:
+        _check(override, overrides, folders)
+    return _settled(_composed(parsed, folders))
+
+
+def _parsed(overrides: Sequence[str]) -> list[Override]:
+    return [read(text, after) for text, after in zip(overrides, [*overrides[1:], ""], strict=False)]
+
+
+def _settled(cfg: DictConfig) -> DictConfig:
+    """The configuration as that of the command in hand."""
     from hydra.core.hydra_config import HydraConfig
 
-    register()
-    parsed = [read(text, after) for text, after in zip(overrides, [*overrides[1:], ""], strict=False)]
-    jobs = _jobs(parsed, folders) if sweep else [parsed]
+    HydraConfig.instance().set_config(cfg)
+    return cfg
+
+
+def _first(parsed: Sequence[Override], overrides: Sequence[str], folders: Sequence[Path]) -> DictConfig:
+    """The first job of a sweep; InputError where one of its options cannot be composed, or sweeps by itself while it is swept."""
+    jobs = first_jobs(parsed, folders)
     for job in jobs:
         for override in job:
             _check(override, overrides, folders)
-    for job in reversed(jobs):  # the first one last: it stays
-        cfg = _composed(job, folders)
-    for override in parsed:
-        if override.is_delete() and "." not in override.key_or_group and override.key_or_group not in GROUPS:
-            raise InputError(f"{override.input_line!r}: {override.key_or_group} cannot be left out")
-    HydraConfig.instance().set_config(cfg)
-    return cfg
+    cfgs = [_composed(job, folders) for job in jobs]
+    found = [params_of(cfg.hydra) for cfg in cfgs]
+    if any(found):
+        single = [each for each in parsed if not each.is_sweep_override()]
+        shared = [each for each in single if each.key_or_group in GROUPS or each.key_or_group.startswith("hydra")]
+        known = params_of(_raw([each.input_line for each in shared], folders).hydra)
+        for job, params in zip(jobs, found, strict=True):
+            if params != known:  # Hydra's own sweeper would not see them
+                texts = [each.input_line for each in job if each.key_or_group in GROUPS and each not in shared]
+                raise InputError(
+                    f"{' '.join(texts)} sweeps {_shown(params) or 'nothing'} by itself (hydra.sweeper.params): choose it alone"
+                )
+    return cfgs[0]
+
+
+def _shown(params: Mapping[str, str]) -> str:
+    return " ".join(f"{key}={value}" for key, value in params.items())
 
 
 def _composed(job: Sequence[Override], folders: Sequence[Path]) -> DictConfig:
@@ -115,7 +163,7 @@ def _composed(job: Sequence[Override], folders: Sequence[Path]) -> DictConfig:
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        return _raw([override.input_line for override in job], folders)
+        cfg = _raw([override.input_line for override in job], folders)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         raise InputError(f"{str(mark.name)!r}, line {mark.line + 1}: {error.problem}") from None
@@ -123,6 +171,44 @@ def _composed(job: Sequence[Override], folders: Sequence[Path]) -> DictConfig:
         raise InputError(f"a file of {', '.join(map(str, folders))} is not UTF-8: {error}") from None
     except (HydraException, OmegaConfBaseException, ValueError) as error:
         raise _explained(error, job, folders) from None
+    for override in job:
+        if override.is_delete() and "." not in override.key_or_group and override.key_or_group not in GROUPS:
+            raise InputError(f"{override.input_line!r}: {override.key_or_group} cannot be left out")
+    idle = unchosen(cfg)
+    _drop(cfg, idle)
+    for override in job:
+        if tuple(override.key_or_group.split(".")[:2]) in idle and (wrong := misplaced(override, cfg, folders)):
+            raise wrong
+    return cfg
+
+
+def unchosen(cfg: DictConfig) -> list[tuple[str, str]]:
+    """Diagnostics and comparisons, as group and name, that have values though nobody chose them: an experiment sets some, and
+    the command line chooses others. InputError where there is no option of that name, but one of nearly that name."""
+    from omegaconf import DictConfig
+
+    found, folders = [], [shipped(), *own_folders(cfg.hydra)]
+    for group in SEVERAL:
+        chosen = cfg.get(group)
+        for name in [] if chosen is None else list(chosen.keys()):
+            node = chosen._get_node(name)
+            if not isinstance(node, DictConfig) or not node.keys() or TARGET in node.keys():
+                continue
+            places = [path for folder in folders if (path := folder / group / f"{name}.yaml").is_file()]
+            if not places and nearest(name, known := options(group, folders)):
+                raise unknown(group, name, known)
+            # An option that lacks its class may well be chosen; that is said where it is built.
+            if places and any(targets(yaml.safe_load(places[0].read_text(encoding="utf-8")))):
+                found.append((group, name))
+    return found
+
+
+def _drop(cfg: DictConfig, nodes: Sequence[tuple[str, str]]) -> None:
+    from omegaconf import open_dict
+
+    with open_dict(cfg):
+        for group, name in nodes:
+            del cfg[group][name]
 
 
 def _raw(overrides: Sequence[str], folders: Sequence[Path]) -> DictConfig:
@@ -141,11 +227,13 @@ def search_path(folders: Sequence[Path]) -> list[str]:
 
 
 def settings_of(cfg: DictConfig) -> DictConfig:
-    """The configuration without Hydra's own node."""
+    """The configuration without Hydra's own node, and without values for what is not chosen."""
     from omegaconf import OmegaConf
 
     with told():
-        return OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+        settings = OmegaConf.masked_copy(cfg, [key for key in cfg if key != "hydra"])
+    _drop(settings, unchosen(cfg))
+    return settings
 
 
 def values_of(settings: DictConfig) -> dict[str, Any]:
@@ -157,7 +245,7 @@ def values_of(settings: DictConfig) -> dict[str, Any]:
         if missing:
             raise InputError(f"{missing[0]}: a value is needed: {missing[0]}=...")
         found = OmegaConf.to_container(settings, resolve=True)
-    for group in ("diagnostic", "comparison"):
+    for group in SEVERAL:
         found[group] = found.get(group) or {}  # an empty list leaves no node behind
     return found
 
@@ -176,8 +264,12 @@ def about_of(hydra: DictConfig, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def own_packages(hydra: DictConfig) -> list[str]:
     """The packages that the user's own files name: trusted in a fresh run; read back from a run directory, they must be named."""
-    sources = (source for source in hydra.runtime.config_sources if source.schema == "file" and source.provider != "main")
-    return packages(Path(source.path) for source in sources)
+    return packages(own_folders(hydra))
+
+
+def own_folders(hydra: DictConfig) -> list[Path]:
+    """The user's own folders of options, as Hydra knows them."""
+    return [Path(source.path) for source in hydra.runtime.config_sources if source.schema == "file" and source.provider != "main"]
 
 
 @contextmanager
@@ -217,94 +309,6 @@ def register() -> None:
     make("slug", lambda text: re.sub(r"[^\w.=,+-]+", "-", str(text))[:80] or "job", replace=True)
 
 
-# ---------------------------------------------------------------- reading overrides
-def read(text: str, after: str) -> Override:
-    """One override; ``after``: what follows it on the command line, for the message where it cannot be read."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
-    from hydra.errors import HydraException
-
-    text = _verbatim(text)
-    try:
-        override = OverridesParser.create().parse_override(text)
-    except (HydraException, ValueError, RecursionError):
-        raise InputError(f"{text!r} cannot be read: {_unreadable(text, after)}") from None
-    if not override.key_or_group:
-        raise InputError(f"{text!r} cannot be read: write key=value")
-    override.input_line = text  # the stable line of Hydra leaves it out here
-    return override
-
-
-def _verbatim(text: str) -> str:
-    """Conditions, and paths with an = (the directories of a sweep's jobs have one), in the quotes that Hydra wants around them."""
-    key, _, value = text.partition("=")
-    plain = value[:1] not in ("", "[", "'", '"')
-    if plain and (key in ("where", "runs") or (key in ("run", "resume") and "=" in value)):
-        quote = '"' if "'" in value else "'"
-        return f"{key}={quote}{value.replace(quote, chr(92) + quote)}{quote}"
-    return text
-
-
-def _unreadable(text: str, after: str) -> str:
-    """Why Hydra's grammar may not take a text, guessed from how people mistype."""
-    key, equals, value = text.partition("=")
-    if not equals:
-        for group in GROUPS:
-            if text in options(group, [shipped()]):
-                return f"write {group}={text}"
-        if after.startswith("="):
-            return f"no spaces around '=': {text}={after.lstrip('=') or '...'}"
-        if re.fullmatch(r"[\w.]+:.*", text):
-            return f"write {re.sub(':[ ]*', '=', text, count=1)}"
-        return "write key=value"
-    if key != key.strip() or value != value.lstrip():
-        return f"no spaces around '=': {key.strip()}={value.strip()}"
-    if text.rstrip().endswith(","):
-        return f"no space after a comma: {text}{after}"
-    if re.match(r"\w+\(", value):
-        return "no such function; several values are given as key=1,2,3, as key=range(1,4) or as key=choice(1,2,3)"
-    if any(text.count(quote) % 2 for quote in "\"'"):
-        return "a quote is not closed"
-    if any(text.count(left) != text.count(right) for left, right in ("[]", "{}", "()")):
-        return "a bracket is not closed, or not quoted: 'key=[a,b]'"
-    if not re.fullmatch(r"[+~]{0,2}\w[\w/@-]*(\.\w+)*", key):
-        return f"{key!r} is no key; keys are names with points between them: model.latent_dim=3"
-    return "a text with special characters stands in quotes of its own: \"key='a: b'\""
-
-
-def _jobs(parsed: Sequence[Override], folders: Sequence[Path]) -> list[list[Override]]:
-    """The first job of a sweep, then for each other option that it names the first job with that option in its place."""
-    values = [_values(override, folders) if override.is_sweep_override() else [override] for override in parsed]
-    first = [next(iter(each)) for each in values]
-    jobs = [first]
-    for place, override in enumerate(parsed):
-        if override.key_or_group in GROUPS:
-            jobs += [[*first[:place], other, *first[place + 1 :]] for other in values[place][1:]]
-    return jobs
-
-
-def _values(override: Override, folders: Sequence[Path]) -> list[Override]:
-    """What a sweep gives one key: all options of a group, the first value of everything else."""
-    from hydra.core.override_parser.types import Glob, IntervalSweep
-
-    text, key, value = override.input_line, override.key_or_group, override.value()
-    if isinstance(value, IntervalSweep):
-        return [read(f"{key}={value.start}", "")]
-    try:
-        if isinstance(value, Glob):
-            known = options(key, [shipped(), *folders]) if key in GROUPS else {}
-            found = iter(value.filter(list(known)))
-        else:
-            found = override.sweep_string_iterator()
-        chosen = list(found) if key in GROUPS else [next(found)]
-    except StopIteration:
-        chosen = []
-    except ValueError as error:
-        raise InputError(f"{text!r} cannot be read: {one_line(error)}") from None
-    if not chosen:
-        raise InputError(f"{text!r}: there are no such values")
-    return [read(f"{override.get_key_element()}={value}", "") for value in chosen]
-
-
 # ---------------------------------------------------------------- what can be said before composing
 def _check(override: Override, overrides: Sequence[str], folders: Sequence[Path]) -> None:
     """Names of options, packages that are not installed, and what may not be done to a group; InputError."""
@@ -316,32 +320,10 @@ def _check(override: Override, overrides: Sequence[str], folders: Sequence[Path]
         a_list = f"; a list is written '{key}=[...]'" if isinstance(defaults().get(key), list) else ""
         raise InputError(f"{text!r}: several values need a sweep: latentrun -m {' '.join(overrides)}{a_list}")
     if key in GROUPS and not override.is_delete():
-        _check_options(override, [shipped(), *folders])
+        check_options(override, [shipped(), *folders])
     elif key in GROUPS and defaults()[key] is not None:
         none = f"; write '{key}=[]' for none" if isinstance(defaults()[key], list) else ""
         raise InputError(f"{text!r}: {key} cannot be left out{none}")
-
-
-def _check_options(override: Override, everywhere: Sequence[Path]) -> None:
-    """The options that an override chooses of a group."""
-    text, group, value = override.input_line, override.key_or_group, override.value()
-    default, known = defaults()[group], options(group, everywhere)
-    several = isinstance(default, list)
-    if override.package is not None or override.is_force_add() or (override.is_add() and not several):
-        raise InputError(f"{text!r}: write {group}=...")
-    if isinstance(value, list) and not several:
-        raise InputError(f"{text!r}: {group} takes one option, not a list; known: {', '.join(sorted(known))}")
-    if isinstance(value, dict):
-        raise InputError(f"{text!r}: {group} takes the name of an option; values are set with {group}.key=...")
-    names = value if isinstance(value, list) else [value]
-    for name in names:
-        if name is None and default is None:
-            continue
-        if not isinstance(name, str) or name not in known:
-            known = [*known, "null"] if default is None else known
-            raise unknown(group, "null" if name is None else str(name), known)
-        if names.count(name) > 1:
-            raise InputError(f"{text!r}: {name!r} is named twice")
 
 
 # ---------------------------------------------------------------- what Hydra refused
@@ -350,43 +332,18 @@ def _explained(error: Exception, job: Sequence[Override], folders: Sequence[Path
     groups = [override.input_line for override in job if override.key_or_group in GROUPS]
     try:
         cfg = _raw(groups, folders)
+        _drop(cfg, unchosen(cfg))
     except Exception:  # the options themselves do not compose
         cfg = None
     for override in job if cfg is not None else ():
         if override.key_or_group not in GROUPS and not override.key_or_group.startswith("hydra"):
-            wrong = _misplaced(override, cfg, folders)
+            wrong = misplaced(override, cfg, folders)
             if wrong:
                 return wrong
     missing = getattr(error, "missing_cfg_file", None)
     if missing and getattr(error, "options", None):
         group, _, name = str(missing).rpartition("/")
         return unknown(group, name, error.options)
-    cause = f": {one_line(error.__cause__)}" if error.__cause__ is not None else ""
-    return InputError(f"{one_line(error).rstrip('.')}{cause}")
-
-
-def _misplaced(override: Override, cfg: DictConfig, folders: Sequence[Path]) -> InputError | None:
-    """Where the key of an override is not there, or is there and should not be."""
-    from omegaconf import DictConfig
-
-    text, key = override.input_line, override.key_or_group
-    node: Any = cfg
-    parts = key.split(".")
-    for depth, part in enumerate(parts):
-        if isinstance(node, DictConfig) and part in node.keys():  # `in node` says no where the value is yet to be given
-            node = node._get_node(part)
-            continue
-        if override.is_add() or override.is_force_add():
-            return None
-        parent = ".".join(parts[:depth])
-        if not parent:
-            siblings = [*(str(name) for name in node if name != "hydra"), *(group for group in GROUPS if group not in node)]
-            tasks = ", ".join(f"task={task}" for task in owners(part, [shipped()]))
-            return InputError(f"{text!r}: {part} belongs to {tasks}") if tasks else unknown("key", key, siblings)
-        if not isinstance(node, DictConfig):
-            return InputError(f"{text!r}: {parent} is a single value; it has no key {part!r}")
-        if isinstance(defaults().get(parent), list) and part in options(parent, [shipped(), *folders]):
-            chosen = ", ".join(str(name) for name in node)
-            return InputError(f"{text!r}: the {parent} {part!r} is not one of those chosen: {chosen}")
-        return unknown(f"key of {parent}", part, [str(name) for name in node if name != "_target_"])
-    return InputError(f"{text!r}: {key} is there already; write {text.lstrip('+')}") if override.is_add() else None
+    what, _, rest = str(error).strip().partition("\n")
+    why = one_line(error.__cause__ or rest.split("\n")[0]) if error.__cause__ is not None or what.endswith(":") else ""
+    return InputError(": ".join(filter(None, (one_line(what).rstrip(".:"), why))))

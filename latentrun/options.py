@@ -16,7 +16,7 @@ import yaml
 from latentrun.build import targets
 from latentrun.errors import InputError
 
-GROUPS = ("task", "data", "model", "network", "training", "diagnostic", "comparison", "experiment", "debug")
+GROUPS = ("task", "data", "model", "network", "training", "diagnostic", "comparison", "claim", "experiment", "debug")
 
 
 # ---------------------------------------------------------------- folders
@@ -139,6 +139,7 @@ def help_text(folders: list[Path]) -> str:
         "  latentrun task=sample run=DIR n=1000                   samples of a trained model",
         "  latentrun task=compare 'runs=[DIR,DIR]'                differences between finished runs, with intervals",
         "  latentrun task=report 'runs=outputs/**'                one table, pictures and a leaderboard of many runs",
+        "  latentrun task=claims claim=heatmaps                   what a text says, judged by runs that are found or trained",
         "  latentrun estimate=true                                what training would take: time, memory, disk",
         "  latentrun debug=quick                                  everything in seconds, to try a set-up",
         "",
@@ -146,7 +147,8 @@ def help_text(folders: list[Path]) -> str:
     for group in GROUPS:
         known = options(group, folders)
         if known:
-            lines += [f"{group}="] + [f"  {name:<18}{text}" for name, text in known.items()] + [""]
+            width = max(18, *(len(name) + 2 for name in known))
+            lines += [f"{group}="] + [f"  {name:<{width}}{text}" for name, text in known.items()] + [""]
     lines += [
         "Any value of the configuration can be set: latentrun training.epochs=20 model.beta=4 seed=1 device=cpu",
         "  --cfg job --resolve   show the configuration and stop       -m   sweep over comma-separated values",

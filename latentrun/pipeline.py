@@ -17,7 +17,7 @@ from latentrun.fingerprint import fit_hash
 from latentrun.functional.noise import Noise
 from latentrun.machine import settle
 from latentrun.models.base import HasEncoder
-from latentrun.plan import Plan, applicable, assemble, check_settings, device_named, plan
+from latentrun.plan import Plan, applicable, assemble, caveats, check_settings, device_named, plan
 from latentrun.provenance import environment
 from latentrun.report.board import Board
 from latentrun.report.projector import write_projector
@@ -38,7 +38,7 @@ def train(plan: Plan, path: Path, about: Mapping[str, Any]) -> int:
     reading = time.perf_counter() - start
     require_room(path, needed(plan))
     found = twin(plan.config["output"], identity)
-    known = {"seed": plan.config["seed"], "caveats": (*plan.data.notes, *plan.model.caveats(plan.data))}
+    known = {"seed": plan.config["seed"], "caveats": caveats(plan)}
     directory = RunDirectory.create(path, plan.config, {**about, **environment(plan.device), **identity, **known})
     with directory.locked():
         loop = new_loop(plan)

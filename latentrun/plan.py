@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -15,11 +16,14 @@ from latentrun.build import build, fit, later
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic, misfit
 from latentrun.errors import InputError, Misfit, unknown
+from latentrun.fingerprint import fingerprint
 from latentrun.models.base import Model
 from latentrun.nn.base import Network
 from latentrun.options import GROUPS
 from latentrun.training.loop import Training
+from latentrun.types import FromStream
 
+STEPS = 10  # steps an epoch, below which a run says so
 SETTINGS = {
     "seed": Annotated[int, Ge(0)],
     "device": str,
@@ -44,6 +48,8 @@ SETTINGS = {
     "where": Annotated[str, Printable()] | None,
     "metrics": list[str] | None,
     "by": list[str] | None,
+    "size": str,
+    "sizes": dict[str, dict[str, Any]],
 }
 
 
@@ -60,13 +66,15 @@ class Plan:
     device: torch.device
 
 
-def plan(config: dict[str, Any], choices: Mapping[str, str], default_list: bool) -> Plan:
+def plan(config: dict[str, Any], choices: Mapping[str, str], default_list: bool, shared: dict[str, Dataset] | None = None) -> Plan:
     """Build and check everything that ``config`` asks for; InputError in one line where something is wrong.
 
     ``default_list``: the diagnostics are those of config.yaml, not ones the user named, so misfits are skipped.
+    ``shared``: the data sets of plans made before, to which those of this one are added: as a check may have to read them, the
+    plans of a sweep share those with the same settings.
     """
     device = device_named(config["device"])
-    data, model = assemble(config)
+    data, model = assemble(config, shared)
     training = build_training(config)
     diagnostics, skipped = applicable(config, model, data, choices, default_list)
     return Plan(config, data, model, training, diagnostics, skipped, device)
@@ -81,11 +89,13 @@ def check_settings(config: Mapping[str, Any]) -> None:
             raise unknown("key", key, [*SETTINGS, *GROUPS])
 
 
-def assemble(config: Mapping[str, Any]) -> tuple[Dataset, Model]:
-    """Data set and model, freshly initialised from ``seed``."""
+def assemble(config: Mapping[str, Any], shared: dict[str, Dataset] | None = None) -> tuple[Dataset, Model]:
+    """Data set and model, freshly initialised from ``seed``; ``shared``: as in :func:`plan`."""
     trust = config["trust"]
     data: Dataset = build(config["data"], Dataset, "data", trust)
     data.rows = config["rows"]
+    if shared is not None:
+        data = shared.setdefault(fingerprint({key: config[key] for key in ("data", "rows")}), data)
     network = build(config["network"], Network, "network", trust)
     given = {"network": network, "event_shape": data.event_shape, "value_range": data.value_range, "columns": data.columns}
     with torch.random.fork_rng(devices=[]):
@@ -124,16 +134,46 @@ def applicable(
     fitting, skipped = {}, {}
     for name, spec in config["diagnostic"].items():
         diagnostic = build(spec, Diagnostic, f"diagnostic.{name}", config["trust"])
-        lack = misfit(diagnostic, model, data)
-        if lack is None:
+        if reason := unfit(diagnostic, model, data, choices):
+            if not skip:
+                raise Misfit(f"diagnostic {name!r} {reason} (skip_inapplicable=true leaves it out)")
+            skipped[name] = reason
+        else:
             fitting[name] = diagnostic
-            continue
-        need, side = lack
-        reason = f"needs {need}; {side} {choices.get(side, 'set')!r} has none"
-        if not skip:
-            raise Misfit(f"diagnostic {name!r} {reason} (skip_inapplicable=true leaves it out)")
-        skipped[name] = reason
     return fitting, skipped
+
+
+def unfit(diagnostic: Diagnostic, model: Model, data: Dataset, choices: Mapping[str, str]) -> str | None:
+    """Why a diagnostic cannot be asked of this model and these data, ``needs labels; data 'set' has none``; None where it can.
+    InputError where one of its settings names what they have not."""
+    if lack := misfit(diagnostic, model, data):
+        need, side = lack
+        return f"needs {need}; {side} {choices.get(side, 'set')!r} has none"
+    try:
+        diagnostic.check(model, data)
+    except Misfit as error:
+        return str(error)
+    return None
+
+
+def caveats(plan: Plan) -> tuple[str, ...]:
+    """What a reader of the run must know: of the data, of the model, of training. Reads the data."""
+    return (*plan.data.notes, *plan.model.caveats(plan.data), *few_steps(plan))
+
+
+def few_steps(plan: Plan) -> tuple[str, ...]:
+    """That an epoch has fewer than ``STEPS`` steps, where it has: patience and learning rate count epochs."""
+    if all(isinstance(phase.source, FromStream) for phase in plan.model.phases()):
+        return ()
+    rows, batch = len(plan.data.split("train").x), plan.training.batch_size
+    steps = -(-rows // batch)
+    smaller = 2 ** int(math.log2(max(1.0, rows / STEPS)))
+    if steps >= STEPS or smaller >= batch:
+        return ()
+    return (
+        f"An epoch has only {steps} step{'s' * (steps > 1)}: {rows:,} training rows in batches of {batch}. "
+        f"training.batch_size={smaller} makes it {-(-rows // smaller)}.",
+    )
 
 
 def device_named(name: str) -> torch.device:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -45,6 +46,14 @@ PLACES = {
     "pieces/model/unknown_key.yaml": "# A key too many\n_target_: latentrun.models.ae.AE\nlatent_dim: 3\nsquash: false\nsquish: 3\n",
     "pieces/model/incomplete.yaml": "# A key too few\n_target_: latentrun.models.ae.AE\nlatent_dim: 3\n",
     "pieces/experiment/dangling.yaml": "# @package _global_\n# Names what is not there\ndefaults:\n  - override /model: vea\n",
+    "sweeps/experiment/key.yaml": "# @package _global_\n# Key\nhydra: {sweeper: {params: {modl: 'vae,ae'}}}\n",
+    "sweeps/experiment/option.yaml": "# @package _global_\n# Option\nhydra: {sweeper: {params: {model: 'vae,vea'}}}\n",
+    "sweeps/experiment/value.yaml": "# @package _global_\n# Value\nhydra: {sweeper: {params: {model.latent_dim: '1,x'}}}\n",
+    "sweeps/experiment/text.yaml": "# @package _global_\n# Text\nhydra: {sweeper: {params: {seed: '1,(2'}}}\n",
+    "sweeps/experiment/listed.yaml": "# @package _global_\n# List\nhydra: {sweeper: {params: {seed: [1, 2]}}}\n",
+    "sweeps/experiment/param.yaml": "# @package _global_\n# Param\nhydra: {sweeper: {param: {seed: '1,2'}}}\n",
+    "values/experiment/knn.yaml": "# @package _global_\n# Some of its values\ndiagnostic: {knn: {k: 3}}\n",
+    "values/experiment/misspelt.yaml": "# @package _global_\n# None of it\ndiagnostic: {knm: {k: 3}}\n",
     "packages/strange_points.py": POINTS,
 }  # fmt: skip
 # (command line, the one line it gets: ``...`` at the end stands for whatever follows)
@@ -203,6 +212,73 @@ WRONG = [
         "unknown key of model 'latnt_dim' (did you mean 'latent_dim'?); known: balance, beta, kl, latent_dim, likelihood, ...",
     ),
     ("-m seed=1,2 =", "'=' cannot be read: write key=value"),
+    # what an option sweeps
+    (
+        "-m --config-dir {p}/sweeps experiment=key",
+        "hydra.sweeper.params (modl=vae,ae): unknown key 'modl' (did you mean 'model'?); known: ...",
+    ),
+    (
+        "-m --config-dir {p}/sweeps experiment=option",
+        "hydra.sweeper.params (model=vae,vea): unknown model 'vea' (did you mean 'vae'?); known: ae, vae",
+    ),
+    ("-m --config-dir {p}/sweeps experiment=value", "job 1 (model.latent_dim=x): model.latent_dim: must be a whole number, got 'x'"),
+    ("-m --config-dir {p}/sweeps experiment=text", "hydra.sweeper.params (seed=1,(2): 'seed=1,(2' cannot be read: ..."),
+    (
+        "-m --config-dir {p}/sweeps experiment=listed",
+        "hydra.sweeper.params.seed: must be a text with the values, such as '1,2,3', got [1, 2]",
+    ),
+    (
+        "--config-dir {p}/sweeps experiment=param",
+        "In 'experiment/param': ConfigKeyError raised while composing config: Key 'param' not in ...",
+    ),
+    (
+        "-m experiment=heatmaps_vae_vs_ae,heatmaps_t",
+        "experiment=heatmaps_vae_vs_ae sweeps model=vae,ae by itself (hydra.sweeper.params): choose it alone",
+    ),
+    (
+        "-m experiment=heatmaps_vae_vs_ae model.beta=1,2",
+        "hydra.sweeper.params (model=vae,ae): unknown key of model 'beta'; known: latent_dim, squash",
+    ),
+    (
+        "experiment=heatmaps_vae_vs_ae comparison=[metrics]",
+        "comparison: one run has nothing to compare it with: task=compare runs=[DIR,...], or a sweep (-m)",
+    ),
+    # values of diagnostics that nobody chose
+    (
+        "--config-dir {p}/values experiment=knn diagnostic=[latents] diagnostic.knn.k=5",
+        "'diagnostic.knn.k=5': the diagnostic 'knn' is not one of those chosen: latents",
+    ),
+    (
+        "--config-dir {p}/values experiment=knn diagnostic=[latents] diagnostic.knn.resamples=100",
+        "'diagnostic.knn.resamples=100': the diagnostic 'knn' is not one of those chosen: latents",
+    ),
+    ("+diagnostic.knn.k=5 diagnostic=[latents]", "'+diagnostic.knn.k=5': the diagnostic 'knn' is not one of those chosen: latents"),
+    ("+diagnostic.knm.k=5", "unknown diagnostic 'knm' (did you mean 'knn'?); known: ..."),
+    ("--config-dir {p}/values experiment=misspelt", "unknown diagnostic 'knm' (did you mean 'knn'?); known: ..."),
+    # settings of diagnostics that name something of the data
+    (
+        "experiment=heatmaps_t diagnostic.knn.factors=[varience_x]",
+        "diagnostic.knn.factors: unknown factor 'varience_x' (did you mean 'variance_x'?); known: correlation, variance_x, variance_y",
+    ),
+    ("data=digits diagnostic=[knn] diagnostic.knn.factors=[class]", "diagnostic.knn.factors: unknown factor 'class'; known: "),
+    (
+        "diagnostic=[hull] diagnostic.hull.factors=[variance_x,variance_z]",
+        "diagnostic.hull.factors: unknown factor 'variance_z' (did you mean 'variance_y'?); known: correlation, variance_x, variance_y",
+    ),
+    ("diagnostic=[hull] diagnostic.hull.factors=[varianc_x,varianc_y]", "diagnostic.hull.factors: unknown factor 'varianc_x' (did you ..."),
+    (
+        "diagnostic=[injectivity] diagnostic.injectivity.factor=corelation",
+        "diagnostic.injectivity.factor: unknown factor 'corelation' (did you mean 'correlation'?); known: ...",
+    ),
+    (
+        "diagnostic=[injectivity] +diagnostic.injectivity.corner.variance_z=low",
+        "diagnostic.injectivity.corner: unknown factor 'variance_z' (did you mean 'variance_y'?); known: ...",
+    ),
+    (
+        "data=digits diagnostic.traversal.rows=[[2,99999]]",
+        "diagnostic.traversal.rows: row 99999 is not in the test split; the nearest that is: 179...",
+    ),
+    ("-m data=digits diagnostic.traversal.rows=[[2,99999]] seed=0,1", "job 0 (seed=0): diagnostic.traversal.rows: row 99999 is not in ..."),
     ("-m seed=1,2 output=/proc/nowhere", "output directory '/proc/nowhere/multirun/..."),
     # parts that do not fit each other
     ("network.channels=[8]", "network.strides: 3 values for 1 blocks of network.channels"),
@@ -438,7 +514,7 @@ def test_help_lists_every_option_with_its_line(capsys):
     assert code == 0
     for group in GROUPS:
         for name, text in options(group, [shipped()]).items():
-            assert f"  {name:<18}{text}" in out
+            assert re.search(rf"^  {name}  +{re.escape(text)}$", out, re.MULTILINE)
 
 
 def test_config_is_shown_without_running(capsys, tmp_path, monkeypatch):

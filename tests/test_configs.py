@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from omegaconf import read_write
 
 from latentrun.build import build, later, resolve, signature
 from latentrun.cli import compose, settings_of
 from latentrun.comparisons.base import Comparison
+from latentrun.compose import values_of
 from latentrun.diagnostics.base import DATA_NEEDS, Diagnostic
+from latentrun.multirun import jobs_of, swept
 from latentrun.options import GROUPS, defaults, options, shipped
+from latentrun.overrides import asked, params_of
 from latentrun.plan import SETTINGS
 from tests.conformance.parts import values_in
 
@@ -86,6 +90,68 @@ def test_the_default_configuration_composes_and_has_no_unknown_key():
 def test_experiments_compose_and_carry_their_command(path):
     assert f"experiment={path.stem}" in path.read_text()
     compose([f"experiment={path.stem}"], [])
+
+
+def composed(*overrides: str, folders=(), sweep=False) -> dict:
+    return values_of(settings_of(compose(list(overrides), list(folders), sweep)))
+
+
+def test_an_experiment_sets_values_of_what_is_chosen_and_no_others(tmp_path):
+    assert composed("experiment=heatmaps_t")["diagnostic"]["knn"]["factors"] == ["variance_x", "variance_y"]
+    assert list(composed("experiment=heatmaps_t", "diagnostic=[reconstruction]")["diagnostic"]) == ["reconstruction"]
+    assert composed("experiment=heatmaps_t", "diagnostic=[]")["diagnostic"] == {}
+    assert composed("experiment=heatmaps_t", "diagnostic=[knn]", "diagnostic.knn.factors=all")["diagnostic"]["knn"]["factors"] == "all"
+    # An option without its class is chosen all the same, and told where it is built; a diagnostic may also be written out.
+    for name, text in {
+        "diagnostic/classless.yaml": "# No class\nclassless: {k: 3}\n",
+        "experiment/written.yaml": "# @package _global_\n# Written out\ndiagnostic: {mine: {_target_: mine.Mine, k: 3}, knn: {k: 3}}\n",
+    }.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    found = composed("diagnostic=[classless,latents]", "experiment=written", folders=[tmp_path])["diagnostic"]
+    assert list(found) == ["classless", "latents", "mine"] and found["classless"] == {"k": 3}
+
+
+def test_comparisons_that_an_experiment_brings_are_of_a_sweeps_runs():
+    assert composed("experiment=heatmaps_vae_vs_ae")["comparison"] == {}
+    assert list(composed("experiment=heatmaps_vae_vs_ae", sweep=True)["comparison"]) == ["metrics", "variance_loss_survey"]
+    kept = composed("task=compare", "runs=[a,b]", "experiment=heatmaps_vae_vs_ae")
+    assert list(kept["comparison"]) == ["metrics", "variance_loss_survey"]
+
+
+@pytest.mark.parametrize("overrides", [
+    ["seed=0,1"],
+    ["seed=0,1", "model=ae,vae"],  # the place of the option, the values of the command line
+    ["seed=0,1", "model=ae"],
+    ["+hydra.sweeper.params.seed='0,1'"],
+], ids=" ".join)  # fmt: skip
+def test_what_an_experiment_sweeps_makes_the_jobs_of_hydras_own_sweeper(overrides):
+    overrides = ["experiment=heatmaps_vae_vs_ae", *overrides]
+    cfg = compose(overrides, [], sweep=True)
+    # After the first composition, in which Hydra imports its plugins anew.
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    sweeper = BasicSweeper(None, dict(cfg.hydra.sweeper.params))
+    parsed = OverridesParser.create().parse_overrides([*sweeper._parse_config(), *overrides])
+    (expected,) = sweeper.split_arguments(parsed, None)
+    every = asked(overrides, cfg.hydra)
+    jobs = jobs_of(every, [])
+    keys = [key for key in ("model", "seed") if len({tuple(t for t in job if t.startswith(key)) for job in expected}) > 1]
+    assert set(swept(every)) == set(keys)
+    assert [job.overrides for job in jobs] == [tuple(text for text in job if text.partition("=")[0] in keys) for job in expected]
+    assert [job.about["choices"]["model"] for job in jobs] == [dict(t.split("=", 1) for t in job).get("model") for job in expected]
+    assert all(all(f"{text}" in job.name for text in job.overrides) and "experiment" not in job.name for job in jobs)
+    assert all(list(job.config["comparison"]) == ["metrics", "variance_loss_survey"] for job in jobs)
+
+
+def test_params_of_another_sweeper_are_its_own_matter():
+    cfg = compose(["experiment=heatmaps_vae_vs_ae", "seed=0,1"], [], sweep=True)
+    assert params_of(cfg.hydra) == {"model": "vae,ae"}
+    with read_write(cfg.hydra):
+        cfg.hydra.runtime.choices["hydra/sweeper"] = "optuna"
+    assert params_of(cfg.hydra) == {} and asked(["seed=0,1"], cfg.hydra) == ["seed=0,1"]
 
 
 def test_every_group_of_the_configuration_is_known():

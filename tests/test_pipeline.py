@@ -67,6 +67,40 @@ def test_meta_tells_how_the_run_was_made(finished):
     assert meta["overrides"][0] == "debug=quick"
 
 
+def test_few_steps_an_epoch_are_said_with_what_helps(finished, tmp_path, capsys):
+    said = "An epoch has only 1 step: 64 training rows in batches of 128. training.batch_size=4 makes it 16."
+    assert said in RunDirectory(finished).meta["caveats"] and said in (finished / "report.html").read_text()
+    tiny = [*TINY, "data=digits", "network=dense", "diagnostic=[]", "training.epochs=1"]
+    tiny = [text for text in tiny if not text.startswith(("network.channels", "network.strides", "rows", "debug"))]
+    for rows, batch, notes in (
+        (160, 16, ()),  # ten steps
+        (144, 16, ("An epoch has only 9 steps: 144 training rows in batches of 16. training.batch_size=8 makes it 18.",)),
+        (9, 1, ()),  # nothing smaller is there
+    ):
+        path = tmp_path / f"{rows}"
+        assert run(*tiny, f"rows={rows}", f"training.batch_size={batch}", f"hydra.run.dir={path}") == 0
+        assert tuple(RunDirectory(path).meta["caveats"]) == notes
+        assert all(f"note: {note}" in capsys.readouterr().out for note in notes)
+
+
+def test_what_a_check_finds_lacking_is_a_misfit_like_any_other(tmp_path, monkeypatch, capsys):
+    from latentrun.diagnostics.samples import Samples
+    from latentrun.errors import Misfit
+
+    def check(self, model, data):
+        raise Misfit("needs a moon; the model has none")
+
+    monkeypatch.setattr(Samples, "check", check)
+    line = ["data=digits", "network=dense", "network.widths=[8]", "debug=quick", f"hydra.run.dir={tmp_path / 'run'}"]
+    assert run(*line, "diagnostic=[samples]") == 2
+    assert capsys.readouterr().err == (
+        "latentrun: diagnostic 'samples' needs a moon; the model has none (skip_inapplicable=true leaves it out)\n"
+    )
+    assert run(*line, "diagnostic=[reconstruction,samples]", "skip_inapplicable=true") == 0
+    metrics = pd.read_csv(tmp_path / "run" / "tables" / "metrics.csv")
+    assert dict(zip(metrics["diagnostic"], metrics["status"], strict=True)) == {"reconstruction": "ok", "samples": "skipped"}
+
+
 def test_load_gives_the_trained_model_back(finished):
     loaded = latentrun.load(finished)
     stored = np.load(finished / "arrays" / "latents_test.npz")

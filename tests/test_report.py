@@ -20,9 +20,9 @@ from latentrun.plotting.style import figure, paper
 from latentrun.report.page import page
 from latentrun.store import RunDirectory
 from latentrun.types import Estimate, Metric, Picture, Report
+from tests.browser import CHROMIUM
 
 CANARY = "\"'></script></style><script>document.title='ran'</script><img src=x onerror=\"document.title='ran'\">"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
 
 def cloud(name: str = "codes"):

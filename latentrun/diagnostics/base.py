@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from torch import Tensor
 
 from latentrun.data.base import Dataset, Oracle
+from latentrun.errors import InputError, Misfit, unknown
 from latentrun.functional.neighbours import nearest
 from latentrun.functional.noise import Noise
-from latentrun.models.base import Model
+from latentrun.models.base import HasEncoder, HasPrior, Model
 from latentrun.run import Run
 from latentrun.types import Metric, Picture, Projection, Report
 
@@ -50,6 +52,13 @@ class Diagnostic(Question):
 
     uses: ClassVar[tuple[type | str, ...]] = ()
 
+    def check(self, model: Model, data: Dataset) -> None:
+        """Hold settings that name something of the data or the model against them, before anything trains: InputError where
+        one is wrong, Misfit where the diagnostic lacks something that ``requires`` has no word for.
+
+        Called once both fit ``requires``. Every job of a sweep is checked: rows are read only where a setting names some."""
+        del model, data  # nothing to hold against them
+
     @abstractmethod
     def __call__(self, run: Run, noise: Noise) -> Report:
         """Measure the run."""
@@ -73,6 +82,22 @@ def misfit(question: Question, model: Model, data: Dataset) -> tuple[str, str] |
         elif not isinstance(model, need):
             return words(need), "model"
     return None
+
+
+def check_factors(where: str, names: Sequence[str], data: Dataset) -> None:
+    """InputError where a setting misspells a factor: the data have another of those it names, or one of nearly that name. Data
+    that have none of them are data of another kind, for which the diagnostic has an answer too."""
+    known = [factor.name for factor in data.factors]
+    missing = [name for name in names if name not in known]
+    for name in missing:
+        if len(missing) < len(names) or difflib.get_close_matches(name, known, 1, 0.8):
+            raise InputError(f"{where}: {unknown('factor', name, known)}")
+
+
+def check_samples(model: Model) -> None:
+    """Misfit where a model cannot be sampled from, not even with a stand-in for the prior."""
+    if not isinstance(model, HasPrior | HasEncoder):
+        raise Misfit("needs a model with a prior, or with an encoder to fit one to its codes; the model has neither")
 
 
 @dataclass(frozen=True)

@@ -11,22 +11,25 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from latentrun.bounds import Between, Each, Ge, Gt
-from latentrun.diagnostics.base import Diagnostic, judge
-from latentrun.functional.dependence import spearman
+from latentrun.data.base import Dataset
+from latentrun.diagnostics.base import Diagnostic, check_factors, judge
+from latentrun.functional.dependence import spearman, targets
+from latentrun.functional.factors import factor_table, read_factors, with_difference
 from latentrun.functional.hulls import bounding_path, convex_hull, measurable, strip_edges
 from latentrun.functional.intervals import bootstrap_each, mean_interval
 from latentrun.functional.noise import Noise
 from latentrun.functional.paths import purest, read, segments
 from latentrun.functional.tracks import track_tables
 from latentrun.functional.whitening import Whitening, perturbed, whitening
-from latentrun.models.base import HasEncoder
-from latentrun.plotting.hull import hull_flat, hull_solid
+from latentrun.models.base import HasEncoder, Model
+from latentrun.plotting.cloud import TURNED, Layer, cloud
+from latentrun.plotting.hull import hull_flat
 from latentrun.plotting.images import strips
+from latentrun.plotting.sprite import thumbnails
 from latentrun.plotting.tracks import judged_curves, judged_strips
 from latentrun.run import Run
 from latentrun.types import Estimate, Latents, Metric, Picture, Report
 
-CODES = 3000  # codes kept for the picture
 AXES = 4  # straight paths where there is no strip
 ROUNDING = 1e-6  # a mean miss below this is rounding: no ratio is made of it
 
@@ -91,6 +94,9 @@ class HullPaths(Diagnostic):
         self.bins, self.plane, self.support, self.steps, self.min_change, self.slack = bins, plane, support, steps, min_change, slack
         self.lengths, self.points, self.resamples, self.shown = lengths, points, resamples, shown
 
+    def check(self, model: Model, data: Dataset) -> None:
+        check_factors("diagnostic.hull.factors", self.factors, data)
+
     # ---------------------------------------------------------------- paths
     def _paths(self, run: Run, latents: Latents, white: Whitening, notes: list[str], arrays) -> dict[str, np.ndarray]:
         """Points ``(T, d)`` of each path, by its name."""
@@ -103,7 +109,6 @@ class HullPaths(Diagnostic):
             return self._straight(z, white)
         first, second = (y[:, names.index(name)] for name in self.factors)
         inside = np.abs(first - second) <= self.tolerance
-        arrays["difference"] = first - second
         level = np.abs(np.nan_to_num(spearman(z, y[:, [names.index(self.factors[1])]])))[:, 0]
         along = self._along(z, y, inside, run, notes)
         notes.append(
@@ -117,7 +122,7 @@ class HullPaths(Diagnostic):
             notes.append("fewer than 2 bins of the strip hold 2 codes: no path along its edges")
         else:
             knots, curves = edges
-            arrays["knots"] = z[inside][knots]
+            arrays |= {"knots": z[inside][knots], "knot_rows": np.flatnonzero(inside)[knots]}
             outward = np.argsort([-np.linalg.norm(curve - z.mean(0) / sd, axis=1).mean() for curve in curves])
             found |= {f"strip, {name} edge": curves[i] * sd for name, i in zip(("outer", "inner"), outward, strict=True)}
         a, b = self.plane or (max(rest, key=lambda i: level[i]), along)
@@ -170,7 +175,7 @@ class HullPaths(Diagnostic):
         paths = self._paths(run, latents, white, notes, arrays)
         if paths:
             self._follow(run, paths, lambda z: cKDTree(u).query(white.to(z))[0], metrics, tables, arrays)
-        self._drawn(z, noise, arrays)
+        self._drawn(run, latents, z, noise, tables, arrays)
         return Report(metrics=metrics, tables=tables, arrays=arrays, notes=tuple(notes))
 
     def _decode(self, run: Run, z: np.ndarray) -> Tensor:
@@ -225,13 +230,22 @@ class HullPaths(Diagnostic):
         ):
             metrics |= {f"monotonicity.{factor.name}": Estimate(strength), f"leakage.{factor.name}": Estimate(leak)}
 
-    def _drawn(self, z: np.ndarray, noise: Noise, arrays) -> None:
-        """What the picture of the hull needs: some codes, the hull of the (at most three) latents of largest variance."""
+    def _drawn(self, run: Run, latents: Latents, z: np.ndarray, noise: Noise, tables, arrays) -> None:
+        """What the picture of the hull needs: some codes, what is known of them and their pictures, the hull of the (at most
+        three) latents of largest variance."""
         axes = np.sort(np.argsort(-z.var(0), kind="stable")[:3])
-        some = noise.to("cpu").permutation("drawn", len(z)).numpy()[:CODES]
+        some = noise.to("cpu").permutation("drawn", len(z)).numpy()[:TURNED]
         arrays |= {"axes": axes, "codes": z[some].astype(np.float32)}
-        if "difference" in arrays:
-            arrays["difference"] = arrays["difference"][some].astype(np.float32)
+        labels = None if latents.labels is None else latents.labels.cpu().numpy()[some]
+        known = targets(run.data.factors, run.data.label, latents.y.cpu().numpy()[some], labels)
+        if known:
+            tables["colours"] = factor_table([factor for factor, _ in known])
+            arrays["targets"] = np.stack([values for _, values in known], axis=1).astype(np.float32)
+        if run.data.is_image and len(axes) == 3:
+            x, value_range = run.data.split(self.split).x, run.data.value_range
+            arrays["code_pictures"] = thumbnails(x, value_range, some)
+            if "knot_rows" in arrays:
+                arrays["knot_pictures"] = thumbnails(x, value_range, arrays["knot_rows"].ravel())
         shell = convex_hull(z[:, axes]) if len(axes) > 1 else None
         if shell is not None:
             place = np.full(len(z), -1)
@@ -271,17 +285,49 @@ class HullPaths(Diagnostic):
         return found
 
     def _hull(self, report: Report) -> Picture:
-        arrays, axes = report.arrays, report.arrays["axes"]
-        paths = {}
+        arrays, axes, d = report.arrays, report.arrays["axes"], report.arrays["codes"].shape[1]
+        paths, parts = {}, {}
         if "steps" in report.tables:
-            coordinates = [f"z{i}" for i in axes]
-            paths = {name: part[coordinates].to_numpy() for name, part in report.tables["steps"].groupby("path", sort=False)}
-        knots = arrays["knots"].reshape(-1, arrays["codes"].shape[1])[:, axes] if "knots" in arrays else np.zeros((0, len(axes)))
-        draw = hull_flat if len(axes) == 2 else hull_solid
-        colour = arrays.get("difference")
-        label = f"{self.factors[0]} − {self.factors[1]}"
-        figure = draw(axes, arrays["codes"][:, axes], colour, label, arrays["shell"], arrays["shell_facets"], paths, knots)
-        what = f", coloured by {label}" if colour is not None else ""
-        dots = "; black: the hull points of the strip's bins" if len(knots) else ""
-        some = "" if len(axes) == arrays["codes"].shape[1] else ", in the three latents of largest variance"
-        return Picture(figure, f"Codes{what}, their convex hull and the paths along it{dots}{some}.")
+            parts = dict(list(report.tables["steps"].groupby("path", sort=False)))
+            paths = {name: part[[f"z{i}" for i in axes]].to_numpy() for name, part in parts.items()}
+        knots = arrays["knots"].reshape(-1, d)[:, axes] if "knots" in arrays else np.zeros((0, len(axes)))
+        known = list(zip(read_factors(report.tables["colours"]), arrays["targets"].T, strict=True)) if "targets" in arrays else []
+        colours = with_difference(known, self.factors)
+        colours = [*colours[len(known) :], *known]  # the difference first, where there is one
+        if len(axes) == 2:
+            target = next((target for target in colours if target[0].kind != "categorical"), None)
+            codes = arrays["codes"][:, axes]
+            figure = hull_flat(axes, codes, target, arrays["shell"], arrays["shell_facets"], paths, knots)
+            what = "" if target is None else f", coloured by {target[0].name}"
+            dots = "; black: the hull points of the strip's bins" if len(knots) else ""
+            return Picture(figure, f"Codes{what}, their convex hull and the paths along it{dots}.")
+        layers = [Layer("hull", "surface", arrays["shell"], facets=arrays["shell_facets"])]
+        decoded = arrays["pictures"] if arrays.get("code_pictures") is not None and "pictures" in arrays else [None] * len(paths)
+        for (name, path), x in zip(paths.items(), decoded, strict=True):
+            layers.append(Layer(name, "path", path, texts=self._said(parts[name]), pictures=x))
+        if len(knots):
+            layers.append(Layer("hull points of bins", "points", knots, pictures=arrays.get("knot_pictures")))
+        examples = arrays.get("code_pictures")
+        figure = cloud(
+            arrays["codes"], colours, pictures=examples, value_range=tuple(arrays["value_range"]), layers=layers, axes=axes
+        )  # fmt: skip
+        text = "Codes, their convex hull and the paths along it, which begin at their larger point"
+        text += "; black: the hull points of the strip's bins" if len(knots) else ""
+        text += "" if d == 3 else "; the three latents of largest variance"
+        text += ". Drag to turn; a click in the legend hides and shows a part"
+        text += "; the menu chooses what colours the codes" if colours else ""
+        text += (
+            "; a point that is touched shows its picture: of a code the one encoded, of a path the one decoded."
+            if examples is not None
+            else "."
+        )
+        return Picture(figure, text)
+
+    @staticmethod
+    def _said(part: pd.DataFrame) -> list[str]:
+        """What each point of a path says: how far along it is, how far from the data, the factors read off."""
+        columns = [name for name in part if name in ("position", "residual", "distance") or name.startswith("fitted.")]
+        return [
+            "\n".join(f"{name.replace('fitted.', 'fitted ')}: {value:.3g}" for name, value in zip(columns, row, strict=True))
+            for row in part[columns].itertuples(index=False)
+        ]

@@ -11,20 +11,22 @@ import pandas as pd
 from torch import Tensor
 
 from latentrun.bounds import Each, Ge
+from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic
-from latentrun.errors import unknown
+from latentrun.errors import InputError, unknown
 from latentrun.functional.dependence import targets
 from latentrun.functional.intervals import share_interval
 from latentrun.functional.noise import Noise
 from latentrun.functional.probes import Codes, estimates, knn_predict, macro_f1, neighbours, outputs, standardised
-from latentrun.models.base import HasEncoder, HasGaussianPosterior
+from latentrun.models.base import HasEncoder, HasGaussianPosterior, Model
+from latentrun.plotting.cloud import TURNED, Layer, cloud
 from latentrun.plotting.knn import confusion, regions, scores
-from latentrun.plotting.scatter import along, category_names, rotatable
+from latentrun.plotting.scatter import along, category_names
+from latentrun.plotting.sprite import thumbnails
 from latentrun.run import Run
 from latentrun.types import Factor, Latents, Metric, Picture, Report
 
 KEPT = 5000  # codes kept for pictures
-TURNED = 3000  # points a browser turns smoothly
 SIDE = 160  # points a side of the map of decisions
 MARGIN = 0.05  # of the codes' range, around them on that map
 READERS = {"codes": "the codes", "factors": "the true factors", "majority": "the commonest class"}
@@ -52,7 +54,7 @@ class KNN(Diagnostic):
     """
 
     requires = (HasEncoder, "labels")
-    uses = ("factors", HasGaussianPosterior)
+    uses = ("factors", "image", HasGaussianPosterior)
     metrics: ClassVar = {
         "accuracy": Metric("share of rows whose label is predicted rightly; interval: Wilson's, over rows", 0, 1, "higher"),
         "macro_f1": Metric("2 TP / (2 TP + FP + FN) of each class, mean over classes; interval: bootstrap over rows", 0, 1, "higher"),
@@ -70,6 +72,9 @@ class KNN(Diagnostic):
         self.split, self.train_rows, self.k, self.resamples = split, train_rows, k, resamples
         self.neighbours, self.factors = sorted({*neighbours, k}), factors
 
+    def check(self, model: Model, data: Dataset) -> None:
+        self._named(data)
+
     def __call__(self, run: Run, noise: Noise) -> Report:
         noise = noise.to("cpu")
         train, test = run.latents("train"), run.latents(self.split)
@@ -78,7 +83,7 @@ class KNN(Diagnostic):
         label = _label(run, test)
         codes = (standardised if test.scale is None else Codes)(_array(train.mean[some]), _array(test.mean))
         read = {"codes": codes}
-        named = self._named(run)
+        named = self._named(run.data)
         if named:
             read["factors"] = standardised(_columns(named, _array(train.y[some])), _columns(named, _array(test.y)))
         k, several = min(self.k, len(y)), sorted({min(number, len(y)) for number in self.neighbours})
@@ -111,20 +116,22 @@ class KNN(Diagnostic):
             "k": np.asarray(k),
             "names": np.asarray(names, dtype=str),
         }
+        if run.data.is_image and test.mean.shape[1] >= 3:
+            arrays["pictures"] = thumbnails(run.data.split(self.split).x, run.data.value_range, kept[:TURNED])
         if test.mean.shape[1] == 2:
             arrays |= self._map(_array(train.mean[some]), arrays["codes"], y, k, test.scale is None)
         return Report(metrics, tables, arrays, notes=self._notes(label, named, y, truth, several, test))
 
     # ---------------------------------------------------------------- what is read
-    def _named(self, run: Run) -> list[tuple[int, Factor]]:
-        """The factors beside the label, with their columns in y."""
-        beside = [(i, factor) for i, factor in enumerate(run.data.factors) if factor.name != run.data.label]
+    def _named(self, data: Dataset) -> list[tuple[int, Factor]]:
+        """The factors beside the label, with their columns in y; InputError where there is none of a name."""
+        beside = [(i, factor) for i, factor in enumerate(data.factors) if factor.name != data.label]
         if self.factors == "all":
             return beside
         names = {factor.name: (i, factor) for i, factor in beside}
         for name in self.factors:
             if name not in names:
-                raise unknown("factor in knn.factors", name, names)
+                raise InputError(f"diagnostic.knn.factors: {unknown('factor', name, names)}")
         return [names[name] for name in self.factors]
 
     def _map(self, train: np.ndarray, shown: np.ndarray, y: np.ndarray, k: int, scaled: bool) -> dict[str, np.ndarray]:
@@ -194,10 +201,15 @@ class KNN(Diagnostic):
             colours.append((answer, (truth != predicted).astype(int)))
             text = (
                 f"{min(TURNED, len(codes))} codes in the three latents of highest variance. Drag to turn; the menu chooses what colours "
-                "them: the true class, the predicted one, or whether that is right."
+                "them: the true class, the predicted one, or whether that is right"
             )
-            cloud = rotatable(codes[:TURNED], [(factor, values[:TURNED]) for factor, values in colours])
-            pictures["layers"] = Picture(cloud, text)
+            examples = arrays.get("pictures")
+            text += "; a point that is touched shows the picture that was encoded, and all three. " if examples is not None else ". "
+            text += "Rings: the wrongly predicted; a click on their name in the legend hides them."
+            wrong = np.flatnonzero(truth[:TURNED] != predicted[:TURNED])
+            turned = [(factor, values[:TURNED]) for factor, values in colours]
+            layers = [Layer("wrongly predicted", "rings", codes[wrong])] if len(wrong) else []
+            pictures["layers"] = Picture(cloud(codes[:TURNED], turned, pictures=examples, layers=layers), text)
         return pictures
 
 

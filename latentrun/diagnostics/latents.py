@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -12,14 +11,16 @@ import pandas as pd
 from latentrun.bounds import Ge
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.functional.dependence import mutual_information, pearson, rank_interval, spearman, targets
+from latentrun.functional.factors import factor_table, read_factors, with_difference
 from latentrun.functional.probes import Codes, accuracy, estimates, knn_predict, linear_predict, neighbours, outputs, r2, standardised
 from latentrun.models.base import HasEncoder, HasGaussianPosterior
+from latentrun.plotting.cloud import TURNED, cloud
 from latentrun.plotting.matrix import matrices
-from latentrun.plotting.scatter import along, axis_pairs, projections, rotatable
+from latentrun.plotting.scatter import along, axis_pairs, projections
+from latentrun.plotting.sprite import thumbnails
 from latentrun.types import Estimate, Factor, Metric, Picture, Report
 
 KEPT = 5000  # codes kept for pictures
-TURNED = 3000  # points a browser turns smoothly
 WIDE = 6  # factors side by side in one picture
 FIT = "1 - SSE / SST over test rows, at most 1 (cyclic factors: cosine and sine of the angle together); interval: bootstrap over test rows"
 SHARE = "share of test rows classified rightly; interval: bootstrap over test rows"
@@ -45,7 +46,7 @@ class Latents(Diagnostic):
     """
 
     requires = (HasEncoder,)
-    uses = ("factors", "labels", HasGaussianPosterior)
+    uses = ("factors", "labels", "image", HasGaussianPosterior)
     metrics = {
         "linear_r2": Metric(FIT, None, 1.0, "higher"),
         "knn_r2": Metric(FIT, None, 1.0, "higher"),
@@ -91,7 +92,7 @@ class Latents(Diagnostic):
                 if part["spearman"].notna().any():
                     metrics[f"max_spearman.{name}"] = Estimate(float(part["spearman"].abs().max()))
                 metrics[f"max_information.{name}"] = Estimate(float(part["mutual_information"].max()))
-        tables["factors"] = _describe([factor for factor, _ in known])
+        tables["factors"] = factor_table([factor for factor, _ in known])
         kept = noise.permutation("kept", len(z)).numpy()[:KEPT]
         arrays = {
             "codes": z[kept].astype(np.float32),
@@ -101,6 +102,8 @@ class Latents(Diagnostic):
             "index": test["index"][kept],
             "rows": np.asarray(len(z)),
         }
+        if run.data.is_image and z.shape[1] >= 3:
+            arrays["pictures"] = thumbnails(run.data.split(self.split).x, run.data.value_range, kept[:TURNED])
         return Report(metrics=metrics, tables=tables, arrays=arrays, notes=self._notes(train, test))
 
     # ---------------------------------------------------------------- numbers
@@ -161,7 +164,7 @@ class Latents(Diagnostic):
     # ---------------------------------------------------------------- pictures
     def plot(self, report):
         z, y = report.arrays["codes"], report.arrays["targets"]
-        factors = _factors(report.tables["factors"])
+        factors = read_factors(report.tables["factors"])
         known = [(factor, y[:, i]) for i, factor in enumerate(factors)]
         d, total = z.shape[1], int(report.arrays["rows"])
         what = self._said(len(z), total)
@@ -169,14 +172,16 @@ class Latents(Diagnostic):
         if known:
             pictures["dependence"] = _dependence_picture(report.tables["dependence"], factors, d)
         if d >= 3:
-            colours = [(factor, values[:TURNED]) for factor, values in known]
-            colours += _difference(colours)
+            colours = with_difference([(factor, values[:TURNED]) for factor, values in known])
+            examples = report.arrays.get("pictures")
             shown = self._said(min(TURNED, len(z)), total)
             text = (
                 f"{shown[0].upper()}{shown[1:]}, a point each, in the three latents of highest variance. Drag to turn, scroll to approach"
             )
-            text += "; the menu chooses what colours the points, a touch names its values." if colours else "."
-            pictures["cloud"] = Picture(rotatable(z[:TURNED], colours), text)
+            text += "; the menu chooses what colours the points" if colours else ""
+            told = ["the picture that was encoded"] * (examples is not None) + ["its values"] * bool(colours)
+            text += f"; a point that is touched shows {' and '.join(told)}." if told else "."
+            pictures["cloud"] = Picture(cloud(z[:TURNED], colours, pictures=examples), text)
         return pictures
 
     def _said(self, n: int, total: int) -> str:
@@ -230,31 +235,6 @@ def _moments(z: np.ndarray, scale: np.ndarray | None) -> pd.DataFrame:
             "mean_kl": kl,
         }
     )
-
-
-def _describe(factors: list[Factor]) -> pd.DataFrame:
-    """Factors as a table, so that pictures can be redrawn from disk."""
-    rows = [(f.name, f.kind, f.low, f.high, f.unit, json.dumps(f.categories)) for f in factors]
-    return pd.DataFrame(rows, columns=["factor", "kind", "low", "high", "unit", "categories"])
-
-
-def _factors(table: pd.DataFrame) -> list[Factor]:
-    """Back from :func:`_describe`; a table read from disk has NaN for empty text."""
-    units = table["unit"].astype(object).where(table["unit"].notna(), "")
-    return [
-        Factor(str(row.factor), row.kind, float(row.low), float(row.high), str(unit), tuple(json.loads(row.categories)))
-        for row, unit in zip(table.itertuples(index=False), units, strict=True)
-    ]
-
-
-def _difference(colours: list) -> list:
-    """``variance_x - variance_y`` as one more colouring, where the data have both."""
-    found = {factor.name: (factor, values) for factor, values in colours}
-    if not {"variance_x", "variance_y"} <= set(found):
-        return []
-    (a, x), (b, y) = found["variance_x"], found["variance_y"]
-    most = max(a.high - b.low, b.high - a.low)
-    return [(Factor("variance_x - variance_y", "real", -most, most, a.unit), x - y)]
 
 
 def _dependence_picture(table: pd.DataFrame, factors: list[Factor], d: int) -> Picture:

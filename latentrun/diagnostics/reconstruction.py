@@ -13,7 +13,7 @@ from latentrun.data.base import Oracle
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.functional.columns import decode
 from latentrun.functional.dependence import FLAT, targets
-from latentrun.functional.intervals import bootstrap_each, bootstrap_means, mean_interval
+from latentrun.functional.intervals import bootstrap_each, bootstrap_means, mean_and_tail, mean_interval
 from latentrun.functional.moments import central_powers, percentiles, shape_statistics
 from latentrun.functional.probes import accuracy, combined, estimates, r2
 from latentrun.models.base import HasEncoder
@@ -62,9 +62,7 @@ class Reconstruction(Diagnostic):
         "tail_ratio": Metric("pure number, 99.9 percentile / median of the error" + BOOT, 1.0, None, "lower"),
         "mse": Metric("squared units of x, mean over examples and data dimensions" + PLAIN, 0.0, None, "lower"),
         "unexplained": Metric("share of the split's total variance, mse / mean variance of a data dimension" + BOOT, 0.0, None, "lower"),
-        "residual_mean": Metric(FAMILY + PLAIN, 0.0, None, "lower"),
-        "residual_p95": Metric(FAMILY + BOOT, 0.0, None, "lower"),
-        "residual_p99": Metric(FAMILY + BOOT, 0.0, None, "lower"),
+        "residual": Metric(FAMILY + "; mean and percentiles over examples", 0.0, None, "zero"),
         "column_r2": Metric("R², median over real and ordinal columns" + BOOT, None, 1.0, "higher"),
         "column_accuracy": Metric("share of rows, mean over categorical columns" + BOOT, 0.0, 1.0, "higher"),
         "column_baseline": Metric("as column_accuracy, for the commonest category of the training rows" + BOOT, 0.0, 1.0, "none"),
@@ -90,9 +88,8 @@ class Reconstruction(Diagnostic):
             with torch.no_grad():
                 residual = run.data.project(made).residual.cpu().double()
             columns["residual"] = residual.numpy()
-            metrics["residual_mean"] = mean_interval(residual)
-            found = bootstrap_each(lambda rows: percentiles(rows, (0.95, 0.99)), residual, noise.to("cpu"), self.resamples)
-            metrics |= dict(zip(("residual_p95", "residual_p99"), found, strict=True))
+            tail = mean_and_tail(residual, noise.at("residual"), self.resamples)
+            metrics |= {f"residual.{part}": estimate for part, estimate in tail.items()}
         labels = None if codes.labels is None else codes.labels.cpu().numpy()
         known = targets(run.data.factors, run.data.label, codes.y.cpu().numpy(), labels)
         columns |= {factor.name: values.astype(np.int64 if factor.kind == "categorical" else np.float32) for factor, values in known}
@@ -178,7 +175,7 @@ class Reconstruction(Diagnostic):
         return table, dict(zip(every, found[-len(every) :], strict=True))
 
     def _summary(self, metrics) -> pd.DataFrame:
-        rows = [(name, e.value, e.low, e.high, self.metrics[name].unit) for name, e in metrics.items()]
+        rows = [(name, e.value, e.low, e.high, self.metrics[name.partition(".")[0]].unit) for name, e in metrics.items()]
         table = pd.DataFrame(rows, columns=["statistic", "value", "low", "high", "unit"])
         return table.astype({"value": float, "low": float, "high": float})
 
@@ -229,7 +226,7 @@ class Reconstruction(Diagnostic):
         )
         x, made = arrays["worst_original"], arrays["worst_reconstruction"]
         pictures["worst"] = Picture(
-            differences(x, made, value_range, [f"{e:.3g}" for e in arrays["worst_error"]]),
+            differences(x, {"reconstruction": made}, value_range, [f"{e:.3g}" for e in arrays["worst_error"]]),
             f"The {len(x)} worst reconstructions of the {self.split} split, the worst on the left: original, reconstruction, and "
             "reconstruction minus original (in colour pictures the channel that is farthest off, pixel by pixel; red where the "
             "reconstruction is too high, blue where too low). Under each column: its error, the Frobenius norm of the difference.",

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 
 from latentrun.bounds import Ge
-from latentrun.data.base import Oracle
-from latentrun.diagnostics.base import Diagnostic
-from latentrun.errors import InputError
+from latentrun.data.base import Dataset, Oracle
+from latentrun.diagnostics.base import Diagnostic, check_samples
 from latentrun.functional.intervals import bootstrap_each, mean_and_tail, mean_interval
 from latentrun.functional.neighbours import nearest
 from latentrun.functional.noise import Noise
-from latentrun.models.base import HasEncoder, HasPrior
+from latentrun.models.base import HasEncoder, HasPrior, Model
 from latentrun.plotting.images import grid, strips
 from latentrun.plotting.style import PALETTE, figure
 from latentrun.run import Run
@@ -65,11 +64,12 @@ class Samples(Diagnostic):
     ):
         self.n, self.k, self.resamples, self.grid, self.strips = n, k, resamples, grid, strips
 
+    def check(self, model: Model, data: Dataset) -> None:
+        check_samples(model)
+
     # ---------------------------------------------------------------- measuring
     @torch.no_grad()
     def __call__(self, run: Run, noise: Noise) -> Report:
-        if not isinstance(run.model, HasPrior | HasEncoder):
-            raise InputError("samples needs a model with a prior, or with an encoder to fit one to its codes; the model has neither")
         x = run.decode(run.sample_codes(self.n, noise))
         train, test = run.x("train"), run.x("test")
         m = min(self.n, len(test))

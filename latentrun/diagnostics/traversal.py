@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 
 from latentrun.bounds import Between, Each, Ge, Gt
-from latentrun.data.base import Oracle
+from latentrun.data.base import Dataset, Oracle
 from latentrun.diagnostics.base import Diagnostic
-from latentrun.errors import InputError
+from latentrun.errors import InputError, Misfit
 from latentrun.functional.columns import courses
 from latentrun.functional.neighbours import nearest
 from latentrun.functional.noise import Noise
 from latentrun.functional.paths import Paths, arcs, axis_lines, far_apart, leading, plane_lines, purest, read, segments
-from latentrun.models.base import HasEncoder, HasPrior
+from latentrun.models.base import HasEncoder, HasPrior, Model
 from latentrun.plotting.columns import MOVERS, column_courses
 from latentrun.plotting.images import strips
 from latentrun.plotting.paths import FEW, factor_curves, profiles
@@ -85,7 +85,23 @@ class Traversal(Diagnostic):
         self.directions, self.lines, self.rows, self.radius = directions, lines, rows, radius
         self.arcs, self.min_change, self.slack, self.strips = arcs, min_change, slack, strips
 
+    def check(self, model: Model, data: Dataset) -> None:
+        if self.rows and "lines" in self.paths:
+            if not isinstance(model, HasEncoder):
+                raise Misfit("needs an encoder for the rows that diagnostic.traversal.rows names; the model has none")
+            self._places(data.split("test").index)
+
     # ---------------------------------------------------------------- paths
+    def _places(self, index: Tensor) -> Tensor:
+        """Where the ``rows`` stand in the test split ``(L, 2)``, by its permanent ``index (N,)``; InputError for one that does not."""
+        wanted = torch.tensor(self.rows, device=index.device)
+        found = wanted[..., None] == index
+        if not found.any(-1).all():
+            row = wanted[~found.any(-1)][0].item()
+            near = index[(index - row).abs().argmin()].item()
+            raise InputError(f"diagnostic.traversal.rows: row {row} is not in the test split; the nearest that is: {near}")
+        return found.int().argmax(-1)
+
     def _pairs(self, scale: Tensor, notes: list[str]) -> Tensor:
         """The latent pairs ``(K, 2)`` that this code has."""
         if self.pairs == "all":
@@ -104,11 +120,7 @@ class Traversal(Diagnostic):
             latents = run.latents("test")
             z, index = latents.mean, latents.index
             if self.rows:
-                wanted = torch.tensor(self.rows, device=index.device)
-                found = wanted[..., None] == index
-                if not found.any(-1).all():
-                    raise InputError(f"traversal.rows: row {wanted[~found.any(-1)][0].item()} is not in the test split")
-                pairs = found.int().argmax(-1)
+                pairs = self._places(index)
                 return z[pairs[:, 0]], z[pairs[:, 1]], [f"{a} to {b}" for a, b in self.rows]
             origin = "test codes"
         elif isinstance(run.model, HasPrior):

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import torch
 from torch import Tensor
 
-from latentrun.functional.ellipses import CHUNK, FAINTEST, Ellipses
-from latentrun.functional.least_squares import levenberg_marquardt
+from latentrun.functional.ellipses import FAINTEST, Ellipses
+from latentrun.functional.least_squares import Fit, levenberg_marquardt
 from latentrun.types import Projection
 
 SQUEEZE = 9.0  # largest |artanh r| fitted: 1 - |r| = 3e-8
 SHARE = 1e-3  # fitted factors this far outside their range still count as inside: a decoded picture is never exact
 SOFT = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)  # widths in q over which a shared maximum is softened
+CHANCE, ROUGH = 1.2, 1e-6  # a rough cost above CHANCE * the best + ROUGH * ||x||^2 is that of another value of the further factors
+BLOCK = 2**17  # numbers a temporary of the cost holds, so that a CPU's cache keeps them
+BATCH = 2**21  # numbers in the pictures fitted at once on a CPU
+HEAD = 4  # steps after which starts that lead nowhere new are given up:
+TWIN = 0.05  # those this near, in theta, to a better one (both go to one minimum)
+LAG = 50.0  # and those whose cost is so many times the best one's
 COARSE, STARTS, LEAN = 11, 4, 3.5  # points a factor of the dictionary that gives starts; how many of them; its largest artanh |r|
 
 
@@ -25,43 +33,40 @@ def nearest_member(family: Ellipses, x: Tensor, further: Tensor, amplitude: bool
     ``inside``: r within its range widened by 0.001, variances within theirs widened by 0.001 of the upper end. float64
     on the device of ``x``.
     """
-    searches = [
-        [_Search(family, row.to(dtype), amplitude, bounded) for dtype in (torch.float32, torch.float64)] for row in further.split(1)
-    ]
-    step = max(1, (2**27 if x.is_cuda else CHUNK) // family.size**2)
-    parts = [_best([_fit(part, *search) for search in searches]) for part in x.split(step)]
+    rough, fine = (
+        [_Search(family, row.to(dtype), amplitude, bounded) for row in further.split(1)] for dtype in (torch.float32, torch.float64)
+    )
+    # Many pictures at once, so that the few whose fits take long are as many as a matrix product wants.
+    step = max(1, (2**27 if x.is_cuda else BATCH) // family.size**2)
+    parts = [_fit(family, part, rough, fine) for part in x.split(step)]
     return Projection(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
 
 
-def _best(fits: list[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-    """The columns of several fits, each row from the one of least residual."""
-    chosen = torch.stack([residual for _, residual, _, _ in fits]).argmin(0)
-    rows = torch.arange(len(chosen), device=chosen.device)
-    return tuple(torch.stack(columns)[chosen, rows] for columns in zip(*fits, strict=True))
-
-
 @torch.no_grad()
-def _fit(x: Tensor, rough: _Search, fine: _Search) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """What a Projection holds, for one value of the further factors."""
-    family, flat = fine.family, x.flatten(1).double()
+def _fit(family: Ellipses, x: Tensor, rough: list[_Search], fine: list[_Search]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """What a Projection holds: found roughly for each value of the further factors, then finely for those that may be the best."""
+    flat = x.flatten(1).double()
     broken = ~flat.isfinite().all(1)
     flat = flat.nan_to_num(0.0, 0.0, 0.0)
-    half = (family.size**2 + 1) // 2
+    half, size = (family.size**2 + 1) // 2, flat.square().sum(1)
     # Members are even, x(p) = x(-p): the odd part of a picture is out of their reach and adds a constant.
     even, odd = (flat + flat.flip(1))[:, :half] / 2, (flat - flat.flip(1))[:, :half] / 2
-    theta = fine.polish(even, rough.search(even.float()).double())
-    factors = torch.cat([_factors(theta), fine.further.expand(len(theta), -1)], 1)
+    single, odd = even.float(), odd.square() @ fine[0].weight
+    starts, costs = map(torch.stack, zip(*(search.search(single) for search in rough), strict=True))
+    hopeless = costs > CHANCE * costs.amin(0) + ROUGH * size
+    missed = torch.full_like(costs, torch.inf, dtype=torch.float64)
+    factors = flat.new_zeros(*costs.shape, 3)
+    scale = torch.ones_like(missed)
+    for k, search in enumerate(fine):
+        rows = (~hopeless[k]).nonzero()[:, 0]
+        factors[k, rows], scale[k, rows], missed[k, rows] = search.finish(even[rows], starts[k, rows].double())
+    best, rows = missed.argmin(0), torch.arange(len(x), device=x.device)
+    factors, scale, missed = factors[best, rows], scale[best, rows], missed[best, rows] + odd
     low, high = family.ranges(flat)
-    if fine.bounded:
-        factors[:, :3] = factors[:, :3].clamp(low, high)
-    m = family.half(factors, fine.basis, torch.float64)
-    scale = _amplitude(even, m, fine.weight) if fine.amplitude else torch.ones_like(even[:, 0])
-    missed = ((even - scale[:, None] * m).square() + odd.square()) @ fine.weight
-    size = flat.square().sum(1)
-    residual = torch.where(size > 0, (missed / size).sqrt(), 1.0).masked_fill(broken, torch.inf)
     slack = SHARE * torch.stack([torch.ones_like(low[0]), high[1], high[2]])
-    inside = ((factors[:, :3] >= low - slack) & (factors[:, :3] <= high + slack)).all(1)
-    return factors, residual, inside, scale
+    inside = ((factors >= low - slack) & (factors <= high + slack)).all(1)
+    residual = torch.where(size > 0, (missed / size).sqrt(), 1.0).masked_fill(broken, torch.inf)
+    return torch.cat([factors, torch.cat([search.further for search in fine])[best]], 1), residual, inside, scale
 
 
 class _Search:
@@ -90,20 +95,41 @@ class _Search:
         self.coarse = torch.cartesian_prod(*axes)
 
     # ---------------------------------------------------------------- starts
-    def search(self, x: Tensor) -> Tensor:
-        """theta ``(n, 3)`` at the least cost reached from STARTS + 1 starts."""
-        starts = torch.cat([self._valleys(x), self._moments(x)[:, None]], 1)
-        count = starts.shape[1]
-        fit = levenberg_marquardt(
-            lambda theta, rows: self.normal(theta, x[rows // count]),
-            starts.flatten(0, 1),
-            self.low,
-            self.high,
-            iterations=40,
-            tolerance=1e-3,
-        )
-        best = fit.cost.view(-1, count).argmin(1)
-        return fit.theta.view(-1, count, 3)[torch.arange(len(x), device=x.device), best]
+    def search(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """theta ``(n, 3)`` at the least cost ``(n,)`` reached from up to STARTS + 1 starts."""
+        valleys, real = self._valleys(x)
+        starts = torch.cat([self._moments(x)[:, None], valleys], 1)
+        on = torch.cat([torch.ones_like(real[:, :1]), real], 1)
+        cost = x.new_full(on.shape, torch.inf)
+        done = ~on
+        for steps in (HEAD, 40 - HEAD):
+            fit = self._minimise(x, on.nonzero()[:, 0], starts[on], iterations=steps, tolerance=1e-3)
+            starts[on], cost[on], done[on] = fit.theta, fit.cost, fit.converged
+            cost, order = cost.sort(1)
+            starts, done = starts.gather(1, order[:, :, None].expand(-1, -1, 3)), done.gather(1, order)
+            twin = ((starts[:, :, None] - starts[:, None]).abs().amax(3) < TWIN).tril(-1).any(2)
+            on = ~(twin | done | (cost > LAG * cost[:, :1] + ROUGH * x.square().sum(1, keepdim=True)))
+        return starts[:, 0], cost[:, 0]
+
+    def _minimise(self, x: Tensor, picture: Tensor | None, start: Tensor, soft: float = 0.0, **options) -> Fit:
+        """Least squares of the pictures ``x[picture]``, evaluated in blocks that a CPU's cache keeps."""
+        step = 2**27 if x.is_cuda else max(1, BLOCK // x.shape[1])
+
+        def normal(theta: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
+            rows = rows if picture is None else picture[rows]
+            blocks = [self.normal(part, x[chosen], soft) for part, chosen in zip(theta.split(step), rows.split(step), strict=True)]
+            return blocks[0] if len(blocks) == 1 else tuple(map(torch.cat, zip(*blocks, strict=True)))
+
+        return levenberg_marquardt(normal, start, self.low, self.high, **options)
+
+    def finish(self, x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Factors ``(n, 3)`` at the minimum near theta, the brightness there, and what they miss of the even part of a picture."""
+        factors = _factors(self.polish(x, theta))
+        if self.bounded:
+            factors = factors.clamp(*self.family.ranges(factors))
+        m = self.family.half(torch.cat([factors, self.further.expand(len(factors), -1)], 1), self.basis, torch.float64)
+        scale = _amplitude(x, m, self.weight) if self.amplitude else torch.ones_like(x[:, 0])
+        return factors, scale, (x - scale[:, None] * m).square() @ self.weight
 
     def polish(self, x: Tensor, theta: Tensor) -> Tensor:
         """theta ``(n, 3)`` at the minimum near the given one.
@@ -111,28 +137,34 @@ class _Search:
         Where two pixels share the maximum (r = 0 on an even grid) the cost has a kink at which a step may stall; such rows
         go through ever less softened maxima, and what comes out is kept where the true cost is lower.
         """
-        fit = levenberg_marquardt(lambda theta, rows: self.normal(theta, x[rows]), theta, self.low, self.high, tolerance=1e-8)
+        fit = self._minimise(x, None, theta, tolerance=1e-8)
         theta = fit.theta
-        stuck = ((fit.cosine > 1e-6) & (fit.cost > 1e-16 * (x.square() @ self.weight))).nonzero()[:, 0]
+        stuck = ((fit.cosine > 1e-6) & (fit.cost > 1e-14 * (x.square() @ self.weight))).nonzero()[:, 0]
         if len(stuck) and not self.amplitude:
             picture, eased = x[stuck], theta[stuck]
             for soft in SOFT:
-                eased = levenberg_marquardt(
-                    lambda theta, rows, soft=soft: self.normal(theta, picture[rows], soft), eased, self.low, self.high, iterations=30
-                ).theta
+                eased = self._minimise(picture, None, eased, soft, iterations=30).theta
             better = self.normal(eased, picture)[0] < fit.cost[stuck]
             theta[stuck[better]] = eased[better]
         return theta
 
-    def _valleys(self, x: Tensor) -> Tensor:
+    @cached_property
+    def _dictionary(self) -> tuple[Tensor, Tensor]:
+        """Members on a coarse grid, weighted, ``(P, COARSE^3)``, and their squared norms."""
+        factors = torch.cat([_factors(self.coarse), self.further.expand(len(self.coarse), -1)], 1)
+        m = self.family.half(factors, self.basis, self.basis.dtype)
+        return (m * self.weight).T.contiguous(), (m * m) @ self.weight
+
+    def _valleys(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The lowest local minima ``(n, STARTS, 3)`` of the cost on a coarse grid of the family."""
-        m = self.family.half(torch.cat([_factors(self.coarse), self.further.expand(len(self.coarse), -1)], 1), self.basis, x.dtype)
-        cross, size = x @ (m * self.weight).T, (m * m) @ self.weight
+        m, size = self._dictionary
+        cross = x @ m
         cost = -cross.clamp_min(0).square() / size if self.amplitude else size - 2 * cross
         cube = -cost.view(-1, 1, COARSE, COARSE, COARSE)
         peak = torch.nn.functional.max_pool3d(cube, 3, 1, 1) <= cube
         rank = cost.masked_fill(~peak.flatten(1), torch.inf)
-        return self.coarse[rank.topk(STARTS, largest=False).indices]
+        low = rank.topk(STARTS, largest=False)
+        return self.coarse[low.indices], low.values.isfinite()
 
     def _moments(self, x: Tensor) -> Tensor:
         """theta ``(n, 3)`` of the picture's own second moments (too small where the picture is cut off by the frame)."""

@@ -6,7 +6,7 @@ Both treat the N examples as independent draws. They say nothing about another t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from latentrun.types import Estimate
 
 NORMAL_95 = 1.959963984540054  # 97.5 % quantile of N(0, 1)
 BUDGET = 4_000_000  # numbers held per chunk of resamples
+TAIL = {"p95": 0.95, "p99": 0.99}
 
 
 def mean_interval(values) -> Estimate:
@@ -63,11 +64,11 @@ def bootstrap_each(statistic: Callable[[Tensor], Tensor], data, noise: Noise, n_
     return _percentile(statistic(data[None])[0], torch.cat(draws))
 
 
-def mean_and_tail(values: Tensor, noise: Noise, n_boot: int = 1000) -> dict[str, Estimate]:
-    """``mean``, ``p95``, ``p99`` of ``values (N,)``: normal approximation for the mean, bootstrap for the percentiles."""
-    ends = torch.tensor([0.95, 0.99], dtype=torch.float64, device=values.device)
-    high = bootstrap_each(lambda rows: torch.quantile(rows, ends, dim=1).T, values.double(), noise, n_boot)
-    return {"mean": mean_interval(values), "p95": high[0], "p99": high[1]}
+def mean_and_tail(values: Tensor, noise: Noise, n_boot: int = 1000, shares: Mapping[str, float] = TAIL) -> dict[str, Estimate]:
+    """``mean`` and the percentiles named by ``shares`` of ``values (N,)``: normal approximation for the mean, bootstrap for these."""
+    ends = torch.tensor(list(shares.values()), dtype=torch.float64, device=values.device)
+    found = bootstrap_each(lambda rows: torch.quantile(rows, ends, dim=1).T, values.double(), noise, n_boot)
+    return {"mean": mean_interval(values), **dict(zip(shares, found, strict=True))}
 
 
 def bootstrap_means(statistic: Callable[[Tensor], Tensor], columns, noise: Noise, n_boot: int = 1000) -> list[Estimate]:

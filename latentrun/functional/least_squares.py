@@ -26,19 +26,6 @@ class Fit:
     iterations: int
 
 
-def normal_equations(residual: Callable[[Tensor, Tensor], Tensor], jacobian: Callable[[Tensor, Tensor], Tensor]) -> Normal:
-    """(1/2 ||r||^2, J^T r, J^T J) from residuals and their Jacobian.
-
-    ``residual(theta, rows) -> (n, m)``, ``jacobian(theta, rows) -> (n, m, p)``; see :func:`levenberg_marquardt`.
-    """
-
-    def normal(theta: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        r, jac = residual(theta, rows), jacobian(theta, rows)
-        return 0.5 * (r * r).sum(1), torch.einsum("nmp,nm->np", jac, r), jac.mT @ jac
-
-    return normal
-
-
 def levenberg_marquardt(
     normal: Normal, start: Tensor, low: Tensor, high: Tensor, iterations: int = 100, tolerance: float = 1e-10, reach: float = 2.0
 ) -> Fit:

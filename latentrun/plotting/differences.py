@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -27,21 +27,26 @@ def farthest(x: np.ndarray, made: np.ndarray) -> np.ndarray:
     return np.take_along_axis(signed, np.abs(signed).argmax(1, keepdims=True), axis=1)
 
 
-def differences(x: np.ndarray, made: np.ndarray, value_range: tuple[float, float], columns: Sequence[str], tile: float = 0.6) -> Figure:
-    """Three rows: pictures ``x (n, c, h, w)``, ``made`` of the same shape, and ``made - x`` (see :func:`farthest`).
+def differences(
+    x: np.ndarray, made: Mapping[str, np.ndarray], value_range: tuple[float, float], columns: Sequence[str], tile: float = 0.6
+) -> Figure:
+    """Rows: pictures ``x (n, c, h, w)``, then for each of ``made``, of the same shape, itself and ``made - x`` (see :func:`farthest`).
 
-    ``columns`` are labels under the columns, ``tile`` the width of a picture in inches. The difference has a diverging
-    scale, symmetric about 0, as wide as its largest absolute value.
+    ``columns`` are labels under the columns, ``tile`` the width of a picture in inches. The differences share a diverging
+    scale, symmetric about 0, as wide as their largest absolute value.
     """
     n, _, h, w = x.shape
-    signed = farthest(x, made)
+    signed = [farthest(x, other) for other in made.values()]
     top = max(float(np.abs(signed).max()), 1e-9)
-    rows = [coloured(x, SEQUENTIAL, *value_range), coloured(made, SEQUENTIAL, *value_range), coloured(signed, DIVERGING, -top, top)]
-    inches = tile / w
-    fig, axes = figure(1, 1, width=inches * n * (w + 1) + 2.1, height=3 * (h + 1) * inches + 0.35)
+    rows, labels = [coloured(x, SEQUENTIAL, *value_range)], ["original"]
+    for (name, other), off in zip(made.items(), signed, strict=True):
+        rows += [coloured(other, SEQUENTIAL, *value_range), coloured(off, DIVERGING, -top, top)]
+        labels += [name, "difference"]
+    inches, lines = tile / w, max(label.count("\n") for label in columns) + 1
+    fig, axes = figure(1, 1, width=inches * n * (w + 1) + 2.1, height=len(rows) * (h + 1) * inches + 0.22 + 0.13 * lines)
     ax = axes[0, 0]
     ax.imshow(canvas(np.concatenate(rows), n), interpolation="nearest")
-    ax.set_yticks((h + 1) * np.arange(3) + (h - 1) / 2, ["original", "reconstruction", "difference"])
+    ax.set_yticks((h + 1) * np.arange(len(rows)) + (h - 1) / 2, labels)
     ax.set_xticks((w + 1) * np.arange(n) + (w - 1) / 2, list(columns))
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)

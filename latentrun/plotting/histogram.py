@@ -20,8 +20,7 @@ def distribution(values: np.ndarray, marks: Mapping[str, float], label: str) -> 
     values = np.sort(np.asarray(values, dtype=float))
     fig, axes = figure(1, 2, width=3.8, height=2.6)
     bars, tail = axes[0]
-    varied = np.ptp(values) > 1e-6 * max(abs(values[-1]), 1e-30)
-    bars.hist(values, bins=_bins(values) if varied else 1, color="#C8D6E0", edgecolor="#7F97A8", linewidth=0.3)
+    bars.hist(values, bins=_bins(values) if _varied(values) else 1, color="#C8D6E0", edgecolor="#7F97A8", linewidth=0.3)
     bars.set(xlabel=label, ylabel="examples per bin")
     n = len(values)
     tail.step(values, 1 - np.arange(n) / n, where="post", color="#5B7486", lw=1)
@@ -32,6 +31,31 @@ def distribution(values: np.ndarray, marks: Mapping[str, float], label: str) -> 
                 ax.axvline(value, color=PALETTE[i % len(PALETTE)], ls=STYLES[i % len(STYLES)], lw=1.2, label=f"{name}: {value:.3g}")
     fig.legend(handles=bars.get_legend_handles_labels()[0], loc="outside right upper", handlelength=2.6)
     return fig
+
+
+def overlay(samples: Mapping[str, np.ndarray], label: str) -> Figure:
+    """Histograms of several samples ``(N,)`` over the same bins and, beside them, the shares of larger values on a logarithmic axis.
+
+    ``label`` names the horizontal axes, with the unit. Dotted: the means.
+    """
+    fig, axes = figure(1, 2, width=3.6, height=2.7)
+    bars, tail = axes[0]
+    together = np.sort(np.concatenate(list(samples.values())).astype(float))
+    bins = _bins(together) if _varied(together) else 1
+    for i, (name, values) in enumerate(samples.items()):
+        style = {"color": PALETTE[i], "linestyle": STYLES[i], "linewidth": 1.3}
+        bars.hist(values, bins, histtype="step", label=name, **style)
+        bars.axvline(values.mean(), color=PALETTE[i], ls=":", lw=1)
+        n = len(values)
+        tail.step(np.sort(values), 1 - np.arange(n) / n, where="post", **style)
+        tail.set(xlabel=label, ylabel="share of examples at or above", yscale="log", ylim=(0.7 / n, 1.4))
+    bars.set(xlabel=label, ylabel="examples per bin")
+    bars.legend()
+    return fig
+
+
+def _varied(values: np.ndarray) -> bool:
+    return bool(np.ptp(values) > 1e-6 * max(abs(values[-1]), 1e-30))
 
 
 def _bins(values: np.ndarray) -> np.ndarray:

@@ -18,17 +18,104 @@ from typing import Any
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-# Draws every figure of the page where its JSON stands, without plotly's button that sends the data to its makers.
-DRAW = """
+# Draws every figure of the page where its JSON stands, without plotly's button that sends the data to its makers. A figure
+# that carries pictures (plotting/sprite.py) gets a box: beside a point that is touched it shows the picture of the point and
+# what is known of it. Both are data: pixels that are copied, text that is set as text.
+DRAW = r"""
 const CONFIG = { displaylogo: false, showSendToCloud: false, plotlyServerURL: "" };
+const SHEET = /^data:image\/png;base64,[A-Za-z0-9+\/]+={0,2}$/;
+const SIDE = 150; // pixels of the longer side of an enlarged picture, about
+const GAP = 16; // from the cursor to the box
+
+const box = document.createElement("div");
+const picture = document.createElement("canvas");
+const words = document.createElement("div");
+box.className = "touched";
+box.style.cssText =
+  "position: fixed; display: none; z-index: 1001; pointer-events: none; padding: 6px; background: #fff; border: 1px solid #888;" +
+  "border-radius: 4px; box-shadow: 0 2px 8px #0003; font: 12px/1.35 system-ui, sans-serif; color: #1d2733; white-space: pre;";
+picture.style.cssText = "display: block; image-rendering: pixelated; margin: 0 auto 4px;";
+words.style.cssText = "max-width: 260px; overflow: hidden; text-overflow: ellipsis;";
+box.append(picture, words);
+
+const whole = (value, least) => Number.isInteger(value) && value >= least;
+
+function enlarge(sheet, { columns, width, height }, tile) {
+  const times = Math.max(1, Math.round(SIDE / Math.max(width, height)));
+  picture.width = times * width;
+  picture.height = times * height;
+  const pen = picture.getContext("2d");
+  pen.imageSmoothingEnabled = false;
+  const [x, y] = [(tile % columns) * width, Math.floor(tile / columns) * height];
+  pen.drawImage(sheet, x, y, width, height, 0, 0, picture.width, picture.height);
+}
+
+function put({ clientX: x, clientY: y }) {
+  const { offsetWidth: w, offsetHeight: h } = box;
+  const left = x + GAP + w < innerWidth ? x + GAP : x - GAP - w;
+  box.style.left = `${Math.max(0, left)}px`;
+  box.style.top = `${Math.max(0, Math.min(y + GAP, innerHeight - h))}px`;
+}
+
+function touchable(place, meta) {
+  if (typeof meta?.sprite !== "string" || !SHEET.test(meta.sprite)) return;
+  if (![meta.columns, meta.width, meta.height].every((value) => whole(value, 1)) || meta.width > 256 || meta.height > 256) return;
+  const sheet = new Image();
+  sheet.src = meta.sprite;
+  let cursor = { clientX: 0, clientY: 0 };
+  let tile = null;
+  const hide = () => {
+    tile = null;
+    box.style.display = "none";
+  };
+  place.addEventListener("mousemove", (event) => {
+    cursor = event;
+    if (event.buttons) hide();
+    else if (tile !== null) put(cursor);
+  }, true);
+  place.addEventListener("mouseleave", hide);
+  place.on("plotly_hover", ({ points: [point] }) => {
+    const first = point.fullData.meta?.tile;
+    if (!whole(first, 0)) return hide();
+    const touched = (tile = first + point.pointNumber);
+    sheet.decode().then(() => {
+      if (tile !== touched) return; // another one was touched since
+      enlarge(sheet, meta, tile);
+      words.textContent = typeof point.customdata === "string" ? point.customdata : "";
+      box.style.display = "block";
+      put(cursor);
+    }, hide);
+  });
+  place.on("plotly_unhover", hide);
+}
+
+// What is not to be touched does not hide what lies behind it: a hull would from the codes within.
+function letThrough(place) {
+  for (const name of Object.keys(place._fullLayout ?? {}).filter((key) => /^scene\d*$/.test(key))) {
+    const scene = place._fullLayout[name]._scene;
+    for (const trace of Object.values(scene?.traces ?? {})) {
+      if (trace.data?.hoverinfo !== "skip") continue;
+      for (const part of Object.values(trace)) if (typeof part?.drawPick === "function") part.drawPick = null;
+    }
+    scene?.glplot?.update({});
+  }
+}
+
+async function draw(place, text) {
+  const { data, layout, frames } = JSON.parse(text);
+  await Plotly.newPlot(place, { data, layout, frames, config: CONFIG });
+  touchable(place, layout?.meta);
+  place.on("plotly_afterplot", () => letThrough(place));
+  letThrough(place);
+}
+
+document.body.append(box);
 for (const figure of document.querySelectorAll("script.figure")) {
   const place = document.createElement("div");
   figure.after(place);
-  try {
-    Plotly.newPlot(place, { ...JSON.parse(figure.textContent), config: CONFIG });
-  } catch (error) {
+  draw(place, figure.textContent).catch((error) => {
     place.textContent = `The figure cannot be drawn: ${error}`;
-  }
+  });
 }
 """
 FIGURE = '<script type="application/json" class="figure">{}</script>'

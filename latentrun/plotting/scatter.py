@@ -1,4 +1,4 @@
-"""Codes as point clouds coloured by what is known about them: flat projections, one latent against factors, a cloud to turn."""
+"""Codes as flat point clouds coloured by what is known about them: projections on pairs of latents, one latent against factors."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from latentrun.functional.factors import Target
 from latentrun.plotting.style import CYCLIC, DIVERGING, PALETTE, SEQUENTIAL, blank, figure
 from latentrun.types import Factor
 
 MARKERS = "o^sDvP*X"  # classes beyond the palette's eight repeat its colours with another marker
-
-SOLIDS = (("circle", ""), ("diamond", " \u25c6"), ("square", " \u25a0"), ("x", " \u2715"))  # the same for clouds, with their sign
 LEGEND = 16  # classes named in a legend at most
-Target = tuple[Factor, np.ndarray]
 
 
 def points(n: int) -> dict[str, Any]:
@@ -136,67 +134,3 @@ def along(codes: np.ndarray, targets: Sequence[Target]) -> Figure:
             ax.set_yticks(range(0, len(names), every), names[::every])
     blank(panels[1 + len(targets) :])
     return fig
-
-
-def rotatable(codes: np.ndarray, targets: Sequence[Target]):
-    """A plotly cloud of the three latents of highest variance with a menu of colourings; every point is drawn.
-
-    ``codes (N, d)``, d >= 3. Classes beyond the palette's eight repeat its colours with another
-    symbol, shown beside their names.
-    """
-    import plotly.graph_objects as go
-
-    a, b, c = sorted(np.argsort(-codes.var(0), kind="stable")[:3].tolist())
-    markers = [_marker(target) for target in targets] or [{"color": PALETTE[0]}]
-    hover = "".join(f"<br>{factor.name}: %{{customdata[{i}]:.3g}}" for i, (factor, _) in enumerate(targets))
-    trace = go.Scatter3d(
-        x=np.round(codes[:, a], 4), y=np.round(codes[:, b], 4), z=np.round(codes[:, c], 4), mode="markers",
-        marker={"size": 2.5, "opacity": 0.85, **markers[0]},
-        customdata=np.column_stack([values for _, values in targets]).astype(np.float32) if targets else None,
-        hovertemplate=f"z{a}: %{{x:.3g}}<br>z{b}: %{{y:.3g}}<br>z{c}: %{{z:.3g}}{hover}<extra></extra>",
-    )  # fmt: skip
-    fig = go.Figure(trace)
-    buttons = [
-        {"label": factor.name, "method": "restyle", "args": [{f"marker.{key}": [value] for key, value in _flat(marker)}]}
-        for (factor, _), marker in zip(targets, markers, strict=False)
-    ]
-    menu = {"buttons": buttons, "x": 0.0, "xanchor": "left", "y": 1.0, "yanchor": "bottom", "showactive": True}
-    fig.update_layout(
-        scene={"camera": {"eye": {"x": 1.6, "y": 1.6, "z": 1.2}}}
-        | {f"{axis}axis": {"title": {"text": f"z{i}"}} for axis, i in zip("xyz", (a, b, c), strict=True)},
-        updatemenus=[menu] if buttons else [],
-        margin={"l": 0, "r": 0, "t": 60, "b": 0}, width=800, height=650, template="plotly_white",
-    )  # fmt: skip
-    return fig
-
-
-def _marker(target: Target) -> dict:
-    """Plotly's description of a colouring, in plain lists: a browser reads no numpy, nor matplotlib's colour maps by name."""
-    factor, values = target
-    bar = {"title": {"text": caption(factor), "side": "top"}, "tickvals": None, "ticktext": None}
-    if factor.kind == "categorical":
-        names = category_names(factor)
-        colours, n = [mpl.colors.to_hex(PALETTE[i % len(PALETTE)]) for i in range(len(names))], len(names)
-        scale = [[edge / n, colour] for i, colour in enumerate(colours) for edge in (i, i + 1)]
-        solid = [SOLIDS[i // len(PALETTE) % len(SOLIDS)] for i in range(n)]
-        bar |= {"tickvals": list(range(n)), "ticktext": [name + sign for name, (_, sign) in zip(names, solid, strict=True)]}
-        classes = np.rint(values).astype(int)
-        symbols = np.array([symbol for symbol, _ in solid])[classes].tolist() if n > len(PALETTE) else "circle"
-        colouring = {"color": classes.tolist(), "cmin": -0.5, "cmax": n - 0.5, "symbol": symbols}
-        return {**colouring, "colorscale": scale, "colorbar": bar}
-    cmap = colours_of(factor)
-    scale = [[float(t), mpl.colors.to_hex(cmap(t))] for t in np.linspace(0, 1, 21)]
-    colours = np.round(np.asarray(values, dtype=float), 4).tolist()
-    colouring = {"color": colours, "cmin": float(factor.low), "cmax": float(factor.high), "symbol": "circle"}
-    return {**colouring, "colorscale": scale, "colorbar": bar}
-
-
-def _flat(marker: dict):
-    """Keys of a colouring as restyle wants them: ``colorbar.title.text`` instead of nested dictionaries."""
-    for key, value in marker.items():
-        if key == "colorbar":
-            yield "colorbar.title.text", value["title"]["text"]
-            yield "colorbar.tickvals", value["tickvals"]
-            yield "colorbar.ticktext", value["ticktext"]
-        else:
-            yield key, value

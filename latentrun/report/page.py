@@ -87,7 +87,7 @@ def _headlines(metrics: pd.DataFrame) -> list[tuple[str, list[tuple[str, str, st
     cards = []
     if not len(metrics):
         return cards
-    keys = metrics["diagnostic"] + "/" + metrics["metric"].fillna("")
+    keys = metrics["diagnostic"] + "/" + metrics["metric"].astype(object).fillna("")
     for wanted, title in HEADLINES:
         found = metrics[keys.str.startswith(wanted) if wanted.endswith(".") else keys == wanted]
         parts = [(str(r.metric).partition(".")[2].replace("_", " "), number(r.value), interval(r.low, r.high)) for r in found.itertuples()]

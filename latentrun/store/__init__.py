@@ -10,6 +10,6 @@ from latentrun.store.comparison import ComparisonDirectory
 from latentrun.store.directory import RunDirectory
 from latentrun.store.files import Plain, atomic, now
 from latentrun.store.reports import METRIC_COLUMNS, ReportDirectory
-from latentrun.store.twins import twin
+from latentrun.store.twins import fits, twin
 
-__all__ = ["METRIC_COLUMNS", "Activity", "ComparisonDirectory", "Plain", "ReportDirectory", "RunDirectory", "atomic", "now", "twin"]
+__all__ = ["METRIC_COLUMNS", "Activity", "ComparisonDirectory", "Plain", "ReportDirectory", "RunDirectory", "atomic", "fits", "now", "twin"]

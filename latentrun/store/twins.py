@@ -1,8 +1,8 @@
-"""Finished training that need not be done again."""
+"""Runs that have the fit one wants already."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +10,33 @@ from latentrun.errors import InputError
 from latentrun.store.intake import read_meta
 
 
-def twin(root: str | Path, identity: Mapping[str, Any]) -> Path | None:
-    """The newest run under ``root`` that was trained to its end and agrees in every entry of ``identity`` (fit_hash,
-    data_hash: the same settings, code and rows), or None.
-    Looks where runs are, at most three folders deep, and parses only what holds the hash as text: training waits for it."""
-    wanted, found = str(identity["fit_hash"]).encode(), []
+def fits(root: str | Path, hashes: Collection[str]) -> list[tuple[Path, dict[str, Any]]]:
+    """The runs under ``root`` with one of these fit_hashes, trained or not, and what meta.json says of each.
+    Looks where runs are, at most three folders deep, and parses only what holds a hash as text: training waits for it."""
+    wanted, found = [str(each).encode() for each in hashes], []
     try:
         places = [path for depth in (1, 2, 3) for path in Path(root).glob(f"{'*/' * depth}meta.json")]
     except OSError:
-        return None
+        return []
     for path in places:
         try:
-            if wanted not in path.read_bytes():
+            text = path.read_bytes()
+            if not any(each in text for each in wanted):
                 continue
             meta = read_meta(path)
         except (OSError, InputError):  # somebody else's files are no reason not to train
             continue
-        if "trained" in meta and all(meta.get(key) == value for key, value in identity.items()):
-            found.append((str(meta["trained"]), path.parent))
+        if meta.get("fit_hash") in hashes and meta.get("kind", "run") == "run":
+            found.append((path.parent, meta))
+    return found
+
+
+def twin(root: str | Path, identity: Mapping[str, Any]) -> Path | None:
+    """The newest run under ``root`` that was trained to its end and agrees in every entry of ``identity`` (fit_hash,
+    data_hash: the same settings, code and rows), or None."""
+    found = [
+        (str(meta["trained"]), path)
+        for path, meta in fits(root, [str(identity["fit_hash"])])
+        if "trained" in meta and all(meta.get(key) == value for key, value in identity.items())
+    ]
     return max(found)[1] if found else None

@@ -24,14 +24,14 @@ def checked(jobs: Sequence[Job], trust: Sequence[str]) -> list[Job]:
     """The jobs, each built once and found to fit together; InputError names job and key.
 
     Jobs whose parts do not fit together are marked as skipped where their ``skip_inapplicable`` is true."""
-    found, misfits = [], []
+    found, misfits, shared = [], [], {}
     if jobs and jobs[0].config["comparison"]:
         built({**jobs[0].config, "trust": list(trust)})
     for job in jobs:
         where = f"job {job.number} ({', '.join(job.overrides)})"
         try:
             check_settings(job.config)
-            plan({**job.config, "trust": [*job.config["trust"], *trust]}, job.about["choices"], job.about["default_list"])
+            plan({**job.config, "trust": [*job.config["trust"], *trust]}, job.about["choices"], job.about["default_list"], shared)
         except Misfit as error:
             misfits.append(f"{where}: {error}")
             job = replace(job, skipped=str(error))
@@ -117,7 +117,7 @@ def compared(sweep: Sweep, trust: Sequence[str]) -> int:
         return 0
     finished = [path for job in jobs if (path := sweep.directory(job)).is_dir() and RunDirectory(path).finished]
     if len(finished) < 2:
-        print(f"nothing to compare: {len(finished)} runs are finished")
+        print(f"nothing to compare: finished runs: {len(finished)}")
         return 1
     # What does not fit some of the runs is left out: nobody waits for days to read that.
     config = {**jobs[0].config, "trust": list(trust), "skip_inapplicable": jobs[0].config["skip_inapplicable"] is not False}

@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -18,21 +18,19 @@ from typing import Any
 from latentrun.errors import InputError, one_line
 from latentrun.interrupts import Interrupted, interruptible
 from latentrun.machine import prepare
-from latentrun.sweep.plan import Sweep
+from latentrun.sweep.plan import Job
 
 GRACE = 60.0  # seconds to save the state after the parent has gone
 
 
-def work(path: str, number: int, device: str | None, threads: int, trust: list[str], parent: Connection) -> None:
-    """Run job ``number`` of the sweep in ``path``; the process exits with the job's code.
+def work(job: Job, path: str, log: str, device: str | None, threads: int, trust: list[str], parent: Connection) -> None:
+    """Run ``job`` in the directory ``path``; the process exits with the job's code.
 
-    It prints to ``logs/<number>.txt``, is no part of the terminal's process group (Ctrl-C goes to the parent, which asks
+    It prints to the file ``log``, is no part of the terminal's process group (Ctrl-C goes to the parent, which asks
     every job to stop once), and ends in order when the parent has gone.
     """
     os.setpgrp()
-    sweep = Sweep(path)
-    job = sweep.job(number)
-    print_to(sweep.log(job))
+    print_to(Path(log))
     end_with(parent)
     prepare()
     own = {"threads": job.config["threads"] or threads}
@@ -40,7 +38,7 @@ def work(path: str, number: int, device: str | None, threads: int, trust: list[s
         own["device"] = device
     try:
         with interruptible():
-            code, reason = run(sweep.directory(job), {**job.config, **own}, job.about, trust)
+            code, reason = (measure if job.measure else run)(Path(path), {**job.config, **own}, job.about, trust)
     except Interrupted as stopped:
         code, reason = stopped.code, str(stopped)
     if reason:
@@ -50,15 +48,36 @@ def work(path: str, number: int, device: str | None, threads: int, trust: list[s
 
 def run(path: Path, config: Mapping[str, Any], about: Mapping[str, Any], trust: list[str]) -> tuple[int, str | None]:
     """Begin or go on with the run in ``path``; the exit code, and in one line what went wrong."""
-    from latentrun import pipeline
-    from latentrun.plan import plan
 
-    try:
+    def begun() -> int:
+        from latentrun import pipeline
+        from latentrun.plan import plan
+
         pipeline.begin(config)
         if (path / "meta.json").is_file():
-            return pipeline.resume(path, {**config, "trust": trust, "threads": None}, [f"device={config['device']}"]), None
+            return pipeline.resume(path, {**config, "trust": trust, "threads": None}, [f"device={config['device']}"])
         clear_stub(path)
-        return pipeline.train(plan({**config, "trust": trust}, about["choices"], about["default_list"]), path, about), None
+        return pipeline.train(plan({**config, "trust": trust}, about["choices"], about["default_list"]), path, about)
+
+    return attempted(begun)
+
+
+def measure(path: Path, config: Mapping[str, Any], about: Mapping[str, Any], trust: list[str]) -> tuple[int, str | None]:
+    """Measure what the trained run in ``path`` lacks of the diagnostics in ``config``; as :func:`run`."""
+
+    def measured() -> int:
+        from latentrun import pipeline
+
+        pipeline.begin(config)
+        return pipeline.diagnose({**config, "run": str(path), "trust": trust, "force": False}, about["default_list"])
+
+    return attempted(measured)
+
+
+def attempted(task: Callable[[], int]) -> tuple[int, str | None]:
+    """The exit code of a task, and in one line what went wrong."""
+    try:
+        return task(), None
     except InputError as error:
         return 2, str(error)
     except Exception as error:
@@ -74,7 +93,7 @@ def clear_stub(path: Path) -> None:
 
 def print_to(path: Path) -> None:
     """Standard output and error, also of libraries in C, to the end of a file."""
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()

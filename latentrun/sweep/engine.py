@@ -19,7 +19,7 @@ from latentrun.bounds import Ge, Gt
 from latentrun.interrupts import deferred
 from latentrun.store.files import last_line
 from latentrun.sweep.child import work
-from latentrun.sweep.plan import Job, Sweep
+from latentrun.sweep.plan import Job, Places
 
 PATIENCE = 60.0  # seconds that a process has to save its state before it is killed
 TICK = 0.5  # seconds between two looks at the clock and at the screen
@@ -107,17 +107,18 @@ def warm() -> ForkServerContext:
 
 
 class Engine:
-    """Runs ``jobs`` of a sweep. ``ended(outcome)`` is called when one has ended, ``shown(running, waiting)`` twice a second."""
+    """Runs jobs, each in its directory of ``places``. ``ended(outcome)`` is called when one has ended, ``shown(running,
+    waiting)`` twice a second."""
 
     def __init__(
         self,
-        sweep: Sweep,
+        places: Places,
         launch: Launch,
         trust: Sequence[str],
         ended: Callable[[Outcome], None],
         shown: Callable[[list[Running], int], None],
     ):
-        self.sweep, self.launch, self.trust, self.ended, self.shown = sweep, launch, list(trust), ended, shown
+        self.places, self.launch, self.trust, self.ended, self.shown = places, launch, list(trust), ended, shown
         self.context = warm()
         self._here, self._end = self.context.Pipe(duplex=False)  # its other end closes with this process
 
@@ -146,7 +147,8 @@ class Engine:
         return outcomes
 
     def _start(self, job: Job, slot: Slot) -> Running:
-        arguments = (str(self.sweep.path), job.number, slot.device, slot.threads, self.trust, self._here)
+        where = str(self.places.directory(job)), str(self.places.log(job))
+        arguments = (job, *where, slot.device, slot.threads, self.trust, self._here)
         process = self.context.Process(target=work, args=arguments, name=job.name)
         process.start()
         return Running(job, process, slot)
@@ -165,6 +167,8 @@ class Engine:
         running.process.close()
         reason = None
         if code:
-            ended = f"killed by {signal.Signals(-code).name}" if code < 0 else last_line(self.sweep.log(running.job)) or f"exit code {code}"
+            ended = (
+                f"killed by {signal.Signals(-code).name}" if code < 0 else last_line(self.places.log(running.job)) or f"exit code {code}"
+            )
             reason = ": ".join(filter(None, (running.why, ended)))
         return Outcome(running.job, code, reason, time.monotonic() - running.since)

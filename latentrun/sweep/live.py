@@ -8,14 +8,14 @@ from collections.abc import Sequence
 
 from latentrun.store.files import last_line
 from latentrun.sweep.engine import Outcome, Running
-from latentrun.sweep.plan import Sweep
+from latentrun.sweep.plan import Places
 
 
 class View:
-    """Shows the progress of a sweep of ``total`` jobs; a context, which takes the live lines away at its end."""
+    """Shows the progress of ``total`` jobs; a context, which takes the live lines away at its end."""
 
-    def __init__(self, sweep: Sweep, total: int):
-        self.sweep, self.total, self.ended, self.failed = sweep, total, 0, 0
+    def __init__(self, places: Places, total: int):
+        self.places, self.total, self.ended, self.failed = places, total, 0, 0
         self.live = None
         if sys.stdout.isatty():
             from rich.live import Live
@@ -51,5 +51,5 @@ class View:
         table.add_column("", ratio=3, no_wrap=True)
         for each in running:
             elapsed = time.strftime("%H:%M:%S", time.gmtime(time.monotonic() - each.since))
-            table.add_row(each.job.name, elapsed, last_line(self.sweep.directory(each.job) / "run.log")[24:])
+            table.add_row(each.job.name, elapsed, last_line(self.places.directory(each.job) / "run.log")[24:])
         self.live.update(table, refresh=True)

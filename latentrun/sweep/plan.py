@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pandas as pd
 import yaml
@@ -32,7 +32,7 @@ SCHEMA = 1
 class Job:
     """One run of a sweep. ``name``: of its directory within the sweep's; ``overrides``: the swept ones, ``key=value``;
     ``config``: its settings as plain values; ``about``: what goes to its meta.json; ``skipped``: why it is not run at all,
-    or None."""
+    or None; ``measure``: it is trained already, and what it lacks of its diagnostics is measured."""
 
     number: int
     name: str
@@ -40,6 +40,15 @@ class Job:
     config: Mapping[str, Any]
     about: Mapping[str, Any]
     skipped: str | None = None
+    measure: bool = False
+
+
+class Places(Protocol):
+    """Where the run of a job is, and the file for what its process prints."""
+
+    def directory(self, job: Job) -> Path: ...
+
+    def log(self, job: Job) -> Path: ...
 
 
 class Sweep:

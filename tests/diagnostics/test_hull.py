@@ -87,6 +87,26 @@ def test_pictures(cube):
     assert np.ptp(mesh.x) == pytest.approx(2, abs=1e-3) and max(mesh.i) < len(mesh.x)
 
 
+def test_the_cloud_is_coloured_by_every_factor_and_shows_what_is_encoded_and_decoded(cube):
+    figure = make().plot(cube)["hull"].figure
+    labels = [button.label for button in figure.layout.updatemenus[0].buttons]
+    assert labels == ["variance_x - variance_y", "correlation", "variance_x", "variance_y"]
+    codes, colours = cube.arrays["codes"], figure.layout.updatemenus[0].buttons[0].args[0]["marker.color"][0]
+    assert np.array(colours) == pytest.approx(codes[:, 1] - codes[:, 2], abs=1e-4)  # codes are the factors here
+    # The pictures are those that were encoded, in the order of the codes, and of the paths what is decoded from them.
+    shown = Span(GRID).render(torch.tensor(codes)).numpy()
+    assert np.abs(cube.arrays["code_pictures"] / 127.5 - 1 - np.clip(shown, -1, 1)).max() < 0.01
+    knots = Span(GRID).render(torch.tensor(cube.arrays["knots"]).float().flatten(0, 1)).numpy()
+    assert np.abs(cube.arrays["knot_pictures"] / 127.5 - 1 - np.clip(knots, -1, 1)).max() < 0.01
+    traces = {trace.name: trace for trace in figure.data}
+    n, steps = len(codes), cube.arrays["pictures"].shape[1]
+    firsts = [traces[name].meta["tile"] for name in ("codes", *cube.tables["paths"]["path"], "hull points of bins")]
+    assert firsts == [0, *(n + steps * i for i in range(5))]
+    assert "fitted variance_x: " in traces["plane above"].customdata[0] and traces["plane above"].customdata[0].startswith(
+        "plane above\nposition: 0\n"
+    )
+
+
 def test_given_latents():
     report = make(along=1, plane=[0, 2])(Span(GRID).run(), Noise(0))
     assert "its bins are over z1" in " ".join(report.notes)
@@ -109,7 +129,7 @@ def test_without_the_factors_straight_paths_between_hull_points():
     assert {"distance", "distance_hull.0", "ratio.0.05"} <= report.metrics.keys() and "residual" not in report.metrics
     assert value(report, "distance_hull.0") == 0 and math.isnan(value(report, "ratio.0.05"))
     pictures = make().plot(report)
-    assert set(pictures) == {"hull", "along"}
+    assert set(pictures) == {"hull", "along"} and not {"targets", "code_pictures"} & set(report.arrays)
     lines = pictures["hull"].figure.axes[0].collections[1].get_segments()
     assert len(lines) == value(report, "vertices")
 

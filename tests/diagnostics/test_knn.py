@@ -162,9 +162,9 @@ def test_factors_become_numbers_that_can_be_compared():
 
 
 def test_a_factor_that_is_not_there_is_named():
-    with pytest.raises(InputError, match=r"unknown factor in knn\.factors 'angl' \(did you mean 'angle'\?\)"):
+    with pytest.raises(InputError, match=r"diagnostic\.knn\.factors: unknown factor 'angl' \(did you mean 'angle'\?\)"):
         with_factors(factors=["angl"])
-    with pytest.raises(InputError, match="unknown factor in knn.factors 'side'"):  # the label does not predict itself
+    with pytest.raises(InputError, match="unknown factor 'side'"):  # the label does not predict itself
         with_factors(factors=["side"])
 
 
@@ -224,6 +224,22 @@ def test_pictures_for_every_dimension(d, names):
     pictures = diagnostic.plot(found)
     assert set(pictures) == {"over_k", "confusion"} | names
     assert ("grid" in found.arrays) == (d == 2)
+
+
+def test_the_cloud_is_coloured_by_truth_and_answer_and_rings_the_mistakes():
+    x, labels = normals(1.5, d=4, sizes={"train": 300, "val": 5, "test": 200})
+    x = {name: (v / 12 + 0.4).clamp(0, 1).view(-1, 1, 2, 2) for name, v in x.items()}
+    model = Deterministic(lambda v: v.flatten(1)[:, :3], lambda z: z, 3, (1, 2, 2))
+    asked = KNN(split="test", **DEFAULTS)
+    found = asked(planted_run(model, Rows(x, labels=labels)), Noise(0))
+    figure = asked.plot(found)["layers"].figure
+    assert [button.label for button in figure.layout.updatemenus[0].buttons] == ["true class", "predicted class", "answer"]
+    wrong = found.arrays["truth"] != found.arrays["predicted"]
+    assert [trace.name for trace in figure.data] == ["codes", "wrongly predicted"] and 0 < wrong.sum() < 200
+    rings = figure.data[1]
+    assert np.column_stack([rings.x, rings.y, rings.z]) == pytest.approx(found.arrays["codes"][wrong], abs=1e-4)
+    assert figure.data[0].customdata[int(np.flatnonzero(wrong)[0])].endswith("answer: wrong")
+    assert found.arrays["codes"] == pytest.approx(found.arrays["pictures"].reshape(200, 4)[:, :3] / 255, abs=0.003)
 
 
 def test_the_map_of_decisions_is_the_classifier():

@@ -160,6 +160,24 @@ def test_cloud_offers_each_factor_and_the_difference_of_variances():
     assert found.arrays["codes"] == pytest.approx(y["test"].numpy()[found.arrays["index"]])
 
 
+def test_a_touched_point_shows_the_picture_that_was_encoded():
+    g = torch.Generator().manual_seed(9)
+    x = {name: torch.rand(n, 1, 2, 2, generator=g) for name, n in SIZES.items()}
+    model = Deterministic(lambda v: v.flatten(1)[:, :3], lambda z: z, 3, (1, 2, 2))
+    asked = Latents("test", 800, 10, 800, 3, 20)
+    found = asked(planted_run(model, Rows(x)), Noise(0))
+    pictures = found.arrays["pictures"]
+    assert pictures.shape == (1500, 1, 2, 2) and pictures.dtype == np.uint8
+    assert found.arrays["codes"] == pytest.approx(pictures.reshape(1500, 4)[:, :3] / 255, abs=0.003)  # codes are pixels here
+    cloud = asked.plot(found)["cloud"]
+    assert cloud.figure.layout.meta["sprite"].startswith("data:image/png;base64,") and "the picture that was encoded" in cloud.caption
+    # Nothing is shown where examples are no pictures, and nothing kept where there is no cloud.
+    _, bare = measure(uniform(3))
+    assert "pictures" not in bare.arrays
+    flat = asked(planted_run(Deterministic(lambda v: v.flatten(1)[:, :2], lambda z: z, 2, (1, 2, 2)), Rows(x)), Noise(0))
+    assert "pictures" not in flat.arrays
+
+
 def test_pictures_can_be_redrawn_from_tables_on_disk():
     y = uniform(2)
     y = {name: torch.stack([v[:, 0], (3 * v[:, 1]).floor()], 1) for name, v in y.items()}

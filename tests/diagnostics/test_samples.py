@@ -13,7 +13,7 @@ from torch.distributions import Independent, Normal
 
 from latentrun.data.base import Oracle, take
 from latentrun.diagnostics.samples import Samples
-from latentrun.errors import InputError
+from latentrun.errors import Misfit
 from latentrun.functional.noise import Noise
 from latentrun.models.base import HasPrior, Model
 from latentrun.types import Factor, Projection
@@ -165,8 +165,8 @@ def test_a_model_that_cannot_be_sampled_is_refused(gaussian):
         def phases(self):
             return ()
 
-    with pytest.raises(InputError, match="the model has neither"):
-        make()(planted_run(Bare(gaussian.event_shape, DIM), gaussian), Noise(0))
+    with pytest.raises(Misfit, match="the model has neither"):
+        make().check(Bare(gaussian.event_shape, DIM), gaussian)
 
 
 def test_equal_noise_gives_equal_reports(gaussian):

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from scipy.optimize import least_squares
 
-from latentrun.functional.least_squares import levenberg_marquardt, normal_equations
+from latentrun.functional.least_squares import levenberg_marquardt
 
 FREE = torch.full((3,), torch.inf, dtype=torch.float64)
 T = torch.linspace(0, 4, 25, dtype=torch.float64)
@@ -20,7 +20,11 @@ def decay(y):
         e = (-k * T).exp()
         return torch.stack([e, -a * T * e, torch.ones_like(e)], 2)
 
-    return normal_equations(residual, jacobian)
+    def normal(theta, rows):
+        r, jac = residual(theta, rows), jacobian(theta, rows)
+        return 0.5 * (r * r).sum(1), torch.einsum("nmp,nm->np", jac, r), jac.mT @ jac
+
+    return normal
 
 
 def planted(n, noise, seed=0):

@@ -24,6 +24,21 @@ ROOT = Path(__file__).parents[2]
 TINY = ["data=points", "model=stumbling", "rows=64", "training.batch_size=16", "diagnostic=[reconstruction]", "threads=1"]
 
 
+BOTH = """# @package _global_
+# Both models
+defaults:
+  - override /data: digits
+  - override /network: dense
+  - override /diagnostic: [reconstruction, knn]
+  - override /comparison: [metrics]
+rows: 64
+network: {widths: [8]}
+training: {epochs: 1}
+diagnostic: {knn: {k: 3}}
+hydra: {sweeper: {params: {model: "vae,ae"}}}
+"""
+
+
 @pytest.fixture(scope="module")
 def toys(tmp_path_factory):
     """A folder of options with toys of the tests."""
@@ -242,6 +257,46 @@ def test_a_sweep_is_never_overwritten_nor_carried_out_twice(undisturbed, toys, c
     planned = Sweep(undisturbed)
     with planned.locked(), pytest.raises(InputError, match="another process is carrying out this sweep"), Sweep(undisturbed).locked():
         pass
+
+
+def test_an_experiment_says_what_is_swept_and_compared(tmp_path, capsys):
+    options = tmp_path / "options" / "experiment"
+    options.mkdir(parents=True)
+    (options / "both.yaml").write_text(BOTH)
+    path, tiny = tmp_path / "sweep", ["--config-dir", options.parent, "experiment=both", "hydra.launcher.n_jobs=1"]
+    assert run("-m", *tiny, "seed=0,1", "diagnostic=[reconstruction]", f"hydra.sweep.dir={path}") == 0
+    planned = Sweep(path)
+    assert planned.meta["swept"] == ["model", "seed"]
+    assert list(planned.table()["directory"]) == [f"{2 * i + s}_model={m},seed={s}" for i, m in enumerate(("vae", "ae")) for s in (0, 1)]
+    assert [job.config["model"]["_target_"].rpartition(".")[2] for job in planned.jobs()] == ["VAE", "VAE", "AE", "AE"]
+    assert all(list(job.config["diagnostic"]) == ["reconstruction"] for job in planned.jobs())  # no values of knn are left
+    assert "model=ae" in (path / "comparisons" / "tables" / "metrics.csv").read_text()
+    capsys.readouterr()
+    assert run(*tiny, f"hydra.run.dir={tmp_path / 'one'}") == 0  # one run, and nothing to compare it with
+    config = RunDirectory(tmp_path / "one").config
+    assert config["model"]["_target_"].endswith("VAE") and config["comparison"] == {} and config["diagnostic"]["knn"]["k"] == 3
+
+
+def test_jobs_share_the_data_that_a_check_has_to_read(monkeypatch):
+    from latentrun.cli import compose
+    from latentrun.data.digits import Digits
+    from latentrun.multirun import jobs_of
+    from latentrun.plan import plan
+
+    read, load = [], Digits._load
+    monkeypatch.setattr(Digits, "_load", lambda self: read.append(self) or load(self))
+    overrides = ["data=digits", "network=dense", "diagnostic=[traversal]", "seed=0,1,2", "rows=null,500"]
+    compose(overrides, [], sweep=True)
+    shared, jobs = {}, jobs_of(overrides, [])
+    for job in jobs:
+        plan(dict(job.config), job.about["choices"], False, shared)
+    assert len(jobs) == 6 and len(shared) == 2 and not read  # a check that names no row reads none
+    named = {**jobs[0].config["diagnostic"]["traversal"], "rows": [[2, 99999]]}
+    for number in range(3):
+        config = {**jobs[2 * number].config, "diagnostic": {"traversal": named}}
+        with pytest.raises(InputError, match="row 99999 is not in the test split"):
+            plan(config, jobs[0].about["choices"], False, shared)
+    assert len(read) == 1
 
 
 def test_a_sweep_compares_its_runs_at_the_end(tmp_path):

@@ -1,0 +1,1 @@
+"""A paper as a test suite: sentences, the runs they speak of, and what these say."""

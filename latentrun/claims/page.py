@@ -1,0 +1,94 @@
+"""The page, the pictures and the table for a text of what claims came to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pandas as pd
+
+from latentrun.claims.judge import Part, Verdict
+from latentrun.plotting.claims import Row, expectations
+from latentrun.plotting.pages import policy
+from latentrun.plotting.style import paper
+from latentrun.report.parts import Shown, content, interval, number, template
+from latentrun.store import atomic
+from latentrun.store.reports import SAVED
+
+CAPTION = (
+    "Each axis is one thing that the sentence says. Green: the range expected, fixed before the runs. Ticks: the seeds; above them "
+    "the mean with its 95 % t interval over seeds (ratios: geometric mean, logarithmic axis). Square: reported, without expectation."
+)
+
+
+def write_claims(path: Path, verdicts: Sequence[Verdict], runs: pd.DataFrame, about: Mapping[str, Any], formats: Sequence[str]) -> None:
+    """``plots/<claim>.png`` and ``report.html`` in ``path``."""
+    sections = []
+    with paper():
+        for each in verdicts:
+            drawn = expectations([row(part) for part in each.parts])
+            for kind in dict.fromkeys(["png", *formats]):
+                with atomic(path / "plots" / f"{each.claim.name}.{kind}", "wb") as file:
+                    drawn.savefig(file, format=kind, metadata=SAVED[kind])
+            shown = Shown(each.claim.name, *content(path / "plots" / f"{each.claim.name}.png"), CAPTION)
+            sections.append((each, [cells(part) for part in each.parts], [shown]))
+    html = template("claims.html.j2").render(
+        policy=policy(False),
+        name=path.resolve().name,
+        meta=about,
+        sections=sections,
+        runs=[
+            (*line, link(path, line[3]))
+            for line in runs[["run", "seed", "state", "directory", "reason"]].itertuples(index=False, name=None)
+        ],
+    )
+    with atomic(path / "report.html") as file:
+        file.write(html)
+
+
+def row(part: Part) -> Row:
+    """An axis of the picture."""
+    each = part.expectation
+    return Row(each.says, each.quantity, part.values, part.finding, each.above, each.below, each.by == "ratio")
+
+
+def cells(part: Part) -> dict[str, str]:
+    """A line of the table, as text."""
+    each, found = part.expectation, part.finding
+    source = "–" if each.source_value is None else number(each.source_value)
+    return {
+        **{"says": each.says, "quantity": each.quantity, "source": source, "expected": each.expected or "–", "verdict": found.verdict},
+        **{"mean": number(found.mean), "interval": interval(found.low, found.high), "n": str(found.n)},
+    }
+
+
+def markdown(verdicts: Sequence[Verdict], about: Mapping[str, Any]) -> str:
+    """A table for a text, with what it was made with."""
+    versions, device = about["versions"], about["device"]
+    lines = [
+        f"{about['created'][:10]}, size `{about['size']}`, seeds {', '.join(map(str, about['seeds']))}; "
+        f"{device['kind']} ({device['name']}), "
+        f"Python {versions['python']}, torch {versions['torch']}, commit {(about['git'] or 'unknown')[:12]}.",
+        "",
+        f"`latentrun {' '.join(about['argv'])}`",
+        "",
+        "| claim | verdict | part | quantity | source | expected | ours (95 % interval over seeds) | n | part's verdict |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for each in verdicts:
+        for number_, part in enumerate(each.parts, 1):
+            cell = {key: value.replace("|", "\\|") for key, value in cells(part).items()}
+            first = f"**{each.claim.name}** {each.claim.sentence}" if number_ == 1 else ""
+            value = f"{cell['mean']} {cell['interval']}".strip()
+            columns = (first.replace("|", "\\|"), f"**{each.verdict}**" if number_ == 1 else "", cell["says"], f"`{cell['quantity']}`")
+            lines.append(f"| {' | '.join((*columns, cell['source'], cell['expected'], value, cell['n'], cell['verdict']))} |")
+    return "\n".join(lines) + "\n"
+
+
+def link(path: Path, directory: str) -> str | None:
+    """The address of a run's page, relative to ``path``; None where it has none."""
+    page = Path(directory, "report.html")
+    return quote(f"./{os.path.relpath(page, path)}") if page.is_file() else None

@@ -1,0 +1,262 @@
+"""Claims: what is written is checked, runs are found, completed or trained, verdicts are those of planted truths."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from latentrun.claims.claim import claims_of, size_of
+from latentrun.claims.evidence import check_metrics, merged, requests
+from latentrun.claims.judge import judge, quantity
+from latentrun.cli import main
+from latentrun.errors import InputError
+from latentrun.multirun import asked_for
+from latentrun.options import options, shipped
+
+SHIPPED = sorted(options("claim", [shipped()]))
+TINY = [
+    "data=points",
+    "network=dense",
+    "network.widths=[16]",
+    "training.batch_size=16",
+    "training.epochs=100",
+    "training.optimizer.lr=0.01",
+    "rows=64",
+]
+TOY = {
+    "sentence": "Two latents reconstruct points of the plane better than one.",
+    "source": "plane geometry",
+    "fixed": "2026-11-20",
+    "runs": {"one": [*TINY, "model=ae", "model.latent_dim=1"], "two": [*TINY, "model=ae", "model.latent_dim=2"]},
+    "expect": [
+        {"says": "smaller error", "metric": "reconstruction/error_mean", "of": "two", "against": "one", "by": "difference", "below": 0}
+    ],
+}
+
+
+def run(*arguments) -> int:
+    with pytest.raises(SystemExit) as exit_:
+        main([str(argument) for argument in arguments])
+    return exit_.value.code
+
+
+# ---------------------------------------------------------------- judging
+def planted(part: dict, one: list[float], two: list[float]):
+    (claim,) = claims_of({"T": TOY | {"expect": [{"says": "so", "metric": "d/m", "of": "two", **part}]}})
+    return judge(
+        claim, {name: {seed: {"d/m": v, "d/n": 2 * v} for seed, v in enumerate(values)} for name, values in (("one", one), ("two", two))}
+    )
+
+
+def test_planted_truths():
+    one, two = [1.0, 1.1, 0.9, 1.05], [0.5, 0.56, 0.46, 0.5]
+    better = {"against": "one", "by": "ratio"}
+    assert planted({**better, "below": 1}, one, two).verdict == "reproduced"
+    assert planted({**better, "above": 1}, one, two).verdict == "contradicted"
+    assert planted({**better, "below": 0.5}, one, two).verdict == "undecided"
+    equal = planted({"against": "one", "by": "difference", "above": -0.02, "below": 0.02}, one, [v + 0.01 for v in one])
+    assert equal.verdict == "reproduced" and equal.parts[0].finding.mean == pytest.approx(0.01)
+    # Paired: what all runs of a seed share is no uncertainty.
+    assert equal.parts[0].finding.high - equal.parts[0].finding.low < 1e-9
+    assert planted({"above": 0.4, "below": 0.7}, one, two).verdict == "reproduced"
+    assert planted({}, one, two).verdict == "undecided" and planted({}, one, two).parts[0].finding.verdict == "reported"
+
+
+def test_quantities_of_one_run():
+    measured = {"d/m": 3.0, "d/n": 2.0, "d/zero": 0.0}
+    for extra, expected in (
+        ({}, 3),
+        ({"minus": "d/n"}, 1),
+        ({"over": "d/n"}, 1.5),
+        ({"over": "d/zero"}, math.nan),
+        ({"minus": "d/gone"}, math.nan),
+    ):
+        (claim,) = claims_of({"T": TOY | {"expect": [{"says": "so", "metric": "d/m", "of": "one", **extra}]}})
+        assert quantity(claim.expect[0], measured) == pytest.approx(expected, nan_ok=True)
+
+
+def test_a_missing_run_lowers_n():
+    (claim,) = claims_of({"T": TOY})
+    found = judge(
+        claim,
+        {
+            "one": {s: {"reconstruction/error_mean": 1.0 + s} for s in range(3)},
+            "two": {0: {}, **{s: {"reconstruction/error_mean": 0.5} for s in (1, 2)}},
+        },
+    )
+    assert found.parts[0].finding.n == 2 and math.isnan(found.parts[0].values[0])
+
+
+# ---------------------------------------------------------------- what is written
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"sentance": "x"}, "unknown key of claim.T 'sentance'"),
+        ({"source": None}, "claim.T.source: must be a text"),
+        ({"runs": {"one": "model=ae"}}, "claim.T.runs.one: must be a list"),
+        ({"expect": []}, "names nothing to judge"),
+        ({"expect": [{"says": "x", "metric": "reconstruction/error_mean"}]}, "claim.T.expect[0]: of is missing"),
+        ({"expect": [{"says": "x", "metric": "error_mean", "of": "one"}]}, "'error_mean' is no metric; write diagnostic/metric"),
+        ({"expect": [{"says": "x", "metric": "a/b", "of": "tow"}]}, "unknown run of claim.T.expect[0] 'tow' (did you mean 'two'?)"),
+        ({"expect": [{"says": "x", "metric": "a/b", "of": "two", "against": "one"}]}, "against and by (difference or ratio) go together"),
+        ({"expect": [{"says": "x", "metric": "a/b", "of": "two", "against": "one", "by": "ration", "below": 1}]}, "did you mean 'ratio'"),
+        ({"expect": [{"says": "x", "metric": "a/b", "of": "two", "above": 1, "below": 1}]}, "nothing is above 1 and below 1"),
+        ({"expect": [{"says": "x", "metric": "a/b", "of": "two", "against": "one", "by": "ratio", "above": 0}]}, "a ratio is above 0"),
+        ({"expect": [{"says": "x", "metric": "a/b", "over": "a/c", "minus": "a/d", "of": "two"}]}, "over and minus exclude each other"),
+    ],
+)
+def test_wrong_claims_are_answered(change, said):
+    with pytest.raises(InputError) as error:
+        claims_of({"T": TOY | change})
+    assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_wrong_sizes_are_answered():
+    sizes = {
+        "full": {"seeds": [0, 1], "overrides": []},
+        "twice": {"seeds": [0, 0], "overrides": []},
+        "none": {"seeds": [], "overrides": []},
+    }
+    for name, said in (("ful", "did you mean 'full'"), ("twice", "none twice"), ("none", "at least one")):
+        with pytest.raises(InputError, match=said):
+            size_of(sizes, name)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_claims_fit_what_they_speak_of(name):
+    """Their runs compose, each named once, and their diagnostics declare what they are judged by."""
+    node = yaml.safe_load((shipped() / "claim" / f"{name}.yaml").read_text())
+    if "defaults" in node:
+        assert set(node["defaults"]) <= set(SHIPPED) and len(node) == 1
+        return
+    claims = claims_of(node)
+    assert [claim.name for claim in claims] == [name]
+    size = size_of(yaml.safe_load((shipped() / "task" / "claims.yaml").read_text())["sizes"], "full")
+    asked = asked_for([request for request in requests(claims, size) if request.seed == size.seeds[0]], [], [])
+    check_metrics(claims, *merged(asked), [])
+    assert claims[0].runs.keys() == {run for claim in claims for part in claim.expect for run in part.runs}
+
+
+# ---------------------------------------------------------------- the task
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Options of one's own: a data set and claims about it."""
+    folder = tmp_path_factory.mktemp("options")
+    reversed_ = TOY | {"expect": [TOY["expect"][0] | {"below": None, "above": 0}]}
+    more = TOY | {"expect": [*TOY["expect"], {"says": "both move", "metric": "variance_loss/mse.mean", "of": "two"}]}
+    stone = TOY | {"runs": TOY["runs"] | {"one": [*TINY, "model=stumbling", f"model.stone={folder / 'stone'}"]}}
+    files = {
+        **{"data/points": {"_target_": "tests.training.toys.Points", "n": 200}, "claim/T1": {"T1": TOY}, "claim/T2": {"T2": reversed_}},
+        **{"claim/T3": {"T3": more}, "claim/T4": {"T4": stone}, "claim/toys": {"defaults": ["T1", "T2"]}},
+        **{"model/stumbling": {"_target_": "tests.training.toys.Stumbling", "stone": "none"}},
+        "claim/T5": {"T5": TOY | {"expect": [TOY["expect"][0] | {"metric": "reconstruction/error_maen"}]}},
+    }
+    for name, values in files.items():
+        path = folder / f"{name}.yaml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(yaml.safe_dump(values))
+    return folder
+
+
+def claim(folder: Path, out: Path, name: str, *more: str) -> int:
+    given = [
+        "--config-dir",
+        folder,
+        "task=claims",
+        f"claim={name}",
+        f"output={out}",
+        f"hydra.run.dir={out}/said",
+        "sizes.full.seeds=[0,1,2]",
+    ]
+    return run(*given, *more)
+
+
+@pytest.fixture(scope="module")
+def judged(folder, tmp_path_factory):
+    """Two opposite claims about the same runs, which are trained for them."""
+    out = tmp_path_factory.mktemp("out")
+    assert claim(folder, out, "toys") == 0
+    return out
+
+
+def test_claims_train_what_is_missing_and_come_out_as_planted(judged):
+    table = pd.read_csv(judged / "said" / "claims.csv").set_index("claim")
+    assert table["verdict"].to_dict() == {"T1": "reproduced", "T2": "contradicted"}
+    assert (table["n"] == 3).all() and table["mean"].nunique() == 1
+    runs = pd.read_csv(judged / "said" / "runs.csv")
+    assert len(runs) == 6 and set(runs["state"]) == {"trained"} and sorted(runs["seed"]) == [0, 0, 1, 1, 2, 2]
+    values = pd.read_csv(judged / "said" / "values.csv")
+    measured = {
+        row.directory: pd.read_csv(Path(row.directory) / "tables" / "metrics.csv").set_index("metric")["value"]["error_mean"]
+        for row in runs.itertuples()
+    }
+    assert sorted({*values["of"], *values["against"]}) == pytest.approx(sorted(measured.values()))
+    (sweep,) = (judged / "multirun").iterdir()
+    assert len(pd.read_csv(sweep / "sweep.csv")) == 6 and (sweep / "report.html").is_file()
+    page = (judged / "said" / "report.html").read_text()
+    assert TOY["sentence"] in page and "contradicted" in page and 'href="./../multirun/' in page
+    meta = json.loads((judged / "said" / "meta.json").read_text())
+    assert meta["kind"] == "claims" and meta["claims"]["T1"]["verdict"] == "reproduced"
+    text = (judged / "said" / "claims.md").read_text()
+    assert text.count("\n| ") >= 3 and "**T1**" in text
+
+
+def test_what_is_there_is_found_and_what_is_lacking_measured(folder, judged, capsys):
+    before = {path: path.stat().st_mtime_ns for path in judged.glob("multirun/*/*/checkpoints/best.pt")}
+    assert claim(folder, judged, "[T1,T3]", f"hydra.run.dir={judged}/again") == 0
+    assert "6 runs: 6 found, 3 of them incomplete; 0 to train" in capsys.readouterr().out
+    states = pd.read_csv(judged / "again" / "runs.csv")["state"]
+    assert sorted(states) == ["found"] * 3 + ["measured"] * 3
+    table = pd.read_csv(judged / "again" / "claims.csv")
+    assert table.loc[table["quantity"].str.startswith("variance_loss"), "n"].tolist() == [3]
+    assert {path: path.stat().st_mtime_ns for path in judged.glob("multirun/*/*/checkpoints/best.pt")} == before
+
+
+def test_a_run_that_fails_lowers_n_and_is_gone_on_with(folder, tmp_path, capsys):
+    (folder / "stone").touch()
+    try:
+        assert claim(folder, tmp_path, "T4") == 1
+    finally:
+        (folder / "stone").unlink()
+    table = pd.read_csv(tmp_path / "said" / "claims.csv")
+    assert table["verdict"].tolist() == ["undecided"] and table["n"].tolist() == [0]
+    assert "stumbled over stone" in capsys.readouterr().out
+    assert claim(folder, tmp_path, "T4", f"hydra.run.dir={tmp_path}/again", "trust=[tests]") == 0
+    assert "3 of them incomplete; 0 to train" in capsys.readouterr().out
+    assert pd.read_csv(tmp_path / "again" / "claims.csv")["n"].tolist() == [3]
+
+
+def test_a_metric_that_no_run_has_is_said(folder, judged, capsys):
+    """Its diagnostic declares `mse`; which parts it has is known only of what was measured."""
+    part = TOY["expect"][0] | {"metric": "variance_loss/mse.maen"}
+    (folder / "claim" / "T6.yaml").write_text(yaml.safe_dump({"T6": TOY | {"expect": [part]}}))
+    try:
+        assert claim(folder, judged, "T6", f"hydra.run.dir={judged}/part") == 1
+    finally:
+        (folder / "claim" / "T6.yaml").unlink()
+    assert "T6: no run 'two' has 'variance_loss/mse.maen' (did you mean 'variance_loss/mse.mean'?)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "said"),
+    [
+        ("T9", [], "unknown claim 'T9'"),
+        ("[]", [], "claim: name at least one"),
+        ("T1", ["size=fast"], "unknown size 'fast'"),
+        ("T1", ["training.epochs=3"], "training.epochs: the claims and sizes.<size>.overrides say what is trained"),
+        ("T1", ["sizes.full.overrides=['training.epoch=3']"], "claim.T1, run 'one': unknown key of training 'epoch'"),
+        ("T1", ["sizes.full.overrides=['model=vea']"], "unknown model 'vea' (did you mean 'vae'?)"),
+        ("T5", [], "unknown metric of reconstruction in claim.T5.expect[0] 'error_maen' (did you mean 'error_mean'?)"),
+        ("T1", ["-m"], "leave -m out"),
+    ],
+)
+def test_mistakes_are_answered_before_anything_is_trained(folder, tmp_path, capsys, name, more, said):
+    assert claim(folder, tmp_path, name, *more) == 2
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
