@@ -220,7 +220,7 @@ def job(cfg: DictConfig) -> int:
 
     hydra = HydraConfig.get()
     try:
-        code = perform(settings_of(cfg), hydra, Path(hydra.runtime.output_dir))
+        code = perform(cfg, hydra, Path(hydra.runtime.output_dir))
     except InputError as error:
         print(f"latentrun: job {hydra.job.num}: {error}", file=sys.stderr)
         raise SystemExit(2) from None

@@ -61,7 +61,7 @@ def test_commands_compose(arguments):
 
 
 def test_the_two_commands_are_there():
-    for name in re.findall(r"scripts/[\w/]*\w", TEXT):
+    for name in re.findall(r"scripts/[\w/]*\w(?:\.\w+)?", TEXT):
         assert (ROOT / name).is_file()
     for picture in re.findall(r"!\[.*?\]\((.*?)\)", TEXT):
         assert (ROOT / picture).is_file()
