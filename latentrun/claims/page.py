@@ -66,7 +66,7 @@ def cells(part: Part) -> dict[str, str]:
 
 
 def markdown(verdicts: Sequence[Verdict], about: Mapping[str, Any]) -> str:
-    """A table for a text, with what it was made with."""
+    """Tables for a text, with what they were made with."""
     versions, device = about["versions"], about["device"]
     lines = [
         f"{about['created'][:10]}, size `{about['size']}`, seeds {', '.join(map(str, about['seeds']))}; "
@@ -75,17 +75,30 @@ def markdown(verdicts: Sequence[Verdict], about: Mapping[str, Any]) -> str:
         "",
         f"`latentrun {' '.join(about['argv'])}`",
         "",
-        "| claim | verdict | part | quantity | source | expected | ours (95 % interval over seeds) | n | part's verdict |",
-        "|---|---|---|---|---|---|---|---|---|",
+        *_table(["claim", "verdict", "sentence"], [[each.claim.name, f"**{each.verdict}**", each.claim.sentence] for each in verdicts]),
     ]
+    head = ["part", "quantity", "source", "expected", "ours (95 % interval over seeds)", "n", "verdict"]
     for each in verdicts:
-        for number_, part in enumerate(each.parts, 1):
-            cell = {key: value.replace("|", "\\|") for key, value in cells(part).items()}
-            first = f"**{each.claim.name}** {each.claim.sentence}" if number_ == 1 else ""
-            value = f"{cell['mean']} {cell['interval']}".strip()
-            columns = (first.replace("|", "\\|"), f"**{each.verdict}**" if number_ == 1 else "", cell["says"], f"`{cell['quantity']}`")
-            lines.append(f"| {' | '.join((*columns, cell['source'], cell['expected'], value, cell['n'], cell['verdict']))} |")
+        rows = [
+            [
+                cell["says"],
+                f"`{cell['quantity']}`",
+                cell["source"],
+                cell["expected"],
+                f"{cell['mean']} {cell['interval']}",
+                cell["n"],
+                cell["verdict"],
+            ]
+            for cell in map(cells, each.parts)
+        ]
+        lines += ["", f"### {each.claim.name}: {each.verdict}", "", f"{each.claim.sentence} ({each.claim.source})", "", *_table(head, rows)]
     return "\n".join(lines) + "\n"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table; a bar within a cell is no bar of the table."""
+    cells_ = [[cell.replace("|", "\\|").strip() for cell in line] for line in (head, ["---"] * len(head), *rows)]
+    return [f"| {' | '.join(line)} |" for line in cells_]
 
 
 def link(path: Path, directory: str) -> str | None:

@@ -349,7 +349,7 @@ def _columns(space: str, found: Spectrum, names: Sequence[str]) -> pd.DataFrame:
 def _overall(spectra: dict[str, Spectrum]) -> dict[str, Estimate]:
     """What holds of all points together."""
     found = {f"raw.{space}": Estimate(spectra[f"{space}_raw"].least.min().item()) for space in ("image", "latent")}
-    for space in spectra.keys() & UNITS.keys():
+    for space in (space for space in UNITS if space in spectra):
         least, greatest = spectra[space].least, spectra[space].greatest
         found[f"{space}_least"] = Estimate(least.min().item())
         found[f"{space}_median"] = Estimate(least.median().item())

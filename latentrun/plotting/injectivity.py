@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import LogLocator
 
 from latentrun.plotting.style import PALETTE, SEQUENTIAL, figure
 
@@ -50,9 +50,9 @@ def least_maps(panels: Mapping[str, np.ndarray], y: pd.DataFrame, plane: Sequenc
             if k == len(axes) - 1:
                 ax.set_xlabel(plane[0].replace("_", " "))
         row[0].set_ylabel(plane[1].replace("_", " "))
-        ticks = LogFormatter(minor_thresholds=(1.5, 0.7))
-        bar = fig.colorbar(picture, ax=list(row), label=name.replace(" (", "\n("), aspect=15, pad=0.01, format=ticks)
-        bar.ax.yaxis.set_minor_formatter(ticks)
+        ticks = LogLocator(subs=(1, 2, 5))
+        bar = fig.colorbar(picture, ax=list(row), label=name.replace(" (", "\n("), aspect=15, pad=0.01, ticks=ticks, format="{x:g}")
+        bar.ax.yaxis.set_minor_formatter("")
     return fig
 
 

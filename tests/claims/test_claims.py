@@ -203,7 +203,9 @@ def test_claims_train_what_is_missing_and_come_out_as_planted(judged):
     meta = json.loads((judged / "said" / "meta.json").read_text())
     assert meta["kind"] == "claims" and meta["claims"]["T1"]["verdict"] == "reproduced"
     text = (judged / "said" / "claims.md").read_text()
-    assert text.count("\n| ") >= 3 and "**T1**" in text
+    assert "| T1 | **reproduced** |" in text and "### T2: contradicted" in text
+    tables = [line for line in text.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in tables} == {4, 8}  # claims, and their parts
 
 
 def test_what_is_there_is_found_and_what_is_lacking_measured(folder, judged, capsys):
