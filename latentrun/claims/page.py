@@ -18,6 +18,7 @@ from latentrun.report.parts import Shown, content, interval, number, template
 from latentrun.store import atomic
 from latentrun.store.reports import SAVED
 
+PLACES = ("output=", "hydra.", "--config-dir")  # settings of one machine, which a text does not repeat
 CAPTION = (
     "Each axis is one thing that the sentence says. Green: the range expected, fixed before the runs. Ticks: the seeds; above them "
     "the mean with its 95 % t interval over seeds (ratios: geometric mean, logarithmic axis). Square: reported, without expectation."
@@ -73,7 +74,7 @@ def markdown(verdicts: Sequence[Verdict], about: Mapping[str, Any]) -> str:
         f"{device['kind']} ({device['name']}), "
         f"Python {versions['python']}, torch {versions['torch']}, commit {(about['git'] or 'unknown')[:12]}.",
         "",
-        f"`latentrun {' '.join(about['argv'])}`",
+        f"`latentrun {' '.join(text for text in about['argv'] if not text.startswith(PLACES))}`",
         "",
         *_table(["claim", "verdict", "sentence"], [[each.claim.name, f"**{each.verdict}**", each.claim.sentence] for each in verdicts]),
     ]
