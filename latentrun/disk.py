@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentrun.errors import InputError
+from latentrun.plotting.animation import LARGEST
 
 if TYPE_CHECKING:
     from latentrun.plan import Plan
 
-PAGES = 48 * 2**20  # bytes: tables, pictures, the report and its rotatable figures, TensorBoard
+# Bytes: tables, pictures, the report and its rotatable figures, TensorBoard; a moving picture, and in the report once more.
+PAGES = 48 * 2**20 + 3 * LARGEST
 
 
 def needs(plan: Plan) -> dict[str, int]:

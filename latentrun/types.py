@@ -248,3 +248,16 @@ class Picture:
 
     figure: Any
     caption: str
+
+
+@dataclass(frozen=True)
+class Animation(Picture):
+    """A picture that moves. ``figure`` and ``caption`` are its still: what paper shows, and what is there in every format.
+
+    ``frame(i)`` draws frame i as RGB ``(H, W, 3)`` uint8, all of one size; it is shown for ``durations[i]`` milliseconds
+    (a GIF counts hundredths of a second), after the last one the first again. ``moving``: the sentence that says what moves.
+    """
+
+    frame: Callable[[int], np.ndarray]
+    durations: tuple[int, ...]
+    moving: str

@@ -13,14 +13,14 @@ from torch import Tensor
 from latentrun.bounds import Ge, Gt
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.functional.divergences import gaussian_kl
+from latentrun.functional.gains import zeroing_gains
 from latentrun.functional.intervals import mean_interval
 from latentrun.functional.noise import Noise
 from latentrun.models.base import HasGaussianPosterior, HasPrior
-from latentrun.run import Run
+from latentrun.run import CHUNK, Run
 from latentrun.types import Estimate, History, Metric, Picture, Report
 
 SOURCE = "Asperti, Sparsity in Variational Autoencoders, 2018, arXiv 1812.07238"
-VALUES = 2**25  # decoded numbers held at once: 128 MiB
 
 
 class Sparsity(Diagnostic):
@@ -80,8 +80,7 @@ class Sparsity(Diagnostic):
 
         some = noise.permutation("rows", len(x))[: self.rows]
         z = mean[some] + (scale[some] * noise.normal("z", (len(some), mean.shape[1])) if self.sampled else 0)
-        full = squared_error(run, z, x[some])
-        gains = zeroed_errors(run, z, x[some]) - full
+        full, gains = (values[0] for values in zeroing_gains(lambda z, x: squared_error(run, z, x)[None], z, x[some], CHUNK))
         gain = [mean_interval(row) for row in gains]
 
         ignored = gains.mean(1).abs() <= self.inactive_gain * data_variance
@@ -173,8 +172,9 @@ class Sparsity(Diagnostic):
         if "evolution" in report.tables:
             pictures["evolution"] = Picture(
                 over_training(report.tables["evolution"], variables),
-                "Variance of mu, mean sigma^2 and mean KL of each latent variable after every epoch, over a fixed set of training "
-                "rows. Grey, dashed: variables that end up inactive; the others are coloured by their mean KL at the end.",
+                "Variance of mu, mean sigma^2, their sum (by the law 1, dotted) and mean KL of each latent variable after every epoch, "
+                "over a fixed set of training rows. Grey, dashed: variables that end up inactive; the others are coloured by their "
+                "mean KL at the end.",
             )
         if "samples" in report.arrays:
             pictures["zeroing"] = Picture(
@@ -188,17 +188,6 @@ class Sparsity(Diagnostic):
 def squared_error(run: Run, z: Tensor, x: Tensor) -> Tensor:
     """||x - dec(z)||² ``(N,)``, summed over data dimensions."""
     return (run.decode(z) - x).square().flatten(1).sum(1)
-
-
-def zeroed_errors(run: Run, z: Tensor, x: Tensor) -> Tensor:
-    """||x - dec(z with z_i = 0)||² for every variable i: ``(d, N)``, summed over data dimensions."""
-    at_once = max(1, VALUES // x.numel())
-    keep = 1 - torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
-    errors = []
-    for masks in keep.split(at_once):
-        decoded = run.decode((z * masks.unsqueeze(1)).flatten(0, 1))
-        errors.append((decoded.view(len(masks), *x.shape) - x).square().flatten(2).sum(2))
-    return torch.cat(errors)
 
 
 def ratio_interval(above: Tensor, below: Tensor) -> Estimate:

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 
 from torch import nn
 
+from latentrun.errors import Misfit
+
 
 class Network(ABC):
     """A recipe for an encoder and its mirrored decoder; holds sizes, no weights."""
@@ -17,3 +19,13 @@ class Network(ABC):
     @abstractmethod
     def decoder(self, in_features: int, event_shape: tuple[int, ...]) -> nn.Module:
         """A module from ``(N, in_features)`` to ``(N, *event_shape)``."""
+
+
+def require_picture(name: str, event_shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Channels, height and width; Misfit where the data of the network ``name`` are no pictures."""
+    if len(event_shape) != 3:
+        raise Misfit(
+            f"network {name} needs pictures (channels, height, width); the data have shape {tuple(event_shape)}: use network=dense"
+        )
+    channels, height, width = event_shape
+    return channels, height, width

@@ -48,23 +48,27 @@ def contributions(variables: pd.DataFrame) -> Figure:
 
 
 def over_training(evolution: pd.DataFrame, variables: pd.DataFrame) -> Figure:
-    """Three panels against the epoch, one line per variable; colour is the variable's KL at the end, grey is inactive."""
-    panels = {"var_mean": "var(μ)", "mean_scale2": "mean σ²", "kl": "mean KL (nats)"}
-    fig, axes = figure(1, 3, width=2.7, height=2.6)
+    """Four panels against the epoch, one line per variable; colour is the variable's KL at the end, grey is inactive."""
+    panels = {"var_mean": "var(μ)", "mean_scale2": "mean σ²", "sum": "var(μ) + mean σ²", "kl": "mean KL (nats)"}
+    evolution = evolution.assign(sum=evolution["var_mean"] + evolution["mean_scale2"])
+    fig, axes = figure(2, 2, width=3.2, height=2.2, sharex=True)
     final = variables.set_index("variable")["kl"]
     inactive = set(variables.loc[variables["state"] == "inactive", "variable"])
     active = final[~final.index.isin(inactive)]
     norm = Normalize(active.min(), active.max()) if len(active) else Normalize(0, 1)
-    for ax, (column, label) in zip(axes[0], panels.items(), strict=True):
+    for ax, (column, label) in zip(axes.flat, panels.items(), strict=True):
         wide = evolution.pivot(index="epoch", columns="variable", values=column)
         for variable in sorted(wide.columns, key=lambda v: v not in inactive):  # inactive first, so that they lie below
             off = variable in inactive
             style = {"color": "#AAAAAA", "linestyle": "--"} if off else {"color": INK(norm(final[variable]))}
             ax.plot(wide.index, wide[variable], linewidth=1.1, marker="." if len(wide) == 1 else None, **style)
-        ax.set(xlabel="epoch", ylabel=label)
+        ax.set(ylabel=label)
         ax.set_ylim(bottom=-0.03 * ax.get_ylim()[1])  # room for the lines that stay at 0
-    axes[0, 0].axhline(1, color="black", linestyle=":", linewidth=0.8)
-    fig.colorbar(ScalarMappable(norm, INK), ax=axes[0, 2], label="mean KL at the end (nats)")
+    for ax in axes.flat[:3]:
+        ax.axhline(1, color="black", linestyle=":", linewidth=0.8)
+    for ax in axes[1]:
+        ax.set_xlabel("epoch")
+    fig.colorbar(ScalarMappable(norm, INK), ax=axes, label="mean KL at the end (nats)")
     return fig
 
 

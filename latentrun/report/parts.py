@@ -13,7 +13,7 @@ import jinja2
 
 from latentrun.plotting.pages import embedded, read_figure
 
-PNG = b"\x89PNG\r\n\x1a\n"  # how a PNG begins
+IMAGES = {"png": (b"\x89PNG\r\n\x1a\n",), "gif": (b"GIF87a", b"GIF89a")}  # how files begin that a page shows as they are
 # Shown on top where they are there: what a reader asks first. A name that ends in a point stands for all its parts.
 HEADLINES = (
     ("reconstruction/error_mean", "mean ‖x − x̂‖"),
@@ -27,19 +27,22 @@ HEADLINES = (
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture on the page: ``data`` is the data: address of a PNG, a plotly figure as JSON, or why there is neither."""
+    """A picture on the page: ``data`` is the data: address of a PNG or GIF, a plotly figure as JSON, or why there is neither."""
 
     name: str
-    kind: Literal["png", "figure", "wrong"]
+    kind: Literal["image", "figure", "wrong"]
     data: str
     caption: str
 
 
 def content(path: Path) -> tuple[str, str]:
     """Kind and data of a stored picture, made anew from what was read: nothing goes from a file into the page as it is."""
-    if path.suffix == ".png":
+    form = path.suffix[1:]
+    if form in IMAGES:
         data = path.read_bytes()
-        return ("png", f"data:image/png;base64,{base64.b64encode(data).decode()}") if data.startswith(PNG) else ("wrong", "is no PNG")
+        if not data.startswith(IMAGES[form]):
+            return "wrong", f"is no {form.upper()}"
+        return "image", f"data:image/{form};base64,{base64.b64encode(data).decode()}"
     try:
         return "figure", embedded(read_figure(path.read_text(encoding="utf-8")))
     except ValueError as error:

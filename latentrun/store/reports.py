@@ -14,10 +14,11 @@ import numpy as np
 import pandas as pd
 
 from latentrun.errors import InputError
+from latentrun.plotting.animation import gif
 from latentrun.plotting.pages import standalone
 from latentrun.store.files import atomic, now
 from latentrun.store.intake import plain, read_meta, read_npz, require_contained
-from latentrun.types import Estimate, Metric, Picture, Report, Status
+from latentrun.types import Animation, Estimate, Metric, Picture, Report, Status
 
 SCHEMA = 1
 SAVED = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}  # formats of figures; without dates, so that equals are equal
@@ -155,7 +156,8 @@ class ReportDirectory:
 
     # ---------------------------------------------------------------- pictures
     def write_pictures(self, name: str, pictures: Mapping[str, Picture], formats: Collection[str] = ()) -> None:
-        """``plots/<name>.<picture>.png`` and in other ``formats`` (pdf, svg), or ``.html``; captions go to meta.json.
+        """``plots/<name>.<picture>.png`` and in other ``formats`` (pdf, svg), or ``.html``, of what moves ``.gif`` too; captions
+        go to meta.json.
 
         They take the place of all that ``name`` had; formats that were there are drawn anew, so that no file tells of before.
         """
@@ -177,6 +179,11 @@ class ReportDirectory:
                     file.write(standalone(picture.figure, stem))
                 written.add(folder / f"{stem}.html")
                 captions[f"{stem}.html"] = picture.caption
+            if isinstance(picture, Animation):
+                with atomic(folder / f"{stem}.gif", "wb") as file:
+                    file.write(gif(picture.frame, picture.durations))
+                written.add(folder / f"{stem}.gif")
+                captions[f"{stem}.gif"] = picture.moving
         self.amend_meta(captions=captions)
         for path in before - written:
             path.unlink()

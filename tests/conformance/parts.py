@@ -24,7 +24,7 @@ from latentrun.options import options, shipped
 from latentrun.plotting.style import paper
 from latentrun.run import Run
 from latentrun.store import ReportDirectory
-from latentrun.types import Report
+from latentrun.types import Animation, Report
 from tests.planted import table_file
 
 BESIDE = Path(__file__).parents[3] / "shared" / "data"
@@ -84,9 +84,16 @@ def data(name: str) -> Dataset:
     return build(values, Dataset, "data")
 
 
+SMALL = {  # sizes of networks that take no time
+    "dense": {"widths": [16]},
+    "conv": {"channels": [4], "strides": [1], "widths": [16]},
+    "resnet": {"channels": [4, 6], "blocks": 1, "widths": [16]},
+    "draw": {"steps": 3, "size": 12, "glimpse": 3, "patch": 4},
+}
+
+
 def model(name: str, on: Dataset, network: str = "dense", **changes) -> Model:
-    sizes = {"widths": [16]} if network == "dense" else {"channels": [4], "strides": [1], "widths": [16]}
-    net = build(spec("network", network) | sizes, Network, "network")
+    net = build(spec("network", network) | SMALL.get(network, {}), Network, "network")
     torch.manual_seed(0)
     given = {"network": net, "event_shape": on.event_shape, "value_range": on.value_range, "columns": on.columns}
     return build(spec("model", name) | changes, Model, "model", **given)
@@ -126,4 +133,5 @@ def check_pictures(question: Question, report: Report, directory: ReportDirector
         assert isinstance(picture.figure, Figure) or hasattr(picture.figure, "to_html")
         assert len(picture.caption) > 20
     directory.write_pictures(name, drawn)
-    assert len(list((directory.path / "plots").glob(f"{name}.*"))) == len(drawn)
+    moving = sum(isinstance(picture, Animation) for picture in drawn.values())  # those are a still and a GIF
+    assert len(list((directory.path / "plots").glob(f"{name}.*"))) == len(drawn) + moving

@@ -172,8 +172,10 @@ def test_evolution_follows_the_history():
     wide = report.tables["evolution"].pivot(index="epoch", columns="variable", values="var_mean")
     np.testing.assert_allclose(wide.iloc[2], CODES[:rows].numpy().var(0) / 4, rtol=1e-5)
     assert (report.tables["evolution"]["mean_scale2"] == 0.25).all()
-    lines = diagnostic.plot(report)["evolution"].figure.axes[2].lines
-    assert len(lines) == d
+    scales, total, kls = (diagnostic.plot(report)["evolution"].figure.axes[i].lines for i in (1, 2, 3))
+    assert len(kls) == d and len(scales) == len(total) == d + 1  # the law's line too
+    drawn = sorted(line.get_ydata()[2] for line in total[:d])
+    np.testing.assert_allclose(drawn, sorted(CODES[:rows].numpy().var(0) / 4 + 0.25), rtol=1e-5)
 
     run.history = dataclasses.replace(history, epoch_scale=mean[..., :0], epoch_kl=mean[..., :0])
     assert "evolution" not in measure(run)[1].tables

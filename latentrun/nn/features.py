@@ -1,0 +1,123 @@
+"""Features of examples: what distances between sets of examples are measured in."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from latentrun.errors import InputError, one_line
+from latentrun.functional.frechet import gaussian_fit
+from latentrun.nn.classifier import ROWS, Classifier
+
+BATCH = 32  # pictures that a foreign network sees at once
+FITTED = 4000  # training rows that principal components are fitted to
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
+
+
+class Features(ABC):
+    """A fixed map from ``x (N, *event)`` to ``(N, d)``, and what it is called in a table."""
+
+    name: str
+
+    @abstractmethod
+    def __call__(self, x: Tensor) -> Tensor:
+        """Features ``(N, d)``, float32 or float64, on the device of x."""
+
+
+class Pixels(Features):
+    """x itself, flattened."""
+
+    name = "pixels"
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return x.flatten(1)
+
+
+class Principal(Features):
+    """The first ``k`` principal components of ``train``, in data units and not whitened: distances are those of x in the plane
+    of largest variance. Fitted to at most ``FITTED`` rows, evenly taken; ``share`` of their variance that lies in the plane."""
+
+    def __init__(self, train: Tensor, k: int):
+        rows = train[torch.linspace(0, len(train) - 1, min(len(train), FITTED)).round().long().to(train.device)].flatten(1).double()
+        self.mean = rows.mean(0)
+        rows = rows - self.mean
+        k = min(k, rows.shape[1], len(rows) - 1)
+        wide = rows.shape[1] > len(rows)  # then products of rows are the smaller matrix with the same eigenvalues
+        values, axes = torch.linalg.eigh(rows @ rows.T if wide else rows.T @ rows)
+        axes, total = axes[:, -k:].flip(1), values.clamp_min(0).sum().item()
+        if wide:
+            axes = torch.nn.functional.normalize(rows.T @ axes, dim=0)
+        self.axes, self.share = axes, (values[-k:].clamp_min(0).sum().item() / total if total > 0 else 1.0)
+        self.name = f"pca ({k} components)"
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return (x.flatten(1).double() - self.mean) @ self.axes
+
+
+class Penultimate(Features):
+    """The layer before the last of a classifier, divided by one number, so that the mean variance of the features over ``train``
+    is 1: how large a net makes them says nothing about the data."""
+
+    @torch.no_grad()
+    def __init__(self, classifier: Classifier, train: Tensor):
+        self.classifier, self.unit = classifier, 1.0
+        self.name = f"classifier ({classifier.head.in_features} units)"
+        fit = gaussian_fit(self(part) for part in train.split(ROWS))
+        self.unit = (fit.scatter.trace() / (fit.n * len(fit.mean))).sqrt().item() or 1.0
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor) -> Tensor:
+        return self.classifier.features(x) / self.unit
+
+
+class Scripted(Features):
+    """The output of a TorchScript file for pictures: values clamped to ``value_range`` and carried to ``input_range`` linearly,
+    grey repeated for 3 ``channels`` (colour made grey for 1), stretched to ``size`` bilinearly, without smoothing, as the
+    published Inception scores do; None: as they are.
+
+    The file is a program: torch runs what it holds, in an interpreter of its own. Name only files that you trust.
+    InputError where it cannot be read, does not take such pictures, or gives no finite ``(N, d)``.
+    """
+
+    def __init__(self, path: str, size: tuple[int, int] | None, channels: int, input_range: tuple[float, float],
+                 value_range: tuple[float, float], device: torch.device):  # fmt: skip
+        self.where = f"fid.features: {path!r}"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # torch.export reads no file of today's feature networks
+            try:
+                self.network = torch.jit.load(Path(path).expanduser(), map_location=device).eval()
+            except (RuntimeError, OSError, ValueError) as error:
+                raise InputError(f"{self.where} is no TorchScript file that can be read: {one_line(error)}") from None
+        self.size, self.channels, self.input_range, self.value_range = size, channels, input_range, value_range
+        self.name = Path(path).name
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor) -> Tensor:
+        return torch.cat([self._part(part) for part in x.split(BATCH)])
+
+    def _part(self, x: Tensor) -> Tensor:
+        (low, high), (first, last) = self.value_range, self.input_range
+        x = first + (x.clamp(low, high) - low) * ((last - first) / (high - low))
+        if self.channels == 3 and x.shape[1] == 1:
+            x = x.expand(-1, 3, -1, -1)
+        elif self.channels == 1 and x.shape[1] == 3:
+            x = torch.einsum("nchw,c->nhw", x, torch.tensor(LUMA).to(x)).unsqueeze(1)
+        if self.size is not None and tuple(x.shape[2:]) != tuple(self.size):
+            x = interpolate(x, self.size, mode="bilinear", align_corners=False)
+        try:
+            found = self.network(x.contiguous())
+        except RuntimeError as error:  # torch.jit.Error is one
+            last_line = str(error).strip().splitlines()[-1]
+            raise InputError(f"{self.where} does not take pictures of {tuple(x.shape[1:])}: {last_line}") from None
+        if not isinstance(found, Tensor) or not found.is_floating_point() or len(found) != len(x):
+            given = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise InputError(f"{self.where} must give (N, d) numbers for N pictures, and gives {given} for {len(x)}")
+        found = found.flatten(1)
+        if not found.isfinite().all():
+            raise InputError(f"{self.where} gives values that are not finite")
+        return found

@@ -1,0 +1,58 @@
+"""Motion of points: closed forms."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from latentrun.functional.motion import rigid_share, settles_at, step_lengths, straightness
+from latentrun.functional.noise import Noise
+
+X = Noise(0).normal("x", (300, 3)).double()
+ANGLE = torch.tensor(0.4, dtype=torch.float64)
+TURN = torch.tensor([[ANGLE.cos(), -ANGLE.sin(), 0], [ANGLE.sin(), ANGLE.cos(), 0], [0, 0, 1]], dtype=torch.float64)
+
+
+def test_a_step_of_one_in_every_coordinate_has_length_one():
+    u = torch.stack([X, X + 1, X - 2])
+    assert torch.allclose(step_lengths(u), torch.tensor([[1.0], [3.0]], dtype=torch.float64).expand(2, 300))
+
+
+@pytest.mark.parametrize(
+    ("lengths", "expected"), [([3, 2, 0.5, 0.1], 2), ([0.1, 0.2], 0), ([0.1, 3, 0.1], 2), ([0.1, 0.1, 3], 3), ([], 0), ([1.0], 0)]
+)
+def test_settling_counts_to_the_last_long_step(lengths, expected):
+    assert settles_at(torch.tensor(lengths), 1.0).item() == expected
+    assert settles_at(torch.tensor([lengths, [0.0] * len(lengths)]), 1.0).tolist() == [expected, 0]
+
+
+def test_straightness_of_a_line_a_half_circle_a_way_back_and_rest():
+    t = torch.linspace(0, 1, 201, dtype=torch.float64)
+    circle = torch.stack([(math.pi * t).cos(), (math.pi * t).sin()], 1)
+    back = torch.stack([torch.where(t <= 0.75, t, 1.5 - t), 0 * t], 1)
+    still = torch.zeros(201, 2, dtype=torch.float64)
+    found = straightness(torch.stack([torch.stack([t, 2 * t], 1), circle, back, still], 1))
+    assert found[:3].tolist() == pytest.approx([1, 2 / math.pi, 0.5], abs=1e-4) and found[3].isnan()
+
+
+def test_rotations_shifts_and_mirrors_are_rigid():
+    for moved in (X @ TURN.T, X + 3, X @ TURN + torch.tensor([1.0, 0, -1]), X * torch.tensor([1.0, -1, 1])):
+        assert rigid_share(X, moved).item() == pytest.approx(1, abs=1e-9)
+    assert rigid_share(X, X).isnan()
+
+
+def test_of_scaling_nothing_is_rigid_and_of_random_steps_hardly_anything():
+    x = X - X.mean(0)
+    assert rigid_share(x, 1.3 * x).item() == pytest.approx(0, abs=1e-9)
+    steps = Noise(1).normal("steps", (400, 300, 3)).double()
+    found = rigid_share(X.expand(400, -1, -1), X + 0.01 * steps)
+    assert found.shape == (400,) and found.mean().item() == pytest.approx((3 + 1) / (2 * 300), rel=0.1)
+
+
+def test_a_shift_beside_random_steps_has_its_share_of_the_squares():
+    steps = Noise(2).normal("steps", (300, 3)).double()
+    shift = torch.tensor([2.0, 0, 0], dtype=torch.float64)
+    expected = 1 - (steps - steps.mean(0)).square().sum() / (steps + shift).square().sum()
+    assert rigid_share(X, X + 0.001 * (steps + shift)).item() == pytest.approx(expected.item(), abs=0.01)
