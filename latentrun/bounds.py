@@ -56,3 +56,11 @@ class Printable:
 
     def broken(self, value: str) -> str | None:
         return None if value.strip() and value.isprintable() else "a text that is not empty and can be printed"
+
+
+@dataclass(frozen=True)
+class Program:
+    """No bound: a text which, unless it is one of ``known``, names a file that can run code. :func:`latentrun.build.build` takes it
+    only where the user trusts that file by name: what a run directory says does not count."""
+
+    known: tuple[str, ...]

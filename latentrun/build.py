@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from latentrun.bounds import Program
 from latentrun.errors import InputError, nearest, one_line
 
 TARGET = "_target_"
@@ -61,9 +62,17 @@ def _checked(spec, kind, where, trust, given, waiting=False) -> partial:
         raise InputError(f"{where}: {cls.__name__} needs a value for {', '.join(missing)}")
     for key, value in arguments.items():
         arguments[key] = fit(value, hints.get(key, Any), f"{where}.{key}")
+        _require_trusted(arguments[key], hints.get(key), f"{where}.{key}", trust)
     # A class takes of what is given what its signature names: an AE needs no prior, a dense net no channels.
     passed = {} if waiting else {key: value for key, value in given.items() if key in parameters}
     return partial(cls, **passed, **arguments)
+
+
+def _require_trusted(value: Any, hint: Any, where: str, trust: Sequence[str]) -> None:
+    """InputError where a value names a file that can run code, and ``trust`` does not."""
+    for mark in getattr(hint, "__metadata__", ()):
+        if isinstance(mark, Program) and value not in (*mark.known, *trust) and Path(value).expanduser().is_file():
+            raise InputError(f"{where}: {value!r} is a program; if you know it, add 'trust=[{value}]'")
 
 
 def signature(cls: type) -> tuple[dict[str, inspect.Parameter], dict[str, Any]]:

@@ -142,3 +142,18 @@ def test_values_that_do_not_fit(value, hint, message):
 def test_nearest_name():
     assert nearest("vea", ["vae", "ae"]) == " (did you mean 'vae'?)"
     assert nearest("zzz", ["vae", "ae"]) == ""
+
+
+def test_a_file_that_is_a_program_must_be_trusted_by_its_name(tmp_path):
+    """Features of `fid` may come from a TorchScript file; a stranger's configuration may name one too."""
+    from latentrun.diagnostics.base import Diagnostic
+    from latentrun.options import option
+
+    file = tmp_path / "net.pt"
+    file.touch()
+    spec = option("diagnostic", "fid") | {"features": str(file)}
+    for trust in ([], ["latentrun"], [str(tmp_path)]):
+        with pytest.raises(InputError, match=r"diagnostic.fid.features: '.*net.pt' is a program; if you know it, add 'trust="):
+            build(spec, Diagnostic, "diagnostic.fid", trust)
+    assert build(spec, Diagnostic, "diagnostic.fid", [str(file)]).features == str(file)
+    assert build(spec | {"features": "pca"}, Diagnostic, "diagnostic.fid").features == "pca"

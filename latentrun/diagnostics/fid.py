@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentrun.bounds import Ge
+from latentrun.bounds import Ge, Program
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic, check_samples
 from latentrun.errors import InputError, Misfit, nearest
@@ -80,7 +80,7 @@ class FID(Diagnostic):
 
     def __init__(
         self,
-        features: str,
+        features: Annotated[str, Program(SOURCES)],
         n: Annotated[int, Ge(LEAST)],
         groups: Annotated[int, Ge(2)] | None,
         kept: Annotated[int, Ge(LEAST)],
