@@ -80,6 +80,8 @@ def command(argv: list[str]) -> int:
         return 0
     if cfg.task == "claims":
         return claims(arguments.overrides, cfg, folders)
+    if cfg.get("claim"):
+        raise InputError("claim: belongs to task=claims")
     with told():
         path = Path(cfg.hydra.run.dir)
     return perform(settings_of(cfg), cfg.hydra, path)
@@ -168,9 +170,9 @@ def claims(overrides: list[str], cfg: DictConfig, folders: list[Path]) -> int:
     warm()
     with told():
         path, runs = Path(cfg.hydra.run.dir), Path(cfg.hydra.sweep.dir)
-    shared = [text for text in overrides if text.partition("=")[0] in task.SHARED]
+    shared = [text for text in overrides if task.key_of(text) in task.SHARED]
     asked = asked_for(requests(found, size), shared, folders)
-    return task.task(found, size, asked, plain, path, runs, launch_of(cfg.hydra), own_packages(cfg.hydra))
+    return task.task(found, size, asked, plain, path, runs, launch_of(cfg.hydra), [*plain["trust"], *own_packages(cfg.hydra)])
 
 
 def sweep(overrides: list[str], cfg: DictConfig, folders: list[Path]) -> int:

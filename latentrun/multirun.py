@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentrun.build import fit, signature
-from latentrun.claims.evidence import Request
 from latentrun.compose import about_of, compose, compose_job, settings_of, told, values_of
 from latentrun.errors import InputError
 from latentrun.overrides import read
@@ -18,6 +17,8 @@ from latentrun.sweep.plan import Job
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
+
+    from latentrun.claims.evidence import Request
 
 EXCLUDED = "hydra.job.config.override_dirname.exclude_keys"  # what the names of job directories leave out
 

@@ -481,7 +481,7 @@ def test_a_full_disk_is_refused_before_and_ends_in_one_line_during_a_run(elsewhe
     with monkeypatch.context() as small:
         small.setattr("latentrun.disk.shutil.disk_usage", lambda path: free(2**30, 2**30 - 2**20, 2**20))
         code, _, err = run([*tiny, "hydra.run.dir=full"], capsys)
-        assert code == 2 and err.startswith("latentrun: output directory 'full': 1 MiB are free, the run needs about 48 MiB")
+        assert code == 2 and err.startswith("latentrun: output directory 'full': 1 MiB are free, the run needs about 54 MiB")
         assert list(elsewhere.iterdir()) == []
 
     def fsync(file: int) -> None:

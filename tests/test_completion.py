@@ -28,7 +28,7 @@ OWN = Path(__file__).parent / "own" / "ellipsoids" / "conf"
         ("latentrun model.latent_dim=", "model.latent_dim=3"),
         ("latentrun -m seed=1,2 training.optimizer.l", "training.optimizer.lr="),
         ("/somewhere/bin/latentrun see", "seed="),
-        ("latentrun diagnostic=[lat", "diagnostic=[latents"),
+        ("latentrun diagnostic=[lat", "diagnostic=[latent_trajectory diagnostic=[latents"),
         ("latentrun diagnostic=[latents,st", "diagnostic=[latents,stationarity"),
         ("latentrun --config-dir {own} diagnostic=[ax", "diagnostic=[axes"),
         ("latentrun --mul", "--multirun"),

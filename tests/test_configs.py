@@ -115,9 +115,9 @@ def test_an_experiment_sets_values_of_what_is_chosen_and_no_others(tmp_path):
 
 def test_comparisons_that_an_experiment_brings_are_of_a_sweeps_runs():
     assert composed("experiment=heatmaps_vae_vs_ae")["comparison"] == {}
-    assert list(composed("experiment=heatmaps_vae_vs_ae", sweep=True)["comparison"]) == ["metrics", "variance_loss_survey"]
+    assert list(composed("experiment=heatmaps_vae_vs_ae", sweep=True)["comparison"]) == ["metrics", "emptiness", "variance_loss_survey"]
     kept = composed("task=compare", "runs=[a,b]", "experiment=heatmaps_vae_vs_ae")
-    assert list(kept["comparison"]) == ["metrics", "variance_loss_survey"]
+    assert list(kept["comparison"]) == ["metrics", "emptiness", "variance_loss_survey"]
 
 
 @pytest.mark.parametrize("overrides", [
@@ -143,7 +143,7 @@ def test_what_an_experiment_sweeps_makes_the_jobs_of_hydras_own_sweeper(override
     assert [job.overrides for job in jobs] == [tuple(text for text in job if text.partition("=")[0] in keys) for job in expected]
     assert [job.about["choices"]["model"] for job in jobs] == [dict(t.split("=", 1) for t in job).get("model") for job in expected]
     assert all(all(f"{text}" in job.name for text in job.overrides) and "experiment" not in job.name for job in jobs)
-    assert all(list(job.config["comparison"]) == ["metrics", "variance_loss_survey"] for job in jobs)
+    assert all(list(job.config["comparison"]) == ["metrics", "emptiness", "variance_loss_survey"] for job in jobs)
 
 
 def test_params_of_another_sweeper_are_its_own_matter():

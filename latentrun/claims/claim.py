@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, get_type_hints
@@ -11,6 +12,8 @@ from latentrun.build import fit
 from latentrun.errors import InputError, unknown
 
 Text = Annotated[str, Printable()]
+NAME = r"[A-Za-z0-9_-]+"  # of claims and of their runs: they become names of files
+SETTLED = ("seed", "diagnostic", "task", "skip_inapplicable")  # what sizes and expectations say of a run
 SIGNS = {"difference": "−", "ratio": "/"}
 
 
@@ -105,7 +108,15 @@ def _claim(name: str, node: Mapping[str, Any]) -> Claim:
     if not isinstance(node, Mapping):
         raise InputError(f"{where}: must be a mapping with sentence, source, fixed, runs and expect")
     hints = get_type_hints(Claim, include_extras=True)
+    runs = node.get("runs")
+    for key in (name, *(runs if isinstance(runs, Mapping) else ())):
+        if not isinstance(key, str) or not re.fullmatch(NAME, key):
+            raise InputError(f"{where}: {key!r} is no name: letters, digits, - and _")
     values = _known({key: hints[key] for key in ("sentence", "source", "fixed", "runs")} | {"expect": list}, node, where)
+    for run, overrides in values["runs"].items():
+        for text in overrides:
+            if text.lstrip("+~").partition("=")[0] in SETTLED:
+                raise InputError(f"{where}.runs.{run}: {text!r}: {', '.join(SETTLED)} are not a run's to say")
     expect = []
     for i, part in enumerate(values.pop("expect")):
         place = f"{where}.expect[{i}]"

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from latentrun.build import build
 from latentrun.claims.claim import Claim, Size
 from latentrun.collect import collect
@@ -73,18 +75,19 @@ class Evidence:
         return self.logs / f"{job.number}.txt"
 
     def look(self, root: str | Path) -> None:
-        """Find runs under ``root`` with the fit that a job asks for and its rows: of several the one that has the most of its
-        diagnostics; where none is trained to its end, one that nobody works on and that can be gone on with."""
+        """Find runs at most three folders under ``root`` with the fit that a job asks for and its rows: of several the one that has
+        the most of its diagnostics; where none is trained to its end, one that nobody works on and that can be gone on with."""
         hashes = {job.number: fit_hash(job.config) for job in self.jobs}
-        known = fits(root, set(hashes.values()))
+        known = [(path, meta) for path, meta in fits(root, set(hashes.values())) if readable(path)]
         states = dict(zip((path for path, _ in known), collect([path for path, _ in known])["state"], strict=True)) if known else {}
         for job in self.jobs:
             wanted = hashes[job.number], self.data[job.number]
             own = [(path, meta) for path, meta in known if (meta["fit_hash"], meta.get("data_hash")) == wanted]
             ranked = [
-                ((meta.get("trained") is not None, -len(lacking(meta, job)), str(meta.get("created"))), path)
+                ((trained(meta), -len(lacking(meta, job)), str(meta.get("created"))), path)
                 for path, meta in own
-                if states[path] not in (*WORKING, "unreadable")
+                # What somebody works on is there already where it lacks nothing.
+                if states[path] not in WORKING or (trained(meta) and not lacking(meta, job))
             ]
             if ranked:
                 self.places[job.number] = max(ranked)[1]
@@ -98,7 +101,7 @@ class Evidence:
         found = []
         for job in self.jobs:
             meta = self.meta(job)
-            if meta is not None and "trained" not in meta:
+            if meta is not None and not trained(meta):
                 found.append(job)
             elif meta is not None and lacking(meta, job):
                 found.append(replace(job, measure=True))
@@ -115,8 +118,26 @@ class Evidence:
         if meta is None:
             return {}
         table, old = RunDirectory(self.places[job.number]).read_table("metrics"), set(lacking(meta, job))
-        known = table[table["metric"].notna() & ~table["diagnostic"].isin(old)] if len(table) else table
-        return {f"{row.diagnostic}/{row.metric}": float(row.value) for row in known.itertuples()}
+        if not {"diagnostic", "metric", "value"} <= set(table.columns):
+            return {}
+        known = table[table["metric"].notna() & ~table["diagnostic"].isin(old)]
+        values = pd.to_numeric(known["value"], errors="coerce").astype(float)
+        return dict(zip(known["diagnostic"].astype(str) + "/" + known["metric"].astype(str), values, strict=True))
+
+
+def trained(meta: Mapping[str, Any]) -> bool:
+    """Whether a run's training came to its end."""
+    return "trained" in meta
+
+
+def readable(path: Path) -> bool:
+    """Whether what is in ``path`` can be used as a run: others write into the output root too."""
+    try:
+        directory = RunDirectory(path)
+        directory.read_table("metrics")
+        return bool(directory.config)
+    except (InputError, OSError, ValueError, KeyError):
+        return False
 
 
 def lacking(meta: Mapping[str, Any], job: Job) -> list[str]:

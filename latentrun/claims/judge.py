@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from latentrun.claims.claim import Claim, Expectation
-from latentrun.functional.verdicts import Finding, contrast, judged, overall
+from latentrun.functional.verdicts import REPORTED, UNDECIDED, Finding, contrast, judged, overall
 
 Measured = Mapping[str, float]  # diagnostic/metric to value
 
@@ -48,7 +48,14 @@ def _part(each: Expectation, measured: Mapping[str, Mapping[int, Measured]]) -> 
     mine, *other = (np.array([quantity(each, measured[run].get(seed, {})) for seed in seeds]) for run in each.runs)
     beside = other[0] if other else None
     values = contrast(mine, beside, each.by)
-    return Part(each, seeds, values, mine, beside, judged(values, each.by == "ratio", each.above, each.below))
+    known = [abs(measured[run][seed][name]) for run in each.runs for seed in seeds for name in each.metrics if name in measured[run][seed]]
+    scale = max((value for value in known if math.isfinite(value)), default=0.0)
+    finding = judged(values, each.by == "ratio", each.above, each.below, scale)
+    # A seed that was measured and has no such value (a ratio to 0, a metric that is undefined) must not leave the others to decide.
+    there = np.array([all(measured[run].get(seed) for run in each.runs) for seed in seeds], dtype=bool)
+    if finding.verdict != REPORTED and (there & ~np.isfinite(values)).any():
+        finding = replace(finding, verdict=UNDECIDED)
+    return Part(each, seeds, values, mine, beside, finding)
 
 
 def quantity(each: Expectation, run: Measured) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from latentrun.report.parts import Shown, content, interval, number, template
 from latentrun.store import atomic
 from latentrun.store.reports import SAVED
 
-PLACES = ("output=", "hydra.", "--config-dir")  # settings of one machine, which a text does not repeat
+PLACES = ("output=", "hydra.", "--")  # settings of one machine, which a text does not repeat
 CAPTION = (
     "Each axis is one thing that the sentence says. Green: the range expected, fixed before the runs. Ticks: the seeds; above them "
     "the mean with its 95 % t interval over seeds (ratios: geometric mean, logarithmic axis). Square: reported, without expectation."
@@ -72,9 +73,9 @@ def markdown(verdicts: Sequence[Verdict], about: Mapping[str, Any]) -> str:
     lines = [
         f"{about['created'][:10]}, size `{about['size']}`, seeds {', '.join(map(str, about['seeds']))}; "
         f"{device['kind']} ({device['name']}), "
-        f"Python {versions['python']}, torch {versions['torch']}, commit {(about['git'] or 'unknown')[:12]}.",
+        f"Python {versions['python']}, torch {versions['torch']}, commit {commit(about['git'])}.",
         "",
-        f"`latentrun {' '.join(text for text in about['argv'] if not text.startswith(PLACES))}`",
+        f"`latentrun {shlex.join(text for text in about['argv'] if '=' in text and not text.startswith(PLACES))}`",
         "",
         *_table(["claim", "verdict", "sentence"], [[each.claim.name, f"**{each.verdict}**", each.claim.sentence] for each in verdicts]),
     ]
@@ -96,10 +97,15 @@ def markdown(verdicts: Sequence[Verdict], about: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def commit(git: str | None) -> str:
+    """The commit, shortened, with the sign of code that was changed since."""
+    return "unknown" if not git else git[:12] + "+" * git.endswith("+")
+
+
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of a table; a bar within a cell is no bar of the table."""
-    cells_ = [[cell.replace("|", "\\|").strip() for cell in line] for line in (head, ["---"] * len(head), *rows)]
-    return [f"| {' | '.join(line)} |" for line in cells_]
+    lines = [[cell.replace("|", "\\|").strip() for cell in line] for line in (head, ["---"] * len(head), *rows)]
+    return [f"| {' | '.join(line)} |" for line in lines]
 
 
 def link(path: Path, directory: str) -> str | None:

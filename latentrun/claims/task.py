@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -13,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from latentrun.claims.claim import Claim, Size
-from latentrun.claims.evidence import Asked, Evidence, Request, check_metrics, digests, lacking, merged
+from latentrun.claims.evidence import Asked, Evidence, Request, check_metrics, digests, lacking, merged, trained
 from latentrun.claims.judge import Verdict, claims_table, judge, values_table
 from latentrun.claims.page import markdown, write_claims
 from latentrun.collect import write_tables
@@ -36,14 +37,32 @@ OWN = ("task", "claim", "size", "sizes", "hydra")  # settings that belong to the
 SHARED = ("output", "device", "threads", "figures", "trust")  # those that the runs take over; all else is the claims' to say
 
 
+def claimed(path: Path) -> None:
+    """Make the directory of the verdicts, which no other process then writes to; InputError where it cannot be made or holds
+    something already."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        if any(entry.name != ".hydra" for entry in path.iterdir()):
+            raise InputError(f"output directory {str(path)!r} is not empty; nothing is overwritten")
+        os.close(os.open(path / "claims.lock", os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    except FileExistsError:
+        what = "is taken by another process" if path.is_dir() else "is a file"
+        raise InputError(f"output directory {str(path)!r} {what}; nothing is overwritten") from None
+    except OSError as error:
+        raise InputError(f"output directory {str(path)!r} cannot be made: {error.strerror}") from None
+
+
+def key_of(override: str) -> str:
+    """The key at the top level that an override sets."""
+    return override.lstrip("+~").partition("=")[0].partition(".")[0]
+
+
 def require_own(overrides: Sequence[str]) -> None:
     """InputError where a setting is given that is the claims' to say."""
     for text in overrides:
-        key = text.lstrip("+~").partition("=")[0]
-        if key.partition(".")[0] not in (*OWN, *SHARED):
-            raise InputError(
-                f"{key}: the claims and sizes.<size>.overrides say what is trained; beside them: {', '.join((*OWN[1:], *SHARED))}"
-            )
+        if key_of(text) not in (*OWN, *SHARED):
+            key, beside = text.lstrip("+~").partition("=")[0], ", ".join((*OWN[1:], *SHARED))
+            raise InputError(f"{key}: the claims and sizes.<size>.overrides say what is trained; beside them: {beside}")
 
 
 def task(
@@ -54,20 +73,18 @@ def task(
     path: Path,
     runs: Path,
     launch: Launch,
-    own: Sequence[str] = (),
+    trust: Sequence[str] = (),
 ) -> int:
     """Judge the claims by the runs that they ask for, into the directory ``path``; the exit code.
 
     ``asked``: each request with its composed job. Runs that are there, anywhere under ``config["output"]``, are used; what they
     lack is measured, and those that are missing are trained as the sweep ``runs``, all in processes as ``launch`` says. What a
-    run that fails would have said is missing in the numbers of seeds."""
-    trust = list(own)
+    run that fails would have said is missing in the numbers of seeds. ``trust``: what the user trusts, in command or own files."""
     jobs, numbers = merged(asked)
     jobs = checked(jobs, trust)
-    check_metrics(claims, jobs, numbers, [*config["trust"], *trust])
-    if path.exists() and any(entry.name != ".hydra" for entry in path.iterdir()):
-        raise InputError(f"output directory {str(path)!r} is not empty; nothing is overwritten")
+    check_metrics(claims, jobs, numbers, trust)
     require_room(path)
+    claimed(path)
     evidence = Evidence(jobs, path / "logs", digests(jobs, trust))
     evidence.look(config["output"])
     try:
@@ -118,7 +135,7 @@ def gathered(evidence: Evidence, runs: Path, launch: Launch, trust: Sequence[str
                 outcomes |= {outcome.job.number: outcome for outcome in ended}
                 # One that was interrupted knows the diagnostics of its own time; those of the claims come after.
                 whole = {number for number, outcome in outcomes.items() if outcome.code == 0 and not outcome.job.measure}
-                todo = [job for job in evidence.incomplete() if job.number in whole]
+                todo = [job for job in evidence.incomplete() if job.measure and job.number in whole]
         finally:
             if sweep is not None:
                 write_tables(sweep.path)
@@ -139,7 +156,7 @@ def runs_table(evidence: Evidence, outcomes: Mapping[int, Outcome]) -> pd.DataFr
     rows = []
     for job in evidence.jobs:
         meta, outcome = evidence.meta(job), outcomes.get(job.number)
-        left = ["its training"] if meta is None or "trained" not in meta else lacking(meta, job)
+        left = lacking(meta, job) if meta is not None and trained(meta) else ["its training"]
         state = "failed" if left else "found" if outcome is None else "measured" if outcome.job.measure else "trained"
         reason = (outcome.reason or f"{', '.join(left)} failed: {evidence.log(job)}") if left and outcome else ", ".join(left)
         where = {

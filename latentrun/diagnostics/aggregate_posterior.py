@@ -64,8 +64,9 @@ class AggregatePosterior(Diagnostic):
     prior, carry nothing, and would blur all distances.
     *Empty regions*: ``empty.prior`` is the share of N prior draws that are farther from all of N codes z ~ q(z|x), one for each x, than
     a share ``quantile`` of such draws is from N others: 1 - ``quantile`` (5 %) where the codes follow the prior. ``empty.codes`` the
-    same by the distances among the codes themselves: that share of codes is nearer to another code. In many dimensions all
-    distances are alike, and little can be seen by them.
+    same by the distances among the codes themselves: that share of codes is nearer to another code. Their intervals are Wilson's,
+    as if the limit and the codes were given: too narrow by about a third for a new draw of codes. Hold them against the floor. In
+    many dimensions all distances are alike, and little can be seen by them.
 
     ``floor`` of a metric is its value for draws from the prior in place of the codes.
     """

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Literal
 import numpy as np
 import pandas as pd
 import torch
+from scipy.spatial import cKDTree
 from torch import Tensor
 
 from latentrun.bounds import Between, Each, Ge, Gt
@@ -132,7 +133,10 @@ class FactorPaths(Diagnostic):
         flat, note = measurable(u)
         notes += [note] if note and "hull" in self.kinds else []
         shell = convex_hull(flat)
-        reach = self.reach * float(np.quantile(field.near.query(u, 2)[0][:, -1], self.tail))
+        distinct = np.unique(u, axis=0)  # copies lie no distance apart, and say nothing of how far codes do
+        if len(distinct) < 2:
+            return Report(notes=(*notes, "all train codes are equal: no path moves anything"))
+        reach = self.reach * float(np.quantile(cKDTree(distinct).query(distinct, 2)[0][:, -1], self.tail))
         miss, limit = self._reference(run, white, reach, noise, notes)
         cloud = Cloud(field, ranges, cyclic, shell, reach, self.min_change, miss, limit)
 

@@ -112,9 +112,9 @@ class Injectivity(Diagnostic):
     # ---------------------------------------------------------------- measuring
     def __call__(self, run: Run, noise: Noise) -> Report:
         factors = run.data.factors
-        real = [i for i, factor in enumerate(factors) if factor.kind in ("real", "cyclic")]
+        real = [i for i, factor in enumerate(factors) if factor.kind in ("real", "cyclic") and factor.high > factor.low]
         if not real:
-            return Report(notes=("the data have no real factor: there is nothing to differentiate by",))
+            return Report(notes=("the data have no real factor that varies: there is nothing to differentiate by",))
         y = self._rows(run, noise)
         low, high = (torch.tensor([getattr(factor, end) for factor in factors], dtype=torch.float64) for end in ENDS)
         names, share = [factors[i].name for i in real], (y - low) / (high - low).clamp_min(1e-300)

@@ -14,8 +14,8 @@ from latentrun.bounds import Ge, Gt
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.errors import InputError
-from latentrun.functional.intervals import bootstrap_each, bootstrap_means, mean_interval
-from latentrun.functional.motion import rigid_share, settles_at, step_lengths, straightness
+from latentrun.functional.intervals import bootstrap_means, mean_interval
+from latentrun.functional.motion import rigid_estimate, rigid_share, settles_at, step_lengths, straightness
 from latentrun.functional.noise import Noise
 from latentrun.functional.whitening import whitening
 from latentrun.models.base import HasEncoder, Model
@@ -43,7 +43,8 @@ class LatentTrajectory(Diagnostic):
     without anything being learned. ``sigma_geometric``: exp of the mean of ln sigma over examples and latent variables at the
     end; ``.pair``: over the two latents drawn.
 
-    Intervals over examples: normal for means, bootstrap (``resamples``) for the rest; they hold for this training run.
+    Intervals over examples: normal for means, bootstrap (``resamples``) for the epoch of settling, jackknife for the rigid share,
+    whose excess of about (d + 1) / 2N it takes off (the table by epoch has it still); they hold for this training run.
 
     The pictures show ``shown`` examples, of the ten known at the log-spaced steps (``record: steps``: the first of the 512, in the
     order of the data's source) or, spread evenly, of the 512 known after epochs (``record: epochs``). ``pair``: the latents drawn, null
@@ -141,11 +142,8 @@ class LatentTrajectory(Diagnostic):
         else:
             notes.append(f"Not settled: in the last epoch the mean step is still more than {self.settled:g} sd.")
 
-        share = Estimate(rigid[-1].item())
-        if math.isfinite(share.value):
-            (share,) = bootstrap_each(
-                lambda rows: rigid_share(*rows.chunk(2, 2))[:, None], torch.cat([z[-2], z[-1]], 1), noise.at("rigid"), self.resamples
-            )
+        order = noise.to("cpu").permutation("rigid", z.shape[1])
+        share = rigid_estimate(z[-2][order], z[-1][order])
         straight = straightness(u)
         metrics = {
             "moved.first": means[0],

@@ -42,15 +42,15 @@ def fidelity(real: Tensor, made: Tensor, k_precision: int, k_coverage: int) -> F
     real, made = real - centre, made - centre
     radii = nearest(real, real, max(k_precision, k_coverage), same=True)[0].square()
     real_norm, made_norm = real.square().sum(1), made.square().sum(1)
-    slack = ROUNDING * torch.maximum(real_norm.max(), made_norm.max())
-    narrow, wide = (radii[:, min(k, radii.shape[1]) - 1] + slack for k in (k_precision, k_coverage))
-    made_radius = nearest(made, made, k_precision, same=True)[0][:, -1].square() + slack
+    narrow, wide = (radii[:, min(k, radii.shape[1]) - 1] for k in (k_precision, k_coverage))
+    made_radius = nearest(made, made, k_precision, same=True)[0][:, -1].square()
     reached, covered = (torch.zeros(len(real), dtype=torch.bool, device=real.device) for _ in range(2))
     held, balls = [], []
     step = max(1, CELLS // len(real))
     for start in range(0, len(made), step):  # over chunks that fit memory, not over rows
         rows = slice(start, start + step)
         square = torch.addmm(real_norm, made[rows], real.T, alpha=-2) + made_norm[rows, None]
+        square -= ROUNDING * (real_norm + made_norm[rows, None])  # of each pair: one far row must not widen the balls of all others
         held.append((square <= narrow).any(1))
         inside = square <= wide
         balls.append(inside.sum(1))

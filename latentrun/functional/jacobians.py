@@ -53,6 +53,7 @@ def spectrum(columns: Tensor) -> Spectrum:
         _, found, rows = torch.linalg.svd(torch.linalg.qr(j[doubtful], mode="r").R, full_matrices=True)
         # Fewer singular values than arguments: along the directions that are left nothing changes.
         least[doubtful] = found[:, -1] if found.shape[1] == j.shape[2] else 0.0
-        greatest[doubtful], weakest[doubtful] = found[:, 0], rows[:, -1]
+        greatest[doubtful] = found[:, 0] if found.shape[1] else 0.0  # no dimension at all: nothing changes
+        weakest[doubtful] = rows[:, -1]
     sign = weakest.gather(1, weakest.abs().argmax(1, keepdim=True)).sign()
     return Spectrum(least, greatest, j.norm(dim=1), weakest * sign)

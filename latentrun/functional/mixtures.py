@@ -28,6 +28,8 @@ def log_densities(z: Tensor, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tenso
     """
     mean, scale, z = mean.double(), scale.double(), z.double()
     n, d = mean.shape
+    normal = 0.5 * d * math.log(2 * math.pi)
+    own = component_log_density(z, mean, scale) + normal  # of narrow components far out the products keep no digit of it
     centre = mean.mean(0)
     mean, z = mean - centre, z - centre
     weight = scale.reciprocal().square()
@@ -37,10 +39,10 @@ def log_densities(z: Tensor, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tenso
     for at in torch.arange(n, device=z.device).split(max(1, CELLS // n)):
         rows = z[at]
         exponent = torch.addmm(constant, rows.square(), square).addmm_(rows, linear, alpha=-2).mul_(-0.5)
+        exponent.scatter_(1, at.unsqueeze(1), own[at].unsqueeze(1))
         whole.append(exponent.logsumexp(1))
         exponent.scatter_(1, at.unsqueeze(1), -torch.inf)
         others.append(exponent.logsumexp(1))
-    normal = 0.5 * d * math.log(2 * math.pi)
     return torch.cat(whole) - math.log(n) - normal, torch.cat(others) - (math.log(n - 1) if n > 1 else 0.0) - normal
 
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 import math
 
 import torch
+from scipy.special import stdtrit
 from torch import Tensor
+
+from latentrun.types import Estimate
 
 
 def step_lengths(u: Tensor) -> Tensor:
@@ -45,3 +48,19 @@ def rigid_share(before: Tensor, after: Tensor) -> Tensor:
     left = (x @ (u @ v) - y).square().sum((-2, -1))
     total = (before - after).square().sum((-2, -1))
     return (1 - left / torch.where(total > 0, total, math.nan)).clamp(0, 1)
+
+
+def rigid_estimate(before: Tensor, after: Tensor, groups: int = 20) -> Estimate:
+    """:func:`rigid_share` of points ``(N, d)`` in any order without meaning, freed of its excess in 1 / N by the jackknife over
+    groups of points, with Student's 95 % interval from these; NaN where nothing moved. A bootstrap would not do: of points that
+    occur twice one motion explains more."""
+    share, n = rigid_share(before, after).item(), len(before)
+    groups = min(groups, n)
+    if not math.isfinite(share) or groups < 3:
+        return Estimate(share)
+    group = torch.arange(n, device=before.device) % groups
+    without = torch.stack([rigid_share(before[group != g], after[group != g]) for g in range(groups)]).double()
+    value = groups * share - (groups - 1) * without.mean().item()
+    half = float(stdtrit(groups - 1, 0.975)) * math.sqrt((groups - 1) * without.var(correction=0).item())
+    value, low, high = (min(max(end, 0.0), 1.0) for end in (value, value - half, value + half))
+    return Estimate(value, low, high)

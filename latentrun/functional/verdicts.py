@@ -38,17 +38,22 @@ def contrast(mine: np.ndarray, other: np.ndarray | None, by: Literal["difference
     return np.where(there, mine, np.nan) / np.where(there, other, np.nan)
 
 
-def judged(values: np.ndarray, ratio: bool, above: float | None, below: float | None) -> Finding:
+def judged(values: np.ndarray, ratio: bool, above: float | None, below: float | None, scale: float = 0.0) -> Finding:
     """Hold the values of the seeds ``(S,)``, NaN where there is none, against the range (``above``, ``below``).
 
     The interval is Student's over seeds; of a ratio that of the logarithms, transformed back. *reproduced*: all of the
     interval lies inside the range; with both ends given this is the two one-sided tests procedure at 2.5 % each (Schuirmann
     1987, who uses 5 %). *contradicted*: all of it lies outside, on one side. *undecided*: anything else, and fewer than two
     seeds. *reported*: there is no range.
+
+    ``scale``: the greatest value that the quantity was made of. What lies below 1e-12 of it is rounding: a spread so small is
+    none, and a mean so small is 0.
     """
     values = np.asarray(values, dtype=float)
     mean, sd, n, low, high = (float(found[0]) for found in over_seeds((np.log(values) if ratio else values)[None]))
-    if sd <= EXACT * abs(mean):  # the same in all seeds: an interval of rounding would decide what only its digits say
+    scale = 1.0 if ratio else scale
+    if sd <= EXACT * max(scale, abs(mean)):  # the same in all seeds: an interval of rounding would decide what only its digits say
+        mean = 0.0 if abs(mean) <= EXACT * scale else mean
         low = high = mean
     if ratio:
         mean, low, high = math.exp(mean), math.exp(low), math.exp(high)

@@ -48,7 +48,8 @@ def trained(x: Tensor, labels: Tensor, classes: int, width: int, steps: int, noi
     is left as it was."""
     sd, mean = torch.std_mean(x, correction=0)
     with torch.random.fork_rng([]):
-        torch.manual_seed(noise.to("cpu").generator("weights").initial_seed())
+        # Not torch.manual_seed, which would seed accelerators too.
+        torch.default_generator.manual_seed(noise.to("cpu").generator("weights").initial_seed())
         model = Classifier(tuple(x.shape[1:]), width, classes, mean.item(), sd.item()).to(x.device)
     optimizer = torch.optim.Adam(model.parameters(), RATE)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)

@@ -136,7 +136,7 @@ class Window(nn.Module):
         scale = -0.5 / (self.width**2 * width.exp()).unsqueeze(2)
         filters = []
         for side, at in zip(self.sides, (y, x), strict=True):
-            # From -1 to 1 across the picture; its ends are pixels 0 and side - 1.
+            # From -1 to 1 across the picture: one pixel beyond either end.
             centre = (side - 1) / 2 + at * (side + 1) / 2
             pixel = torch.arange(side, device=hidden.device, dtype=hidden.dtype)
             distance = (pixel - (centre + steps).unsqueeze(2)).square()

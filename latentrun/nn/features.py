@@ -15,6 +15,7 @@ from latentrun.functional.frechet import gaussian_fit
 from latentrun.nn.classifier import ROWS, Classifier
 
 BATCH = 32  # pictures that a foreign network sees at once
+RANK = 1e-10  # variance of a principal component, as a share of the largest, that is rounding
 FITTED = 4000  # training rows that principal components are fitted to
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
@@ -49,6 +50,8 @@ class Principal(Features):
         k = min(k, rows.shape[1], len(rows) - 1)
         wide = rows.shape[1] > len(rows)  # then products of rows are the smaller matrix with the same eigenvalues
         values, axes = torch.linalg.eigh(rows @ rows.T if wide else rows.T @ rows)
+        if wide:  # beyond their rank products of rows have no axes, only rounding
+            k = min(k, max(1, int((values > RANK * values[-1]).sum())))
         axes, total = axes[:, -k:].flip(1), values.clamp_min(0).sum().item()
         if wide:
             axes = torch.nn.functional.normalize(rows.T @ axes, dim=0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
@@ -47,4 +48,19 @@ def survival(samples: Mapping[str, np.ndarray], x: str, y: str, marks: Sequence[
     else:
         ax.set_xlim(left=0)
     ax.legend()
+    return fig
+
+
+def shares(panels: Mapping[str, pd.DataFrame], x: str, y: str) -> Figure:
+    """One panel for each of ``panels``, tables of curves: columns ``group``, ``place``, ``share``, ``low``, ``high``."""
+    fig, axes = figure(1, len(panels), width=3.1, height=2.9, sharey=True)
+    for ax, (title, table) in zip(axes[0], panels.items(), strict=True):
+        for i, (name, own) in enumerate(table.groupby("group", sort=False)):
+            colour = PALETTE[i % len(PALETTE)]
+            ax.plot(own["place"], own["share"], color=colour, ls=STYLES[i % len(STYLES)], lw=1.4, label=name)
+            ax.fill_between(own["place"], own["low"], own["high"], color=colour, alpha=0.2, linewidth=0)
+        ax.set(title=title, xlim=(0, table["place"].max()), ylim=(0, 1.02))
+    axes[0, 0].set_ylabel(y)
+    fig.supxlabel(x, fontsize=9)
+    axes[0, -1].legend()
     return fig

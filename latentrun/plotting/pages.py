@@ -1,6 +1,6 @@
 """Pages in which a browser runs our own scripts and nothing else.
 
-What others wrote, names, notes, the directory of a stranger, comes into a page as escaped text, as bytes of a PNG or as the
+What others wrote, names, notes, the directory of a stranger, comes into a page as escaped text, as bytes of a PNG or GIF or as the
 JSON of a plotly figure, none of which a browser runs. And whatever else came in does not run either: the page's policy
 names the scripts that may by their hashes, and lets nothing be loaded from anywhere.
 """

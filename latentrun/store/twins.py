@@ -26,7 +26,7 @@ def fits(root: str | Path, hashes: Collection[str]) -> list[tuple[Path, dict[str
             meta = read_meta(path)
         except (OSError, InputError):  # somebody else's files are no reason not to train
             continue
-        if meta.get("fit_hash") in hashes and meta.get("kind", "run") == "run":
+        if str(meta.get("fit_hash")) in hashes and meta.get("kind", "run") == "run":
             found.append((path.parent, meta))
     return found
 

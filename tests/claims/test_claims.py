@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
+import warnings
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from latentrun.claims.claim import claims_of, size_of
@@ -92,6 +95,13 @@ def test_a_missing_run_lowers_n():
     assert found.parts[0].finding.n == 2 and math.isnan(found.parts[0].values[0])
 
 
+def test_a_seed_that_was_measured_and_has_no_number_leaves_it_open():
+    """A ratio to 0 is none; the seeds that are left must not decide without it."""
+    better = {"against": "one", "by": "ratio", "below": 1}
+    found = planted(better, [1.0, 1.0, 1.0, 0.0], [0.5, 0.51, 0.49, 0.1])
+    assert found.parts[0].finding.n == 3 and found.parts[0].finding.high < 1 and found.verdict == "undecided"
+
+
 # ---------------------------------------------------------------- what is written
 @pytest.mark.parametrize(
     ("change", "said"),
@@ -100,6 +110,9 @@ def test_a_missing_run_lowers_n():
         ({"source": None}, "claim.T.source: must be a text"),
         ({"runs": {"one": "model=ae"}}, "claim.T.runs.one: must be a list"),
         ({"expect": []}, "names nothing to judge"),
+        ({"runs": {"a/b": ["model=ae"]}}, "'a/b' is no name"),
+        ({"runs": {1: ["model=ae"]}}, "1 is no name"),
+        ({"runs": TOY["runs"] | {"one": ["seed=3"]}}, "'seed=3': seed, diagnostic, task, skip_inapplicable are not a run's to say"),
         ({"expect": [{"says": "x", "metric": "reconstruction/error_mean"}]}, "claim.T.expect[0]: of is missing"),
         ({"expect": [{"says": "x", "metric": "error_mean", "of": "one"}]}, "'error_mean' is no metric; write diagnostic/metric"),
         ({"expect": [{"says": "x", "metric": "a/b", "of": "tow"}]}, "unknown run of claim.T.expect[0] 'tow' (did you mean 'two'?)"),
@@ -242,6 +255,41 @@ def test_a_metric_that_no_run_has_is_said(folder, judged, capsys):
     finally:
         (folder / "claim" / "T6.yaml").unlink()
     assert "T6: no run 'two' has 'variance_loss/mse.maen' (did you mean 'variance_loss/mse.mean'?)" in capsys.readouterr().out
+
+
+def test_what_others_left_in_the_output_root_is_passed_over(folder, judged, capsys):
+    """A run of a newer program, one whose hash is no text, one whose table holds no numbers: none is evidence, none is fatal."""
+    (good,) = judged.glob("multirun/*/0_*")
+    meta = json.loads((good / "meta.json").read_text())
+    for name, change in (("newer", {"schema": 99}), ("odd", {"fit_hash": [meta["fit_hash"]]}), ("bad", {})):
+        strange = judged / "day" / name
+        shutil.copytree(good, strange)
+        (strange / "meta.json").write_text(json.dumps(meta | {"created": "2999"} | change))
+    table = pd.read_csv(strange / "tables" / "metrics.csv").astype({"value": object})
+    table.assign(value="much").to_csv(strange / "tables" / "metrics.csv", index=False)
+    try:
+        claim(folder, judged, "T1", f"hydra.run.dir={judged}/strange")
+    finally:
+        shutil.rmtree(judged / "day")
+    runs = pd.read_csv(judged / "strange" / "runs.csv")
+    assert not runs["directory"].str.contains("newer|odd").any() and set(runs["state"]) == {"found"}
+
+
+def test_a_program_is_taken_where_the_command_trusts_it(folder, judged):
+    """What the command trusts reaches the processes that measure."""
+    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+        torch.jit.script(torch.nn.Flatten()).save(str(folder / "net.pt"))
+    part = {"says": "is measured", "metric": "fid/fid.floor", "of": "two"}
+    spec = TOY | {"runs": {"two": ["data=digits", "network=dense", "rows=64", "training.epochs=1"]}, "expect": [part]}
+    chosen = [f"diagnostic.fid.{text}" for text in (f"features={folder / 'net.pt'}", "n=20", "kept=20", "size=null", "channels=1")]
+    (folder / "claim" / "T7.yaml").write_text(yaml.safe_dump({"T7": spec | {"runs": {"two": [*spec["runs"]["two"], *chosen]}}}))
+    try:
+        given = ("sizes.full.seeds=[0]", f"hydra.run.dir={judged}/program")
+        assert claim(folder, judged, "T7", *given) == 2
+        assert claim(folder, judged, "T7", *given, f"trust=['{folder / 'net.pt'}']") == 0
+    finally:
+        (folder / "claim" / "T7.yaml").unlink()
+    assert pd.read_csv(judged / "program" / "runs.csv")["state"].tolist() == ["trained"]
 
 
 @pytest.mark.parametrize(

@@ -204,3 +204,17 @@ def test_at_most_so_many_points_the_same_every_time():
 def test_a_wrong_end_is_named():
     with pytest.raises(InputError, match=r"diagnostic\.injectivity\.corner\.variance_x 'hgih' \(did you mean 'high'\?\)"):
         make(corner={"variance_x": "hgih"})
+
+
+def test_a_collapsed_encoder_keeps_nothing_and_the_pictures_what_they_have():
+    report = make()(Planted(lambda y: y).run(torch.zeros(3, 3)), Noise(0))
+    assert value(report, "latent_least") == value(report, "latent_median") == 0
+    assert value(report, "image_least") == pytest.approx(2, rel=1e-6)
+
+
+def test_a_factor_without_a_range_is_held():
+    data = Planted(lambda y: y, y=GRID * torch.tensor([0.0, 1.0, 1.0]))
+    data.factors = (Factor("correlation", "real", 0, 0), *data.factors[1:])
+    report = make()(data.run(), Noise(0))
+    assert "held at their value: correlation" in report.notes
+    assert value(report, "image_least") == pytest.approx(2, rel=1e-6)

@@ -84,3 +84,11 @@ def test_copies_one_point_and_noise():
 def test_more_neighbours_than_rows():
     found = fidelity(normal(4, 2, 0), normal(4, 2, 1), 9, 9)
     assert all(np.isfinite(e.value) for e in vars(found).values())
+
+
+def test_one_far_row_does_not_widen_the_balls_of_the_others():
+    """An unbounded decoder may explode once: what is apart stays apart."""
+    real, made = normal(300, 4, 0), normal(300, 4, 1) + 6
+    made[0] = 1e7
+    found = fidelity(real, made, 3, 5)
+    assert max(e.value for e in (found.precision, found.recall, found.density, found.coverage)) < 0.01

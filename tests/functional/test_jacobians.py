@@ -58,3 +58,8 @@ def test_fewer_outputs_than_arguments_lose_a_mixture():
 def test_a_constant_map_has_nothing_but_zeros():
     found = spectrum(torch.zeros(3, 4, 6))
     assert not found.least.any() and not found.greatest.any() and not found.columns.any() and found.weakest.isfinite().all()
+
+
+def test_no_dimension_at_all_keeps_nothing():
+    found = spectrum(torch.zeros(3, 5, 0))
+    assert found.least.tolist() == found.greatest.tolist() == [0.0] * 5 and found.weakest.isfinite().all()

@@ -121,3 +121,15 @@ def test_gaussian_distances_against_other_libraries():
     assert frechet == pytest.approx(expected.item())
     assert gaussian_distances(0 * mean, unit) == pytest.approx((0, 0), abs=1e-12)
     assert gaussian_distances(mean, torch.diag(torch.tensor([1.0, 1.0, 0.0])))[0] == math.inf
+
+
+@pytest.mark.parametrize("narrow", [1e-6, 1e-8, 1e-9])
+def test_information_never_exceeds_that_of_the_index(narrow):
+    """However narrow the components: ln q(z|n) - ln q(z) <= ln N, and here, where none overlap, it is that."""
+    noise = torch.Generator().manual_seed(0)
+    mean = torch.randn(500, 3, generator=noise, dtype=torch.float64)
+    scale = torch.full_like(mean, narrow)
+    z = mean + scale * torch.randn(500, 3, generator=noise, dtype=torch.float64)
+    information = component_log_density(z, mean, scale) - log_densities(z, mean, scale)[0]
+    assert (information <= math.log(500) + 1e-9).all()
+    torch.testing.assert_close(information, torch.full_like(information, math.log(500)))

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from latentrun.functional.motion import rigid_share, settles_at, step_lengths, straightness
+from latentrun.functional.motion import rigid_estimate, rigid_share, settles_at, step_lengths, straightness
 from latentrun.functional.noise import Noise
 
 X = Noise(0).normal("x", (300, 3)).double()
@@ -56,3 +56,20 @@ def test_a_shift_beside_random_steps_has_its_share_of_the_squares():
     shift = torch.tensor([2.0, 0, 0], dtype=torch.float64)
     expected = 1 - (steps - steps.mean(0)).square().sum() / (steps + shift).square().sum()
     assert rigid_share(X, X + 0.001 * (steps + shift)).item() == pytest.approx(expected.item(), abs=0.01)
+
+
+@pytest.mark.parametrize("d", [2, 16])
+def test_the_jackknife_takes_the_excess_off_and_its_interval_holds_the_truth(d):
+    """Random steps, and steps of which one half is a shift of all points: 40 draws of each, in some of which an interval misses."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(256, d, generator=generator, dtype=torch.float64)
+    for shifted in (0.0, 1.0):
+        steps = torch.randn(40, 256, d, generator=generator, dtype=torch.float64)
+        found = [rigid_estimate(x, x + 0.001 * (step + shifted)) for step in steps]
+        truth = shifted**2 / (1 + shifted**2)
+        values = torch.tensor([each.value for each in found])
+        raw = rigid_share(x.expand(40, -1, -1), x + 0.001 * (steps + shifted)).mean()
+        assert abs(values.mean() - truth) < abs(raw - truth)
+        assert sum(each.low - 1e-3 <= truth <= each.high for each in found) >= 34  # 38 of 40 on average
+        assert all(each.low <= each.value <= each.high for each in found)
+    assert rigid_estimate(x, x).low is None

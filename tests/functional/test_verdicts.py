@@ -77,3 +77,13 @@ def test_contrasts():
 )  # fmt: skip
 def test_a_sentence_asserts_all_of_its_parts(parts, expected):
     assert overall(parts) == expected
+
+
+def test_what_rounding_leaves_decides_nothing():
+    """Differences of equal numbers, seen through their last digits: 0, and not above it."""
+    other = np.ones(5)
+    mine = other + np.array([0, 1, 1, 1, 2]) * 2.2e-16
+    found = judged(mine - other, False, 0.0, None, scale=1.0)
+    assert (found.mean, found.low, found.high, found.verdict) == (0, 0, 0, CONTRADICTED)
+    assert judged(mine / other, True, 1.0, None).verdict == CONTRADICTED
+    assert judged(mine - other + 1e-6, False, 0.0, None, scale=1.0).verdict == REPRODUCED

@@ -143,3 +143,10 @@ def test_the_inception_network():
     features = Scripted(str(file), (299, 299), 3, (-1.0, 127 / 128), (0.0, 1.0), torch.device("cpu"))
     found = features(torch.rand(3, 1, 28, 28))
     assert found.shape == (3, 2048) and found.min() >= 0 and found.std(0).max() > 0
+
+
+def test_of_few_distinct_rows_there_are_no_more_components_than_their_rank():
+    train = normal((30, 784), 5).repeat(10, 1)
+    found = Principal(train, 64)
+    assert found.axes.shape == (784, 29)
+    torch.testing.assert_close(found.axes.T @ found.axes, torch.eye(29, dtype=torch.float64), atol=1e-6, rtol=0)
