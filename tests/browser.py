@@ -19,7 +19,7 @@ OPTIONS = (
     "--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
     "--disable-sync", "--hide-scrollbars", "--enable-unsafe-swiftshader", "--use-gl=angle", "--use-angle=swiftshader",
 )  # fmt: skip
-PATIENCE = 60  # seconds
+PATIENCE = 240  # seconds: a busy machine draws in software
 
 
 class Browser:

@@ -9,13 +9,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import numpy as np
+import pandas as pd
 from torch import Tensor
 
 from latentrun.data.base import Dataset, Oracle
 from latentrun.errors import InputError, Misfit, unknown
+from latentrun.functional.dependence import targets
+from latentrun.functional.factors import factor_table
+from latentrun.functional.hulls import convex_hull
 from latentrun.functional.neighbours import nearest
 from latentrun.functional.noise import Noise
 from latentrun.models.base import HasEncoder, HasPrior, Model
+from latentrun.plotting.sprite import thumbnails
 from latentrun.run import Run
 from latentrun.types import Metric, Picture, Projection, Report
 
@@ -117,3 +123,27 @@ def judge(run: Run, x: Tensor) -> Judgement:
         fits = run.data.project(x)
         return Judgement("residual", fits.residual.double().cpu(), fits)
     return Judgement("distance", nearest(x, run.x("train"), 1)[0][:, 0].cpu(), None)
+
+
+def cloud_of(run: Run, split: str, rows: np.ndarray) -> tuple[dict[str, pd.DataFrame], dict[str, np.ndarray]]:
+    """What a picture of the codes of a split needs, so that a report holds it: table ``colours`` of the factors with their values
+    ``targets (n, F)``, where there are any; of the codes ``rows`` the ``codes (n, d)`` and, where they can be turned, their
+    ``code_pictures``; the ``axes`` of (at most three) latents of largest variance, and the hull of all codes in them: its corners
+    ``shell`` and ``shell_facets`` between these."""
+    latents = run.latents(split)
+    z = latents.mean.cpu().double().numpy()
+    axes = np.sort(np.argsort(-z.var(0), kind="stable")[:3])
+    labels = None if latents.labels is None else latents.labels.cpu().numpy()[rows]
+    known = targets(run.data.factors, run.data.label, latents.y.cpu().numpy()[rows], labels)
+    tables, arrays = {}, {"axes": axes, "codes": z[rows].astype(np.float32)}
+    if known:
+        tables["colours"] = factor_table([factor for factor, _ in known])
+        arrays["targets"] = np.stack([values for _, values in known], axis=1).astype(np.float32)
+    if run.data.is_image and len(axes) == 3:
+        arrays["code_pictures"] = thumbnails(run.data.split(split).x, run.data.value_range, rows)
+    shell = convex_hull(z[:, axes]) if len(axes) > 1 else None
+    if shell is not None:
+        place = np.full(len(z), -1)
+        place[shell.vertices] = np.arange(len(shell.vertices))
+        arrays |= {"shell": z[shell.vertices][:, axes], "shell_facets": place[shell.facets]}
+    return tables, arrays

@@ -14,10 +14,9 @@ from torch import Tensor
 
 from latentrun.bounds import Between, Each, Ge, Gt
 from latentrun.data.base import Oracle
-from latentrun.diagnostics.base import Diagnostic, judge
-from latentrun.functional.dependence import targets
+from latentrun.diagnostics.base import Diagnostic, cloud_of, judge
 from latentrun.functional.factor_field import FactorField, factor_field
-from latentrun.functional.factors import factor_table, read_factors
+from latentrun.functional.factors import read_factors
 from latentrun.functional.hulls import convex_hull, measurable
 from latentrun.functional.noise import Noise
 from latentrun.functional.path_search import FINDERS, Cloud, Effort, Marks, along, longest_part, mark, moved, within
@@ -27,7 +26,6 @@ from latentrun.functional.whitening import Whitening, whitening
 from latentrun.models.base import HasEncoder
 from latentrun.plotting.cloud import TURNED
 from latentrun.plotting.factor_paths import best_strips, first_number, path_map
-from latentrun.plotting.sprite import thumbnails
 from latentrun.plotting.tracks import judged_curves
 from latentrun.run import Run
 from latentrun.types import Estimate, Factor, Latents, Metric, Picture, Projection, Report
@@ -243,21 +241,10 @@ class FactorPaths(Diagnostic):
 
     def _drawn(self, run: Run, latents: Latents, noise: Noise, tables, arrays) -> None:
         """What the map of paths needs: some codes, what is known of them and their pictures, their hull in the latents drawn."""
-        z = latents.mean.cpu().double().numpy()
-        axes = np.sort(np.argsort(-z.var(0), kind="stable")[:3])
-        some = noise.permutation("drawn", len(z)).numpy()[:TURNED]
-        labels = None if latents.labels is None else latents.labels.cpu().numpy()[some]
-        known = targets(run.data.factors, run.data.label, latents.y.cpu().numpy()[some], labels)
-        tables["colours"] = factor_table([factor for factor, _ in known])
-        arrays |= {"axes": axes, "codes": z[some].astype(np.float32)}
-        arrays["targets"] = np.stack([values for _, values in known], axis=1).astype(np.float32)
-        if run.data.is_image and len(axes) == 3:
-            arrays["code_pictures"] = thumbnails(run.data.split("train").x, run.data.value_range, some)
-        shell = convex_hull(z[:, axes]) if len(axes) > 1 else None
-        if shell is not None:
-            place = np.full(len(z), -1)
-            place[shell.vertices] = np.arange(len(shell.vertices))
-            arrays |= {"shell": z[shell.vertices][:, axes], "shell_facets": place[shell.facets]}
+        some = noise.permutation("drawn", len(latents.mean)).numpy()[:TURNED]
+        known, drawn = cloud_of(run, "train", some)
+        tables |= known
+        arrays |= drawn
 
     # ---------------------------------------------------------------- pictures
     def plot(self, report: Report) -> dict[str, Picture]:

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from latentrun.bounds import Between, Each, Ge, Gt
 from latentrun.data.base import Dataset
-from latentrun.diagnostics.base import Diagnostic, check_factors, judge
-from latentrun.functional.dependence import spearman, targets
-from latentrun.functional.factors import factor_table, read_factors, with_difference
+from latentrun.diagnostics.base import Diagnostic, check_factors, cloud_of, judge
+from latentrun.functional.dependence import spearman
+from latentrun.functional.factors import read_factors, with_difference
 from latentrun.functional.hulls import bounding_path, convex_hull, measurable, strip_edges
 from latentrun.functional.intervals import bootstrap_each, mean_interval
 from latentrun.functional.noise import Noise
@@ -233,24 +233,12 @@ class HullPaths(Diagnostic):
     def _drawn(self, run: Run, latents: Latents, z: np.ndarray, noise: Noise, tables, arrays) -> None:
         """What the picture of the hull needs: some codes, what is known of them and their pictures, the hull of the (at most
         three) latents of largest variance."""
-        axes = np.sort(np.argsort(-z.var(0), kind="stable")[:3])
         some = noise.to("cpu").permutation("drawn", len(z)).numpy()[:TURNED]
-        arrays |= {"axes": axes, "codes": z[some].astype(np.float32)}
-        labels = None if latents.labels is None else latents.labels.cpu().numpy()[some]
-        known = targets(run.data.factors, run.data.label, latents.y.cpu().numpy()[some], labels)
-        if known:
-            tables["colours"] = factor_table([factor for factor, _ in known])
-            arrays["targets"] = np.stack([values for _, values in known], axis=1).astype(np.float32)
-        if run.data.is_image and len(axes) == 3:
-            x, value_range = run.data.split(self.split).x, run.data.value_range
-            arrays["code_pictures"] = thumbnails(x, value_range, some)
-            if "knot_rows" in arrays:
-                arrays["knot_pictures"] = thumbnails(x, value_range, arrays["knot_rows"].ravel())
-        shell = convex_hull(z[:, axes]) if len(axes) > 1 else None
-        if shell is not None:
-            place = np.full(len(z), -1)
-            place[shell.vertices] = np.arange(len(shell.vertices))
-            arrays |= {"shell": z[shell.vertices][:, axes], "shell_facets": place[shell.facets]}
+        known, drawn = cloud_of(run, self.split, some)
+        tables |= known
+        arrays |= drawn
+        if "code_pictures" in drawn and "knot_rows" in arrays:
+            arrays["knot_pictures"] = thumbnails(run.data.split(self.split).x, run.data.value_range, arrays["knot_rows"].ravel())
 
     # ---------------------------------------------------------------- pictures
     def plot(self, report: Report) -> dict[str, Picture]:
