@@ -162,6 +162,7 @@ def claims(overrides: list[str], cfg: DictConfig, folders: list[Path]) -> int:
     from latentrun.claims.claim import claims_of, size_of
     from latentrun.claims.evidence import requests
     from latentrun.multirun import asked_for, launch_of
+    from latentrun.settings import key_of
     from latentrun.sweep.engine import warm
 
     task.require_own(overrides)
@@ -170,7 +171,7 @@ def claims(overrides: list[str], cfg: DictConfig, folders: list[Path]) -> int:
     warm()
     with told():
         path, runs = Path(cfg.hydra.run.dir), Path(cfg.hydra.sweep.dir)
-    shared = [text for text in overrides if task.key_of(text) in task.SHARED]
+    shared = [text for text in overrides if key_of(text).partition(".")[0] in task.SHARED]
     asked = asked_for(requests(found, size), shared, folders)
     return task.task(found, size, asked, plain, path, runs, launch_of(cfg.hydra), [*plain["trust"], *own_packages(cfg.hydra)])
 

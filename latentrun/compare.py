@@ -14,7 +14,7 @@ from latentrun.console import LOGGER, log_to
 from latentrun.diagnostics.base import Diagnostic, misfit
 from latentrun.disk import require_room
 from latentrun.errors import InputError, few
-from latentrun.fingerprint import fingerprint
+from latentrun.fingerprint import data_key
 from latentrun.functional.noise import Noise
 from latentrun.options import option
 from latentrun.pipeline import extend, load
@@ -105,7 +105,7 @@ def loaded(directories: Sequence[RunDirectory], config: Mapping[str, Any]) -> li
     for directory, name in zip(directories, names, strict=True):
         run = load(directory.path, config["trust"], device)
         run.name = name
-        run.data = shared.setdefault(fingerprint({key: run.config[key] for key in ("data", "rows")}), run.data)
+        run.data = shared.setdefault(data_key(run.config), run.data)
         runs.append(run)
     return runs
 

@@ -37,6 +37,11 @@ def _sources(target: str) -> Iterable[Path]:
     return (each for each in (path.with_suffix(".py"), path / "__init__.py") if each.is_file())
 
 
+def data_key(config: Mapping[str, Any]) -> str:
+    """Equal for configurations with the same settings of the data, which then need them only once."""
+    return fingerprint({key: config[key] for key in ("data", "rows")})
+
+
 def fit_hash(config: Mapping[str, Any]) -> str:
     """What fixes a fit: data, model, network, training, seed and rows."""
     return fingerprint({key: config.get(key) for key in FIT_KEYS})

@@ -22,6 +22,7 @@ from latentrun.provenance import environment
 from latentrun.report.board import Board
 from latentrun.report.projector import write_projector
 from latentrun.run import Run
+from latentrun.settings import key_of
 from latentrun.steps import Timing, conclude, fit_model, measure, pending, recording, redraw
 from latentrun.store import RunDirectory, now, twin
 from latentrun.training.loop import Loop, NonFiniteLoss
@@ -75,7 +76,7 @@ def resume(path: str, settings: Mapping[str, Any], overrides: list[str]) -> int:
 
 def require_only(overrides: Sequence[str]) -> None:
     """InputError where settings stand beside ``resume=`` that cannot change any more."""
-    changed = [key for text in overrides if (key := text.lstrip("+~").partition("=")[0]) not in RESUME_KEYS]
+    changed = [key for text in overrides if (key := key_of(text)) not in RESUME_KEYS]
     if changed:
         raise InputError(f"{changed[0]}: resume=DIR goes on with the run's own settings; beside it: {', '.join(RESUME_KEYS[1:])}")
 

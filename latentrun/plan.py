@@ -16,7 +16,7 @@ from latentrun.build import build, fit, later
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic, misfit
 from latentrun.errors import InputError, Misfit, unknown
-from latentrun.fingerprint import fingerprint
+from latentrun.fingerprint import data_key
 from latentrun.models.base import Model
 from latentrun.nn.base import Network
 from latentrun.options import GROUPS
@@ -95,7 +95,7 @@ def assemble(config: Mapping[str, Any], shared: dict[str, Dataset] | None = None
     data: Dataset = build(config["data"], Dataset, "data", trust)
     data.rows = config["rows"]
     if shared is not None:
-        data = shared.setdefault(fingerprint({key: config[key] for key in ("data", "rows")}), data)
+        data = shared.setdefault(data_key(config), data)
     network = build(config["network"], Network, "network", trust)
     given = {"network": network, "event_shape": data.event_shape, "value_range": data.value_range, "columns": data.columns}
     with torch.random.fork_rng(devices=[]):

@@ -11,6 +11,11 @@ from latentrun.fingerprint import FIT_KEYS
 REPLICATE = "seed"  # runs that differ in nothing else are repetitions of one experiment
 
 
+def key_of(override: str) -> str:
+    """The key that an override of the command line sets: ``model.latent_dim`` of ``+model.latent_dim=3``."""
+    return override.lstrip("+~").partition("=")[0]
+
+
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings to one level: ``{"model.latent_dim": 3}``; lists become text, class names are left out."""
     flat: dict[str, Any] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -30,7 +31,9 @@ from latentrun.plotting.images import grid
 from latentrun.plotting.style import paper
 from latentrun.provenance import environment
 from latentrun.run import Run
+from latentrun.settings import key_of
 from latentrun.store import RunDirectory, atomic, now
+from latentrun.store.files import require_empty
 from latentrun.types import Factor, Latents
 
 EVERYWHERE = ("task", "run", "output", "device", "threads", "trust")  # settings that a finished run leaves open
@@ -99,7 +102,7 @@ def sample(config: Mapping[str, Any], path: Path, overrides: Sequence[str]) -> i
 # ---------------------------------------------------------------- the run
 def require_only(overrides: Sequence[str], allowed: Sequence[str]) -> list[str]:
     """The keys of the overrides; InputError for one that the run has settled."""
-    keys = [text.lstrip("+~").partition("=")[0] for text in overrides]
+    keys = [key_of(text) for text in overrides]
     for key in keys:
         if key.partition(".")[0] not in allowed:
             whose, given = ("the run is used with its", "run=DIR") if "run" in allowed else ("runs are used with their", "runs=[DIR,...]")
@@ -216,8 +219,9 @@ def fresh(path: Path) -> Iterator[Path]:
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        if path.exists() and any(entry.name != ".hydra" for entry in path.iterdir()):  # Hydra's own, of a job of a sweep
-            raise InputError(f"output directory {str(path)!r} is not empty; nothing is overwritten")
+        if path.exists() and not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        require_empty(path)
         partial.mkdir(parents=True)
     except OSError as error:
         raise InputError(f"output directory {str(path)!r} cannot be made: {error.strerror}") from None

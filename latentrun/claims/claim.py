@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 from latentrun.bounds import Ge, Printable
 from latentrun.build import fit
 from latentrun.errors import InputError, unknown
+from latentrun.settings import key_of
 
 Text = Annotated[str, Printable()]
 NAME = r"[A-Za-z0-9_-]+"  # of claims and of their runs: they become names of files
@@ -115,7 +116,7 @@ def _claim(name: str, node: Mapping[str, Any]) -> Claim:
     values = _known({key: hints[key] for key in ("sentence", "source", "fixed", "runs")} | {"expect": list}, node, where)
     for run, overrides in values["runs"].items():
         for text in overrides:
-            if text.lstrip("+~").partition("=")[0] in SETTLED:
+            if key_of(text) in SETTLED:
                 raise InputError(f"{where}.runs.{run}: {text!r}: {', '.join(SETTLED)} are not a run's to say")
     expect = []
     for i, part in enumerate(values.pop("expect")):

@@ -12,7 +12,6 @@ import pandas as pd
 from latentrun.build import build
 from latentrun.claims.claim import Claim, Size
 from latentrun.collect import collect
-from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.errors import InputError, unknown
 from latentrun.fingerprint import fingerprint, fit_hash
@@ -163,20 +162,6 @@ def merged(asked: Iterable[tuple[Request, Job]]) -> tuple[list[Job], Asked]:
                 raise InputError(f"diagnostic {name!r}: claims want different settings of it for the same run ({', '.join(job.overrides)})")
         found[key] = replace(first, config={**first.config, "diagnostic": own})
     return list(found.values()), numbers
-
-
-def digests(jobs: Sequence[Job], trust: Sequence[str]) -> dict[int, str]:
-    """Digest of the rows of each job; the same settings are read once."""
-    known: dict[str, str] = {}
-    found = {}
-    for job in jobs:
-        key = fingerprint({"data": job.config["data"], "rows": job.config["rows"]})
-        if key not in known:
-            data: Dataset = build(job.config["data"], Dataset, "data", [*job.config["trust"], *trust])
-            data.rows = job.config["rows"]
-            known[key] = data.digest
-        found[job.number] = known[key]
-    return found
 
 
 def check_metrics(claims: Sequence[Claim], jobs: Sequence[Job], asked: Asked, trust: Sequence[str]) -> None:

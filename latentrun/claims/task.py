@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
@@ -14,19 +13,22 @@ from typing import Any
 import pandas as pd
 
 from latentrun.claims.claim import Claim, Size
-from latentrun.claims.evidence import Asked, Evidence, Request, check_metrics, digests, lacking, merged, trained
+from latentrun.claims.evidence import Evidence, Request, check_metrics, lacking, merged, trained
 from latentrun.claims.judge import Verdict, claims_table, judge, values_table
 from latentrun.claims.page import markdown, write_claims
 from latentrun.collect import write_tables
+from latentrun.data.base import Dataset
 from latentrun.disk import require_room
 from latentrun.errors import InputError, nearest
-from latentrun.fingerprint import fingerprint
+from latentrun.fingerprint import data_key, fingerprint
 from latentrun.functional.verdicts import REPORTED
 from latentrun.interrupts import Interrupted
 from latentrun.plan import device_named
 from latentrun.provenance import environment
 from latentrun.report.sweep import write_page
+from latentrun.settings import key_of
 from latentrun.store import atomic, now
+from latentrun.store.files import claim, require_empty
 from latentrun.sweep.carry import checked
 from latentrun.sweep.engine import Engine, Launch, Outcome
 from latentrun.sweep.live import View
@@ -37,31 +39,11 @@ OWN = ("task", "claim", "size", "sizes", "hydra")  # settings that belong to the
 SHARED = ("output", "device", "threads", "figures", "trust")  # those that the runs take over; all else is the claims' to say
 
 
-def claimed(path: Path) -> None:
-    """Make the directory of the verdicts, which no other process then writes to; InputError where it cannot be made or holds
-    something already."""
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        if any(entry.name != ".hydra" for entry in path.iterdir()):
-            raise InputError(f"output directory {str(path)!r} is not empty; nothing is overwritten")
-        os.close(os.open(path / "claims.lock", os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-    except FileExistsError:
-        what = "is taken by another process" if path.is_dir() else "is a file"
-        raise InputError(f"output directory {str(path)!r} {what}; nothing is overwritten") from None
-    except OSError as error:
-        raise InputError(f"output directory {str(path)!r} cannot be made: {error.strerror}") from None
-
-
-def key_of(override: str) -> str:
-    """The key at the top level that an override sets."""
-    return override.lstrip("+~").partition("=")[0].partition(".")[0]
-
-
 def require_own(overrides: Sequence[str]) -> None:
     """InputError where a setting is given that is the claims' to say."""
-    for text in overrides:
-        if key_of(text) not in (*OWN, *SHARED):
-            key, beside = text.lstrip("+~").partition("=")[0], ", ".join((*OWN[1:], *SHARED))
+    for key in map(key_of, overrides):
+        if key.partition(".")[0] not in (*OWN, *SHARED):
+            beside = ", ".join((*OWN[1:], *SHARED))
             raise InputError(f"{key}: the claims and sizes.<size>.overrides say what is trained; beside them: {beside}")
 
 
@@ -81,18 +63,21 @@ def task(
     lack is measured, and those that are missing are trained as the sweep ``runs``, all in processes as ``launch`` says. What a
     run that fails would have said is missing in the numbers of seeds. ``trust``: what the user trusts, in command or own files."""
     jobs, numbers = merged(asked)
-    jobs = checked(jobs, trust)
+    data: dict[str, Dataset] = {}
+    jobs = checked(jobs, trust, data)
     check_metrics(claims, jobs, numbers, trust)
     require_room(path)
-    claimed(path)
-    evidence = Evidence(jobs, path / "logs", digests(jobs, trust))
+    require_empty(path)
+    claim(path, "verdict")
+    evidence = Evidence(jobs, path / "logs", {job.number: data[data_key(job.config)].digest for job in jobs})
     evidence.look(config["output"])
     try:
         outcomes = gathered(evidence, runs, launch, trust)
     except Interrupted:
         print("what is finished is kept: the same command goes on from there", flush=True)
         raise
-    found = {claim.name: measured(claim, numbers, evidence) for claim in claims}
+    known = {job.number: (job.config["seed"], evidence.metrics(job)) for job in jobs}
+    found = {claim.name: {run: dict(known[n] for n in numbers.get((claim.name, run), ())) for run in claim.runs} for claim in claims}
     verdicts = [judge(claim, found[claim.name]) for claim in claims]
     table = runs_table(evidence, outcomes)
     write(path, verdicts, table, size, config)
@@ -141,13 +126,6 @@ def gathered(evidence: Evidence, runs: Path, launch: Launch, trust: Sequence[str
                 write_tables(sweep.path)
                 write_page(sweep.path)
     return outcomes
-
-
-def measured(claim: Claim, numbers: Asked, evidence: Evidence) -> dict[str, dict[int, dict[str, float]]]:
-    """Of each run that the claim names, by seed, what it was measured to be."""
-    jobs = {job.number: job for job in evidence.jobs}
-    own = {run: [jobs[number] for number in numbers.get((claim.name, run), ())] for run in claim.runs}
-    return {run: {job.config["seed"]: evidence.metrics(job) for job in found} for run, found in own.items()}
 
 
 # ---------------------------------------------------------------- what is written

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from latentrun.errors import InputError
+from latentrun.store.files import claim, require_empty
 from latentrun.store.reports import ReportDirectory
 
 
@@ -24,7 +24,6 @@ class ComparisonDirectory(ReportDirectory):
         path = Path(path)
         if anew and (path / "meta.json").is_file():
             shutil.rmtree(cls(path).path)
-        if path.is_dir() and any(entry.name != ".hydra" for entry in path.iterdir()):  # Hydra's own, of a job of a sweep
-            raise InputError(f"output directory {str(path)!r} is not empty; nothing is overwritten")
-        cls.claim(path)
+        require_empty(path)
+        claim(path, cls.kind)
         return cls.described(path, meta)

@@ -18,7 +18,7 @@ import yaml
 
 from latentrun.errors import InputError
 from latentrun.store.activity import SILENCE, WORKING, Activity
-from latentrun.store.files import Plain, atomic, locks
+from latentrun.store.files import Plain, atomic, claim, locks
 from latentrun.store.intake import read_json, read_yaml, require_stored
 from latentrun.store.reports import ReportDirectory
 from latentrun.types import History, Latents, Status
@@ -34,7 +34,7 @@ class RunDirectory(ReportDirectory):
     def create(cls, path: str | Path, config: Mapping[str, Any], meta: Mapping[str, Any]) -> RunDirectory:
         """A new directory, never one that holds another run; InputError where it cannot be made."""
         path = Path(path)
-        cls.claim(path)
+        claim(path, cls.kind)
         with atomic(path / ".hydra" / "config.yaml") as file:
             yaml.dump(dict(config), file, Plain, sort_keys=False, allow_unicode=True)
         return cls.described(path, meta)

@@ -13,6 +13,8 @@ from typing import IO, Any
 
 import yaml
 
+from latentrun.errors import InputError
+
 
 def now() -> str:
     """UTC, ISO 8601, to the second."""
@@ -42,6 +44,24 @@ def atomic(path: Path, mode: str = "w") -> Iterator[IO]:
         raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def claim(path: Path, kind: str) -> None:
+    """Make a directory for a ``kind`` of thing, which no other process has; InputError where it cannot be made or holds one."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path / f"{kind}.lock", os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+    except FileExistsError:
+        what = f"already holds a {kind}" if path.is_dir() else "is a file"
+        raise InputError(f"output directory {str(path)!r} {what}; {kind}s are never overwritten") from None
+    except OSError as error:
+        raise InputError(f"output directory {str(path)!r} cannot be made: {error.strerror}") from None
+
+
+def require_empty(path: Path) -> None:
+    """InputError where a directory is there and holds anything but Hydra's own, of a job of a sweep."""
+    if path.is_dir() and any(entry.name != ".hydra" for entry in path.iterdir()):
+        raise InputError(f"output directory {str(path)!r} is not empty; nothing is overwritten")
 
 
 def locks(file: IO) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -45,18 +44,6 @@ class ReportDirectory:
             raise InputError(f"{str(self.path)!r} is not a {self.kind} of latentrun: it is a {kind}")
         if not isinstance(schema, int) or schema > SCHEMA:
             raise InputError(f"{str(self.path)!r} was written by a newer latentrun (schema {schema}; this one reads up to {SCHEMA})")
-
-    @classmethod
-    def claim(cls, path: Path) -> None:
-        """Make a directory that no other process has; InputError where it cannot be made or holds something already."""
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(path / f"{cls.kind}.lock", os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        except FileExistsError:
-            what = f"already holds a {cls.kind}" if path.is_dir() else "is a file"
-            raise InputError(f"output directory {str(path)!r} {what}; {cls.kind}s are never overwritten") from None
-        except OSError as error:
-            raise InputError(f"output directory {str(path)!r} cannot be made: {error.strerror}") from None
 
     @classmethod
     def described(cls, path: Path, meta: Mapping[str, Any]) -> Self:

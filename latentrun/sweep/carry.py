@@ -8,6 +8,7 @@ from pathlib import Path
 
 from latentrun.collect import write_tables
 from latentrun.compare import built, compare
+from latentrun.data.base import Dataset
 from latentrun.errors import InputError, Misfit
 from latentrun.fingerprint import fit_hash
 from latentrun.interrupts import Interrupted
@@ -20,11 +21,11 @@ from latentrun.sweep.live import View
 from latentrun.sweep.plan import Job, Sweep
 
 
-def checked(jobs: Sequence[Job], trust: Sequence[str]) -> list[Job]:
-    """The jobs, each built once and found to fit together; InputError names job and key.
+def checked(jobs: Sequence[Job], trust: Sequence[str], shared: dict[str, Dataset] | None = None) -> list[Job]:
+    """The jobs, each built once and found to fit together; InputError names job and key. ``shared``: as in :func:`plan`.
 
     Jobs whose parts do not fit together are marked as skipped where their ``skip_inapplicable`` is true."""
-    found, misfits, shared = [], [], {}
+    found, misfits, shared = [], [], {} if shared is None else shared
     if jobs and jobs[0].config["comparison"]:
         built({**jobs[0].config, "trust": list(trust)})
     for job in jobs:

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,7 +21,7 @@ from latentrun.collect import PLAN, is_sweep, read_plan
 from latentrun.errors import InputError
 from latentrun.fingerprint import fit_hash
 from latentrun.store import Plain, atomic, now
-from latentrun.store.files import alone, locks
+from latentrun.store.files import alone, claim, locks
 from latentrun.store.intake import plain, read_json, read_yaml
 
 SCHEMA = 1
@@ -63,13 +62,7 @@ class Sweep:
     def create(cls, path: str | Path, meta: Mapping[str, Any]) -> Sweep:
         """A new directory, with a plan without jobs; InputError where it cannot be made."""
         path = Path(path)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(path / "sweep.lock", os.O_CREAT | os.O_EXCL | os.O_WRONLY))
-        except FileExistsError:
-            raise InputError(f"output directory {str(path)!r} already holds a sweep; sweeps are never overwritten") from None
-        except OSError as error:
-            raise InputError(f"output directory {str(path)!r} cannot be made: {error.strerror}") from None
+        claim(path, "sweep")
         with atomic(path / "meta.json") as file:
             json.dump({"schema": SCHEMA, "kind": "sweep", "created": now(), **meta}, file, indent=1)
         with atomic(path / "plan.csv") as file:
