@@ -59,6 +59,15 @@ class Printable:
 
 
 @dataclass(frozen=True)
+class Makes:
+    """No bound: a mapping with ``_target_``, of which something is made only when the class that has this argument calls it with
+    the ``given`` names: it is given a :class:`latentrun.build.Recipe`. ``kind``: the protocol the class named there must subclass."""
+
+    kind: type
+    given: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Program:
     """No bound: a text which, unless it is one of ``known``, names a file that can run code. :func:`latentrun.build.build` takes it
     only where the user trusts that file by name: what a run directory says does not count."""

@@ -14,11 +14,12 @@ import sys
 import traceback
 import types
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from latentrun.bounds import Program
+from latentrun.bounds import Makes, Program
 from latentrun.errors import InputError, nearest, one_line
 
 TARGET = "_target_"
@@ -30,10 +31,43 @@ def build(spec: Mapping[str, Any], kind: type, where: str, trust: Sequence[str] 
     ``kind``: the protocol the class must subclass; ``where``: the key of ``spec`` in the configuration, for messages;
     ``trust``: packages beside latentrun and torch whose classes may be made; ``given``: arguments that come from other
     parts of the run and not from the configuration. Raises InputError.
+
+    An argument that is annotated with a class and written as such a mapping is built in the same way, with the same ``given``;
+    one that is annotated with :class:`latentrun.bounds.Makes` is checked now and made by the class itself, as a :class:`Recipe`.
     """
-    make = _checked(spec, kind, where, trust, given)
+    return _made(_checked(spec, kind, where, trust, given), where)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Something that is described and checked, and waits for what it is to be given. ``where``: its key in the configuration."""
+
+    make: partial
+    where: str
+
+    def __call__(self, **given: Any) -> Any:
+        """The object, with what its signature names of ``given``; InputError that says where, if it cannot be made."""
+        parameters, _ = signature(self.make.func)
+        try:
+            return _made(partial(self.make, **{key: value for key, value in given.items() if key in parameters}), self.where)
+        except InputError as error:
+            # A class knows not under which key it is described: what is wrong inside it is told with that key.
+            raise error if str(error).startswith(self.where) else type(error)(f"{self.where}: {error}") from error
+
+
+@dataclass(frozen=True)
+class _Part:
+    """An argument that is an object itself, made when the object is that has it."""
+
+    make: partial
+    where: str
+
+
+def _made(make: partial, where: str) -> Any:
+    """Call what was checked, its parts first."""
+    parts = {key: _made(value.make, value.where) for key, value in make.keywords.items() if isinstance(value, _Part)}
     try:
-        return make()
+        return make(**parts)
     except InputError:
         raise
     except Exception as error:
@@ -55,17 +89,36 @@ def _checked(spec, kind, where, trust, given, waiting=False) -> partial:
     parameters, hints = signature(cls)
     for key in arguments:
         if key not in parameters or key in given:
-            raise InputError(f"{where}.{key}: {cls.__name__} takes no such value{nearest(key, parameters)}")
+            raise InputError(
+                f"{where}.{key}: {cls.__name__} takes no such value{nearest(key, [name for name in parameters if name not in given])}"
+            )
     needed = [name for name, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
     missing = [name for name in needed if name not in arguments and name not in given]
     if missing:
         raise InputError(f"{where}: {cls.__name__} needs a value for {', '.join(missing)}")
+    passed_on = {} if waiting else given
     for key, value in arguments.items():
-        arguments[key] = fit(value, hints.get(key, Any), f"{where}.{key}")
+        inner = _inner(value, hints.get(key, Any), f"{where}.{key}", trust, passed_on)
+        arguments[key] = inner if isinstance(inner, _Part) else fit(inner, hints.get(key, Any), f"{where}.{key}")
         _require_trusted(arguments[key], hints.get(key), f"{where}.{key}", trust)
     # A class takes of what is given what its signature names: an AE needs no prior, a dense net no channels.
     passed = {} if waiting else {key: value for key, value in given.items() if key in parameters}
     return partial(cls, **passed, **arguments)
+
+
+def _inner(value: Any, hint: Any, where: str, trust: Sequence[str], given: Mapping[str, Any]) -> Any:
+    """``value`` with every object that is described in it, as its annotation asks, checked and ready to be made."""
+    origin, options = get_origin(hint), get_args(hint)
+    if origin is Annotated:
+        mark = next((mark for mark in options[1:] if isinstance(mark, Makes)), None)
+        if mark is None:
+            return _inner(value, options[0], where, trust, given)
+        return Recipe(_checked(value, mark.kind, where, trust, dict.fromkeys(mark.given), waiting=True), where)
+    if origin is dict and options and get_origin(options[1]) is Annotated and isinstance(value, Mapping):
+        return {key: _inner(element, options[1], f"{where}.{key}", trust, given) for key, element in value.items()}
+    if isinstance(hint, type) and isinstance(value, Mapping) and TARGET in value:
+        return _Part(_checked(value, hint, where, trust, given), where)
+    return value
 
 
 def _require_trusted(value: Any, hint: Any, where: str, trust: Sequence[str]) -> None:

@@ -117,6 +117,7 @@ def perform(settings: DictConfig, hydra: DictConfig, path: Path) -> int:
         "diagnose": lambda: pipeline.diagnose(plain, about["default_list"], own),
         "encode": lambda: use.encode(plain, path, about["overrides"], own),
         "sample": lambda: use.sample(plain, path, about["overrides"]),
+        "prune": lambda: import_module("latentrun.prune").task(plain, path, about, own),
         "compare": lambda: import_module("latentrun.compare").task(plain, path, about["overrides"], own),
         "report": lambda: import_module("latentrun.overview").report(plain, path, about["overrides"]),
     }

@@ -116,7 +116,7 @@ def applicable(
     """The comparisons that fit all runs, and why the others do not; InputError for those unless ``skip``."""
     fitting, skipped = {}, {}
     for name, comparison in comparisons.items():
-        lacks = [(run, lack) for run in runs if (lack := misfit(comparison, run.model, run.data)) is not None]
+        lacks = [(run, lack) for run in runs if (lack := misfit(comparison, run.model, run.data, run.config.get("training"))) is not None]
         if not lacks:
             fitting[name] = comparison
             continue
@@ -134,7 +134,7 @@ def lacking(comparisons: Mapping[str, Comparison], run: Run, config: Mapping[str
     specs = {name: config["diagnostic"].get(name) or option("diagnostic", name) for name in names}
     chosen = {name: build(spec, Diagnostic, f"diagnostic.{name}", [*config["trust"], *own]) for name, spec in specs.items()}
     for name, diagnostic in chosen.items():
-        lack = misfit(diagnostic, run.model, run.data)
+        lack = misfit(diagnostic, run.model, run.data, run.config.get("training"))
         if lack is not None:
             raise InputError(f"diagnostic {name!r}, which a comparison needs, needs {lack[0]}; the {lack[1]} of {run.name!r} has none")
         diagnostic.check(run.model, run.data)

@@ -26,7 +26,7 @@ def needs(plan: Plan) -> dict[str, int]:
     512 rows, which ``last`` holds too. All of them float32 numbers of 4 bytes.
     """
     weights = sum(tensor.numel() * tensor.element_size() for tensor in plan.model.state_dict().values())
-    d, epochs = plan.model.latent_dim, sum(plan.training.epochs if p.epochs is None else p.epochs for p in plan.model.phases())
+    d, epochs = plan.model.latent_dim, sum(plan.training.epochs if p.epochs is None else p.epochs for p in plan.training.phases(plan.model))
     history = 4 * 512 * 3 * d * epochs
     rows = sum(len(plan.data.split(name).x) for name in ("train", "test"))
     codes = 4 * rows * (2 * d + len(plan.data.factors) + 4)

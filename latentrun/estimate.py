@@ -57,7 +57,7 @@ def estimate(plan: Plan, path: Path) -> int:
     reading = time.perf_counter() - start
     if plan.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(plan.device)
-    paces = [pace(plan, number) for number in range(len(plan.model.phases()))]
+    paces = [pace(plan, number) for number in range(len(plan.training.phases(plan.model)))]
 
     weights, count = sum(p.nbytes for p in plan.model.parameters()), sum(p.numel() for p in plan.model.parameters())
     data = sum(tensor.nbytes for split in rows.values() for tensor in vars(split).values() if tensor is not None)

@@ -137,6 +137,7 @@ def help_text(folders: list[Path]) -> str:
         "  latentrun task=diagnose run=DIR 'diagnostic=[samples]' add diagnostics to a finished run",
         "  latentrun task=encode run=DIR data=digits              codes of a data set; without data= of the run's own rows",
         "  latentrun task=sample run=DIR n=1000                   samples of a trained model",
+        "  latentrun task=prune run=DIR                           a trained model without its inactive latent variables",
         "  latentrun task=compare 'runs=[DIR,DIR]'                differences between finished runs, with intervals",
         "  latentrun task=report 'runs=outputs/**'                one table, pictures and a leaderboard of many runs",
         "  latentrun task=claims claim=heatmaps                   what a text says, judged by runs that are found or trained",

@@ -56,6 +56,8 @@ def resume(path: str, settings: Mapping[str, Any], overrides: list[str]) -> int:
     """Continue an interrupted run to the result it would have had; the exit code."""
     require_only(overrides)
     directory = RunDirectory(path)
+    if "pruned_from" in directory.meta and not directory.finished:
+        return complete(directory, settings)
     with directory.locked():
         if directory.finished:
             print(f"{directory.path} is finished: nothing to resume")
@@ -90,9 +92,17 @@ def diagnose(config: Mapping[str, Any], default_list: bool, own: Sequence[str] =
     run = load(directory.path, config["trust"], device_named(config["device"]))
     directory.require_trained()
     trust = [*config["trust"], *own]
-    chosen, skipped = applicable(config | {"trust": trust}, run.model, run.data, directory.meta["choices"], default_list)
+    asked = config | {"trust": trust, "training": run.config["training"]}
+    chosen, skipped = applicable(asked, run.model, run.data, directory.meta["choices"], default_list)
     run.config = {**run.config, "diagnostic": config["diagnostic"], "figures": config["figures"]}
     return extend(run, directory, chosen, skipped, config["force"])
+
+
+def complete(directory: RunDirectory, settings: Mapping[str, Any]) -> int:
+    """Measure what a pruned model still lacks of its diagnostics: there is no training to go on with; the exit code."""
+    run, meta = load(directory.path, settings["trust"], device_named(settings["device"])), directory.meta
+    chosen, skipped = applicable(run.config, run.model, run.data, meta["choices"], meta.get("default_list", True))
+    return extend(run, directory, chosen, skipped)
 
 
 def extend(
@@ -135,6 +145,7 @@ def load(path: str | Path, trust: tuple[str, ...] | list[str] = (), device: torc
         directory.meta,
         directory.read_table("metrics"),
         directory.reports,
+        directory.read_table("train"),
     )
 
 
@@ -172,13 +183,18 @@ def work(plan: Plan, directory: RunDirectory, loop: Loop, reading: float) -> int
             board.finish(False)
             return 1
         with timing.of("latents"):
-            if isinstance(run.model, HasEncoder):
-                directory.write_latents("train", run.latents("train"))
-                directory.write_latents("test", run.latents("test"))
-                write_projector(directory.path / "tensorboard", run)
+            write_codes(run, directory)
         activity.update(state="diagnosing")
         failed = measure(run, directory, board, pending(directory, plan.diagnostics, plan.config), plan.skipped, timing)
         return conclude(run, directory, board, timing, activity, failed)
+
+
+def write_codes(run: Run, directory: RunDirectory) -> None:
+    """Store the codes of training and test rows, where the model has an encoder, and show them in TensorBoard."""
+    if isinstance(run.model, HasEncoder):
+        directory.write_latents("train", run.latents("train"))
+        directory.write_latents("test", run.latents("test"))
+        write_projector(directory.path / "tensorboard", run)
 
 
 def new_loop(plan: Plan) -> Loop:

@@ -19,6 +19,7 @@ from latentrun.errors import InputError, Misfit, unknown
 from latentrun.fingerprint import data_key
 from latentrun.models.base import Model
 from latentrun.nn.base import Network
+from latentrun.nn.latent_noise import RISING, LatentNoise
 from latentrun.options import GROUPS
 from latentrun.training.loop import Training
 from latentrun.types import FromStream
@@ -44,6 +45,7 @@ SETTINGS = {
     "sample_seed": Annotated[int, Ge(0)],
     "draw": Literal["mean", "likelihood"],
     "files": bool,
+    "keep": list[Annotated[int, Ge(0)]] | None,
     "runs": Annotated[str, Printable()] | list[Annotated[str, Printable()]],
     "where": Annotated[str, Printable()] | None,
     "metrics": list[str] | None,
@@ -76,6 +78,7 @@ def plan(config: dict[str, Any], choices: Mapping[str, str], default_list: bool,
     device = device_named(config["device"])
     data, model = assemble(config, shared)
     training = build_training(config)
+    training.phases(model)  # a Misfit is found here
     diagnostics, skipped = applicable(config, model, data, choices, default_list)
     return Plan(config, data, model, training, diagnostics, skipped, device)
 
@@ -114,7 +117,9 @@ def build_training(config: Mapping[str, Any]) -> Training:
     made = tried("training.optimizer", optimizer, [torch.zeros(1, requires_grad=True)])
     if scheduler is not None:
         tried("training.scheduler", scheduler, made)
-    return build(spec, Training, "training", trust, optimizer=optimizer, scheduler=scheduler)
+    noise = spec.pop("noise_on_latent", None)
+    noise = noise and build(noise, LatentNoise, "training.noise_on_latent", trust)
+    return build(spec, Training, "training", trust, optimizer=optimizer, scheduler=scheduler, noise_on_latent=noise)
 
 
 def tried(where: str, make: Callable, argument: Any) -> Any:
@@ -134,7 +139,7 @@ def applicable(
     fitting, skipped = {}, {}
     for name, spec in config["diagnostic"].items():
         diagnostic = build(spec, Diagnostic, f"diagnostic.{name}", config["trust"])
-        if reason := unfit(diagnostic, model, data, choices):
+        if reason := unfit(diagnostic, model, data, config["training"], choices):
             if not skip:
                 raise Misfit(f"diagnostic {name!r} {reason} (skip_inapplicable=true leaves it out)")
             skipped[name] = reason
@@ -143,10 +148,10 @@ def applicable(
     return fitting, skipped
 
 
-def unfit(diagnostic: Diagnostic, model: Model, data: Dataset, choices: Mapping[str, str]) -> str | None:
-    """Why a diagnostic cannot be asked of this model and these data, ``needs labels; data 'set' has none``; None where it can.
-    InputError where one of its settings names what they have not."""
-    if lack := misfit(diagnostic, model, data):
+def unfit(diagnostic: Diagnostic, model: Model, data: Dataset, training: Mapping[str, Any], choices: Mapping[str, str]) -> str | None:
+    """Why a diagnostic cannot be asked of this model, so trained on these data, ``needs labels; data 'set' has none``; None where
+    it can. InputError where one of its settings names what they have not."""
+    if lack := misfit(diagnostic, model, data, training):
         need, side = lack
         return f"needs {need}; {side} {choices.get(side, 'set')!r} has none"
     try:
@@ -158,12 +163,39 @@ def unfit(diagnostic: Diagnostic, model: Model, data: Dataset, choices: Mapping[
 
 def caveats(plan: Plan) -> tuple[str, ...]:
     """What a reader of the run must know: of the data, of the model, of training. Reads the data."""
-    return (*plan.data.notes, *plan.model.caveats(plan.data), *few_steps(plan))
+    return (*plan.data.notes, *plan.model.caveats(plan.data), *noise_afterwards(plan), *long_schedules(plan), *few_steps(plan))
+
+
+def noise_afterwards(plan: Plan) -> tuple[str, ...]:
+    """That the weights are not those of the model's own training, where an experiment followed it."""
+    noise = plan.training.noise_on_latent
+    if noise is None:
+        return ()
+    if not noise.increment:
+        return ("After training it was trained on without noise (the control of training=latent_noise); the weights are those of the end.",)
+    return (
+        "After training, growing noise was put on one latent variable until it was worth less than its KL, or for "
+        f"{noise.lengths[RISING]} epochs, and taken away again; the weights are those of the end, not the best.",
+    )
+
+
+def long_schedules(plan: Plan) -> tuple[str, ...]:
+    """That a phase is over before its schedules are: nothing is selected before they end."""
+    said = []
+    for phase in plan.training.phases(plan.model):
+        epochs = plan.training.epochs if phase.epochs is None else phase.epochs
+        name, end = max(((name, schedule.end) for name, schedule in phase.schedules.items()), key=lambda each: each[1], default=("", 0))
+        if epochs < end:
+            said.append(
+                f"Phase {phase.name} has {epochs} epochs, its schedule of {name} ends only after {end:g}: no best epoch is chosen, its "
+                "weights are those of the end."
+            )
+    return tuple(said)
 
 
 def few_steps(plan: Plan) -> tuple[str, ...]:
     """That an epoch has fewer than ``STEPS`` steps, where it has: patience and learning rate count epochs."""
-    if all(isinstance(phase.source, FromStream) for phase in plan.model.phases()):
+    if all(isinstance(phase.source, FromStream) for phase in plan.training.phases(plan.model)):
         return ()
     rows, batch = len(plan.data.split("train").x), plan.training.batch_size
     steps = -(-rows // batch)

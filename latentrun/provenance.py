@@ -17,7 +17,7 @@ import latentrun
 
 def environment(device: torch.device) -> dict[str, Any]:
     """What a reader needs to know of where a run was made."""
-    packages = ("torch", "numpy", "pandas", "hydra-core", "omegaconf", "scikit-learn", "matplotlib")
+    packages = ("torch", "numpy", "pandas", "hydra-core", "omegaconf", "scikit-learn", "matplotlib", "zuko")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.machine()
     return {
         "versions": {"latentrun": latentrun.__version__, "python": platform.python_version()}

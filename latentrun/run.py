@@ -11,11 +11,11 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.distributions import Distribution, MultivariateNormal
+from torch.distributions import MultivariateNormal
 
 from latentrun.data.base import Dataset
 from latentrun.functional.noise import Noise
-from latentrun.models.base import HasGaussianPosterior, HasPrior, Model
+from latentrun.models.base import HasGaussianPosterior, HasGenerator, Model
 from latentrun.types import History, Latents, Report, Split
 
 CHUNK = 512  # rows per pass through a network: fits the cache of a small machine, fills a large one
@@ -26,9 +26,9 @@ class Run:
     """Model and data on ``device``, in evaluation mode, never changed by what reads them.
 
     ``name`` tells the run in tables; ``config`` is the resolved configuration as plain values, ``meta`` what meta.json says of
-    its making; ``metrics`` is the table of all that was measured of it, ``reports`` what each diagnostic found. Everything
-    given out is a tensor on ``device`` unless said otherwise; no gradient is tracked by :meth:`encode`, :meth:`decode` and
-    :meth:`posterior`.
+    its making; ``metrics`` is the table of all that was measured of it, ``reports`` what each diagnostic found, ``curves`` the
+    table of its training, a row an epoch (empty where it was not trained itself). Everything given out is a tensor on ``device``
+    unless said otherwise; no gradient is tracked by :meth:`encode`, :meth:`decode` and :meth:`posterior`.
     """
 
     model: Model
@@ -42,6 +42,7 @@ class Run:
     meta: Mapping[str, Any] = field(default_factory=dict)
     metrics: pd.DataFrame = field(default_factory=pd.DataFrame)
     reports: Mapping[str, Report] = field(default_factory=dict)
+    curves: pd.DataFrame = field(default_factory=pd.DataFrame)
     _latents: dict[str, Latents] = field(default_factory=dict, repr=False)
     _reconstructions: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
@@ -95,10 +96,8 @@ class Run:
 
     # ---------------------------------------------------------------- where samples come from
     @cached_property
-    def sampler(self) -> Distribution:
-        """The model's prior, or a full-covariance Gaussian fitted to its training codes (see :attr:`sampler_note`)."""
-        if isinstance(self.model, HasPrior):
-            return self.model.prior()
+    def stand_in(self) -> MultivariateNormal:
+        """A full-covariance Gaussian fitted to the training codes: for models that cannot draw codes themselves."""
         z = self.latents("train").mean.double()
         covariance = torch.cov(z.T).reshape(z.shape[1], z.shape[1])
         # In float64 and with a little width in every direction: codes may lie on a line.
@@ -108,13 +107,17 @@ class Run:
     @property
     def sampler_note(self) -> str:
         """Where :meth:`sample_codes` draws from, for captions."""
-        if isinstance(self.model, HasPrior):
-            return "codes drawn from the model's prior"
+        if isinstance(self.model, HasGenerator):
+            return self.model.origin
         return "the model has no prior: codes drawn from a Gaussian fitted to its training codes"
 
-    def sample_codes(self, n: int, noise: Noise) -> Tensor:
-        """n codes ``(n, d)`` from the prior, or from the Gaussian that stands in for it."""
-        if isinstance(self.model, HasPrior):
+    @torch.no_grad()
+    def sample_codes(self, n: int, noise: Noise, sampler: str | None = None) -> Tensor:
+        """n codes ``(n, d)`` as the model draws them, or from the Gaussian that stands in for its prior; ``sampler``: in one of
+        the ways that a model with several has."""
+        if sampler is not None:
+            return self.model.samplers()[sampler](n, noise.to(self.device))
+        if isinstance(self.model, HasGenerator):
             return self.model.sample_prior(n, noise.to(self.device))
-        fit: MultivariateNormal = self.sampler
+        fit = self.stand_in
         return fit.loc + noise.to(self.device).normal("codes", (n, len(fit.loc))) @ fit.scale_tril.T

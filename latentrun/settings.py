@@ -28,8 +28,9 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def settings(config: Mapping[str, Any], choices: Mapping[str, Any]) -> dict[str, Any]:
-    """What makes a run what it is, flat: the options chosen and their values, ``{"model": "vae", "seed": 0, "model.latent_dim": 3}``."""
-    options = {key: choices[key] for key in FIT_KEYS if isinstance(choices.get(key), str)}
+    """What makes a run what it is, flat: the options chosen and their values, ``{"model": "vae", "seed": 0, "model.latent_dim": 3}``;
+    the task too, for a pruned model is none that was trained with its settings."""
+    options = {key: choices[key] for key in FIT_KEYS if isinstance(choices.get(key), str)} | {"task": str(choices.get("task", "train"))}
     return {**options, **flatten({key: config[key] for key in FIT_KEYS if key in config})}
 
 

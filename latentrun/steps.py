@@ -16,11 +16,11 @@ from latentrun.diagnostics.base import Diagnostic, Question
 from latentrun.fingerprint import fingerprint
 from latentrun.functional.noise import Noise
 from latentrun.interrupts import deferred
-from latentrun.models.base import HasEncoder, HasPrior
+from latentrun.models.base import HasEncoder, HasGenerator
 from latentrun.plan import Plan
 from latentrun.plotting.images import canvas
 from latentrun.plotting.style import paper
-from latentrun.plotting.training import training_curves
+from latentrun.plotting.training import training_pictures
 from latentrun.report.board import Board
 from latentrun.report.page import page
 from latentrun.run import Run
@@ -62,13 +62,15 @@ def fit_model(plan: Plan, directory: RunDirectory, loop: Loop, board: Board, tim
             if request.signal is not None:
                 break
     directory.save_checkpoint("last", loop.state_dict())
-    if loop.rows:
-        directory.write_table("train", pd.DataFrame(loop.rows))  # of a training taken over, nothing is there yet
+    curves = pd.DataFrame(loop.rows)
+    if len(curves):
+        directory.write_table("train", curves)  # of a training taken over, nothing is there yet
     show_pictures(plan, loop, board)
     history = loop.history.history()
     directory.write_history(history)
     directory.amend_meta(trained=now())
-    return Run(plan.model, plan.data, plan.device, plan.config["seed"], directory.path.name, plan.config, history, directory.path)
+    name, config = directory.path.name, plan.config
+    return Run(plan.model, plan.data, plan.device, config["seed"], name, config, history, directory.path, curves=curves)
 
 
 @torch.no_grad()
@@ -82,7 +84,7 @@ def show_pictures(plan: Plan, loop: Loop, board: Board) -> None:
         x = plan.data.split("val").x[:16].to(plan.device)
         both = torch.cat([x, plan.model.decode(plan.model.encode(x))]).cpu().numpy()
         board.image(step, "reconstructions", canvas(both, len(x), value_range=plan.data.value_range))
-    if isinstance(plan.model, HasPrior):
+    if isinstance(plan.model, HasGenerator):
         z = plan.model.sample_prior(32, loop.noise.at("board"))
         board.image(step, "samples", canvas(plan.model.decode(z).cpu().numpy(), 16, value_range=plan.data.value_range))
 
@@ -159,6 +161,8 @@ def ask(
     if report.status is Status.OK:
         shown = ", ".join(f"{key} {value.value:.4g}" for key, value in list(report.metrics.items())[:4])
         LOGGER.info("%s: %s", name, shown)
+    elif report.status is Status.SKIPPED:
+        LOGGER.info("%s: skipped, %s", name, " ".join(report.notes))
     return report
 
 
@@ -175,7 +179,7 @@ def conclude(run: Run, directory: RunDirectory, board: Board, timing: Timing, ac
         board.finish(True)
         if len(curves):
             with paper():
-                directory.write_pictures("training", {"": training_curves(curves)}, run.config.get("figures", ()))
+                directory.write_pictures("training", training_pictures(curves), run.config.get("figures", ()))
         directory.write_page(page(directory))
     activity.update(state="done", reason=f"failed diagnostics: {', '.join(failed)}" if failed else None)
     LOGGER.info("report %s", directory.path / "report.html")

@@ -153,8 +153,11 @@ class Phase:
     ``monitor(batch, noise)`` returns named per-example values ``(B,)``, one of them ``monitor``, whose mean over the
     validation rows steers stopping, learning rate and the best checkpoint (lower is better; for likelihood models the
     full negative ELBO at beta = 1 in nats per example). Without a monitor the phase runs its full length.
-    ``setup(batch, noise)`` runs once before the first step. ``after_step(terms, clock)`` and ``epoch_end(clock)`` may
-    change the model; what they remember lives in the model's buffers, so checkpoints hold it.
+    ``setup(batch, noise)`` runs once before the first step; with 0 ``epochs`` and no objectives it is the whole phase.
+    ``after_step(terms, clock)``, ``epoch_end(clock)``, before validation, and ``decide(row)``, after it and with the epoch's
+    row of ``tables/train.csv``, may change the model or ``memory``: what they remember lives in buffers of the model or, where
+    the finished model does not need it, of ``memory``, so checkpoints hold it. ``finished()`` gives the reason to end the
+    phase before its length, or None. ``select=False``: the monitor is only recorded, the phase keeps its last weights.
     """
 
     name: str
@@ -166,6 +169,10 @@ class Phase:
     setup: Callable[[Batch, Noise], None] | None = None
     after_step: Callable[[Mapping[str, Tensor], Clock], None] | None = None
     epoch_end: Callable[[Clock], None] | None = None
+    decide: Callable[[Mapping[str, float]], None] | None = None
+    finished: Callable[[], str | None] | None = None
+    memory: nn.Module | None = None
+    select: bool = True
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from latentrun.data.base import SPLITS, Dataset
 from latentrun.disk import require_room
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
-from latentrun.models.base import HasEncoder, HasLikelihood, HasPrior
+from latentrun.models.base import HasEncoder, HasGenerator, HasLikelihood
 from latentrun.pipeline import load
 from latentrun.plan import device_named
 from latentrun.plotting.images import grid
@@ -87,7 +87,7 @@ def sample(config: Mapping[str, Any], path: Path, overrides: Sequence[str]) -> i
         raise InputError(f"files: the data of {config['run']!r} are no pictures")
     require_room(path, 4 * n * math.prod(run.data.event_shape))
     notes = [run.sampler_note]
-    if run.data.columns or not isinstance(run.model, HasPrior):
+    if run.data.columns or not isinstance(run.model, HasGenerator):
         notes += changes(directory, run)
     noise = Noise(config["sample_seed"]).at("sample")
     with fresh(path) as folder:

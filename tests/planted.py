@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,12 @@ from latentrun.data.base import SPLITS, Dataset, Oracle
 from latentrun.models.base import HasEncoder, HasGaussianPosterior, HasLikelihood, HasPrior, Model
 from latentrun.run import Run
 from latentrun.types import Factor, Projection, Split
+
+# A plain VAE's values, for tests that change some of them.
+VAE_VALUES = {
+    "latent_dim": 2, "beta": 1.0, "beta_start": 0.0, "warmup_epochs": 0.0, "cycle_epochs": None, "cycles": 1, "free_bits": 0.0,
+    "kl": "full", "sample": True, "likelihood": "gaussian", "scale": 0.5, "balance": "fixed", "squash": False,
+}  # fmt: skip
 
 
 def each_split(value) -> dict:
@@ -109,6 +116,21 @@ class Gaussian(Deterministic, HasGaussianPosterior, HasPrior, HasLikelihood):
 def planted_run(model: Model, data: Dataset) -> Run:
     """A run as diagnostics see it."""
     return Run(model=model, data=data, name="planted")
+
+
+def noise_curves(gain, kl, scale, stage, var_mean=None, variable: int = 1, trained: int = 2) -> pd.DataFrame:
+    """``tables/train.csv`` of a run whose latent ``variable`` was put under noise after ``trained`` epochs; each a value per epoch.
+    Mean sigma² is what the law of stationarity makes of ``var_mean``, 0 below it."""
+    found = {"gain": gain, "variable_kl": kl, "noise_scale": scale, "noise_stage": stage}
+    frame = pd.DataFrame({f"val/{name}": np.asarray(values, float) for name, values in found.items()})
+    frame["val/noise_variable"] = float(variable)
+    if var_mean is not None:
+        own = {"var_mean": np.asarray(var_mean, float), "mean_scale2": 1 - np.clip(var_mean, 0, 1)}
+        for name, i in product(own, range(variable + 2)):
+            frame[f"latent/{name}.{i}"] = own[name] + (i != variable)  # of the others something else
+    frame = pd.concat([pd.DataFrame({"phase": ["vae"] * trained}), frame.assign(phase="noise")], ignore_index=True)
+    frame["epoch"] = [*range(1, trained + 1), *range(1, len(frame) - trained + 1)]
+    return frame.assign(step=10 * np.arange(1, len(frame) + 1), learning_rate=1e-3)
 
 
 def table_file(path: Path, n: int = 300) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 
 import numpy as np
 import pytest
@@ -99,6 +100,26 @@ def test_charts_of_several_phases_also_where_the_run_goes_on_in_the_second(tmp_p
     assert layout_of(tmp_path) == {"first": {"loss": ["^first/train/loss$"]}, "second": {"mse": ["^second/train/mse$"]}}
     assert [event.value for event in events(tmp_path).Scalars("first/train/loss")] == [2.0, 1.0]
     assert [event.value for event in events(tmp_path).Scalars("second/train/mse")] == [5.0]
+
+
+def test_latent_variables_share_a_chart_for_each_quantity_and_their_names_in_all_phases(tmp_path):
+    first = {f"latent__{name}.{i}": 0.1 * i for name in ("var_mean", "kl") for i in range(12)}
+    rows = [
+        row("first", 1, train__loss=2.0, **first),
+        row("second", 2, train__loss=1.0, **{name: value + 1 for name, value in first.items()}),
+    ]
+    with Board(tmp_path, purge_step=1) as board:
+        board.epoch(rows[:1], phases=2)
+        board.epoch(rows, phases=2)
+    found = layout_of(tmp_path)
+    assert list(found) == ["first", "second", "latent variables"] and found["second"] == {"loss": ["^second/train/loss$"]}
+    assert found["latent variables"] == {"var mean": [r"^latent/var_mean\.\d+$"], "kl": [r"^latent/kl\.\d+$"]}
+    scalars = events(tmp_path)
+    tags = scalars.Tags()["scalars"]
+    (pattern,) = found["latent variables"]["kl"]
+    assert sorted(tag for tag in tags if re.fullmatch(pattern, tag)) == sorted(f"latent/kl.{i}" for i in range(12))
+    assert [(event.step, round(event.value, 5)) for event in scalars.Scalars("latent/kl.11")] == [(1, 1.1), (2, 2.1)]
+    assert len(tags) == 2 + 24
 
 
 # ---------------------------------------------------------------- projector

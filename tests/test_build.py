@@ -7,11 +7,13 @@ from typing import Annotated, Literal
 import pytest
 import torch
 
-from latentrun.bounds import Between, Each, Ge, Gt, Printable
-from latentrun.build import build, fit, later, resolve
+from latentrun.bounds import Between, Each, Ge, Gt, Makes, Printable
+from latentrun.build import Recipe, build, fit, later, resolve
 from latentrun.errors import InputError, nearest
+from latentrun.fingerprint import fingerprint
 from latentrun.models.base import Model
 from latentrun.nn.base import Network
+from latentrun.nn.dense import Dense as DenseNetwork
 
 DENSE = {"_target_": "latentrun.nn.dense.Dense", "widths": [4]}
 
@@ -137,6 +139,94 @@ def test_values_that_do_not_fit(value, hint, message):
     with pytest.raises(InputError) as caught:
         fit(value, hint, "key")
     assert str(caught.value) == message
+
+
+# ---------------------------------------------------------------- what is described inside a description
+class Counted(DenseNetwork):
+    """Remembers that one was made."""
+
+    made = 0
+
+    def __init__(self, widths: Annotated[list[int], Each(Ge(1))]):
+        super().__init__(widths)
+        Counted.made += 1
+
+
+class Wing(Network):
+    """Takes a network, to be built, and others by name that it makes itself."""
+
+    def __init__(
+        self,
+        size: Annotated[int, Ge(1)],
+        inner: Network,
+        others: dict[str, Annotated[object, Makes(Network, ("size",))]],
+    ):
+        if size == 13:
+            raise ValueError("no wing has 13")
+        self.size, self.inner, self.others = size, inner, others
+
+    encoder = decoder = lambda self, *shape: None
+
+
+WING = {"_target_": "tests.test_build.Wing", "size": 2, "inner": DENSE, "others": {}}
+FEATHER = {"_target_": "tests.test_build.Wing", "inner": DENSE, "others": {}}
+MINE = {"_target_": "tests.test_build.Counted", "widths": [4]}
+
+
+def test_an_object_inside_an_object_is_built_with_what_is_given():
+    made = build(WING, Network, "wing", ["tests"])
+    assert made.inner.widths == [4] and made.others == {}
+    deep = {key: value for key, value in WING.items() if key != "size"} | {"inner": FEATHER}
+    assert build(deep, Network, "wing", ["tests"], size=7).inner.size == 7
+
+
+def test_what_a_class_makes_itself_is_checked_before_and_given_what_it_names():
+    made = build(WING | {"others": {"a": FEATHER, "b": FEATHER}}, Network, "wing", ["tests"])
+    assert list(made.others) == ["a", "b"] and all(isinstance(recipe, Recipe) for recipe in made.others.values())
+    one, two = (made.others["a"](size=3, colour="red") for _ in range(2))
+    assert one.size == 3 and one is not two and one.inner.widths == [4] and one.inner is not two.inner
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"inner": DENSE | {"widths": [0]}}, "wing.inner.widths: must be values at least 1, got [0]"),
+        ({"inner": {"_target_": "latentrun.models.ae.AE"}}, "wing.inner._target_: 'latentrun.models.ae.AE' is not a Network"),
+        ({"inner": 3}, "wing.inner: must be Network, got 3"),
+        ({"inner": DENSE | {"width": 3}}, "wing.inner.width: Dense takes no such value (did you mean 'widths'?)"),
+        ({"inner": FEATHER}, "wing.inner: Wing needs a value for size"),
+        ({"inner": FEATHER | {"size": 13}}, "wing.inner: Wing cannot be made: ValueError: no wing has 13"),
+        ({"others": 3}, "wing.others: must be a mapping, got 3"),
+        ({"others": {"a": 3}}, "wing.others.a: must be a mapping with the key _target_, got 3"),
+        ({"others": {"a": FEATHER | {"size": 3}}}, "wing.others.a.size: Wing takes no such value"),
+        ({"others": {"a": FEATHER | {"inner": DENSE | {"widths": 1}}}}, "wing.others.a.inner.widths: must be a list, got 1"),
+        ({"others": {"a": {"_target_": "os.system"}}}, "wing.others.a._target_: 'os.system' is in the standard library"),
+        ({"others": {"a": {"_target_": "stranger.Mine"}}}, "wing.others.a._target_: 'stranger.Mine' is in package 'stranger', which is"),
+        ({"inner": {"_target_": "torch.load", "f": "x"}}, "wing.inner._target_: 'torch.load' is not a Network"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_inside_is_told_with_its_place_before_anything_is_made(change, message):
+    before = Counted.made
+    with pytest.raises(InputError) as caught:
+        build({"_target_": WING["_target_"], "inner": MINE, "size": 2, "others": {}} | change, Network, "wing", ["tests"])
+    assert str(caught.value).startswith(message) and Counted.made == before
+    build(WING | {"inner": MINE}, Network, "wing", ["tests"])
+    assert Counted.made == before + 1
+
+
+def test_an_error_in_making_a_part_names_its_place():
+    made = build(WING | {"others": {"a": FEATHER}}, Network, "wing", ["tests"])
+    with pytest.raises(InputError, match="^wing.others.a: Wing cannot be made: ValueError: no wing has 13"):
+        made.others["a"](size=13)
+
+
+def test_parts_count_in_the_fingerprint(tmp_path, monkeypatch):
+    (tmp_path / "strange.py").write_text("class Mine: pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    spec = WING | {"others": {"a": {"_target_": "strange.Mine"}}}
+    before = fingerprint(spec)
+    (tmp_path / "strange.py").write_text("class Mine: changed = True\n")
+    assert fingerprint(spec) != before
 
 
 def test_nearest_name():

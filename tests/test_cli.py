@@ -59,12 +59,12 @@ PLACES = {
 # (command line, the one line it gets: ``...`` at the end stands for whatever follows)
 WRONG = [
     # names that do not exist, with the nearest that does
-    ("model=vea", "unknown model 'vea' (did you mean 'vae'?); known: ae, vae"),
-    ("model=VAE", "unknown model 'VAE' (did you mean 'vae'?); known: ae, vae"),
+    ("model=vea", "unknown model 'vea' (did you mean 'vae'?); known: ae, two_stage_race, two_stage_vae, vae"),
+    ("model=VAE", "unknown model 'VAE' (did you mean 'vae'?); known: ae, two_stage_race, two_stage_vae, vae"),
     ("data=heatmap", "unknown data 'heatmap' (did you mean 'heatmaps'?); known: ..."),
     ("network=dnse", "unknown network 'dnse' (did you mean 'dense'?); known: conv, dense, draw, resnet"),
     ("task=diagnos", "unknown task 'diagnos' (did you mean 'diagnose'?); known: ..."),
-    ("training=defalt", "unknown training 'defalt' (did you mean 'default'?); known: default"),
+    ("training=defalt", "unknown training 'defalt' (did you mean 'default'?); known: default, latent_noise"),
     ("debug=quik", "unknown debug 'quik' (did you mean 'quick'?); known: null, overfit, quick"),
     ("experiment=heatmaps", "unknown experiment 'heatmaps' (did you mean 'heatmaps_t'?); known: ..."),
     ("diagnostic=sparsty", "unknown diagnostic 'sparsty' (did you mean 'sparsity'?); known: ..."),
@@ -73,7 +73,7 @@ WRONG = [
     ("trainig.epochs=3", "unknown key 'trainig.epochs' (did you mean 'training'?); known: ..."),
     (
         "model.latnt_dim=3",
-        "unknown key of model 'latnt_dim' (did you mean 'latent_dim'?); known: balance, beta, kl, latent_dim, likelihood, ...",
+        "unknown key of model 'latnt_dim' (did you mean 'latent_dim'?); known: balance, beta, beta_start, cycle_epochs, cycles, ...",
     ),
     ("training.optimizer.learning_rate=1", "unknown key of training.optimizer 'learning_rate'; known: fused, lr"),
     (
@@ -171,15 +171,15 @@ WRONG = [
         "diagnostic.sparsity.x=1 diagnostic=[latents]",
         "'diagnostic.sparsity.x=1': the diagnostic 'sparsity' is not one of those chosen: latents",
     ),
-    ("run=nowhere", "'run=nowhere': run belongs to task=diagnose, task=encode, task=sample"),
+    ("run=nowhere", "'run=nowhere': run belongs to task=diagnose, task=encode, task=prune, task=sample"),
     ("model.latent_dim=???", "model.latent_dim: a value is needed: model.latent_dim=..."),
     ("model.latent_dim=${nothing}", "model.latent_dim: Interpolation key 'nothing' not found"),
     ("model.latent_dim=${model.latent_dim}", "model.latent_dim: Recursive interpolation detected"),
     ("hydra.run.dir=${nothing}", "hydra.run.dir: Interpolation key 'nothing' not found"),
     # what a group does not take
-    ("model=null", "unknown model 'null'; known: ae, vae"),
+    ("model=null", "unknown model 'null'; known: ae, two_stage_race, two_stage_vae, vae"),
     ("diagnostic=null", "unknown diagnostic 'null'; known: ..."),
-    ("model=[vae]", "'model=[vae]': model takes one option, not a list; known: ae, vae"),
+    ("model=[vae]", "'model=[vae]': model takes one option, not a list; known: ae, two_stage_race, two_stage_vae, vae"),
     ("model={latent_dim:3}", "'model={latent_dim:3}': model takes the name of an option; values are set with model.key=..."),
     ("model@other=ae", "'model@other=ae': write model=..."),
     ("+model=ae", "'+model=ae': write model=..."),
@@ -202,14 +202,14 @@ WRONG = [
         "diagnostic=latents,sparsity",
         "'diagnostic=latents,sparsity': several values need a sweep: latentrun -m diagnostic=latents,sparsity; a list is ...",
     ),
-    ("-m model=vae,vea", "unknown model 'vea' (did you mean 'vae'?); known: ae, vae"),
+    ("-m model=vae,vea", "unknown model 'vea' (did you mean 'vae'?); known: ae, two_stage_race, two_stage_vae, vae"),
     ("-m model=vae,ae model.beta=1,2", "unknown key of model 'beta'; known: latent_dim, squash"),
     ("-m diagnostic=[latents],[latnts]", "unknown diagnostic 'latnts' (did you mean 'latents'?); known: ..."),
     ("-m model=glob(x*)", "'model=glob(x*)': there are no such values"),
     ("-m seed=range(1,3,0)", "'seed=range(1,3,0)' cannot be read: range() arg 3 must not be zero"),
     (
         "-m model.latnt_dim=1,2",
-        "unknown key of model 'latnt_dim' (did you mean 'latent_dim'?); known: balance, beta, kl, latent_dim, likelihood, ...",
+        "unknown key of model 'latnt_dim' (did you mean 'latent_dim'?); known: balance, beta, beta_start, cycle_epochs, cycles, ...",
     ),
     ("-m seed=1,2 =", "'=' cannot be read: write key=value"),
     # what an option sweeps
@@ -219,7 +219,7 @@ WRONG = [
     ),
     (
         "-m --config-dir {p}/sweeps experiment=option",
-        "hydra.sweeper.params (model=vae,vea): unknown model 'vea' (did you mean 'vae'?); known: ae, vae",
+        "hydra.sweeper.params (model=vae,vea): unknown model 'vea' (did you mean 'vae'?); known: ae, two_stage_race, two_stage_vae, vae",
     ),
     ("-m --config-dir {p}/sweeps experiment=value", "job 1 (model.latent_dim=x): model.latent_dim: must be a whole number, got 'x'"),
     ("-m --config-dir {p}/sweeps experiment=text", "hydra.sweeper.params (seed=1,(2): 'seed=1,(2' cannot be read: ..."),

@@ -20,15 +20,15 @@ OWN = Path(__file__).parent / "own" / "ellipsoids" / "conf"
     "line, offered",
     [
         ("latentrun mode", "model. model="),
-        ("latentrun model=", "model=ae model=vae"),
+        ("latentrun model=", "model=ae model=two_stage_race model=two_stage_vae model=vae"),
         ("latentrun model=v", "model=vae"),
-        ("latentrun --config-dir {own} model=", "model=ae model=pca model=vae"),
+        ("latentrun --config-dir {own} model=", "model=ae model=pca model=two_stage_race model=two_stage_vae model=vae"),
         ("latentrun hydra.searchpath=[{own}] data=ell", "data=ellipsoid"),
         ("latentrun model=ae model.la", "model.latent_dim="),
         ("latentrun model.latent_dim=", "model.latent_dim=3"),
         ("latentrun -m seed=1,2 training.optimizer.l", "training.optimizer.lr="),
         ("/somewhere/bin/latentrun see", "seed="),
-        ("latentrun diagnostic=[lat", "diagnostic=[latent_trajectory diagnostic=[latents"),
+        ("latentrun diagnostic=[lat", "diagnostic=[latent_map diagnostic=[latent_noise diagnostic=[latent_trajectory diagnostic=[latents"),
         ("latentrun diagnostic=[latents,st", "diagnostic=[latents,stationarity"),
         ("latentrun --config-dir {own} diagnostic=[ax", "diagnostic=[axes"),
         ("latentrun --mul", "--multirun"),
@@ -59,7 +59,7 @@ def test_a_query_does_not_wait_for_heavy_libraries():
     )
     environment = os.environ | {"COMP_LINE": "latentrun model="}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["model=ae model=vae", "[]"] and done.stderr == ""
+    assert done.stdout.splitlines() == ["model=ae model=two_stage_race model=two_stage_vae model=vae", "[]"] and done.stderr == ""
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args, get_origin
 
 import pytest
 from omegaconf import read_write
 
+from latentrun.bounds import Makes
 from latentrun.build import build, later, resolve, signature
 from latentrun.cli import compose, settings_of
 from latentrun.comparisons.base import Comparison
 from latentrun.compose import values_of
-from latentrun.diagnostics.base import DATA_NEEDS, Diagnostic
+from latentrun.diagnostics.base import DATA_NEEDS, TRAINING_NEEDS, Diagnostic
 from latentrun.multirun import jobs_of, swept
 from latentrun.options import GROUPS, defaults, options, shipped
 from latentrun.overrides import asked, params_of
@@ -23,13 +25,23 @@ FILES = sorted(path for group in GROUPS for path in (CONF / group).glob("*.yaml"
 GIVEN = {"event_shape", "value_range", "columns", "network", "optimizer", "scheduler", "params"}  # come from other parts of the run
 
 
-def specs(node, where=""):
-    """Every mapping with a _target_, with its place."""
+def specs(node, where="", given=GIVEN):
+    """Every mapping with a _target_, with its place and the arguments that it need not hold, for they come from elsewhere."""
     if isinstance(node, dict):
+        hints = {}
         if "_target_" in node:
-            yield where, node
+            yield where, node, given
+            hints = signature(resolve(node["_target_"], object, where))[1]
         for key, value in node.items():
-            yield from specs(value, f"{where}.{key}" if where else key)
+            hint = hints.get(key)
+            hint = get_args(hint)[1] if get_origin(hint) is dict else hint
+            made = [mark.given for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Makes)]
+            if get_origin(hints.get(key)) is dict and made:
+                for name, inner in value.items():
+                    yield from specs(inner, f"{where}.{key}.{name}", set(made[0]))
+            else:
+                own = set(made[0]) if made else set() if isinstance(hint, type) else given
+                yield from specs(value, f"{where}.{key}" if where else key, own)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
@@ -40,21 +52,21 @@ def test_every_option_says_in_one_line_what_it_is(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_keys_are_the_arguments_and_hold_every_value(path):
-    for where, spec in specs(values_in(path)):
+    for where, spec, given in specs(values_in(path)):
         parameters, _ = signature(resolve(spec["_target_"], object, where))
         keys = spec.keys() - {"_target_"}
         assert keys <= parameters.keys(), where
         if spec["_target_"].startswith("latentrun."):
-            assert parameters.keys() - keys <= GIVEN, f"{where}: the YAML must hold every value"
+            assert parameters.keys() - keys <= given, f"{where}: the YAML must hold every value"
             assert all(p.default is p.empty for p in parameters.values()), f"{where}: defaults belong into the YAML"
 
 
-@pytest.mark.parametrize("group", ["data", "diagnostic", "comparison"])
+@pytest.mark.parametrize("group", ["data", "model", "network", "diagnostic", "comparison"])
 def test_values_fit_their_annotations(group):
     for name in options(group, [CONF]):
         spec = values_in(CONF / group / f"{name}.yaml")
         spec = spec[name] if isinstance(defaults()[group], list) else spec
-        later(spec, object, f"{group}.{name}")
+        later(spec, object, f"{group}.{name}", given=GIVEN if group == "model" else ())
 
 
 @pytest.mark.parametrize("name", options("diagnostic", [CONF]))
@@ -65,7 +77,7 @@ def test_diagnostics_declare_what_they_need_and_report(name):
     assert diagnostic.answers().endswith("?")
     assert diagnostic.metrics
     for need in (*diagnostic.requires, *diagnostic.uses):
-        assert isinstance(need, type) or need in DATA_NEEDS
+        assert isinstance(need, type) or need in DATA_NEEDS or need in TRAINING_NEEDS
     for metric, meaning in diagnostic.metrics.items():
         assert "." not in metric and meaning.unit
 

@@ -50,7 +50,7 @@ class Sleeper(Toy, HasEncoder):
 
 
 def planned(model, n=1000, epochs=7, batch_size=10, optimizer=torch.optim.Adam, patience=None) -> Plan:
-    training = Training(epochs, batch_size, partial(optimizer, lr=0.1), None, patience, 0.0, None)
+    training = Training(epochs, batch_size, partial(optimizer, lr=0.1), None, patience, 0.0, None, None)
     return Plan({"seed": 0}, Points(n), model, training, {}, {"sparsity": "needs a Gaussian posterior"}, torch.device("cpu"))
 
 

@@ -15,7 +15,7 @@ FLOORS = [
     {"build", "options"},
     {"functional", "fingerprint", "pictures", "settings"},
     {"nn", "manifolds", "plotting", "geometry", "distributions"},
-    {"models", "data"},
+    {"models", "data", "second_stages"},
     {"training"},
     {"run"},
     {"diagnostics", "comparisons"},
@@ -24,7 +24,7 @@ FLOORS = [
     {"steps", "estimate"},
     {"pipeline"},
     {"use", "compare"},
-    {"overview"},
+    {"overview", "prune"},
     {"sweep"},
     {"claims"},
     {"overrides"},
@@ -33,7 +33,7 @@ FLOORS = [
     {"cli", "launchers", "__main__"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-FAMILIES = {"models", "data", "diagnostics", "comparisons"}  # one file each: only `base` is shared
+FAMILIES = {"models", "data", "second_stages", "diagnostics", "comparisons"}  # one file each: only `base` is shared
 FILES = sorted(ROOT.rglob("*.py"))
 
 

@@ -83,6 +83,17 @@ def test_few_steps_an_epoch_are_said_with_what_helps(finished, tmp_path, capsys)
         assert all(f"note: {note}" in capsys.readouterr().out for note in notes)
 
 
+def test_a_schedule_longer_than_training_is_said(tmp_path):
+    path, line = tmp_path / "run", ["data=digits", "network=dense", "network.widths=[8]", "rows=160", "training.batch_size=16"]
+    cyclic = ["model.warmup_epochs=1", "model.cycles=3", "model.cycle_epochs=2", "training.epochs=4"]
+    assert run(*line, *cyclic, "diagnostic=[]", f"hydra.run.dir={path}") == 0
+    said = "Phase vae has 4 epochs, its schedule of beta ends only after 5: no best epoch is chosen, its weights are those of the end."
+    assert RunDirectory(path).meta["caveats"] == [said]
+    fits = tmp_path / "fits"
+    assert run(*line, *cyclic, "training.epochs=5", "diagnostic=[]", f"hydra.run.dir={fits}") == 0
+    assert RunDirectory(fits).meta["caveats"] == []
+
+
 def test_what_a_check_finds_lacking_is_a_misfit_like_any_other(tmp_path, monkeypatch, capsys):
     from latentrun.diagnostics.samples import Samples
     from latentrun.errors import Misfit

@@ -71,7 +71,8 @@ class AggregatePosterior(Diagnostic):
     ``floor`` of a metric is its value for draws from the prior in place of the codes.
     """
 
-    requires = (HasGaussianPosterior, HasPrior)
+    requires = (HasGaussianPosterior,)
+    uses = (HasPrior,)
     metrics: ClassVar = {
         "mean": Metric("of q(z_i): `rms` over latent variables, `worst` the largest |mean|", 0, None, "zero"),
         "variance": Metric("of q(z_i): `mean` over latent variables, `least`, `greatest`", 0, None, "one"),
@@ -164,9 +165,11 @@ class AggregatePosterior(Diagnostic):
         return Report({name: metrics[name] for name in sorted(metrics, key=_place)}, tables, arrays, notes=tuple(notes))
 
     def _caveats(self, run: Run) -> list[str]:
-        notes, prior = [], run.model.prior()
+        notes, prior = [], run.model.prior() if isinstance(run.model, HasPrior) else None
         base = prior.base_dist if isinstance(prior, Independent) else prior
-        if not (isinstance(base, Normal) and (base.loc == 0).all() and (base.scale == 1).all()):
+        if prior is None:
+            notes.append(f"Samples of the model: {run.sampler_note}; all numbers here compare with N(0, I), which that is not.")
+        elif not (isinstance(base, Normal) and (base.loc == 0).all() and (base.scale == 1).all()):
             notes.append("The model's own prior is not N(0, I); all numbers here compare with N(0, I).")
         if not run.config.get("model", {}).get("sample", True):
             notes.append("The model was trained without sampling: sigma, and with it all that is said of more than mu, is untrained.")

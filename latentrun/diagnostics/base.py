@@ -7,7 +7,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ from latentrun.functional.factors import factor_table
 from latentrun.functional.hulls import convex_hull
 from latentrun.functional.neighbours import nearest
 from latentrun.functional.noise import Noise
-from latentrun.models.base import HasEncoder, HasPrior, Model
+from latentrun.models.base import HasEncoder, HasGenerator, Model
 from latentrun.plotting.sprite import thumbnails
 from latentrun.run import Run
 from latentrun.types import Metric, Picture, Projection, Report
@@ -32,11 +32,18 @@ DATA_NEEDS = {
     "image": lambda data: data.is_image,
     "oracle": lambda data: isinstance(data, Oracle),
 }
+# What it may ask of the training, by the word: of the settings of conf/training.
+TRAINING_NEEDS = {"noise_on_latent": lambda training: training.get("noise_on_latent") is not None}
+NOUNS = {
+    "image": "pictures",
+    "oracle": "a data set with a known family (oracle)",
+    "noise_on_latent": "noise on a latent variable (training=latent_noise)",
+}
 
 
 class Question(ABC):
-    """What diagnostics and comparisons have in common. ``requires``: capability classes of a model and words of
-    ``DATA_NEEDS`` without which it cannot work; ``metrics``: the meaning of every number it reports."""
+    """What diagnostics and comparisons have in common. ``requires``: capability classes of a model, words of
+    ``DATA_NEEDS`` and of ``TRAINING_NEEDS`` without which it cannot work; ``metrics``: the meaning of every number it reports."""
 
     requires: ClassVar[tuple[type | str, ...]] = ()
     metrics: ClassVar[Mapping[str, Metric]] = {}
@@ -73,16 +80,20 @@ class Diagnostic(Question):
 def words(need: type | str) -> str:
     """``HasGaussianPosterior`` -> ``a Gaussian posterior``; ``labels`` -> ``labels``."""
     if isinstance(need, str):
-        return {"image": "pictures", "oracle": "a data set with a known family (oracle)"}.get(need, need)
+        return NOUNS.get(need, need)
     text = "".join(f" {c.lower()}" if c.isupper() else c for c in need.__name__.removeprefix("Has")).strip()
     text = text.replace("gaussian", "Gaussian")
     return f"{'an' if text[0] in 'aeiou' else 'a'} {text}"
 
 
-def misfit(question: Question, model: Model, data: Dataset) -> tuple[str, str] | None:
-    """What a diagnostic or comparison lacks here, and where: ``("a Gaussian posterior", "model")``; None when it fits."""
+def misfit(question: Question, model: Model, data: Dataset, training: Mapping[str, Any] | None = None) -> tuple[str, str] | None:
+    """What a diagnostic or comparison lacks here, and where: ``("a Gaussian posterior", "model")``; None when it fits.
+    ``training``: the settings the model is or was trained with; without them, of no special training."""
     for need in question.requires:
-        if isinstance(need, str):
+        if need in TRAINING_NEEDS:
+            if not TRAINING_NEEDS[need](training or {}):
+                return words(need), "training"
+        elif isinstance(need, str):
             if not DATA_NEEDS[need](data):
                 return words(need), "data"
         elif not isinstance(model, need):
@@ -102,7 +113,7 @@ def check_factors(where: str, names: Sequence[str], data: Dataset) -> None:
 
 def check_samples(model: Model) -> None:
     """Misfit where a model cannot be sampled from, not even with a stand-in for the prior."""
-    if not isinstance(model, HasPrior | HasEncoder):
+    if not isinstance(model, HasGenerator | HasEncoder):
         raise Misfit("needs a model with a prior, or with an encoder to fit one to its codes; the model has neither")
 
 

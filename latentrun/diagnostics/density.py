@@ -16,7 +16,7 @@ from latentrun.functional.hulls import Hull, convex_hull, measurable
 from latentrun.functional.intervals import bootstrap_each, mean_and_tail, share_interval
 from latentrun.functional.noise import Noise
 from latentrun.functional.whitening import perturbed, whitening
-from latentrun.models.base import HasEncoder, HasPrior
+from latentrun.models.base import HasEncoder, HasGenerator
 from latentrun.plotting.density import emptiness_map, survival
 from latentrun.plotting.images import strips
 from latentrun.run import Run
@@ -48,7 +48,7 @@ class Density(Diagnostic):
     """
 
     requires = (HasEncoder,)
-    uses = (HasPrior, "oracle", "image")
+    uses = (HasGenerator, "oracle", "image")
     metrics: ClassVar = {
         "nearest": Metric("whitened units from a code to the nearest other code; mean and percentiles over codes", 0, None, "none"),
         "empty": Metric("share of the volume of the codes' hull farther than q whitened units from every code", 0, 1, "lower"),
@@ -214,7 +214,7 @@ class Density(Diagnostic):
         found[name] = Picture(
             survival(kinds, text, "share of decoded points above", logarithmic=True),
             f"How far decoded points lie from the data, by where their codes are: {self.step:g} whitened units from a code, in regions "
-            f"of the hull farther than {self.beyond:g} from every code, and drawn from the prior or its stand-in.",
+            f"of the hull farther than {self.beyond:g} from every code, and drawn as the model's samples are (prior).",
         )
         if arrays["shown_near"].ndim == 4:
             shown = [kind for kind in KINDS if f"shown_{kind}" in arrays]

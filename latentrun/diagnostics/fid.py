@@ -18,10 +18,10 @@ from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic, check_samples
 from latentrun.errors import InputError, Misfit, nearest
 from latentrun.functional.fidelity import fidelity
-from latentrun.functional.frechet import GaussianFit, frechet_estimate, gaussian_fit
+from latentrun.functional.frechet import GaussianFit, Jackknife, frechet_jackknife, gaussian_fit
 from latentrun.functional.kernel_distance import kid
 from latentrun.functional.noise import Noise
-from latentrun.models.base import HasEncoder, HasPrior, Model
+from latentrun.models.base import RENORMALISED, HasEncoder, HasGenerator, HasSamplers, Model
 from latentrun.nn.classifier import accuracy, trained
 from latentrun.nn.features import Features, Penultimate, Pixels, Principal, Scripted
 from latentrun.plotting.fid import distances, reach
@@ -38,7 +38,7 @@ SETS = {
     "floor": "other test examples",
     "floor_train": "training examples",
 }
-EACH = "against test examples, one value for each set (samples, reconstructions, floor, floor_train)"
+EACH = "against test examples, one value for each set (samples, reconstructions, floor, floor_train, the model's samplers)"
 NUMBERS = ("fid", "fid_corrected", "kid", "precision", "recall", "density", "coverage")
 
 _CLASSIFIERS: dict[tuple, tuple[Penultimate, Estimate]] = {}  # of this process: one data set, many runs
@@ -49,7 +49,10 @@ class FID(Diagnostic):
 
     Four sets of n examples are held against the same n test examples: ``samples``, codes from the prior (or the Gaussian that
     stands in for it) decoded; ``reconstructions`` of other test examples; ``floor``, these other test examples themselves, and
-    ``floor_train``, training examples: what every number is where there is no difference, at this n. No row is in two sets.
+    ``floor_train``, training examples: what every number is where there is no difference, at this n. No row is in two sets. A model
+    that knows several ways to draw codes has one more set for each, all of equal noise; ``fid_gain`` is then the fid of such a set less
+    that of the same codes renormalised: positive where renormalisation improves it. Its jackknife leaves the same group out of both,
+    so that its interval is one for the difference.
 
     ``fid``: squared Fréchet distance of Gaussian fits. It is too large for finite n, so compare it with the floor and with equal
     n, features and data only; ``fid_corrected`` takes the term in 1/n off by the jackknife, its floor is near 0 where n is well above
@@ -66,10 +69,11 @@ class FID(Diagnostic):
     examples. See :mod:`latentrun.functional.frechet`, ``kernel_distance`` and ``fidelity``.
     """
 
-    uses = (HasPrior, HasEncoder, "labels", "image")
+    uses = (HasGenerator, HasSamplers, HasEncoder, "labels", "image")
     metrics: ClassVar = {
         "fid": Metric(f"squared feature units, {EACH}", 0, None, "lower", "Heusel et al. 2017, arXiv 1706.08500"),
         "fid_corrected": Metric(f"squared feature units, without the bias in 1/n, {EACH}", None, None, "lower", "jackknife"),
+        "fid_gain": Metric("fid less that of the same codes renormalised, for each such sampler, squared feature units", better="higher"),
         "kid": Metric(f"unbiased MMD², kernel (a·b/d + 1)³, {EACH}", None, None, "zero", "Bińkowski et al. 2018, arXiv 1801.01401"),
         "precision": Metric(f"share of the set's examples in a ball of test examples, {EACH}", 0, 1, "higher", "arXiv 1904.06991, eq. 2"),
         "recall": Metric(f"share of test examples in a ball of the set's, {EACH}", 0, 1, "higher", "arXiv 1904.06991, eq. 2"),
@@ -101,6 +105,8 @@ class FID(Diagnostic):
 
     def check(self, model: Model, data: Dataset) -> None:
         check_samples(model)
+        if isinstance(model, HasSamplers) and (taken := SETS.keys() & model.samplers()):
+            raise InputError(f"fid: {', '.join(sorted(taken))} cannot be the name of a way to draw codes: it is the name of a set")
         if self.features == "classifier" and data.label is None:
             raise Misfit("features=classifier needs labels; the data have none: features=pca needs nothing")
         if self.features == "pixels" and prod(data.event_shape) > WIDEST:
@@ -127,25 +133,36 @@ class FID(Diagnostic):
         first, other = rows[:n], rows[n : 2 * n]
         chosen = noise.permutation("train", len(train))[:n].to(train.device)
         sets: dict[str, Callable[[int, int], Tensor]] = {}
-        sets["samples"] = lambda a, b: run.decode(run.sample_codes(b - a, noise.at("samples", a)))
+
+        def generated(sampler: str | None) -> Callable[[int, int], Tensor]:
+            return lambda a, b: run.decode(run.sample_codes(b - a, noise.at("samples", a), sampler))
+
+        sets["samples"] = generated(None)
         if isinstance(run.model, HasEncoder):
             codes = run.latents("test").mean[other]
             sets["reconstructions"] = lambda a, b: run.decode(codes[a:b])
         sets["floor"] = lambda a, b: test[other[a:b]]
         sets["floor_train"] = lambda a, b: train[chosen[a:b]]
+        if isinstance(run.model, HasSamplers):
+            sets |= {name: generated(name) for name in run.model.samplers()}
 
         groups = min(self.groups or 1, n // 2)
         real, real_rows = self._gather(features, lambda a, b: test[first[a:b]], n, groups)
         kept, d = len(real_rows), real_rows.shape[1]
         blocks, table = min(groups, kept // 2), []
+        jackknives: dict[str, Jackknife] = {}
         for name, source in sets.items():
             made, made_rows = self._gather(features, source, n, groups)
-            fid, corrected = frechet_estimate(real, made)
-            found = {"fid": fid} | ({} if corrected is None else {"fid_corrected": corrected})
+            jackknives[name] = frechet_jackknife(real, made)
+            found = {"fid": _not_below_zero(jackknives[name].estimate)}
+            found |= {} if jackknives[name].corrected is None else {"fid_corrected": jackknives[name].corrected}
             found["kid"] = kid(real_rows, made_rows, blocks)
             found |= vars(fidelity(real_rows, made_rows, self.k_precision, self.k_coverage))
             metrics |= {f"{metric}.{name}": estimate for metric, estimate in found.items()}
             table.append({"set": name, "features": features.name, "d": d, "n": n, "kept": kept} | _flat(found))
+        for name in jackknives:
+            if (moved := jackknives.get(name + RENORMALISED)) is not None:
+                metrics[f"fid_gain.{name}"] = (jackknives[name] - moved).estimate
         metrics = {key: metrics[key] for metric in self.metrics for key in metrics if key.partition(".")[0] == metric}
         notes.append(f"features: {features.name}, {d} numbers an example{self._about(features, metrics)}")
         notes.append(
@@ -207,21 +224,34 @@ class FID(Diagnostic):
         if "summary" not in report.tables:
             return {}
         table, (source, named, sizes) = report.tables["summary"], report.notes[:3]
+        labels = {name: SETS.get(name) or described(name) for name in table["set"]}
+        originals = {name: name.removesuffix(RENORMALISED) for name in labels}
+        pale = " Pale: codes as they are drawn, full: renormalised." if any(a != b for a, b in originals.items()) else ""
         about = f"Each set is held against the same test examples. {named[0].upper()}{named[1:]}. {sizes[0].upper()}{sizes[1:]}."
         return {
             "distances": Picture(
-                distances(table, SETS),
+                distances(table, labels, originals),
                 "Left: squared Fréchet distance of Gaussian fits, with the interval for its mean at this number of examples; it is "
                 "positive for equal distributions too: dashed, the floor of other test examples. Right: kernel distance, 0 on average "
-                f"where distributions are equal. Lines: 95 % intervals. {about} Samples: {source}.",
+                f"where distributions are equal. Lines: 95 % intervals. {about} Samples: {source}.{pale}",
             ),
             "reach": Picture(
-                reach(table, SETS),
+                reach(table, labels, originals),
                 "Up: do the examples of a set lie among test examples? To the right: do they reach all of them? Left: precision and "
                 "recall; right: density and coverage, which single far examples move less. Hollow marks are real examples: as good as "
-                f"it gets at this size. Lines: 95 % intervals over examples. {about} Samples: {source}.",
+                f"it gets at this size. Lines: 95 % intervals over examples. {about} Samples: {source}.{pale}",
             ),
         }
+
+
+def described(name: str) -> str:
+    """The name of a way to draw codes, in words."""
+    words = name.removesuffix(RENORMALISED).replace("_", " ")
+    return f"{words}, renormalised" if name.endswith(RENORMALISED) else words
+
+
+def _not_below_zero(distance: Estimate) -> Estimate:
+    return distance if distance.low is None else Estimate(distance.value, max(0.0, distance.low), distance.high)
 
 
 def _flat(found: dict[str, Estimate]) -> dict[str, float]:

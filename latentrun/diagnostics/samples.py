@@ -15,7 +15,7 @@ from latentrun.diagnostics.base import Diagnostic, check_samples
 from latentrun.functional.intervals import bootstrap_each, mean_and_tail, mean_interval
 from latentrun.functional.neighbours import nearest
 from latentrun.functional.noise import Noise
-from latentrun.models.base import HasEncoder, HasPrior, Model
+from latentrun.models.base import HasEncoder, HasGenerator, Model
 from latentrun.plotting.images import grid, strips
 from latentrun.plotting.style import PALETTE, figure
 from latentrun.run import Run
@@ -45,7 +45,7 @@ class Samples(Diagnostic):
     hold for these training examples and this model.
     """
 
-    uses = (HasPrior, HasEncoder, "oracle", "image")
+    uses = (HasGenerator, HasEncoder, "oracle", "image")
     metrics: ClassVar = {
         "distance_ratio": Metric("median distance to the nearest training example, samples over test rows", 0, None, "one"),
         "copies": Metric("share of samples closer to a training example than 95 % of test rows are", 0, 1, "none"),

@@ -16,7 +16,7 @@ from latentrun.functional.divergences import gaussian_kl
 from latentrun.functional.gains import zeroing_gains
 from latentrun.functional.intervals import mean_interval
 from latentrun.functional.noise import Noise
-from latentrun.models.base import HasGaussianPosterior, HasPrior
+from latentrun.models.base import HasGaussianPosterior, HasGenerator
 from latentrun.run import CHUNK, Run
 from latentrun.types import Estimate, History, Metric, Picture, Report
 
@@ -37,18 +37,20 @@ class Sparsity(Diagnostic):
 
     Inactive means mean sigma² > ``inactive_scale2``, var(mu) < ``inactive_variance``, and
     |gain| <= ``inactive_gain`` times the total variance of the data (summed over data dimensions). A variable for which
-    the three disagree is doubtful; pruning keeps all but the inactive. Where the model was trained without sampling
-    (``model.sample`` false in its configuration), sigma got no gradient from the data: the gain alone decides.
+    the three disagree is doubtful; pruning keeps all but the inactive. ``ignored`` counts those of small gain, whatever their
+    variances. Where the model was trained without sampling (``model.sample`` false in its configuration), sigma got no
+    gradient from the data: the gain alone decides.
 
-    Zeroing test: ``samples`` draws from the prior are decoded as they are and with the inactive variables at 0.
+    Zeroing test: ``samples`` codes drawn as the model's samples are decoded as they are and with the inactive variables at 0.
     """
 
     requires = (HasGaussianPosterior,)
-    uses = ("image", HasPrior)
+    uses = ("image", HasGenerator)
     metrics = {
         "active": Metric("latent variables", low=0, source=SOURCE),
         "inactive": Metric("latent variables", low=0, source=SOURCE),
         "doubtful": Metric("latent variables", low=0, better="zero", source="the criteria of inactivity disagree"),
+        "ignored": Metric("latent variables with hardly any gain, whatever their variances", low=0, source=SOURCE),
         "zeroing_mse": Metric("squared data units, mean over samples and data dimensions", low=0, better="zero", source=SOURCE),
         "zeroing_relative": Metric("share of the data's mean variance per dimension", low=0, better="zero", source=SOURCE),
         "pruned_error_ratio": Metric("squared error without inactive variables / with all", low=0, better="one", source=SOURCE),
@@ -106,11 +108,15 @@ class Sparsity(Diagnostic):
         keep = (~inactive).to(z.dtype)
         arrays = {"kept": np.flatnonzero(state != "inactive").astype(np.int64)}
         metrics = {name: Estimate(float((state == name).sum())) for name in ("active", "inactive", "doubtful")}
+        metrics["ignored"] = Estimate(float(ignored.sum()))
         metrics |= self._without(run, noise, keep, z, x[some], full, data_variance, arrays)
         if not inactive.any():
             notes.append("No variable is inactive: there is nothing to zero or to prune, and those three numbers are empty.")
         else:
-            notes.append(f"Pruned to variables {arrays['kept'].tolist()}. Zeroing test: {run.sampler_note}.")
+            notes.append(
+                f"Pruned to variables {arrays['kept'].tolist()}: latentrun task=prune run=DIR writes that model. "
+                f"Zeroing test: {run.sampler_note}."
+            )
 
         tables = {
             "variables": pd.DataFrame(
@@ -134,7 +140,7 @@ class Sparsity(Diagnostic):
         return Report(metrics, tables, arrays, notes=tuple(notes))
 
     def _without(self, run, noise, keep: Tensor, z: Tensor, x: Tensor, full: Tensor, data_variance: float, arrays: dict) -> dict:
-        """The inactive variables set to 0 in samples from the prior and in codes; pictures go into ``arrays``."""
+        """The inactive variables set to 0 in samples of the model and in codes; pictures go into ``arrays``."""
         if keep.all():
             return {name: Estimate(math.nan) for name in ("zeroing_mse", "zeroing_relative", "pruned_error_ratio")}
         drawn = run.sample_codes(self.samples, noise.at("zeroing"))
@@ -153,7 +159,8 @@ class Sparsity(Diagnostic):
 
     # ---------------------------------------------------------------- drawing
     def plot(self, report: Report) -> dict[str, Picture]:
-        from latentrun.plotting.sparsity import contributions, over_training, variances, zeroing
+        from latentrun.plotting.evolution import over_training
+        from latentrun.plotting.sparsity import contributions, variances, zeroing
 
         variables = report.tables["variables"].sort_values("kl", ascending=False, kind="stable").reset_index(drop=True)
         pictures = {
@@ -170,8 +177,12 @@ class Sparsity(Diagnostic):
             ),
         }
         if "evolution" in report.tables:
+            wide = report.tables["evolution"].pivot(index="epoch", columns="variable")
+            inactive = report.tables["variables"].set_index("variable")["state"].sort_index() == "inactive"
+            values = {name: wide[name].to_numpy() for name in ("var_mean", "mean_scale2", "kl")}
+            values["sum"] = values["var_mean"] + values["mean_scale2"]
             pictures["evolution"] = Picture(
-                over_training(report.tables["evolution"], variables),
+                over_training(wide.index.to_numpy(), values, inactive.to_numpy()),
                 "Variance of mu, mean sigma^2, their sum (by the law 1, dotted) and mean KL of each latent variable after every epoch, "
                 "over a fixed set of training rows. Grey, dashed: variables that end up inactive; the others are coloured by their "
                 "mean KL at the end.",
@@ -179,7 +190,7 @@ class Sparsity(Diagnostic):
         if "samples" in report.arrays:
             pictures["zeroing"] = Picture(
                 zeroing(report.arrays["samples"], report.arrays["samples_zeroed"], tuple(report.arrays["value_range"])),
-                "Samples from the prior, decoded as drawn (top) and with every inactive variable set to 0 (below). The mean squared "
+                "Samples of the model, decoded as drawn (top) and with every inactive variable set to 0 (below). The mean squared "
                 f"difference is {report.metrics['zeroing_relative'].value:.2g} of the data's variance per pixel.",
             )
         return pictures

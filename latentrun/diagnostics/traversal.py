@@ -17,7 +17,7 @@ from latentrun.functional.columns import courses
 from latentrun.functional.neighbours import nearest
 from latentrun.functional.noise import Noise
 from latentrun.functional.paths import Paths, arcs, axis_lines, far_apart, leading, plane_lines, purest, read, segments
-from latentrun.models.base import HasEncoder, HasPrior, Model
+from latentrun.models.base import HasEncoder, HasGenerator, Model
 from latentrun.plotting.columns import MOVERS, column_courses
 from latentrun.plotting.images import strips
 from latentrun.plotting.paths import FEW, factor_curves, profiles
@@ -55,7 +55,7 @@ class Traversal(Diagnostic):
     crooked path that happens to win by one rank does not hide a clean one. Table ``best`` describes that path.
     """
 
-    uses = (HasEncoder, HasPrior, "oracle", "image")
+    uses = (HasEncoder, HasGenerator, "oracle", "image")
     metrics: ClassVar = {
         "monotonicity": Metric("|Spearman| of the fitted factor against position, greatest over all straight paths", 0, 1, "higher"),
         "leakage": Metric(
@@ -123,7 +123,7 @@ class Traversal(Diagnostic):
                 pairs = self._places(index)
                 return z[pairs[:, 0]], z[pairs[:, 1]], [f"{a} to {b}" for a, b in self.rows]
             origin = "test codes"
-        elif isinstance(run.model, HasPrior):
+        elif isinstance(run.model, HasGenerator):
             z, origin = run.sample_codes(1000, noise), "1,000 prior samples"
             index = torch.arange(len(z), device=z.device)
         else:

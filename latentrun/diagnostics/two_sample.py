@@ -15,7 +15,7 @@ from latentrun.diagnostics.base import Diagnostic, check_samples
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.functional.two_sample import Classifier, median_distance, mmd2, told_apart
-from latentrun.models.base import HasEncoder, HasPrior, Model
+from latentrun.models.base import HasEncoder, HasGenerator, Model
 from latentrun.plotting.images import strips
 from latentrun.plotting.two_sample import tests, verdict_scores
 from latentrun.run import Run
@@ -52,7 +52,7 @@ class TwoSample(Diagnostic):
     differ from samples between its points too. Intervals (95 %) over examples, for this model: see :mod:`latentrun.functional.two_sample`.
     """
 
-    uses = (HasPrior, HasEncoder, "image")
+    uses = (HasGenerator, HasEncoder, "image")
     metrics: ClassVar = {
         "accuracy": Metric(f"share of held-out examples that a classifier tells rightly, 0.5 by chance; {EACH}", 0, 1, "lower"),
         "auc": Metric(f"probability that a held-out example of the first set scores above one of the second; {EACH}", 0, 1, "lower"),

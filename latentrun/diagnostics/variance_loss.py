@@ -12,7 +12,7 @@ from latentrun.bounds import Ge
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.functional.intervals import bootstrap_means
 from latentrun.functional.noise import Noise
-from latentrun.models.base import HasEncoder, HasGaussianPosterior, HasPosterior, HasPrior
+from latentrun.models.base import HasEncoder, HasGaussianPosterior, HasGenerator, HasPosterior
 from latentrun.run import CHUNK, Run
 from latentrun.types import Metric, Picture, Report
 
@@ -42,7 +42,7 @@ class VarianceLoss(Diagnostic):
     """
 
     requires = (HasEncoder,)
-    uses = (HasPosterior, HasPrior, "image")
+    uses = (HasPosterior, HasGenerator, "image")
     metrics = {
         "delta_var": Metric(UNIT, better="zero", source=SOURCE),
         "mse": Metric(UNIT, low=0, better="lower", source=SOURCE),

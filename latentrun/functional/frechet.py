@@ -69,28 +69,50 @@ def frechet(first: GaussianFit, second: GaussianFit, first_root: Tensor | None =
     return max(0.0, ((first.mean - second.mean).square().sum() + traces - 2 * overlap).item())
 
 
-def frechet_estimate(first: Sequence[GaussianFit], second: Sequence[GaussianFit]) -> tuple[Estimate, Estimate | None]:
-    """The distance of two sets, each given as G disjoint groups of (nearly) equal size in random order; and the same corrected
-    for the size of the sets.
+@dataclass(frozen=True)
+class Jackknife:
+    """A ``value`` made of sets that are given as G > 1 disjoint groups of (nearly) equal size in random order, and ``without``: for
+    each set what it is when one of its groups is left out, ``(G,)`` float64; ``()`` where there are no groups.
 
-    The distance of two finite samples is too large, by an amount that falls like 1/n: equal distributions have a positive one.
-    Interval of the first: value +- t sd with the sd of the jackknife that leaves out a group at a time, of either set
-    (Efron & Tibshirani 1993, ch. 11; t with G - 1 degrees of freedom): for the mean of the distance over samples *of this
-    size*. A bootstrap would not do: repeated rows make resampled fits worse than the fits, and the distance larger.
-    ``corrected``: the jackknife's correction of the term in 1/n, with the same half width; it may be negative, and needs n well
-    above d. With one group: no interval, no correction.
+    Interval: value +- t sd with the sd of the jackknife that leaves out a group at a time, of any set (Efron & Tibshirani 1993, ch. 11;
+    t with G - 1 degrees of freedom): for the mean of the value over samples *of this size*. A bootstrap would not do: repeated rows
+    make resampled fits worse than the fits, and distances larger.
     """
+
+    value: float
+    without: tuple[Tensor, ...]
+
+    def __sub__(self, other: Jackknife) -> Jackknife:
+        """The difference, where group i of a set of one goes with group i of the other's: equal rows, or made of equal draws."""
+        return Jackknife(self.value - other.value, tuple(a - b for a, b in zip(self.without, other.without, strict=True)))
+
+    @property
+    def half(self) -> float:
+        """Half the 95 % interval."""
+        variance = sum((len(each) - 1) * each.var(correction=0).item() for each in self.without)
+        return float(stdtrit(min(map(len, self.without)) - 1, 0.975)) * variance**0.5
+
+    @property
+    def estimate(self) -> Estimate:
+        """The value with its interval."""
+        return Estimate(self.value, self.value - self.half, self.value + self.half) if self.without else Estimate(self.value)
+
+    @property
+    def corrected(self) -> Estimate | None:
+        """Without the term in 1/n, which the distance of finite samples has (equal distributions have a positive one); with the same
+        half width. It needs n well above d, and may be negative where the value may not."""
+        if not self.without:
+            return None
+        value = self.value - sum((len(each) - 1) * (each.mean().item() - self.value) for each in self.without)
+        return Estimate(value, value - self.half, value + self.half)
+
+
+def frechet_jackknife(first: Sequence[GaussianFit], second: Sequence[GaussianFit]) -> Jackknife:
+    """The distance of two sets, each given as groups; with one group only its value."""
     fits = [joined(first), joined(second)]
     roots = [root(fit.covariance) for fit in fits]
-    value = frechet(*fits, roots[0])
-    groups = min(len(first), len(second))
-    if groups < 2:
-        return Estimate(value), None
-    variance = bias = 0.0
+    without = []
     for parts, other, other_root in ((first, fits[1], roots[1]), (second, fits[0], roots[0])):
-        left = [joined(part for j, part in enumerate(parts) if j != i) for i in range(len(parts))]
-        without = torch.tensor([frechet(other, fit, other_root) for fit in left], dtype=torch.float64)
-        variance += (len(parts) - 1) * without.var(correction=0).item()
-        bias += (len(parts) - 1) * (without.mean().item() - value)
-    half = float(stdtrit(groups - 1, 0.975)) * variance**0.5
-    return Estimate(value, max(0.0, value - half), value + half), Estimate(value - bias, value - bias - half, value - bias + half)
+        left = [joined(part for j, part in enumerate(parts) if j != i) for i in range(len(parts))] if len(parts) > 1 else []
+        without.append(torch.tensor([frechet(other, fit, other_root) for fit in left], dtype=torch.float64))
+    return Jackknife(frechet(*fits, roots[0]), tuple(without) if min(map(len, without)) else ())

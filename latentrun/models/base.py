@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -10,7 +12,10 @@ from torch.distributions import Distribution
 from latentrun.data.base import Dataset
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import Euclidean, Manifold
+from latentrun.nn.latent_noise import LatentNoise
 from latentrun.types import Phase
+
+RENORMALISED = "_renormalised"  # ending of the name of a sampler whose codes were given other moments
 
 
 class Model(nn.Module, ABC):
@@ -62,16 +67,31 @@ class HasGaussianPosterior(HasPosterior):
     """q(z|x) is a diagonal normal: ``posterior(x)`` has ``mean`` and ``stddev (N, d)``."""
 
 
-class HasPrior(ABC):
-    """Has a distribution p(z)."""
+class HasGenerator(ABC):
+    """Can draw the codes that its samples are decoded from. ``origin`` says in words where they come from."""
+
+    origin: ClassVar[str] = "codes drawn from the model's prior"
+
+    @abstractmethod
+    def sample_prior(self, n: int, noise: Noise) -> Tensor:
+        """n codes ``(n, d)``; a VAE's are drawn from p(z)."""
+
+
+class HasPrior(HasGenerator):
+    """Has a distribution p(z) with a density, from which :meth:`sample_prior` draws."""
 
     @abstractmethod
     def prior(self) -> Distribution:
         """p(z); batch shape ``()``, event shape ``(d,)``."""
 
+
+class HasSamplers(HasGenerator):
+    """Knows several ways to draw codes."""
+
     @abstractmethod
-    def sample_prior(self, n: int, noise: Noise) -> Tensor:
-        """n codes ``(n, d)`` drawn from p(z)."""
+    def samplers(self) -> Mapping[str, Callable[[int, Noise], Tensor]]:
+        """By name, functions like :meth:`sample_prior`, which is one of them. Where a name comes again with the ending
+        ``RENORMALISED``, the second gives the codes of the first with other moments, drawn from equal noise."""
 
 
 class HasLikelihood(ABC):
@@ -80,6 +100,48 @@ class HasLikelihood(ABC):
     @abstractmethod
     def likelihood(self, z: Tensor) -> Distribution:
         """p(x|z) for each row of ``z``; batch shape ``(N,)``, event shape ``event_shape``."""
+
+
+class HasNoisePhase(ABC):
+    """Can go on training with noise on one of its latent variables."""
+
+    @abstractmethod
+    def noise_phase(self, memory: LatentNoise) -> Phase:
+        """The phase in which ``memory`` disturbs a variable; its monitor gives ``gain``, ``variable_kl``, ``noise_scale`` and
+        ``noise_stage`` beside its own terms."""
+
+
+class SecondStage(nn.Module, ABC):
+    """A law of the codes of a trained model, learned from its posteriors q(z|x) = N(mean, scale²).
+
+    Batches of its phases hold ``x (B, 2, d)``, mean and scale of q(z|x): a step draws its own codes (:func:`drawn`), so no
+    fixed draw is learned by heart, and ``setup`` sees exact moments. Attributes: ``latent_dim`` d; ``space``, the space that its
+    codes are made from by :meth:`decode`, None where they are not.
+    """
+
+    space: Manifold | None = None
+
+    def __init__(self, latent_dim: int):
+        super().__init__()
+        self.latent_dim = latent_dim
+
+    @abstractmethod
+    def phases(self) -> tuple[Phase, ...]:
+        """How it is trained, in order; the source of the batches is not its own matter."""
+
+    @abstractmethod
+    def sample(self, n: int, noise: Noise) -> Tensor:
+        """n codes ``(n, d)``."""
+
+    def decode(self, w: Tensor) -> Tensor:
+        """Points of ``space`` ``(N, d_w)`` to codes ``(N, d)``."""
+        raise NotImplementedError(f"the codes of {type(self).__name__} are not made from points of another space")
+
+
+def drawn(codes: Tensor, noise: Noise) -> Tensor:
+    """One code ``(B, d)`` from each of the normals ``codes (B, 2, d)``, mean and scale."""
+    mean, scale = codes.unbind(1)
+    return mean + scale * noise.normal("code", tuple(mean.shape))
 
 
 class HasLogProb(ABC):

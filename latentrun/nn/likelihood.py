@@ -50,6 +50,11 @@ class BernoulliLikelihood(nn.Module):
         """``reconstruction`` = :meth:`nll` and ``mse`` per data dimension (no gradient), each ``(N,)``."""
         return {"reconstruction": self.nll(out, x), "mse": (x - self.mean(out.detach())).square().flatten(1).mean(1)}
 
+    def means(self, out: Tensor, x: Tensor) -> dict[str, Tensor]:
+        """Means of :meth:`terms` over the batch, ``()`` each: summed at once, without a number for every dimension of x."""
+        nll = F.binary_cross_entropy_with_logits(out, x, reduction="sum") / len(x)
+        return {"reconstruction": nll, "mse": F.mse_loss(self.mean(out.detach()), x)}
+
     def distribution(self, out: Tensor) -> Distribution:
         """p(x|z) with batch shape ``(N,)``."""
         return Independent(Bernoulli(logits=out, validate_args=False), self.event_dims, validate_args=False)
@@ -90,7 +95,14 @@ class GaussianLikelihood(nn.Module):
 
     def terms(self, out: Tensor, x: Tensor) -> dict[str, Tensor]:
         """``reconstruction`` = :meth:`nll` and ``mse`` per data dimension (no gradient), each ``(N,)``, in one pass."""
-        squared = F.mse_loss(self.mean(out), x, reduction="none").flatten(1).sum(1)
+        return self._of(F.mse_loss(self.mean(out), x, reduction="none").flatten(1).sum(1))
+
+    def means(self, out: Tensor, x: Tensor) -> dict[str, Tensor]:
+        """Means of :meth:`terms` over the batch, ``()`` each: summed at once, without a number for every dimension of x."""
+        return self._of(F.mse_loss(self.mean(out), x, reduction="sum") / len(x))
+
+    def _of(self, squared: Tensor) -> dict[str, Tensor]:
+        """The terms of squared errors that are summed over data dimensions."""
         if self.fixed:
             weight, constant = self.fixed
         else:
@@ -154,6 +166,10 @@ class MixedLikelihood(nn.Module):
             real = squared.index_select(1, self.layout.real)
             errors = {"mse": squared.mean(1), "mse_real": real.sum(1) / max(1, real.shape[1])}
         return {"reconstruction": -law.log_prob(x), **errors}
+
+    def means(self, out: Tensor, x: Tensor) -> dict[str, Tensor]:
+        """Means of :meth:`terms` over the batch, ``()`` each."""
+        return {name: value.mean() for name, value in self.terms(out, x).items()}
 
     def distribution(self, out: Tensor) -> Mixed:
         """p(x|z) with batch shape ``(N,)``."""

@@ -98,3 +98,17 @@ def strips(
         ax.set_xticks(at[: len(columns)], list(columns))
     ax.tick_params(length=0, labelsize=size)
     return fig
+
+
+def squares(x: np.ndarray, value_range: tuple[float, float], titles: Sequence[str], axes: Sequence[str]):
+    """A figure of S squares of pictures ``(S, rows, columns, c, h, w)`` side by side, each with its title; ``axes``: what runs
+    along columns and, where there are two, up the rows."""
+    count, rows, columns, _, h, w = x.shape
+    width = max(1.4, min(6.0, 0.32 * columns)) if count == 1 else 1.9
+    fig, panels = figure(1, count, width=width, height=width * (rows * h) / (columns * w) + 0.35)
+    for ax, pictures, title in zip(panels[0], x, titles, strict=True):
+        show(ax, pictures.reshape(rows * columns, *pictures.shape[2:]), columns, value_range)
+        ax.set(title=title, xlabel=axes[0])
+    if len(axes) > 1:
+        panels[0, 0].set_ylabel(axes[1])
+    return fig

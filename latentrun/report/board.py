@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from tensorboard.plugins.custom_scalar import metadata as charts
 from tensorboard.plugins.custom_scalar.layout_pb2 import Category, Chart, Layout, MultilineChartContent
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+LATENT = "latent/"  # how the names of what is known of latent variables begin: latent/kl.0, latent/kl.1, ...
 
 
 class Board:
@@ -53,14 +55,21 @@ class Board:
         """The last of the ``rows`` of ``tables/train.csv`` as scalars, and charts of them where it brings new names.
 
         One name for all models of one phase, so that runs lie side by side in one chart; where there are several
-        ``phases``, the name of the phase stands before it.
+        ``phases``, the name of the phase stands before it. What is known of the latent variables has the same name in all
+        phases: it goes on from one to the next.
         """
         tags: dict[str, dict[str, str]] = {}  # phase: {name: tag}
+        latent: dict[str, None] = {}
         for row in rows:
             prefix = f"{row['phase']}/" if phases > 1 else ""
-            tags.setdefault(prefix, {}).update({name: prefix + name for name, value in row.items() if isinstance(value, float)})
-        self.scalars(row["step"], {tag: row[name] for name, tag in tags[prefix].items() if name in row})
+            names = [name for name, value in row.items() if isinstance(value, float)]
+            latent |= dict.fromkeys(name for name in names if name.startswith(LATENT))
+            tags.setdefault(prefix, {}).update({name: prefix + name for name in names if name not in latent})
+        named = tags[prefix] | {name: name for name in latent}
+        self.scalars(row["step"], {tag: row[name] for name, tag in named.items() if name in row})
         layout = Layout(category=[_category(prefix, found) for prefix, found in tags.items()])
+        if latent:
+            layout.category.append(_latent_variables(latent))
         if layout != self._layout:
             self._layout = layout
             text = TensorProto(dtype=DT_STRING, string_val=[layout.SerializeToString()])
@@ -117,3 +126,13 @@ def _category(prefix: str, tags: Mapping[str, str]) -> Category:
         lines.setdefault("loss" if term == "monitor" else term, []).append(f"^{re.escape(tag)}$")
     shown = [Chart(title=term.replace("_", " "), multiline=MultilineChartContent(tag=found)) for term, found in lines.items()]
     return Category(title=prefix.rstrip("/") or "training", chart=shown)
+
+
+def _latent_variables(names: Iterable[str]) -> Category:
+    """A chart for each quantity with all variables in it: of one each there would be too many to look at."""
+    quantities = dict.fromkeys(name.removeprefix(LATENT).rpartition(".")[0] for name in names)
+    charts = [
+        Chart(title=quantity.replace("_", " "), multiline=MultilineChartContent(tag=[rf"^{re.escape(LATENT + quantity)}\.\d+$"]))
+        for quantity in quantities
+    ]
+    return Category(title="latent variables", chart=charts)

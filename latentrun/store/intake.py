@@ -32,6 +32,7 @@ META = {
     "diagnostics": dict[str, dict[str, Any]],
     "comparisons": dict[str, dict[str, Any]],
     "runs": list[dict[str, Any]],
+    "pruned_from": dict[str, Any],
 }
 REPORT = {"status": Literal["ok", "skipped", "failed"], "answers": str, "notes": list[str], "tables": list[str]}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -13,8 +14,10 @@ from torch import Tensor
 
 from latentrun.bounds import Ge, Gt
 from latentrun.data.base import Dataset
+from latentrun.errors import Misfit
 from latentrun.functional.noise import Noise
-from latentrun.models.base import Model
+from latentrun.models.base import HasNoisePhase, Model
+from latentrun.nn.latent_noise import LatentNoise
 from latentrun.training.optimisers import Optimisers
 from latentrun.training.recorder import Recorder
 from latentrun.training.sources import Source, source_of
@@ -29,7 +32,8 @@ class Training:
 
     ``epochs``: the length of phases that name none; ``optimizer`` and ``scheduler``: class with its arguments, made anew
     for every phase; ``patience``: epochs without a better monitor (by more than ``min_delta``) before a phase stops,
-    null to run the full length; ``clip``: largest gradient norm of an objective's parameters, null for no clipping.
+    null to run the full length; ``clip``: largest gradient norm of an objective's parameters, null for no clipping;
+    ``noise_on_latent``: an experiment that follows the model's own phases.
     """
 
     epochs: Annotated[int, Ge(0)]
@@ -39,6 +43,15 @@ class Training:
     patience: Annotated[int, Ge(1)] | None
     min_delta: Annotated[float, Ge(0)]
     clip: Annotated[float, Gt(0)] | None
+    noise_on_latent: LatentNoise | None
+
+    def phases(self, model: Model) -> tuple[Phase, ...]:
+        """All phases that ``model`` goes through; Misfit where one is asked for that it does not have."""
+        if self.noise_on_latent is None:
+            return model.phases()
+        if not isinstance(model, HasNoisePhase):
+            raise Misfit("training.noise_on_latent: needs a model whose latent variables can be disturbed, such as model=vae")
+        return (*model.phases(), model.noise_phase(copy.deepcopy(self.noise_on_latent)))
 
 
 class NonFiniteLoss(RuntimeError):
@@ -90,7 +103,10 @@ class Loop:
     def __init__(self, model: Model, data: Dataset, settings: Training, noise: Noise, device: torch.device):
         self.model, self.data, self.settings, self.device = model.to(device), data, settings, device
         self.noise = noise.to(device)
-        self.phases = model.phases()
+        self.phases = settings.phases(model)
+        for phase in self.phases:
+            if phase.memory is not None:
+                phase.memory.to(device)
         self.history = Recorder(model, data, self.noise, device, self._planned_steps())
         self.position = {"phase": 0, "epoch": 0, "batch": 0, "total_epochs": 0, "total_steps": 0}
         self.best: dict[str, Any] = {"value": math.inf, "epoch": -1, "weights": None, "stale": 0}
@@ -108,18 +124,24 @@ class Loop:
             source = source_of(phase.source, self.data, self.noise.at(phase.name), self.device, self.settings.batch_size)
             self.optimisers = Optimisers(phase, self.settings.optimizer, self.settings.scheduler)
             if self._pending is not None:
-                self.optimisers.load_state_dict(self._pending)
+                optimisers, memory = self._pending
+                self.optimisers.load_state_dict(optimisers)
+                if phase.memory is not None:
+                    phase.memory.load_state_dict(memory)
                 self._pending = None
             elif phase.setup is not None:
                 phase.setup(source.whole(), self.noise.at(phase.name, "setup"))
             epochs = self._length(phase)
             yield PhaseStarted(phase.name, epochs, source.rows)
-            while (reason := self._finished(epochs)) is None:
+            while (reason := self._finished(phase, epochs)) is None:
                 started = time.perf_counter()
                 yield from self._epoch(phase, source)
                 row = self._row(phase, source)
                 improved = self._judge(phase, row)
+                row |= self.history.epoch(self.position["total_epochs"] + 1)
                 self.rows.append(row)
+                if phase.decide is not None:
+                    phase.decide(row)
                 self._advance_epoch()
                 yield EpochEnded(phase.name, self.position["epoch"] - 1, row, time.perf_counter() - started, improved)
             if self.best["weights"] is not None:
@@ -194,7 +216,7 @@ class Loop:
 
         Before warm-ups and schedules end nothing counts: the value is then one of another loss.
         """
-        value = row.get("val/monitor")
+        value = row.get("val/monitor") if phase.select else None
         if value is None:
             self.optimisers.decay(None)
             return False
@@ -214,11 +236,12 @@ class Loop:
     def _advance_epoch(self) -> None:
         self.position |= {"epoch": self.position["epoch"] + 1, "batch": 0, "total_epochs": self.position["total_epochs"] + 1}
         self.sums = {}
-        self.history.epoch(self.position["total_epochs"])
 
     # ---------------------------------------------------------------- small questions
-    def _finished(self, epochs: int) -> str | None:
+    def _finished(self, phase: Phase, epochs: int) -> str | None:
         """Why the phase is over, or None."""
+        if phase.finished is not None and (reason := phase.finished()) is not None:
+            return reason
         if self.settings.patience is not None and self.best["stale"] >= self.settings.patience:
             return f"no better validation value in {self.settings.patience} epochs"
         return "all epochs done" if self.position["epoch"] >= epochs else None
@@ -243,9 +266,11 @@ class Loop:
     # ---------------------------------------------------------------- interruption
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain values: everything that continues the run to the same result."""
+        memory = self.phases[self.position["phase"]].memory if self.optimisers else None
         return {
             "model": self.model.state_dict(),
             "optimisers": self.optimisers.state_dict() if self.optimisers else None,
+            "memory": memory.state_dict() if memory is not None else None,
             "position": dict(self.position),
             "best": dict(self.best),
             "sums": dict(self.sums),
@@ -258,5 +283,5 @@ class Loop:
         self.model.load_state_dict(state["model"])
         self.position, self.best, self.sums = dict(state["position"]), dict(state["best"]), dict(state["sums"])
         self.rows = list(state["rows"])
-        self._pending = state["optimisers"]
+        self._pending = (state["optimisers"], state["memory"]) if state["optimisers"] is not None else None
         self.history.load_state_dict(state["history"])

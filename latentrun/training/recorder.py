@@ -40,12 +40,22 @@ class Recorder:
             self.seen["step_codes"].append(self._codes(self.x[:STEP_ROWS]))
             self.model.train()
 
-    def epoch(self, epoch: int) -> None:
-        """Record the 512 rows."""
-        if self.active:
-            self.seen["epochs"].append(epoch)
-            # Parts of 128 rows stay in the cache of a small machine: half the time of 512 at once.
-            self.seen["epoch_codes"].append(torch.cat([self._codes(part) for part in self.x.split(128)], dim=1))
+    def epoch(self, epoch: int) -> dict[str, float]:
+        """Record the 512 rows; what they say of each latent variable i, for ``tables/train.csv``: ``latent/var_mean.i`` and, for a
+        Gaussian posterior, ``latent/mean_scale2.i``, ``latent/sum.i`` of both (by the law of stationarity 1) and
+        ``latent/kl.i`` in nats, means over the rows."""
+        if not self.active:
+            return {}
+        self.seen["epochs"].append(epoch)
+        # Parts of 128 rows stay in the cache of a small machine: half the time of 512 at once.
+        codes = torch.cat([self._codes(part) for part in self.x.split(128)], dim=1)
+        self.seen["epoch_codes"].append(codes)
+        found = {"var_mean": codes[0].var(0, correction=0)}
+        if len(codes) == 2:
+            found["mean_scale2"] = codes[1].square().mean(0)
+            found["sum"] = found["var_mean"] + found["mean_scale2"]
+            found["kl"] = gaussian_kl(codes[0], codes[1].log()).mean(0)
+        return {f"latent/{name}.{i}": value for name, values in found.items() for i, value in enumerate(values.tolist())}
 
     @torch.no_grad()
     def _codes(self, x: Tensor) -> Tensor:

@@ -10,8 +10,17 @@ import torch
 from torch.func import functional_call, stack_module_state
 
 from latentrun.functional.noise import Noise
-from latentrun.models.base import HasEncoder, HasGaussianPosterior, HasLikelihood, HasPosterior, HasPrior
-from latentrun.types import Batch, Clock, FromData
+from latentrun.models.base import (
+    RENORMALISED,
+    HasEncoder,
+    HasGaussianPosterior,
+    HasGenerator,
+    HasLikelihood,
+    HasPosterior,
+    HasPrior,
+    HasSamplers,
+)
+from latentrun.types import Batch, Clock, FromCodes, FromStream
 from tests.conformance import parts
 
 
@@ -29,6 +38,13 @@ def clock(phase) -> Clock:
     return Clock(phase.name, 0, 0, 1, {name: schedule.value(0.0) for name, schedule in phase.schedules.items()})
 
 
+def shown(phase, x) -> Batch | None:
+    """What a step of the phase sees of the examples x; None of a phase that draws its own."""
+    if isinstance(phase.source, FromStream):
+        return None
+    return Batch(phase.source.encode(x, Noise(0)).detach() if isinstance(phase.source, FromCodes) else x)
+
+
 def test_decoding_gives_pictures_in_the_range(model):
     decoded = model.decode(torch.randn(5, model.latent_dim))
     assert decoded.shape == (5, *model.event_shape) and torch.isfinite(decoded).all()
@@ -44,10 +60,19 @@ def test_capabilities_do_what_they_promise(model, x):
         assert q.batch_shape == (n,) and q.event_shape == (d,)
     if isinstance(model, HasGaussianPosterior):
         assert torch.equal(q.mean, model.encode(x)) and q.stddev.shape == (n, d) and (q.stddev > 0).all()
-    if isinstance(model, HasPrior):
+    if isinstance(model, HasGenerator):
         z = model.sample_prior(7, Noise(0))
-        assert z.shape == (7, d) and model.prior().log_prob(z).shape == (7,)
-        assert torch.equal(z, model.sample_prior(7, Noise(0)))
+        assert z.shape == (7, d) and len(model.origin) > 10
+        assert torch.equal(z, model.sample_prior(7, Noise(0))) and not torch.equal(z, model.sample_prior(7, Noise(1)))
+    if isinstance(model, HasPrior):
+        law = model.prior()
+        assert law.batch_shape == () and law.event_shape == (d,) and law.log_prob(z).shape == (7,)
+    if isinstance(model, HasSamplers):
+        ways = model.samplers()
+        found = {name: draw(7, Noise(0)) for name, draw in ways.items()}
+        assert all(codes.shape == (7, d) and torch.equal(codes, ways[name](7, Noise(0))) for name, codes in found.items())
+        assert any(torch.equal(codes, z) for codes in found.values())
+        assert all(name.removesuffix(RENORMALISED) in ways for name in ways)
     if isinstance(model, HasLikelihood):
         law = model.likelihood(torch.randn(n, d))
         assert law.batch_shape == (n,) and law.event_shape == tuple(model.event_shape)
@@ -57,17 +82,18 @@ def test_capabilities_do_what_they_promise(model, x):
 def test_losses_are_pure_and_draw_no_hidden_numbers(model, x):
     before = copy.deepcopy(model.state_dict())
     for phase in model.phases():
-        if not isinstance(phase.source, FromData):
+        batch = shown(phase, x)
+        if batch is None:
             continue
         for objective in phase.objectives:
             state = torch.get_rng_state()
-            first, second = (objective.loss(Batch(x), Noise(0).at("step", 1), clock(phase)) for _ in range(2))
+            first, second = (objective.loss(batch, Noise(0).at("step", 1), clock(phase)) for _ in range(2))
             assert torch.equal(state, torch.get_rng_state())
             assert all(torch.equal(first[name], second[name]) for name in first) and first["loss"].shape == ()
             first["loss"].backward()
             assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in objective.parameters)
         if phase.monitor is not None:
-            values = phase.monitor(Batch(x), Noise(0))
+            values = phase.monitor(batch, Noise(0))
             assert all(value.shape == (len(x),) for value in values.values()) and "monitor" in values
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
@@ -100,7 +126,7 @@ class Loss(torch.nn.Module):
 
     def forward(self, x, noise):
         phase = self.model.phases()[self.place[0]]
-        return phase.objectives[self.place[1]].loss(Batch(x), noise, clock(phase))["loss"]
+        return phase.objectives[self.place[1]].loss(shown(phase, x), noise, clock(phase))["loss"]
 
 
 def test_two_copies_stack_with_torch_func(model, x):
@@ -109,7 +135,7 @@ def test_two_copies_stack_with_torch_func(model, x):
         for p in other.parameters():
             p.add_(0.01 * torch.randn_like(p))
     for number, phase in enumerate(model.phases()):
-        for place in range(len(phase.objectives) if isinstance(phase.source, FromData) else 0):
+        for place in range(0 if isinstance(phase.source, FromStream) else len(phase.objectives)):
             both = [Loss(m, number, place) for m in (model, other)]
             state = stack_module_state(both)
             base = copy.deepcopy(both[0]).to("meta")

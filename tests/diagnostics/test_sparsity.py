@@ -67,9 +67,10 @@ def test_needs_a_gaussian_posterior():
 def test_finds_exactly_the_variables_the_decoder_ignores():
     diagnostic, report = measure(linear_run())
     assert report.arrays["kept"].tolist() == list(USED)
-    assert [report.metrics[name].value for name in ("active", "inactive", "doubtful")] == [3, 3, 0]
+    assert [report.metrics[name].value for name in ("active", "inactive", "doubtful", "ignored")] == [3, 3, 0, 3]
     assert report.metrics["zeroing_mse"].value == 0 and report.metrics["zeroing_relative"].value == 0
     assert np.array_equal(report.arrays["samples"], report.arrays["samples_zeroed"])
+    assert sum(note.count("[0, 2, 5]: latentrun task=prune run=DIR writes that model") for note in report.notes) == 1
     pictures = diagnostic.plot(report)
     assert set(pictures) == {"variances", "contributions", "zeroing"}
 
@@ -115,9 +116,10 @@ def test_criteria_that_disagree_make_a_variable_doubtful():
     """sigma is small although decoder and mu do not use the variable; and the reverse: the decoder uses what the posterior says is off."""
     _, report = measure(linear_run(scale_off=0.3))
     assert report.metrics["doubtful"].value == 3 and report.metrics["inactive"].value == 0
+    assert report.metrics["ignored"].value == 3  # by the gain alone
     assert any("Doubtful variables: 1, 3, 4" in note for note in report.notes)
     _, used = measure(linear_run(uses=torch.ones(d), mean_off=0.2, noise=0.5))
-    assert used.metrics["doubtful"].value == 3
+    assert used.metrics["doubtful"].value == 3 and used.metrics["ignored"].value == 0
     assert used.arrays["kept"].tolist() == list(range(d))
 
 
@@ -146,6 +148,7 @@ def test_nothing_inactive_is_said_and_leaves_the_three_numbers_empty():
     assert all(math.isnan(report.metrics[name].value) for name in ("zeroing_mse", "zeroing_relative", "pruned_error_ratio"))
     assert "samples" not in report.arrays
     assert any("No variable is inactive" in note for note in report.notes)
+    assert not any("task=prune" in note for note in report.notes)
 
 
 def test_ratio_interval_is_exact_for_a_constant_ratio_and_covers_otherwise():

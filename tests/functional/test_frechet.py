@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy.linalg import sqrtm
 
-from latentrun.functional.frechet import GaussianFit, frechet, frechet_estimate, gaussian_fit, joined, root
+from latentrun.functional.frechet import GaussianFit, frechet, frechet_jackknife, gaussian_fit, joined, root
 
 
 def normal(n, d, seed, mean=0.0, sd=1.0):
@@ -86,7 +86,8 @@ def test_the_correction_takes_the_bias_and_intervals_cover(mean, sd):
     found = []
     for i in range(repeats):
         sets = normal(n, d, 2 * i), normal(n, d, 2 * i + 1, mean, sd)
-        found.append(frechet_estimate(*([gaussian_fit([part]) for part in rows.chunk(10)] for rows in sets)))
+        jackknife = frechet_jackknife(*([gaussian_fit([part]) for part in rows.chunk(10)] for rows in sets))
+        found.append((jackknife.estimate, jackknife.corrected))
     value, corrected = (np.array([pair[i].value for pair in found]) for i in (0, 1))
     error = corrected.std() / repeats**0.5
     assert value.mean() - truth > 10 * error  # the bias is there ...
@@ -100,5 +101,5 @@ def test_the_correction_takes_the_bias_and_intervals_cover(mean, sd):
 
 def test_one_group_has_no_interval():
     fits = [[gaussian_fit([normal(50, 3, seed)])] for seed in (0, 1)]
-    estimate, corrected = frechet_estimate(*fits)
-    assert estimate.value == frechet(fits[0][0], fits[1][0]) and estimate.low is None and corrected is None
+    found = frechet_jackknife(*fits)
+    assert found.estimate.value == frechet(fits[0][0], fits[1][0]) and found.estimate.low is None and found.corrected is None

@@ -14,20 +14,16 @@ from latentrun.functional.noise import Noise
 from latentrun.models.ae import AE
 from latentrun.models.vae import VAE
 from latentrun.nn.dense import Dense
-from latentrun.training.loop import Loop, Training
+from latentrun.training.loop import EpochEnded, Loop, Training
 from latentrun.types import Batch, Clock
-from tests.planted import Rows
+from tests.planted import VAE_VALUES, Rows
 
 SHAPE = (1, 3, 2)
 CLOCK = Clock("vae", 0, 0, 1)
 
 
 def vae(shape=SHAPE, network=None, value_range=(0.0, 1.0), **changes) -> VAE:
-    values = {
-        "latent_dim": 2, "beta": 1.0, "warmup_epochs": 0.0, "kl": "full", "sample": True,
-        "likelihood": "gaussian", "scale": 0.5, "balance": "fixed", "squash": False,
-    }  # fmt: skip
-    return VAE(shape, value_range, (), network or Dense([5]), **(values | changes))
+    return VAE(shape, value_range, (), network or Dense([5]), **(VAE_VALUES | changes))
 
 
 @pytest.fixture
@@ -115,6 +111,97 @@ def test_warm_up_raises_beta_from_zero():
     assert phase.schedules["beta"].end == 4.0
 
 
+def test_beta_may_come_down_and_start_again():
+    down = vae(warmup_epochs=2.0, beta_start=4.0, beta=1.0).schedules["beta"]
+    assert [down.value(epoch) for epoch in (0.0, 1.0, 2.0, 7.0)] == [4.0, 2.5, 1.0, 1.0]
+    cyclic = vae(warmup_epochs=2.0, cycle_epochs=5.0, cycles=3).schedules["beta"]
+    # Up in two epochs, three at 1, anew; after the last rise for good.
+    assert [cyclic.value(epoch) for epoch in (0, 1, 2, 4.9, 5, 6, 7, 10, 11, 12, 15, 16, 40)] == [
+        0,
+        0.5,
+        1,
+        1,
+        0,
+        0.5,
+        1,
+        0,
+        0.5,
+        1,
+        1,
+        1,
+        1,
+    ]
+    assert cyclic.end == 12.0
+    for wrong in ({"cycles": 2}, {"cycles": 2, "cycle_epochs": 5.0}, {"cycles": 2, "cycle_epochs": 1.0, "warmup_epochs": 2.0}):
+        with pytest.raises(InputError, match="model.cycles: 2 cycles need cycle_epochs"):
+            vae(**wrong)
+
+
+def test_free_bits_charge_each_variable_its_mean_kl_or_lambda(x):
+    model, noise, free = vae(free_bits=0.3, beta=2.0, latent_dim=5), Noise(1), 0.3
+    q = model.posterior(x)
+    each = kl_divergence(q.base_dist, Normal(0.0, 1.0)).mean(0)
+    assert each.min() < free  # else the test would see nothing
+    terms = model.loss(Batch(x), noise, CLOCK)
+    expected = terms["reconstruction"] + 2.0 * each.clamp(min=free).sum()
+    assert terms["loss"].item() == pytest.approx(expected.item(), rel=1e-6)
+    assert terms["kl"].item() == pytest.approx(each.sum().item(), rel=1e-5)  # what is shown, and what selects, is the true one
+    terms["loss"].backward()
+    with pytest.raises(InputError, match="model.free_bits: needs kl=full"):
+        vae(free_bits=0.3, kl="quadratic")
+
+
+def test_free_bits_keep_every_variable_in_use():
+    """Data of one dimension and two latent variables: without free bits one collapses, with them none."""
+    x = torch.randn(800, 1, generator=torch.Generator().manual_seed(0)) * torch.tensor([[1.0, 2.0, -1.0]])
+    kls = {}
+    for free in (0.0, 0.5):
+        torch.manual_seed(0)
+        model = vae((3,), Dense([8]), free_bits=free, value_range=(-9.0, 9.0), scale=0.3)
+        optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+        for step in range(600):
+            optimizer.zero_grad()
+            model.loss(Batch(x[step % 8 :: 8]), Noise(0).at(step), CLOCK)["loss"].backward()
+            optimizer.step()
+        kls[free] = kl_divergence(model.posterior(x).base_dist, Normal(0.0, 1.0)).mean(0).sort().values.tolist()
+    assert kls[0.0][0] < 0.05 and kls[0.0][1] > 1
+    assert 0.4 < kls[0.5][0] and kls[0.5][1] > 1
+
+
+def test_means_over_the_batch_are_those_of_single_examples(x):
+    for likelihood, balance in (("gaussian", "fixed"), ("gaussian", "learned"), ("bernoulli", "fixed")):
+        model = vae(likelihood=likelihood, balance=balance)
+        out = model.decoder(torch.randn(20, 2))
+        single, mean = model.head.terms(out, x), model.head.means(out, x)
+        assert single.keys() == mean.keys()
+        for name, values in single.items():
+            assert mean[name].item() == pytest.approx(values.mean().item(), rel=1e-5)
+
+
+def test_running_mse_selects_by_the_full_likelihood():
+    """As gamma falls the squared error over 2 gamma² stays near D/2: by that rescaled loss an early epoch is the best, by the full
+    negative ELBO, with ½ D ln 2 pi gamma², a late one."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(600, 2, generator=generator) @ torch.randn(2, 12, generator=generator) + 0.05 * torch.randn(
+        600, 12, generator=generator
+    )
+    torch.manual_seed(0)
+    model = vae((12,), Dense([32]), balance="running_mse", scale=1.0, value_range=(-9.0, 9.0))
+    settings = Training(
+        epochs=25, batch_size=10, patience=None, min_delta=0.0, clip=None, noise_on_latent=None,
+        optimizer=partial(torch.optim.Adam, lr=0.001), scheduler=None,
+    )  # fmt: skip
+    loop, rescaled = Loop(model, Rows(x, value_range=(-9.0, 9.0)), settings, Noise(0), torch.device("cpu")), []
+    best = 0
+    for event in loop.run():
+        if isinstance(event, EpochEnded):
+            gamma2 = math.exp(2 * model.head.log_scale.item())
+            rescaled.append(12 * event.row["val/mse"] / (2 * gamma2) + event.row["val/kl"])
+            best = event.row["epoch"] if event.improved else best
+    assert best > 20
+    assert 1 + min(range(25), key=rescaled.__getitem__) < 10
+
+
 def test_prior_is_standard_normal_and_its_samples_too():
     model = vae()
     assert model.prior().log_prob(torch.zeros(2)).item() == pytest.approx(-math.log(2 * math.pi), rel=1e-6)
@@ -141,7 +228,8 @@ def test_a_linear_vae_reaches_the_ppca_optimum():
     torch.manual_seed(0)
     model = vae((5,), Dense([]), balance="learned", value_range=(-10.0, 10.0))
     settings = Training(
-        epochs=400, batch_size=100, patience=None, min_delta=0.0, clip=None, optimizer=partial(torch.optim.Adam, lr=0.02),
+        epochs=400, batch_size=100, patience=None, min_delta=0.0, clip=None, noise_on_latent=None,
+        optimizer=partial(torch.optim.Adam, lr=0.02),
         scheduler=partial(torch.optim.lr_scheduler.StepLR, step_size=100, gamma=0.3),
     )  # fmt: skip
     list(Loop(model, data, settings, Noise(0), torch.device("cpu")).run())

@@ -19,18 +19,14 @@ from latentrun.run import Run
 from latentrun.training.loop import Loop, Training
 from latentrun.types import Batch, Clock, Column
 from tests.data.test_table import make
-from tests.planted import table_file
+from tests.planted import VAE_VALUES, table_file
 
 REAL = (Column("a", "real", 0), Column("b", "real", 1))
 COLUMNS = (*REAL, Column("c", "ordinal", 2, 1, tuple("01234"), 2.2, 1.1), Column("d", "ordinal", 3, 1, ("n", "y"), 0.5, 0.5))
 
 
 def vae(columns, likelihood="auto", width=4, network=None, **changes) -> VAE:
-    values = {
-        "latent_dim": 2, "beta": 1.0, "warmup_epochs": 0.0, "kl": "full", "sample": True,
-        "likelihood": likelihood, "scale": 0.5, "balance": "fixed", "squash": False,
-    }  # fmt: skip
-    return VAE((width,), (-3.0, 3.0), columns, network or Dense([8]), **(values | changes))
+    return VAE((width,), (-3.0, 3.0), columns, network or Dense([8]), **(VAE_VALUES | {"likelihood": likelihood} | changes))
 
 
 def test_auto_is_mixed_only_where_a_column_is_not_real():
@@ -105,7 +101,7 @@ def trained(tmp_path_factory) -> Run:
     torch.manual_seed(0)
     model = vae(data.columns, width=data.event_shape[0], balance="learned", network=Dense([32]))
     settings = Training(
-        epochs=60, batch_size=64, patience=None, min_delta=0.0, clip=None,
+        epochs=60, batch_size=64, patience=None, min_delta=0.0, clip=None, noise_on_latent=None,
         optimizer=partial(torch.optim.Adam, lr=5e-3, fused=True), scheduler=None,
     )  # fmt: skip
     list(Loop(model, data, settings, Noise(0), torch.device("cpu")).run())

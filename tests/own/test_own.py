@@ -65,7 +65,7 @@ def test_every_way_to_the_folder(way, capsys, monkeypatch):
     run(*flags, "--help")
     assert "  pca               Linear autoencoder that starts at the principal components\n" in capsys.readouterr().out
     assert run(*flags, "model=pac") == 2
-    assert "unknown model 'pac' (did you mean 'pca'?); known: ae, pca, vae" in capsys.readouterr().err
+    assert "unknown model 'pac' (did you mean 'pca'?); known: ae, pca, two_stage_race, two_stage_vae, vae" in capsys.readouterr().err
 
 
 def test_folders_from_all_ways_come_together(tmp_path, monkeypatch, capsys):

@@ -10,14 +10,16 @@ import torch
 from torch.distributions import Normal, kl_divergence
 from torch.func import functional_call, stack_module_state
 
+from latentrun.errors import InputError, Misfit
 from latentrun.functional.noise import Noise
 from latentrun.models.ae import AE
 from latentrun.models.vae import VAE
 from latentrun.nn.dense import Dense
+from latentrun.nn.latent_noise import LatentNoise
 from latentrun.training.loop import EpochEnded, Loop, NonFiniteLoss, PhaseEnded, PhaseStarted, Stepped, Training
 from latentrun.training.optimisers import Optimisers
 from latentrun.types import Batch, Clock, Objective, Phase
-from tests.planted import Rows
+from tests.planted import VAE_VALUES, Rows
 from tests.training.toys import AdversarialPair, Remembering, Stream, TwoPhase
 
 SETTINGS = {
@@ -28,6 +30,7 @@ SETTINGS = {
     "patience": None,
     "min_delta": 0.0,
     "clip": None,
+    "noise_on_latent": None,
 }
 
 
@@ -41,11 +44,7 @@ def points(n=150, dim=2) -> Rows:
 
 
 def vae(**changes) -> VAE:
-    values = {
-        "latent_dim": 2, "beta": 1.0, "warmup_epochs": 0.0, "kl": "full", "sample": True,
-        "likelihood": "gaussian", "scale": 0.5, "balance": "fixed", "squash": False,
-    }  # fmt: skip
-    return VAE((2,), (-5.0, 5.0), (), Dense([8]), **(values | changes))
+    return VAE((2,), (-5.0, 5.0), (), Dense([8]), **(VAE_VALUES | changes))
 
 
 MODELS = {
@@ -53,6 +52,7 @@ MODELS = {
     "vae": vae,
     "vae_learned": lambda: vae(balance="learned"),
     "vae_running_mse": lambda: vae(balance="running_mse", warmup_epochs=2.0),
+    "vae_noise": lambda: vae(scale=0.1),
     "adversarial": AdversarialPair,
     "two_phase": TwoPhase,
     "stream": Stream,
@@ -62,6 +62,8 @@ MODELS = {
 
 def make(name: str, data=None, **changes) -> Loop:
     torch.manual_seed(3)
+    if name == "vae_noise":
+        changes = {"noise_on_latent": LatentNoise(None, 0.5, rise=3, hold=2, revive=2, inactive_kl=0.01)} | changes
     return Loop(MODELS[name](), data or points(), settings(**changes), Noise(0), torch.device("cpu"))
 
 
@@ -81,7 +83,7 @@ def test_two_runs_are_equal_to_the_bit(name):
     assert same(weights(first), weights(second))
 
 
-@pytest.mark.parametrize("stop", [3, 17, 31])
+@pytest.mark.parametrize("stop", [3, 17, 31, 47, 71])
 @pytest.mark.parametrize("name", MODELS)
 def test_taken_up_at_any_event_it_ends_the_same(name, stop, tmp_path):
     undisturbed = make(name)
@@ -144,6 +146,44 @@ def test_second_phase_reads_the_codes_of_the_finished_first():
     assert [e.phase for e in events if isinstance(e, PhaseEnded)] == ["ae", "codes"]
     codes = loop.model.encode(data.split("train").x)
     assert torch.allclose(loop.model.mean, codes.mean(0), atol=0.03)
+
+
+def test_noise_on_a_latent_variable_follows_the_models_own_phase():
+    loop = make("vae_noise")
+    events = list(loop.run())
+    assert [e.phase for e in events if isinstance(e, PhaseEnded)] == ["vae", "noise"]
+    rows = [e.row for e in events if isinstance(e, EpochEnded) and e.phase == "noise"]
+    assert not any(e.improved for e in events if isinstance(e, EpochEnded) and e.phase == "noise")
+    stages, scales = ([row[f"val/noise_{name}"] for row in rows] for name in ("stage", "scale"))
+    rising = stages.count(0.0)
+    assert scales == pytest.approx([0.5 * i for i in range(rising)] + 2 * [0.5 * (rising - 1)] + 2 * [0.0])
+    assert stages == [0.0] * rising + [1.0, 1.0, 2.0, 2.0]
+    # It ends early only where the gain has fallen below the KL.
+    assert rising == 3 or rows[rising - 1]["val/gain"] < rows[rising - 1]["val/variable_kl"]
+    assert rows[0]["val/gain"] > rows[0]["val/variable_kl"] > 1
+    kept = loop.model.state_dict()
+    assert not any("noise" in name or "stage" in name for name in kept)  # the finished model is a plain VAE
+
+
+def test_noise_needs_a_model_that_can_be_disturbed():
+    with pytest.raises(Misfit, match="training.noise_on_latent: needs a model whose latent variables can be disturbed"):
+        make("ae", noise_on_latent=LatentNoise(None, 0.5, 3, 2, 2, 0.01))
+    with pytest.raises(InputError, match=r"training.noise_on_latent.variable: the model has latent variables 0 to 1, got 2"):
+        make("vae", noise_on_latent=LatentNoise(2, 0.5, 3, 2, 2, 0.01))
+
+
+def test_each_epoch_says_how_the_latent_variables_lie():
+    loop = make("vae")
+    rows, history = [e.row for e in loop.run() if isinstance(e, EpochEnded)], loop.history.history()
+    for epoch, row in enumerate(rows):
+        for i in range(2):
+            variance, scale2 = history.epoch_mean[epoch, :, i].var(), (history.epoch_scale[epoch, :, i] ** 2).mean()
+            assert row[f"latent/var_mean.{i}"] == pytest.approx(variance, rel=1e-4)
+            assert row[f"latent/mean_scale2.{i}"] == pytest.approx(scale2, rel=1e-4)
+            assert row[f"latent/sum.{i}"] == pytest.approx(variance + scale2, rel=1e-4)
+            assert row[f"latent/kl.{i}"] == pytest.approx(history.epoch_kl[epoch, :, i].mean(), rel=1e-4)
+    plain = [e.row for e in make("ae").run() if isinstance(e, EpochEnded)]
+    assert [name for name in plain[0] if name.startswith("latent/")] == ["latent/var_mean.0"]
 
 
 def test_stream_is_endless_and_setup_runs_once():

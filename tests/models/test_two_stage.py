@@ -1,0 +1,255 @@
+"""Two stages: codes whose aggregated posterior is known, what training makes of them, and what is drawn from where."""
+
+from __future__ import annotations
+
+import copy
+from functools import partial
+
+import pytest
+import torch
+from torch import nn
+from torch.distributions import Independent, Normal
+
+from latentrun.build import build
+from latentrun.diagnostics.fid import FID
+from latentrun.errors import InputError
+from latentrun.functional.noise import Noise
+from latentrun.models.base import RENORMALISED, HasGaussianPosterior, HasLikelihood, HasPrior, Model
+from latentrun.nn.dense import Dense
+from latentrun.run import Run
+from latentrun.training.loop import EpochEnded, Loop, PhaseEnded, Training
+from latentrun.types import Objective, Phase
+from tests.conformance import parts
+from tests.planted import Rows
+
+D = 3
+GIVEN = {"event_shape": (D,), "value_range": (-9.0, 9.0), "columns": (), "network": Dense([8])}
+MOVE = torch.tensor([[1.0, 0.5, 0.0], [0.0, 2.0, 0.0], [0.0, 0.3, 0.4]])
+SHIFT = torch.tensor([1.0, -2.0, 0.5])
+SIGMA = torch.tensor([0.1, 0.5, 0.9])
+
+
+class Linear(Model, HasGaussianPosterior, HasPrior, HasLikelihood):
+    """x = z: the data are the codes' means, sigma is planted. Its phase moves a parameter that nothing depends on."""
+
+    def __init__(self, event_shape: tuple[int, ...], latent_dim: int):
+        super().__init__(event_shape, latent_dim)
+        self.idle = nn.Parameter(torch.ones(()))
+
+    def encode(self, x):
+        return x
+
+    def posterior(self, x):
+        return Independent(Normal(x, SIGMA.expand(len(x), D)), 1)
+
+    def prior(self):
+        return Independent(Normal(torch.zeros(D), torch.ones(D)), 1)
+
+    def sample_prior(self, n, noise):
+        return noise.normal("prior", (n, D))
+
+    def decode(self, z, space="z"):
+        return z
+
+    def likelihood(self, z):
+        return Independent(Normal(z, 1.0), 1)
+
+    def phases(self):
+        return (Phase("idle", (Objective("idle", [self.idle], lambda batch, noise, clock: {"loss": self.idle.square()}),)),)
+
+
+def spec(**changes) -> dict:
+    """The race as shipped, small."""
+    values = copy.deepcopy(parts.spec("model", "two_stage_race")) | {"latent_dim": D}
+    values["first"] = {"_target_": "tests.models.test_two_stage.Linear"}
+    values["second"]["vae"]["model"]["network"]["widths"] = [16]
+    values["second"]["flow"] |= {"widths": [16], "transforms": 2}
+    values["second"]["mixture"]["components"] = 2
+    return values | changes
+
+
+def two_stage(**changes) -> Model:
+    torch.manual_seed(0)
+    return build(spec(**changes), Model, "model", ["tests"], **GIVEN)
+
+
+def data(n: int = 600) -> Rows:
+    x = SHIFT + Noise(1).normal("x", (n, D)) @ MOVE
+    return Rows({"train": x, "val": x[:50], "test": x}, value_range=(-9.0, 9.0))
+
+
+def looped(model: Model, epochs: int = 3) -> Loop:
+    settings = Training(epochs, 64, partial(torch.optim.Adam, lr=0.005), None, None, 0.0, None, None)
+    return Loop(model, data(), settings, Noise(0), torch.device("cpu"))
+
+
+@pytest.fixture(scope="module")
+def trained() -> Model:
+    model = two_stage()
+    list(looped(model).run())
+    return model
+
+
+def truth() -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of the aggregated posterior, by the variance law."""
+    x = data().split("train").x.double()
+    return x.mean(0), (x.var(0, correction=0) + SIGMA.double().square()).sqrt()
+
+
+def test_phases_come_in_order_and_each_has_its_length():
+    model = two_stage(second=spec()["second"] | {"vae": spec()["second"]["vae"] | {"epochs": 2}})
+    events = list(looped(model).run())
+    names = ["idle", "second/vae", "second/flow", "second/mixture", "second/gaussian", "moments"]
+    assert [e.phase for e in events if isinstance(e, PhaseEnded)] == names
+    trained = [e.phase for e in events if isinstance(e, EpochEnded)]
+    assert [trained.count(name) for name in names] == [3, 2, 3, 0, 0, 0]
+
+
+def test_the_last_phase_learns_the_aggregated_posteriors_moments(trained):
+    mean, scale = truth()
+    assert torch.allclose(trained.mean.double(), mean, atol=1e-5) and torch.allclose(trained.scale.double(), scale, atol=1e-5)
+    for at, (name, stage) in enumerate(trained.second.items()):
+        z = stage.sample(10_000, Noise(77)).detach()
+        assert torch.allclose(trained.made_mean[at], z.mean(0), atol=0.06 * z.std(0).max().item()), name
+        assert torch.allclose(trained.made_scale[at], z.std(0), rtol=0.04, atol=1e-3), name
+
+
+@pytest.mark.parametrize("name", ["one_stage", "vae", "flow", "mixture", "gaussian"])
+def test_renormalised_codes_have_the_moments_to_within_sampling_error(trained, name):
+    (mean, scale), n, ways = truth(), 20_000, trained.samplers()
+    plain, moved = (ways[name + ending](n, Noise(5)).double() for ending in ("", RENORMALISED))
+    # Both sets of draws, those behind the map and these, err by sd / sqrt(n) and, of the sd, by about 1 / sqrt(2 n).
+    assert (moved.mean(0) - mean).abs().div(scale).max() < 5 * (1 / n + 1 / 10_000) ** 0.5
+    assert (moved.std(0) / scale - 1).abs().max() < 0.05
+    # A fixed affine map of each variable: ranks stay, and a draw does not depend on how many are drawn with others.
+    ratio = (moved - moved[0])[1:] / (plain - plain[0])[1:]
+    assert torch.allclose(ratio.median(0).values, ratio.mean(0), rtol=1e-2)
+    if name == "one_stage":
+        assert torch.allclose(moved, mean + scale * plain, atol=1e-5)
+
+
+def test_a_second_vae_loses_variance_and_renormalisation_restores_it(trained):
+    scale, ways = truth()[1], trained.samplers()
+    plain, moved = (ways["vae" + ending](20_000, Noise(5)).double().std(0) for ending in ("", RENORMALISED))
+    assert (plain < 0.9 * scale).all() and torch.allclose(moved, scale, rtol=0.04)
+    assert torch.allclose(ways["gaussian"](20_000, Noise(5)).double().std(0), scale, rtol=0.03)  # that of the good control is right
+
+
+def test_a_variable_that_is_not_varied_stays_at_its_mean(trained):
+    model = copy.deepcopy(trained)
+    model.made_scale[0, 1] = 0
+    z = model.samplers()["vae" + RENORMALISED](50, Noise(0))
+    assert torch.isfinite(z).all() and torch.equal(z[:, 1], model.mean[1].expand(50)) and z[:, 0].std() > 0
+
+
+def test_samples_come_from_the_stage_that_is_named(trained):
+    for source in ("one_stage", *trained.second):
+        for moved in (True, False):
+            model = two_stage(sample_from=source, renormalise=moved)
+            model.load_state_dict(trained.state_dict())
+            expected = trained.samplers()[source + (RENORMALISED if moved else "")](9, Noise(3))
+            assert torch.equal(model.sample_prior(9, Noise(3)), expected)
+            assert not torch.equal(model.sample_prior(9, Noise(3)), model.sample_prior(9, Noise(4)))
+            run = Run(model, data())
+            assert ("renormalised" in run.sampler_note) == moved and (source in run.sampler_note or source == "one_stage")
+            assert torch.equal(run.sample_codes(9, Noise(3)), expected) and run.sampler_note in model.caveats(data())[-1]
+            assert not isinstance(model, HasPrior)  # no density is promised
+
+
+def test_space_w_is_decoded_to_the_samples_of_the_second_stage(trained):
+    w = Noise(3).normal("prior", (9, D))
+    for source, moved in (("vae", True), ("flow", False), ("gaussian", True)):
+        model = two_stage(sample_from=source, renormalise=moved)
+        model.load_state_dict(trained.state_dict())
+        assert model.spaces["w"].dim == D and torch.allclose(model.decode(w, "w"), model.sample_prior(9, Noise(3)))
+        assert torch.equal(model.decode(w), w)
+    assert set(two_stage(sample_from="mixture").spaces) == set(two_stage(sample_from="one_stage").spaces) == {"z"}
+
+
+@pytest.mark.parametrize("stop", [0, 12, 40, 50, 55, 75, 82, 84, 85])
+def test_taken_up_in_any_phase_it_ends_the_same(stop, tmp_path):
+    undisturbed = looped(two_stage(), 2)
+    rows = [event.row for event in undisturbed.run() if isinstance(event, EpochEnded)]
+    broken, before = looped(two_stage(), 2), []
+    for number, event in enumerate(broken.run()):
+        before += [event.row] if isinstance(event, EpochEnded) else []
+        if number == stop:
+            break
+    torch.save(broken.state_dict(), tmp_path / "last.pt")
+    again = looped(two_stage(), 2)
+    again.load_state_dict(torch.load(tmp_path / "last.pt", weights_only=True))
+    after = [event.row for event in again.run() if isinstance(event, EpochEnded)]
+    assert before + after == rows
+    expected = undisturbed.model.state_dict()
+    assert all(torch.equal(value, expected[name]) for name, value in again.model.state_dict().items())
+
+
+def test_first_stage_is_the_same_whatever_follows():
+    shipped = parts.spec("model", "two_stage_race")
+    small = parts.small("digits")
+    found = []
+    for second in (shipped["second"], {"gaussian": shipped["second"]["gaussian"]}):
+        model = parts.model("two_stage_race", small, latent_dim=2, second=second, sample_from="one_stage")
+        settings = Training(2, 16, partial(torch.optim.Adam, lr=0.01), None, None, 0.0, None, None)
+        list(Loop(model, small, settings, Noise(0), torch.device("cpu")).run())
+        found.append(model.first.state_dict() | {"mean": model.mean, "scale": model.scale})
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+    assert found[0]["head.log_scale"] < -0.35  # balanced: gamma moved from 1 / sqrt(2)
+
+
+GAUSSIAN = {"_target_": "latentrun.second_stages.gaussian.Gaussian"}
+FLOW = spec()["second"]["flow"]
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"sample_from": "vea"}, "model.sample_from: unknown second stage 'vea' (did you mean 'vae'?); known: flow, gaussian, mixture, one_st"),
+    ({"second": {}}, "model.sample_from: unknown second stage 'vae'; known: one_stage"),
+    ({"second": {"one_stage": GAUSSIAN}}, "model.second: 'one_stage' cannot be the name of a second stage"),
+    ({"second": {"a.b": GAUSSIAN}}, "model.second: 'a.b' cannot be the name of a second stage"),
+    ({"second": {"vae": GAUSSIAN | {"_target_": "latentrun.second_stages.flow.Flaw"}}}, "model.second.vae._target_: there is no class"),
+    ({"second": {"vae": GAUSSIAN | {"latent_dim": 3}}}, "model.second.vae.latent_dim: Gaussian takes no such value"),
+    ({"second": {"vae": parts.spec("model", "vae")}}, "model.second.vae._target_: 'latentrun.models.vae.VAE' is not a SecondStage"),
+    ({"second": {"flow": FLOW | {"kind": "splin"}}}, "model.second.flow.kind: 'splin' is not allowed (did you mean 'spline'?)"),
+    ({"second": {"flow": FLOW | {"transform": 3}}}, "model.second.flow.transform: Flow takes no such value (did you mean 'transforms'?)"),
+    ({"first": {"_target_": "latentrun.models.ae.AE", "squash": False}}, "model.first: needs a Gaussian posterior; AE has none"),
+])  # fmt: skip
+def test_what_is_wrong_is_told_in_one_line(change, message):
+    with pytest.raises(InputError) as caught:
+        two_stage(**change)
+    assert str(caught.value).startswith(message) and "\n" not in str(caught.value)
+
+
+def test_an_error_inside_a_part_is_told_with_its_place():
+    second = spec()["second"]
+    second["vae"]["model"]["likelihood"] = "bernoulli"
+    with pytest.raises(InputError, match=r"^model.second.vae.model: model.likelihood: bernoulli needs data in \[0, 1\]"):
+        two_stage(second=second)
+
+
+# ---------------------------------------------------------------- in features
+def test_fid_has_a_set_for_every_sampler_and_the_gain_of_renormalising(trained):
+    asked = build(parts.spec("diagnostic", "fid")["fid"] | {"features": "pixels", "n": 300, "kept": 300, "groups": 5}, FID, "fid")
+    report = asked(Run(trained, data(1200)), Noise(0))
+    names = ["one_stage", "vae", "flow", "mixture", "gaussian"]
+    every = ["samples", "reconstructions", "floor", "floor_train", *(name + ending for name in names for ending in ("", RENORMALISED))]
+    assert list(report.tables["summary"]["set"]) == every
+    m = report.metrics
+    assert m["fid.samples"] == m["fid.vae_renormalised"] and m["recall.samples"] == m["recall.vae_renormalised"]
+    for name in names:
+        gain = m[f"fid_gain.{name}"]
+        assert gain.value == pytest.approx(m[f"fid.{name}"].value - m[f"fid.{name}_renormalised"].value)
+    # N(0, I) is far from the codes, which are the data here, and a map gives it their moments; a fitted normal has them.
+    assert m["fid_gain.one_stage"].low > 0 and m["fid_gain.vae"].low > 0
+    assert m["fid_gain.gaussian"].low <= 0.01 and abs(m["fid_gain.gaussian"].value) < 0.02
+    # Paired: an interval for the difference, not the sum of two.
+    both = sum(m[f"fid.gaussian{ending}"].high - m[f"fid.gaussian{ending}"].low for ending in ("", RENORMALISED))
+    assert m["fid_gain.gaussian"].high - m["fid_gain.gaussian"].low < 0.3 * both
+    pictures = asked.plot(report)
+    assert "Pale: codes as they are drawn" in pictures["distances"].caption
+
+
+def test_fid_refuses_names_that_its_sets_have():
+    second = {"floor": {"_target_": "latentrun.second_stages.gaussian.Gaussian"}}
+    asked = build(parts.spec("diagnostic", "fid")["fid"], FID, "fid")
+    with pytest.raises(InputError, match="floor cannot be the name of a way to draw codes"):
+        asked.check(two_stage(second=second, sample_from="floor"), data())
