@@ -15,6 +15,7 @@ import traceback
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -116,9 +117,14 @@ def _inner(value: Any, hint: Any, where: str, trust: Sequence[str], given: Mappi
         return Recipe(_checked(value, mark.kind, where, trust, dict.fromkeys(mark.given), waiting=True), where)
     if origin is dict and options and get_origin(options[1]) is Annotated and isinstance(value, Mapping):
         return {key: _inner(element, options[1], f"{where}.{key}", trust, given) for key, element in value.items()}
-    if isinstance(hint, type) and isinstance(value, Mapping) and TARGET in value:
+    if isinstance(value, Mapping) and TARGET in value and _is_part(hint, trust):
         return _Part(_checked(value, hint, where, trust, given), where)
     return value
+
+
+def _is_part(hint: Any, trust: Sequence[str]) -> bool:
+    """Whether an argument is an object of a class of ours, of torch or of a trusted package, and no plain value."""
+    return isinstance(hint, type) and hint.__module__.partition(".")[0] in ("latentrun", "torch", *trust) and not issubclass(hint, Enum)
 
 
 def _require_trusted(value: Any, hint: Any, where: str, trust: Sequence[str]) -> None:

@@ -100,7 +100,10 @@ def diagnose(config: Mapping[str, Any], default_list: bool, own: Sequence[str] =
 
 def complete(directory: RunDirectory, settings: Mapping[str, Any]) -> int:
     """Measure what a pruned model still lacks of its diagnostics: there is no training to go on with; the exit code."""
-    run, meta = load(directory.path, settings["trust"], device_named(settings["device"])), directory.meta
+    meta = directory.meta
+    settle(settings["threads"] or meta["threads"])
+    run = load(directory.path, settings["trust"], device_named(settings["device"]))
+    write_codes(run, directory)
     chosen, skipped = applicable(run.config, run.model, run.data, meta["choices"], meta.get("default_list", True))
     return extend(run, directory, chosen, skipped)
 
@@ -208,7 +211,7 @@ def restore(loop: Loop, directory: RunDirectory) -> tuple[str, list[str]]:
     if state is None:
         return "from the beginning: there is no checkpoint to go on from", notes
     try:
-        loop.load_state_dict(state)
+        loop.load_state_dict({"memory": None, **state})  # an older version kept none
         place = loop.position
         return f"after epoch {place['total_epochs']}, step {place['total_steps']}", notes
     except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:

@@ -118,7 +118,7 @@ def build_training(config: Mapping[str, Any]) -> Training:
     if scheduler is not None:
         tried("training.scheduler", scheduler, made)
     noise = spec.pop("noise_on_latent", None)
-    noise = noise and build(noise, LatentNoise, "training.noise_on_latent", trust)
+    noise = None if noise is None else build(noise, LatentNoise, "training.noise_on_latent", trust)
     return build(spec, Training, "training", trust, optimizer=optimizer, scheduler=scheduler, noise_on_latent=noise)
 
 

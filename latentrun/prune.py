@@ -77,8 +77,8 @@ def task(config: Mapping[str, Any], path: Path, about: Mapping[str, Any], own: S
         "pruned_from": {"run": str(source.path.resolve()), "fit_hash": source.meta.get("fit_hash"), "latent_dim": d, "kept": keep, **why},
     }
     directory = RunDirectory.create(path, settings, meta)
-    directory.save_checkpoint("best", {**source.load_checkpoint("best"), "model": model.state_dict()})
     directory.write_history(history_of(run.history, keep))
+    directory.save_checkpoint("best", {**source.load_checkpoint("best"), "model": model.state_dict()})
     print(f"{note}\nparameters: {size(run.model):,} before, {size(model):,} after")
     pruned = load(path, config["trust"], run.device)
     pruned.data = run.data  # that is read already

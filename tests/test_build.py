@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pytest
 import torch
@@ -178,6 +178,24 @@ def test_an_object_inside_an_object_is_built_with_what_is_given():
     assert made.inner.widths == [4] and made.others == {}
     deep = {key: value for key, value in WING.items() if key != "size"} | {"inner": FEATHER}
     assert build(deep, Network, "wing", ["tests"], size=7).inner.size == 7
+
+
+class Loose(Network):
+    """Takes plain values only."""
+
+    def __init__(self, word: str, free: Any, table: dict):
+        self.word, self.free, self.table = word, free, table
+
+    encoder = decoder = lambda self, *shape: None
+
+
+def test_a_plain_value_is_never_made_an_object():
+    status = {"_target_": "latentrun.types.Status", "value": "ok"}
+    loose = {"_target_": "tests.test_build.Loose", "word": "x", "free": status, "table": status}
+    made = build(loose, Network, "network", ["tests"])
+    assert made.free == made.table == status
+    with pytest.raises(InputError, match="network.word: must be a text"):
+        build(loose | {"word": status}, Network, "network", ["tests"])
 
 
 def test_what_a_class_makes_itself_is_checked_before_and_given_what_it_names():

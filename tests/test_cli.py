@@ -65,6 +65,7 @@ WRONG = [
     ("network=dnse", "unknown network 'dnse' (did you mean 'dense'?); known: conv, dense, draw, resnet"),
     ("task=diagnos", "unknown task 'diagnos' (did you mean 'diagnose'?); known: ..."),
     ("training=defalt", "unknown training 'defalt' (did you mean 'default'?); known: default, latent_noise"),
+    ("training.noise_on_latent=false", "training.noise_on_latent: must be a mapping with the key _target_, got false"),
     ("debug=quik", "unknown debug 'quik' (did you mean 'quick'?); known: null, overfit, quick"),
     ("experiment=heatmaps", "unknown experiment 'heatmaps' (did you mean 'heatmaps_t'?); known: ..."),
     ("diagnostic=sparsty", "unknown diagnostic 'sparsty' (did you mean 'sparsity'?); known: ..."),

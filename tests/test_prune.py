@@ -188,9 +188,11 @@ def test_what_is_left_to_measure_is_measured_on_resume_and_nothing_is_trained(me
     del known["stationarity"]
     directory.amend_meta(diagnostics=known)
     (tmp_path / "small" / "status.json").write_text(json.dumps({"state": "interrupted"}))
+    codes = tmp_path / "small" / "arrays" / "latents_test.npz"
+    codes.unlink()  # as if it was killed before they were there
     assert not directory.finished
     assert run(f"resume={tmp_path / 'small'}") == 0
-    assert directory.finished and "stationarity" in directory.reports
+    assert directory.finished and "stationarity" in directory.reports and codes.is_file()
     assert list((tmp_path / "small" / "checkpoints").iterdir()) == [tmp_path / "small" / "checkpoints" / "best.pt"]
     assert all(torch.equal(a, b) for a, b in zip(*(weights(p / "small")["model"].values() for p in (measured, tmp_path)), strict=True))
 

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.distributions import Independent, Normal
 
 from latentrun.bounds import Between, Each, Ge, Gt
 from latentrun.diagnostics.base import Diagnostic
@@ -28,7 +27,7 @@ from latentrun.functional.mixtures import (
 from latentrun.functional.neighbours import nearest
 from latentrun.functional.noise import Noise
 from latentrun.functional.two_sample import median_distance, mmd2
-from latentrun.models.base import HasGaussianPosterior, HasPrior
+from latentrun.models.base import HasGaussianPosterior, HasPrior, is_standard_normal
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
 
@@ -166,12 +165,11 @@ class AggregatePosterior(Diagnostic):
 
     def _caveats(self, run: Run) -> list[str]:
         notes, prior = [], run.model.prior() if isinstance(run.model, HasPrior) else None
-        base = prior.base_dist if isinstance(prior, Independent) else prior
         if prior is None:
             notes.append(f"Samples of the model: {run.sampler_note}; all numbers here compare with N(0, I), which that is not.")
-        elif not (isinstance(base, Normal) and (base.loc == 0).all() and (base.scale == 1).all()):
+        elif not is_standard_normal(prior):
             notes.append("The model's own prior is not N(0, I); all numbers here compare with N(0, I).")
-        if not run.config.get("model", {}).get("sample", True):
+        if not run.model.sample:
             notes.append("The model was trained without sampling: sigma, and with it all that is said of more than mu, is untrained.")
         return notes
 

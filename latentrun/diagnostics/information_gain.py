@@ -146,14 +146,14 @@ class InformationGain(Diagnostic):
             f"Traversal: one variable at {-self.extent:g} ... {self.extent:g} (the prior's standard deviation is 1), all others "
             f"{AROUND[self.around]}.",
         ]
-        model = run.config.get("model", {})
+        model = run.model
         if not likelihood:
             notes.append("The model has no likelihood: its gains are not in nats and are not compared with the KL.")
-        if model.get("beta", 1) != 1:
-            notes.append(f"The model was trained with beta = {model['beta']:g}: a variable costs its loss that many times its KL in nats.")
-        if model.get("kl", "full") != "full":
-            notes.append(f"The model was trained with kl={model['kl']}: its loss does not charge the KL given here.")
-        if not model.get("sample", True):
+        if model.beta != 1:
+            notes.append(f"The model was trained with beta = {model.beta:g}: a variable costs its loss that many times its KL in nats.")
+        if model.kl != "full":
+            notes.append(f"The model was trained with kl={model.kl}: its loss does not charge the KL given here.")
+        if not model.sample:
             notes.append("The model was trained without sampling: its sigma is untrained, so only the gains of z = mu(x) say something.")
         return tuple(notes)
 

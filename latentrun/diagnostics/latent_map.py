@@ -16,7 +16,7 @@ from latentrun.diagnostics.base import Diagnostic, check_samples
 from latentrun.errors import InputError
 from latentrun.functional.intervals import bootstrap_means
 from latentrun.functional.noise import Noise
-from latentrun.models.base import HasEncoder, HasPrior, Model
+from latentrun.models.base import HasEncoder, HasPrior, Model, is_standard_normal
 from latentrun.plotting.images import squares
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
@@ -70,7 +70,7 @@ class LatentMap(Diagnostic):
         codes = run.latents("train").mean if isinstance(run.model, HasEncoder) else torch.zeros(1, d, device=run.device)
         over = self.over or sorted(codes.var(0, correction=0).argsort(descending=True, stable=True)[:MOST].tolist())
         counts = {1: (1, 1, self.wide), 2: (1, self.wide, self.wide), 3: (self.slices, self.side, self.side)}[len(over)]
-        prior = isinstance(run.model, HasPrior)
+        prior = isinstance(run.model, HasPrior) and is_standard_normal(run.model.prior())
         # From the last axis to the first: columns, rows from the top, squares.
         places = [self._places(codes[:, i], n, prior) for i, n in zip(over, reversed(counts), strict=False)]
         z = codes.mean(0).repeat(*counts, 1)

@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 
-from latentrun.bounds import Between
+from latentrun.bounds import Between, Gt
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.functional.noise import Noise
 from latentrun.nn.latent_noise import HELD, REMOVED, RISING
@@ -30,14 +30,15 @@ class LatentNoise(Diagnostic):
     every epoch, and measures nothing anew:
 
     - ``gain``: the growth of -ln p(x|z) when the variable is set to 0, in nats, mean over the validation rows, with the noise of that
-      epoch; ``kl``: what the loss charges the variable for, nats, mean over the same rows;
+      epoch; ``kl``: KL(q(z_i|x) || N(0, 1)), or the part of it that ``model.kl`` charges, nats, mean over the same rows;
     - ``var_mean`` and the mean of sigma²: over the fixed training rows of the history, without noise.
 
     ``crossing``: the first epoch with noise in which the gain is less than the KL. The source expects a sudden collapse there.
-    ``gain_share`` is the gain as a share of that before the noise; below ``collapsed`` of it the variable counts as collapsed, and
-    as revived once, without noise, its gain is above its KL and above ``revived`` of it again. ``epochs.collapse`` counts from the
-    crossing and is negative where the collapse came first. A variable can flee the noise: by growing its codes, which the
-    KL charges only by half their variance, until they are large beside it (``var_mean.greatest``, up to the end of the noise).
+    ``gain_share`` is the gain as a share of that before the noise; below ``collapsed`` of it and with a KL below ``inactive_kl`` nats
+    the variable counts as collapsed, and as revived once, without noise, its gain is above its KL and above ``revived`` of it again.
+    ``epochs.collapse`` counts from the crossing and is negative where the collapse came first. A variable can flee the noise: by
+    growing its codes, which the KL charges only by half their variance, until they are large beside it (``var_mean.greatest``, up to
+    the end of the noise).
 
     Numbers are NaN where what they speak of did not happen. They are those of one variable in one training: no interval follows
     from them; over trainings with other seeds it does (task=claims, task=report).
@@ -46,7 +47,9 @@ class LatentNoise(Diagnostic):
     requires = ("noise_on_latent",)
     metrics = {
         "crossed": Metric("1 where the gain fell below the KL while there was noise, else 0", low=0, high=1, source=SOURCE),
-        "collapsed": Metric("1 where the gain fell under the share `collapsed` with noise, else 0", low=0, high=1, source=SOURCE),
+        "collapsed": Metric(
+            "1 where with noise the gain fell under the share `collapsed`, the KL under `inactive_kl`, else 0", low=0, high=1, source=SOURCE
+        ),
         "revived": Metric("1 where a variable that was down at the end of the noise came back, else 0", low=0, high=1, source=SOURCE),
         "noise": Metric(
             "standard deviation in latent units: at the `crossing`, at the `collapse`, in the `steepest` epoch, at the `flight` (greatest "
@@ -63,8 +66,13 @@ class LatentNoise(Diagnostic):
         ),
     }
 
-    def __init__(self, collapsed: Annotated[float, Between(0, 1)], revived: Annotated[float, Between(0, 1)]):
-        self.collapsed, self.revived = collapsed, revived
+    def __init__(
+        self,
+        collapsed: Annotated[float, Between(0, 1)],
+        inactive_kl: Annotated[float, Gt(0)],
+        revived: Annotated[float, Between(0, 1)],
+    ):
+        self.collapsed, self.inactive_kl, self.revived = collapsed, inactive_kl, revived
 
     # ---------------------------------------------------------------- measuring
     def __call__(self, run: Run, noise: Noise) -> Report:
@@ -72,7 +80,7 @@ class LatentNoise(Diagnostic):
         if rows is None:
             # A pruned model has the settings of the training, but is none that was trained.
             return Report(status=Status.SKIPPED, notes=("tables/train.csv has no epochs with noise on a latent variable",))
-        variable = int(rows["noise_variable"].iloc[0])
+        variable = round(rows["noise_variable"].iloc[0])
         curve = curve_of(rows, variable)
         return Report(self._numbers(curve), {"curve": curve}, notes=self._notes(run, curve, variable))
 
@@ -82,7 +90,7 @@ class LatentNoise(Diagnostic):
         under = stage != STAGES[REMOVED]  # with noise, or where it would be
         noisy = under & (scale > 0)
         crossing = crossing_of(curve)
-        collapse = first(noisy & (share < self.collapsed))
+        collapse = first(noisy & (share < self.collapsed) & (kl < self.inactive_kl))
         held, removed = last(stage == STAGES[HELD]), first(~under)
         hit = crossing is not None or collapse is not None
         down = hit and held is not None and (gain[held] < kl[held] or share[held] < self.collapsed)
@@ -119,18 +127,19 @@ class LatentNoise(Diagnostic):
         notes = [
             f"Latent variable {variable}. Epochs of each stage: {lengths}; the first is without noise.",
             "One variable in one training: the numbers have no interval; task=claims and task=report make one over seeds.",
-            f"Collapsed: a gain under {self.collapsed:.0%} of that before the noise; revived: above {self.revived:.0%} of it and "
+            f"Collapsed: a gain under {self.collapsed:.0%} of that before the noise and a KL under {self.inactive_kl:g} nats; "
+            f"revived: above {self.revived:.0%} of it and "
             "above the KL. Meanwhile the decoder saw N(0, 1) draws in the place of variables that were inactive before.",
         ]
-        model = run.config.get("model", {})
+        model = run.model
         if not curve["noise_scale"].any():
             notes.append("There was no noise (increment 0): this is the control.")
         if curve["gain"].iloc[0] <= 0:
             notes.append("The variable gained nothing before the noise: there are no shares of that.")
-        if model.get("beta", 1) != 1:
-            notes.append(f"The model was trained with beta = {model['beta']:g}: a variable costs its loss that many times its KL.")
-        if model.get("kl", "full") != "full":
-            notes.append(f"The model was trained with kl={model['kl']}: the KL given here is what its loss charges.")
+        if model.beta != 1:
+            notes.append(f"The model was trained with beta = {model.beta:g}: a variable costs its loss that many times its KL.")
+        if model.kl != "full":
+            notes.append(f"The model was trained with kl={model.kl}: the KL given here is what its loss charges.")
         return tuple(notes)
 
     # ---------------------------------------------------------------- drawing
@@ -156,7 +165,7 @@ def curve_of(rows: pd.DataFrame, variable: int) -> pd.DataFrame:
     """A row per epoch: ``epoch`` (from 1, of this phase), ``step``, ``stage``, ``noise_scale``, ``gain``, ``kl``, ``gain_share`` and, where
     the codes were recorded, ``var_mean``, ``mean_scale2`` of the variable."""
     curve = rows[["epoch", "step"]].copy()
-    curve["stage"] = rows["noise_stage"].astype(int).map(STAGES)
+    curve["stage"] = rows["noise_stage"].round().astype(int).map(STAGES)
     curve["noise_scale"], curve["gain"], curve["kl"] = rows["noise_scale"], rows["gain"], rows["variable_kl"]
     before = curve["gain"].iloc[0]
     curve["gain_share"] = curve["gain"] / before if before > 0 else math.nan

@@ -38,8 +38,8 @@ class Sparsity(Diagnostic):
     Inactive means mean sigma² > ``inactive_scale2``, var(mu) < ``inactive_variance``, and
     |gain| <= ``inactive_gain`` times the total variance of the data (summed over data dimensions). A variable for which
     the three disagree is doubtful; pruning keeps all but the inactive. ``ignored`` counts those of small gain, whatever their
-    variances. Where the model was trained without sampling (``model.sample`` false in its configuration), sigma got no
-    gradient from the data: the gain alone decides.
+    variances. Where the model was trained without sampling sigma got no gradient from the data, and without the full KL nothing
+    fixes the scale of the codes: the gain alone decides.
 
     Zeroing test: ``samples`` codes drawn as the model's samples are decoded as they are and with the inactive variables at 0.
     """
@@ -53,7 +53,10 @@ class Sparsity(Diagnostic):
         "ignored": Metric("latent variables with hardly any gain, whatever their variances", low=0, source=SOURCE),
         "zeroing_mse": Metric("squared data units, mean over samples and data dimensions", low=0, better="zero", source=SOURCE),
         "zeroing_relative": Metric("share of the data's mean variance per dimension", low=0, better="zero", source=SOURCE),
-        "pruned_error_ratio": Metric("squared error without inactive variables / with all", low=0, better="one", source=SOURCE),
+        "pruned_error_ratio": Metric(
+            "squared error without inactive variables / with all, z as for the gain", low=0, better="one", source=SOURCE
+        ),
+        "pruned_drawn_ratio": Metric("the same for z drawn from q(z|x), where inactive variables are noise", low=0, better="one"),
     }
 
     def __init__(
@@ -81,14 +84,15 @@ class Sparsity(Diagnostic):
         data_variance = x.var(0, correction=0).sum().item()
 
         some = noise.permutation("rows", len(x))[: self.rows]
-        z = mean[some] + (scale[some] * noise.normal("z", (len(some), mean.shape[1])) if self.sampled else 0)
+        drawn = mean[some] + scale[some] * noise.normal("z", (len(some), mean.shape[1]))
+        z = drawn if self.sampled else mean[some]
         full, gains = (values[0] for values in zeroing_gains(lambda z, x: squared_error(run, z, x)[None], z, x[some], CHUNK))
         gain = [mean_interval(row) for row in gains]
 
         ignored = gains.mean(1).abs() <= self.inactive_gain * data_variance
         votes = torch.stack([ignored, scale2 > self.inactive_scale2, variance < self.inactive_variance])
-        sigma_trained = run.config.get("model", {}).get("sample", True)
-        if not sigma_trained:
+        by_moments = run.model.sample and run.model.kl == "full"
+        if not by_moments:
             votes = votes[:1]
         inactive, doubtful = votes.all(0), votes.any(0) & ~votes.all(0)
         state = np.where(inactive.cpu(), "inactive", np.where(doubtful.cpu(), "doubtful", "active"))
@@ -100,8 +104,10 @@ class Sparsity(Diagnostic):
             f"{self.inactive_gain:g} of the data's total variance ({self.inactive_gain * data_variance:.3g}). Doubtful: these "
             "disagree.",
         ]
-        if not sigma_trained:
+        if not run.model.sample:
             notes.append("The model was trained without sampling: its sigma is untrained, so only the gain decides what is inactive.")
+        elif not by_moments:
+            notes.append(f"The model was trained with kl={run.model.kl}: nothing fixes the scale of its codes, so only the gain decides.")
         if (state == "doubtful").any():
             notes.append(f"Doubtful variables: {', '.join(map(str, np.flatnonzero(state == 'doubtful')))}.")
 
@@ -109,9 +115,9 @@ class Sparsity(Diagnostic):
         arrays = {"kept": np.flatnonzero(state != "inactive").astype(np.int64)}
         metrics = {name: Estimate(float((state == name).sum())) for name in ("active", "inactive", "doubtful")}
         metrics["ignored"] = Estimate(float(ignored.sum()))
-        metrics |= self._without(run, noise, keep, z, x[some], full, data_variance, arrays)
+        metrics |= self._without(run, noise, keep, z, drawn, x[some], full, data_variance, arrays)
         if not inactive.any():
-            notes.append("No variable is inactive: there is nothing to zero or to prune, and those three numbers are empty.")
+            notes.append("No variable is inactive: there is nothing to zero or to prune, and those four numbers are empty.")
         else:
             notes.append(
                 f"Pruned to variables {arrays['kept'].tolist()}: latentrun task=prune run=DIR writes that model. "
@@ -139,12 +145,13 @@ class Sparsity(Diagnostic):
             notes.append("No record of the codes during training: their evolution is not shown.")
         return Report(metrics, tables, arrays, notes=tuple(notes))
 
-    def _without(self, run, noise, keep: Tensor, z: Tensor, x: Tensor, full: Tensor, data_variance: float, arrays: dict) -> dict:
-        """The inactive variables set to 0 in samples of the model and in codes; pictures go into ``arrays``."""
+    def _without(self, run, noise, keep: Tensor, z: Tensor, drawn: Tensor, x: Tensor, full: Tensor, data_variance: float, arrays: dict):
+        """The inactive variables set to 0 in samples of the model, in the codes ``z`` with errors ``full`` and in those ``drawn``
+        from q(z|x); pictures go into ``arrays``."""
         if keep.all():
-            return {name: Estimate(math.nan) for name in ("zeroing_mse", "zeroing_relative", "pruned_error_ratio")}
-        drawn = run.sample_codes(self.samples, noise.at("zeroing"))
-        sample, zeroed = run.decode(drawn), run.decode(drawn * keep)
+            return {name: Estimate(math.nan) for name in ("zeroing_mse", "zeroing_relative", "pruned_error_ratio", "pruned_drawn_ratio")}
+        codes = run.sample_codes(self.samples, noise.at("zeroing"))
+        sample, zeroed = run.decode(codes), run.decode(codes * keep)
         if run.data.is_image:
             arrays["samples"] = sample[: self.shown].cpu().numpy().astype(np.float32)
             arrays["samples_zeroed"] = zeroed[: self.shown].cpu().numpy().astype(np.float32)
@@ -155,6 +162,7 @@ class Sparsity(Diagnostic):
             "zeroing_mse": mean_interval(difference),
             "zeroing_relative": mean_interval(difference / per_dimension if per_dimension else difference * math.nan),
             "pruned_error_ratio": ratio_interval(squared_error(run, z * keep, x), full),
+            "pruned_drawn_ratio": ratio_interval(squared_error(run, drawn * keep, x), squared_error(run, drawn, x)),
         }
 
     # ---------------------------------------------------------------- drawing

@@ -106,11 +106,10 @@ class Stationarity(Diagnostic):
             f"Averages over the {self.split} split; variances are population moments (divided by N). Intervals: bootstrap over its "
             "examples.",
         ]
-        model = run.config.get("model", {})
-        if not model.get("sample", True):
+        if not run.model.sample:
             notes.append("The model was trained without sampling: its sigma is untrained and the law need not hold.")
-        if model.get("kl", "full") != "full":
-            notes.append(f"The model was trained with kl={model['kl']}: the law follows from the full KL term and need not hold.")
+        if run.model.kl != "full":
+            notes.append(f"The model was trained with kl={run.model.kl}: the law follows from the full KL term and need not hold.")
         return tuple(notes)
 
     def plot(self, report: Report) -> dict[str, Picture]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from torch import Tensor, nn
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Independent, Normal
 
 from latentrun.data.base import Dataset
 from latentrun.functional.noise import Noise
@@ -64,7 +64,15 @@ class HasPosterior(HasEncoder):
 
 
 class HasGaussianPosterior(HasPosterior):
-    """q(z|x) is a diagonal normal: ``posterior(x)`` has ``mean`` and ``stddev (N, d)``."""
+    """q(z|x) is a diagonal normal: ``posterior(x)`` has ``mean`` and ``stddev (N, d)``.
+
+    What its loss made of it, for those who read its moments: whether z was a ``sample`` of it (else sigma got no gradient from
+    the data), which part of the ``kl`` was charged (full, quadratic or none) and ``beta`` times.
+    """
+
+    sample: bool = True
+    kl: str = "full"
+    beta: float = 1.0
 
 
 class HasGenerator(ABC):
@@ -83,6 +91,12 @@ class HasPrior(HasGenerator):
     @abstractmethod
     def prior(self) -> Distribution:
         """p(z); batch shape ``()``, event shape ``(d,)``."""
+
+
+def is_standard_normal(law: Distribution) -> bool:
+    """Whether a prior is N(0, I)."""
+    law = law.base_dist if isinstance(law, Independent) else law
+    return isinstance(law, Normal) and bool((law.loc == 0).all() and (law.scale == 1).all())
 
 
 class HasSamplers(HasGenerator):

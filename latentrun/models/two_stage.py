@@ -19,11 +19,12 @@ from latentrun.functional.noise import Noise
 from latentrun.models.base import (
     RENORMALISED,
     HasGaussianPosterior,
-    HasGenerator,
     HasLikelihood,
+    HasPrior,
     HasSamplers,
     Model,
     SecondStage,
+    is_standard_normal,
 )
 from latentrun.nn.base import Network
 from latentrun.types import Batch, Column, FromCodes, Phase
@@ -60,14 +61,17 @@ class TwoStage(Model, HasGaussianPosterior, HasSamplers, HasLikelihood):
     ):
         super().__init__(event_shape, latent_dim)
         self.first = first(event_shape=event_shape, value_range=value_range, columns=columns, network=network, latent_dim=latent_dim)
-        for need, what in ((HasGaussianPosterior, "a Gaussian posterior"), (HasGenerator, "a prior"), (HasLikelihood, "a likelihood")):
+        for need, what in ((HasGaussianPosterior, "a Gaussian posterior"), (HasPrior, "a prior"), (HasLikelihood, "a likelihood")):
             if not isinstance(self.first, need):
                 raise InputError(f"model.first: needs {what}; {type(self.first).__name__} has none")
+        if not is_standard_normal(self.first.prior()):
+            raise InputError(f"model.first: needs the prior N(0, I), which {type(self.first).__name__} has not")
         for name in second:
             if not name.isidentifier() or name == ONE_STAGE or name.endswith(RENORMALISED) or hasattr(nn.ModuleDict, name):
                 raise InputError(f"model.second: {name!r} cannot be the name of a second stage: use another word, without {RENORMALISED}")
         if sample_from not in (ONE_STAGE, *second):
             raise InputError(f"model.sample_from: {unknown('second stage', sample_from, (ONE_STAGE, *second))}")
+        self.sample, self.kl, self.beta = self.first.sample, self.first.kl, self.first.beta
         self.second = nn.ModuleDict({name: make(latent_dim=latent_dim) for name, make in second.items()})
         self.sample_from, self.renormalise = sample_from, renormalise
         self.spaces = dict(self.first.spaces)

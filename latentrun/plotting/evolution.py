@@ -30,17 +30,17 @@ def over_training(
     fig, axes = figure(-(-len(panels) // columns), columns, width=3.2 if columns > 1 else 4.6, height=2.2, sharex=True)
     by = "kl" if "kl" in values else "var_mean"
     final = values[by][-1]
-    norm = Normalize(final[~inactive].min(), final[~inactive].max()) if not inactive.all() else Normalize(0, 1)
+    norm = Normalize(np.nanmin(final[~inactive]), np.nanmax(final[~inactive])) if not inactive.all() else Normalize(0, 1)
     order = np.argsort(~inactive, kind="stable")  # inactive first, so that they lie below
     width = 1.1 if len(final) <= FEW else 0.7
     for place, (ax, (name, label)) in enumerate(zip(axes.flat, panels.items(), strict=True)):
         for i in order:
-            style = {"color": "#AAAAAA", "linestyle": "--"} if inactive[i] else {"color": INK(norm(final[i]))}
+            style = {"color": "#AAAAAA", "linestyle": "--"} if inactive[i] else {"color": INK(np.nan_to_num(norm(final[i])))}
             ax.plot(epochs, values[name][:, i], linewidth=width, marker="." if len(epochs) == 1 else None, **style)
         ax.set(ylabel=label)
-        ax.set_ylim(bottom=-0.03 * ax.get_ylim()[1])  # room for the lines that stay at 0
         if name != "kl" and len(panels) > 1:  # a code without sigma has no scale of its own
             ax.axhline(1, color="black", linestyle=":", linewidth=0.8)
+        ax.set_ylim(bottom=-0.03 * ax.get_ylim()[1])  # room for the lines that stay at 0
         for start, _ in phases[1:]:
             ax.axvline(start - 0.5, color="0.6", linewidth=0.8, linestyle=":")
         if place < columns:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from latentrun.plotting.evolution import PANELS, over_training
 from latentrun.plotting.style import PALETTE, blank, figure
@@ -30,16 +33,23 @@ def training_curves(table: pd.DataFrame) -> Picture:
     rows = -(-len(panels) // columns)
     fig, axes = figure(rows, columns, width=2.9, height=2.2)
     x = np.arange(1, len(table) + 1)
-    starts = [start for start, _ in phases_of(table)][1:]
+    starts = [start for start, _ in phases_of(table)]
+    parts = [slice(start - 1, end - 1) for start, end in pairwise([*starts, len(x) + 1])]
+    mark = "." if min(part.stop - part.start for part in parts) < 3 else None
+
+    def draw(ax: Axes, values: pd.Series, **style) -> None:
+        for i, part in enumerate(parts):
+            ax.plot(x[part], values[part], marker=mark, **style if i == 0 else {**style, "label": None})
+
     for ax, name in zip(axes.flat, panels, strict=False):
         lines = {"train": f"train/{name}", "validation": "val/monitor" if name == "loss" else f"val/{name}"}
         for colour, (label, column) in zip(PALETTE, lines.items(), strict=False):
             if column in table:
-                ax.plot(x, table[column], color=colour, label=label, marker="." if len(x) < 3 else None)
+                draw(ax, table[column], color=colour, label=label)
         if name == "learning_rate":
-            ax.plot(x, table[name], color=PALETTE[6], marker="." if len(x) < 3 else None)
+            draw(ax, table[name], color=PALETTE[6])
             ax.set_yscale("log")
-        for start in starts:
+        for start in starts[1:]:
             ax.axvline(start - 0.5, color="0.7", lw=0.8, ls=":")
         ax.set(title=name.replace("_", " "), xlabel="epoch")
         values = [table[c] for c in lines.values() if c in table]
@@ -75,7 +85,7 @@ def latent_variables(table: pd.DataFrame) -> Picture:
             f"{SWITCHED_OFF['var_mean']:g} after the last epoch, which need not be that of the best weights)."
         )
     if len(phases) > 1:
-        caption += " The phases are named above."
+        caption += f" Phases: {', '.join(f'{name} from epoch {start}' for start, name in phases)}."
     return Picture(fig, caption)
 
 

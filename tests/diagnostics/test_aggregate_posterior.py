@@ -204,7 +204,7 @@ def test_what_else_to_know_is_said():
     run = run_of(codes(50, 2), 0.5)
     ask = AggregatePosterior(**SETTINGS)
     assert not any("prior is not" in note or "without sampling" in note for note in ask(run, Noise(0)).notes)
-    run.config = {"model": {"sample": False}}
+    run.model.sample = False
     run.model.prior = lambda: Independent(Laplace(torch.zeros(2), torch.ones(2)), 1)
     notes = ask(run, Noise(0)).notes
     assert any("prior is not" in note for note in notes) and any("without sampling" in note for note in notes)

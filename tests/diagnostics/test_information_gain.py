@@ -22,16 +22,15 @@ ALL = torch.ones(d)
 SCALE = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
 
 
-def linear(uses=ALL, scale=SCALE, event=(1, 6, 6), config=None, kind=Gaussian):
+def linear(uses=ALL, scale=SCALE, event=(1, 6, 6), kind=Gaussian, **how):
     """x = W z, orthogonal columns; the pseudo-inverse is the encoder, and the decoder uses each variable ``uses`` times."""
     pseudo = torch.linalg.pinv(W)
     x = (CODES @ W.T).view(-1, *event)
     model = kind(
         lambda x: x.flatten(1) @ pseudo.T, lambda x: scale.expand(len(x), d), lambda z: ((z * uses) @ W.T).view(-1, *event), d, event
     )
-    run = planted_run(model, Rows(x, value_range=(-8.0, 8.0)))
-    run.config = config or {}
-    return run
+    vars(model).update(how)
+    return planted_run(model, Rows(x, value_range=(-8.0, 8.0)))
 
 
 def measure(run, **changes):
@@ -165,10 +164,10 @@ def test_without_a_likelihood_there_are_no_nats_to_compare():
 
 
 @pytest.mark.parametrize(
-    ("model", "says"), [({"beta": 4.0}, "beta = 4"), ({"kl": "none"}, "kl=none"), ({"sample": False}, "without sampling")]
+    ("how", "says"), [({"beta": 4.0}, "beta = 4"), ({"kl": "none"}, "kl=none"), ({"sample": False}, "without sampling")]
 )
-def test_what_else_the_loss_charges_is_said(model, says):
-    assert any(says in note for note in measure(linear(config={"model": model}))[1].notes)
+def test_what_else_the_loss_charges_is_said(how, says):
+    assert any(says in note for note in measure(linear(**how))[1].notes)
     assert not any(says in note for note in measure(linear())[1].notes)
 
 

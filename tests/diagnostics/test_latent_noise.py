@@ -16,7 +16,7 @@ from latentrun.diagnostics.latent_noise import LatentNoise
 from latentrun.functional.noise import Noise
 from latentrun.store import RunDirectory
 from latentrun.types import Status
-from tests.planted import Deterministic, Rows, noise_curves, planted_run
+from tests.planted import Gaussian, Rows, noise_curves, planted_run
 
 NAN = math.nan
 # Row:    0     1     2     3     4    5     6    7     8     9     10    11
@@ -29,13 +29,13 @@ COURSE = {"gain": GAIN, "kl": KL, "scale": SCALE, "stage": STAGE, "var_mean": VA
 
 
 def run_of(**changes):
-    run = planted_run(Deterministic(lambda x: x, lambda z: z, 3, (3,)), Rows(torch.zeros(4, 3)))
+    run = planted_run(Gaussian(lambda x: x, torch.ones_like, lambda z: z, 3, (3,)), Rows(torch.zeros(4, 3)))
     run.curves = noise_curves(**(COURSE | changes))
     return run
 
 
-def measure(collapsed=0.05, revived=0.05, **changes):
-    diagnostic = LatentNoise(collapsed, revived)
+def measure(collapsed=0.05, revived=0.05, inactive_kl=0.01, **changes):
+    diagnostic = LatentNoise(collapsed, inactive_kl, revived)
     return diagnostic, diagnostic(run_of(**changes), Noise(0))
 
 
@@ -48,7 +48,8 @@ def test_a_planted_course_is_read_as_it_was_planted():
     diagnostic, report = measure()
     assert numbers(report) == pytest.approx(
         {
-            # row 5 is the first with noise in which 1.6 < 1.8, and the first under 5 % of 40; row 10 the first above 2 and its KL
+            # row 5 is the first with noise in which 1.6 < 1.8; row 7 the first under 5 % of 40 whose KL is 0 too; row 10 the first
+            # above 2 and its KL
             "crossed": 1, "collapsed": 1, "revived": 1,
             "noise.crossing": 0.5, "noise.collapse": 0.5, "noise.steepest": 0.4, "noise.greatest": 0.5, "noise.flight": 0.2,
             "gain.before": 40, "gain.crossing": 1.6, "gain.held": 0.1, "gain.revived": 10,
@@ -56,7 +57,7 @@ def test_a_planted_course_is_read_as_it_was_planted():
             "gain_share.crossing": 0.04, "gain_share.held": 0.0025, "gain_share.revived": 0.25,
             "steepest": 16 / 40,
             "var_mean.before": 0.9, "var_mean.crossing": 0.5, "var_mean.held": 0.01, "var_mean.revived": 0.8, "var_mean.greatest": 3.5,
-            "epochs.crossing": 5, "epochs.collapse": 0, "epochs.revival": 3,
+            "epochs.crossing": 5, "epochs.collapse": 2, "epochs.revival": 3,
         }
     )  # fmt: skip
     curve = report.tables["curve"]
@@ -83,7 +84,7 @@ def test_the_best_epoch_of_all_is_no_flight_where_the_noise_is_gone():
 def test_a_collapse_before_the_crossing_counts_backwards():
     gain = [40.0, 40.0, 1.9, 1.9, 1.9, 1.9, *GAIN[6:]]
     kl = [0.5] * 5 + KL[5:]
-    kl[5] = 2.5
+    kl[2], kl[5] = 0.005, 2.5
     found = numbers(measure(gain=gain, kl=kl)[1])
     assert (found["epochs.crossing"], found["epochs.collapse"], found["noise.collapse"]) == (5, -3, 0.2)
     assert found["steepest"] == pytest.approx(38.1 / 40)
@@ -91,8 +92,14 @@ def test_a_collapse_before_the_crossing_counts_backwards():
 
 @pytest.mark.parametrize(("collapsed", "revived", "collapse", "revival"), [(0.5, 0.2, 0.4, 4), (0.7, 0.0, 0.3, 1), (0.01, 0.05, 0.5, 3)])
 def test_the_limits_are_those_of_the_settings(collapsed, revived, collapse, revival):
-    found = numbers(measure(collapsed, revived)[1])
+    found = numbers(measure(collapsed, revived, inactive_kl=100.0)[1])
     assert found["noise.collapse"] == collapse and found["epochs.revival"] == revival
+
+
+def test_a_small_gain_is_no_collapse_while_the_variable_still_costs_something():
+    """Under 5 % of the gain before, yet worth more than it costs, or at least not given up: the KL decides."""
+    found = numbers(measure(gain=[40.0, 40.0, *[1.9] * 6, *GAIN[8:]], kl=[1.0] * 8 + KL[8:])[1])
+    assert (found["crossed"], found["collapsed"]) == (0, 0) and math.isnan(found["epochs.collapse"])
 
 
 def test_a_variable_that_holds_out_has_no_crossing_and_nothing_to_revive():
@@ -115,7 +122,7 @@ def test_the_control_without_noise():
     found = numbers(report)
     assert (found["crossed"], found["collapsed"], found["noise.greatest"]) == (0, 0, 0) and math.isnan(found["revived"])
     assert any("increment 0" in note for note in report.notes)
-    assert "stays above" not in diagnostic.plot(report)["curve"].caption
+    assert "There was no noise" in diagnostic.plot(report)["curve"].caption
 
 
 def test_a_variable_that_never_gained_anything_has_no_shares():
@@ -135,7 +142,7 @@ def test_a_run_without_such_epochs_is_skipped_and_says_why():
     for curves in (pd.DataFrame(), noise_curves(**COURSE).iloc[:2], noise_curves(**COURSE)[["phase", "epoch", "step", "learning_rate"]]):
         run = run_of()
         run.curves = curves
-        diagnostic = LatentNoise(0.05, 0.05)
+        diagnostic = LatentNoise(0.05, 0.01, 0.05)
         report = diagnostic(run, Noise(0))
         assert report.status is Status.SKIPPED and "no epochs with noise" in report.notes[0] and diagnostic.plot(report) == {}
 
@@ -143,7 +150,7 @@ def test_a_run_without_such_epochs_is_skipped_and_says_why():
 def test_needs_a_training_with_noise():
     run = run_of()
     lack = ("noise on a latent variable (training=latent_noise)", "training")
-    asked = LatentNoise(0.05, 0.05)
+    asked = LatentNoise(0.05, 0.01, 0.05)
     assert misfit(asked, run.model, run.data) == lack == misfit(asked, run.model, run.data, {"noise_on_latent": None})
     assert misfit(asked, run.model, run.data, {"noise_on_latent": {"variable": None}}) is None
 

@@ -32,7 +32,7 @@ USES = torch.zeros(d).index_fill(0, torch.tensor(USED), 1.0)
 CODES = DRAW.normal("codes", (N, d))
 
 
-def linear_run(uses=USES, scale_on=0.1, scale_off=0.97, mean_off=0.01, noise=0.0, config=None, event=(1, 6, 6)):
+def linear_run(uses=USES, scale_on=0.1, scale_off=0.97, mean_off=0.01, noise=0.0, event=(1, 6, 6)):
     """x = A z + noise for the used variables; the unused have mu near 0 and sigma near 1."""
     directions = DIRECTIONS.float()
     x = (CODES * USES) @ directions.T + noise * DRAW.normal("x", (N, D))
@@ -47,9 +47,7 @@ def linear_run(uses=USES, scale_on=0.1, scale_off=0.97, mean_off=0.01, noise=0.0
     def decode(z):
         return ((z * uses) @ directions.T).view(-1, *event)
 
-    run = planted_run(Gaussian(encode, scale, decode, d, event), Rows(x.view(-1, *event), value_range=(-8.0, 8.0)))
-    run.config = config or {}
-    return run
+    return planted_run(Gaussian(encode, scale, decode, d, event), Rows(x.view(-1, *event), value_range=(-8.0, 8.0)))
 
 
 def measure(run, **changes):
@@ -123,10 +121,15 @@ def test_criteria_that_disagree_make_a_variable_doubtful():
     assert used.arrays["kept"].tolist() == list(range(d))
 
 
-def test_only_the_gain_counts_when_trained_without_sampling():
-    _, report = measure(linear_run(scale_off=0.3, config={"model": {"sample": False}}))
+@pytest.mark.parametrize(
+    ("how", "says"), [({"sample": False}, "sigma is untrained"), ({"kl": "quadratic"}, "kl=quadratic"), ({"kl": "none"}, "kl=none")]
+)
+def test_only_the_gain_counts_where_training_left_the_moments_free(how, says):
+    run = linear_run(scale_off=0.3)
+    vars(run.model).update(how)
+    _, report = measure(run)
     assert [report.metrics[name].value for name in ("active", "inactive", "doubtful")] == [3, 3, 0]
-    assert any("sigma is untrained" in note for note in report.notes)
+    assert any(says in note for note in report.notes)
 
 
 def test_zeroing_and_pruning_when_the_decoder_does_read_a_variable_a_little():
@@ -140,15 +143,30 @@ def test_zeroing_and_pruning_when_the_decoder_does_read_a_variable_a_little():
     assert found.low < expected < found.high
     assert 0 < report.metrics["zeroing_relative"].value < 1e-3
     assert report.metrics["pruned_error_ratio"].value == pytest.approx(1, abs=1e-3)
+    assert report.metrics["pruned_drawn_ratio"].value == pytest.approx(1, abs=1e-2)
 
 
-def test_nothing_inactive_is_said_and_leaves_the_three_numbers_empty():
+def test_nothing_inactive_is_said_and_leaves_the_four_numbers_empty():
     _, report = measure(linear_run(uses=torch.ones(d), scale_off=0.1, mean_off=1.0, noise=0.5))
     assert report.metrics["inactive"].value == 0
-    assert all(math.isnan(report.metrics[name].value) for name in ("zeroing_mse", "zeroing_relative", "pruned_error_ratio"))
+    assert all(
+        math.isnan(report.metrics[name].value) for name in ("zeroing_mse", "zeroing_relative", "pruned_error_ratio", "pruned_drawn_ratio")
+    )
     assert "samples" not in report.arrays
     assert any("No variable is inactive" in note for note in report.notes)
     assert not any("task=prune" in note for note in report.notes)
+
+
+def test_pruning_takes_the_noise_of_inactive_variables_out_of_drawn_codes():
+    """A decoder that reads inactive variables with weight f errs by f² |a|² sigma² more for drawn codes; without them it does not."""
+    uses = torch.where(USES > 0, 1.0, 0.02)
+    run = linear_run(uses=uses, scale_on=1e-3, mean_off=0.0, noise=0.1)
+    report = measure(run)[1]
+    off = USES == 0
+    left = float((run.x("test") - run.decode(run.latents("test").mean)).square().flatten(1).sum(1).mean())
+    more = float((0.02**2 * 0.97**2 * DIRECTIONS.square().sum(0))[off].sum())
+    assert report.metrics["pruned_drawn_ratio"].value == pytest.approx(left / (left + more), rel=0.02) and more > 0.05 * left
+    assert report.metrics["pruned_error_ratio"].value == pytest.approx(1, abs=1e-4)
 
 
 def test_ratio_interval_is_exact_for_a_constant_ratio_and_covers_otherwise():

@@ -16,7 +16,7 @@ SHARES = torch.tensor([0.9, 0.99, 0.5, 0.001], dtype=torch.float64)  # var(mu) o
 DRAW = Noise(5).at("stationarity")
 
 
-def law_run(c=1.0, shift=0.0, config=None):
+def law_run(c=1.0, shift=0.0, **how):
     """Codes with var(mu) = SHARES exactly and mean sigma² = 1 - SHARES (sigma differs from row to row), times c, plus shift."""
     codes = DRAW.normal("codes", (N, d)).double()
     codes = (codes - codes.mean(0)) / codes.std(0, correction=0) * SHARES.sqrt()
@@ -24,9 +24,8 @@ def law_run(c=1.0, shift=0.0, config=None):
     scale2 = scale2 / scale2.mean(0) * (1 - SHARES)
     x = torch.cat([codes, scale2], 1).float()
     model = Gaussian(lambda x: c * x[:, :d] + shift, lambda x: c * x[:, d:].sqrt(), lambda z: torch.cat([z, z], 1), d, (2 * d,))
-    run = planted_run(model, Rows(x))
-    run.config = config or {}
-    return run
+    vars(model).update(how)
+    return planted_run(model, Rows(x))
 
 
 def measure(run):
@@ -83,9 +82,9 @@ def test_intervals_have_the_width_of_the_sampling_error():
 
 
 def test_says_where_the_law_need_not_hold():
-    notes = measure(law_run(config={"model": {"sample": False, "kl": "none"}}))[1].notes
+    notes = measure(law_run(sample=False, kl="none"))[1].notes
     assert any("untrained" in note for note in notes) and any("kl=none" in note for note in notes)
-    assert not any("need not hold" in note for note in measure(law_run(config={"model": {"sample": True, "kl": "full"}}))[1].notes)
+    assert not any("need not hold" in note for note in measure(law_run())[1].notes)
 
 
 def test_one_variable_and_no_inactive_ones():

@@ -90,6 +90,26 @@ def trained() -> Model:
     return model
 
 
+class Unsampled(Linear):
+    sample, kl, beta = False, "quadratic", 3.0
+
+
+def test_what_the_first_stage_was_charged_is_known_of_both():
+    model = two_stage(first={"_target_": "tests.models.test_two_stage.Unsampled"})
+    assert (model.sample, model.kl, model.beta) == (False, "quadratic", 3.0)
+    assert (two_stage().sample, two_stage().kl) == (True, "full")
+
+
+class Wide(Linear):
+    def prior(self):
+        return Independent(Normal(torch.zeros(D), 2 * torch.ones(D)), 1)
+
+
+def test_the_first_stage_needs_the_prior_that_renormalisation_starts_from():
+    with pytest.raises(InputError, match=r"model.first: needs the prior N\(0, I\), which Wide has not"):
+        two_stage(first={"_target_": "tests.models.test_two_stage.Wide"})
+
+
 def truth() -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation of the aggregated posterior, by the variance law."""
     x = data().split("train").x.double()

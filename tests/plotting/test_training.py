@@ -61,7 +61,7 @@ def test_phases_are_counted_on_and_named():
     above, below = picture.figure.axes[0], picture.figure.axes[2]
     assert [text.get_text() for text in above.texts] == ["vae", "noise"] and not below.texts
     assert any(list(line.get_xdata()) == [4.5, 4.5] for line in below.lines)
-    assert lines_of(picture, 0)[0].get_xdata().tolist() == [1, 2, 3, 4, 5, 6] and "phases" in picture.caption
+    assert lines_of(picture, 0)[0].get_xdata().tolist() == [1, 2, 3, 4, 5, 6] and "noise from epoch 5" in picture.caption
     alone = training_pictures(table(course([0.9, 0.3])))["latents"]
     assert not alone.figure.axes[0].texts and "phases" not in alone.caption
 
@@ -86,3 +86,13 @@ def test_what_is_known_of_latent_variables_does_not_flood_the_terms_of_the_loss(
 def test_runs_from_before_have_no_such_picture():
     frame = table(course([0.5]))
     assert list(training_pictures(frame[[c for c in frame if not c.startswith("latent/")]])) == [""]
+
+
+def test_losses_of_different_phases_are_not_joined():
+    picture = training_pictures(table(course([0.9]), phases=("vae",) * 4 + ("second/vae",) * 2))[""]
+    loss = picture.figure.axes[0]
+    assert [list(line.get_xdata()) for line in loss.lines if len(line.get_xdata()) > 1 and line.get_linestyle() == "-"][:2] == [
+        [1, 2, 3, 4],
+        [5, 6],
+    ]
+    assert [text.get_text() for text in loss.get_legend().get_texts()] == ["train", "validation"]
