@@ -75,7 +75,8 @@ def fit_model(plan: Plan, directory: RunDirectory, loop: Loop, board: Board, tim
 
 @torch.no_grad()
 def show_pictures(plan: Plan, loop: Loop, board: Board) -> None:
-    """Reconstructions of 16 validation rows, and samples where the model has a prior, to TensorBoard."""
+    """Reconstructions of 16 validation rows, and samples where the model has a prior, to TensorBoard. Samples wait for the last of
+    the model's own phases: a second stage is not there before."""
     if not plan.data.is_image:
         return
     plan.model.eval()
@@ -84,7 +85,7 @@ def show_pictures(plan: Plan, loop: Loop, board: Board) -> None:
         x = plan.data.split("val").x[:16].to(plan.device)
         both = torch.cat([x, plan.model.decode(plan.model.encode(x))]).cpu().numpy()
         board.image(step, "reconstructions", canvas(both, len(x), value_range=plan.data.value_range))
-    if isinstance(plan.model, HasGenerator):
+    if isinstance(plan.model, HasGenerator) and loop.position["phase"] + 1 >= len(plan.model.phases()):
         z = plan.model.sample_prior(32, loop.noise.at("board"))
         board.image(step, "samples", canvas(plan.model.decode(z).cpu().numpy(), 16, value_range=plan.data.value_range))
 

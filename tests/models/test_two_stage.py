@@ -7,10 +7,12 @@ from functools import partial
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 from torch.distributions import Independent, Normal
 
 from latentrun.build import build
+from latentrun.cli import main
 from latentrun.diagnostics.fid import FID
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
@@ -273,3 +275,17 @@ def test_fid_refuses_names_that_its_sets_have():
     asked = build(parts.spec("diagnostic", "fid")["fid"], FID, "fid")
     with pytest.raises(InputError, match="floor cannot be the name of a way to draw codes"):
         asked.check(two_stage(second=second, sample_from="floor"), data())
+
+
+@pytest.mark.parametrize(("name", "samples"), [("two_stage_vae", 1), ("vae", 3)])
+def test_pictures_of_samples_wait_for_the_second_stage(tmp_path, name, samples):
+    """Two epochs of a VAE show samples after each and at the end; the first stage of two has nothing to draw its codes from."""
+    path = tmp_path / "run"
+    line = ["data=digits", "network=dense", "network.widths=[8]", "rows=64", "training.epochs=2", "diagnostic=[]", f"model={name}"]
+    with pytest.raises(SystemExit) as exit_:
+        main([*line, f"hydra.run.dir={path}"])
+    assert exit_.value.code == 0
+    found = EventAccumulator(str(path / "tensorboard")).Reload()
+    steps = {tag: [event.step for event in found.Images(tag)] for tag in ("reconstructions", "samples")}
+    assert len(steps["samples"]) == samples and len(steps["reconstructions"]) >= 3
+    assert steps["samples"][-1] == max(steps["reconstructions"])
