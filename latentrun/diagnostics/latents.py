@@ -202,8 +202,10 @@ class Latents(Diagnostic):
                 continue
             pairs = axis_pairs(z)
             choice = "all pairs of latents" if z.shape[1] <= 4 else "the pairs of the four latents of highest variance"
-            text = f"{what[0].upper()}{what[1:]}, on {choice} ({len(pairs)} row{'s' if len(pairs) > 1 else ''})"
-            text += "; columns: what colours the points, named above with its scale." if group else "."
+            text = f"{what[0].upper()}{what[1:]}, on {choice} ({len(pairs)})"
+            text += {0: ".", 1: "; what colours the points stands above."}.get(
+                len(group), "; columns: what colours the points, named above."
+            )
             pictures[name] = Picture(projections(z, group), text)
         return pictures
 

@@ -97,14 +97,18 @@ def room_above(factors: Sequence[Factor]) -> float:
 
 
 def projections(codes: np.ndarray, targets: Sequence[Target]) -> Figure:
-    """Codes ``(N, d)``, d >= 2, on pairs of latents (rows, see :func:`axis_pairs`), coloured by each factor (columns)."""
+    """Codes ``(N, d)``, d >= 2, on pairs of latents (rows, see :func:`axis_pairs`), coloured by each factor (columns); of one factor
+    up to three pairs stand in a row."""
     pairs, columns, tall = axis_pairs(codes), list(targets) or [None], 2.4
     head = room_above([factor for factor, _ in targets])
-    heights = [head, *[tall] * len(pairs)]
-    fig, axes = figure(len(heights), len(columns), width=2.7, height=sum(heights) / len(heights), height_ratios=heights)
+    beside = min(3, len(pairs)) if len(columns) == 1 else 1
+    heights = [head, *[tall] * -(-len(pairs) // beside)]
+    fig, axes = figure(len(heights), len(columns) * beside, width=2.7, height=sum(heights) / len(heights), height_ratios=heights)
     blank(axes[0])
     for j, target in enumerate(columns):
-        for (a, b), ax in zip(pairs, axes[1:, j], strict=True):
+        panels = axes[1:, j * beside : (j + 1) * beside].ravel()
+        blank(panels[len(pairs) :])
+        for (a, b), ax in zip(pairs, panels, strict=False):
             scale = draw(ax, codes[:, a], codes[:, b], target)
             ax.set(xlabel=f"$z_{{{a}}}$", ylabel=f"$z_{{{b}}}$")
         if scale is not None:
