@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
@@ -60,6 +61,10 @@ class VAE(Model, HasGaussianPosterior, HasPrior, HasLikelihood, HasNoisePhase):
     ):
         super().__init__(event_shape, latent_dim)
         self.beta, self.kl, self.sample, self.free_bits = beta, kl, sample, free_bits
+        if beta_start and not warmup_epochs:
+            raise InputError(f"model.beta_start: {beta_start:g} is where the weight begins to move: it needs warmup_epochs above 0")
+        if cycle_epochs is not None and cycles == 1:
+            raise InputError(f"model.cycle_epochs: {cycle_epochs:g} is the length of one of several cycles: it needs cycles above 1")
         if cycles > 1 and not 0 < warmup_epochs <= (cycle_epochs or 0):
             raise InputError(f"model.cycles: {cycles} cycles need cycle_epochs, and warmup_epochs above 0 and no longer than a cycle")
         if free_bits and kl != "full":
@@ -70,6 +75,8 @@ class VAE(Model, HasGaussianPosterior, HasPrior, HasLikelihood, HasNoisePhase):
         self.decoder = network.decoder(latent_dim, self.event_shape)
         if likelihood == "auto":
             likelihood = "gaussian" if all(column.kind == "real" for column in columns) else "mixed"
+        if squash and not all(math.isfinite(bound) for bound in value_range):
+            raise Misfit("model.squash: needs data in a finite range")
         if likelihood == "gaussian":
             self.head = GaussianLikelihood(self.event_shape, tuple(value_range) if squash else None, scale, balance)
         elif likelihood == "mixed":
@@ -78,6 +85,8 @@ class VAE(Model, HasGaussianPosterior, HasPrior, HasLikelihood, HasNoisePhase):
             self.head = MixedLikelihood(columns, scale, balance)
         elif value_range[0] < 0 or value_range[1] > 1:
             raise Misfit(f"model.likelihood: bernoulli needs data in [0, 1]; these lie in {list(value_range)}: use gaussian")
+        elif balance != "fixed":
+            raise InputError(f"model.balance: {balance} moves gamma, which bernoulli has not: use model.likelihood=gaussian")
         else:
             self.head = BernoulliLikelihood(self.event_shape)
         self.register_buffer("_origin", torch.zeros(()), persistent=False)
@@ -156,7 +165,9 @@ class VAE(Model, HasGaussianPosterior, HasPrior, HasLikelihood, HasNoisePhase):
 
         def setup(batch: Batch, noise: Noise) -> None:
             with torch.no_grad():
-                memory.choose(torch.cat([gaussian_kl(*self.moments(x)) for x in batch.x[:SEEN].split(1000)]).mean(0))
+                # The rows may have stayed in the memory of the machine.
+                parts = [part.to(memory.scale.device) for part in batch.x[:SEEN].split(1000)]
+                memory.choose(torch.cat([gaussian_kl(*self.moments(x)) for x in parts]).mean(0))
 
         def loss(batch: Batch, noise: Noise, clock: Clock) -> dict[str, Tensor]:
             z, kl = self._coded(batch.x, noise)

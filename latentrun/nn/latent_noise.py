@@ -23,7 +23,7 @@ class LatentNoise(nn.Module):
     One epoch without noise; then s grows by ``increment`` after every epoch as long as, on the validation rows and with the
     noise, the variable's reconstruction gain (the growth of -ln p(x|z) with z_i at 0) is at least its KL, both in nats. Once it
     is less, or after ``rise`` epochs, s stays for ``hold`` epochs; then it is 0 for ``revive`` epochs. An increment of 0 is the
-    control: the same length without noise.
+    control without noise, which takes the longest possible time: compare it epoch by epoch.
 
     Meanwhile the variables that had collapsed before (mean KL below ``inactive_kl`` nats) are kept from taking over: the decoder
     sees draws from N(0, 1) in their place, which tell nothing of the example, and their KL keeps them there.

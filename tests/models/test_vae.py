@@ -137,6 +137,20 @@ def test_beta_may_come_down_and_start_again():
             vae(**wrong)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"beta_start": 4.0}, "model.beta_start: 4 is where the weight begins to move: it needs warmup_epochs above 0"),
+        ({"cycle_epochs": 5.0, "warmup_epochs": 2.0}, "model.cycle_epochs: 5 is the length of one of several cycles"),
+        ({"likelihood": "bernoulli", "balance": "running_mse"}, "model.balance: running_mse moves gamma, which bernoulli has not"),
+        ({"squash": True, "value_range": (-math.inf, math.inf)}, "model.squash: needs data in a finite range"),
+    ],
+)
+def test_settings_that_would_do_nothing_are_refused(wrong, says):
+    with pytest.raises(InputError, match=says):
+        vae(**wrong)
+
+
 def test_free_bits_charge_each_variable_its_mean_kl_or_lambda(x):
     model, noise, free = vae(free_bits=0.3, beta=2.0, latent_dim=5), Noise(1), 0.3
     q = model.posterior(x)
