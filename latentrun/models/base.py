@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
 from latentrun.data.base import Dataset
+from latentrun.functional.mixtures import covariance
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import Euclidean, Manifold
 from latentrun.nn.latent_noise import LatentNoise
@@ -156,6 +157,13 @@ def drawn(codes: Tensor, noise: Noise) -> Tensor:
     """One code ``(B, d)`` from each of the normals ``codes (B, 2, d)``, mean and scale."""
     mean, scale = codes.unbind(1)
     return mean + scale * noise.normal("code", tuple(mean.shape))
+
+
+def aggregated(codes: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean ``(d,)`` and covariance ``(d, d)``, float64, of the aggregated posterior: the equal mixture of the normals
+    ``codes (N, 2, d)``, mean and scale. By the law of total variance cov mu(x) + diag(mean of sigma²(x))."""
+    mean, scale = codes.unbind(1)
+    return mean.double().mean(0), covariance(mean, scale)
 
 
 class HasLogProb(ABC):

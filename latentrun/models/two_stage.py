@@ -14,7 +14,6 @@ from torch.distributions import Distribution
 from latentrun.bounds import Ge, Makes
 from latentrun.data.base import Dataset
 from latentrun.errors import InputError, unknown
-from latentrun.functional.mixtures import covariance
 from latentrun.functional.noise import Noise
 from latentrun.models.base import (
     RENORMALISED,
@@ -24,6 +23,7 @@ from latentrun.models.base import (
     HasSamplers,
     Model,
     SecondStage,
+    aggregated,
     is_standard_normal,
 )
 from latentrun.nn.base import Network
@@ -144,9 +144,9 @@ class TwoStage(Model, HasGaussianPosterior, HasSamplers, HasLikelihood):
     @torch.no_grad()
     def _learn_moments(self, batch: Batch, noise: Noise) -> None:
         """From mean and scale of all posteriors, ``batch.x (N, 2, d)``, and from codes of the finished second stages."""
-        mean, scale = batch.x.unbind(1)
-        self.mean.copy_(mean.double().mean(0))
-        self.scale.copy_(covariance(mean, scale).diagonal().sqrt())
+        mean, covariance = aggregated(batch.x)
+        self.mean.copy_(mean)
+        self.scale.copy_(covariance.diagonal().sqrt())
         for at, name in enumerate(self.second):
             z = self._drawn(name, False, DRAWS, noise).double()
             self.made_mean[at], self.made_scale[at] = z.mean(0), z.std(0, correction=0)

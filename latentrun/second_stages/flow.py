@@ -9,10 +9,9 @@ import torch
 from torch import Tensor
 
 from latentrun.bounds import Each, Ge
-from latentrun.functional.mixtures import covariance
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import Euclidean
-from latentrun.models.base import SecondStage, drawn
+from latentrun.models.base import SecondStage, aggregated, drawn
 from latentrun.types import Batch, Clock, Objective, Phase
 
 
@@ -48,9 +47,9 @@ class Flow(SecondStage):
     @torch.no_grad()
     def standardise(self, batch: Batch, noise: Noise) -> None:
         """Moments of the aggregated posterior from ``batch.x (N, 2, d)``."""
-        mean, scale = batch.x.unbind(1)
-        self.mean.copy_(mean.double().mean(0))
-        self.scale.copy_(covariance(mean, scale).diagonal().sqrt())
+        mean, covariance = aggregated(batch.x)
+        self.mean.copy_(mean)
+        self.scale.copy_(covariance.diagonal().sqrt())
 
     def log_prob(self, z: Tensor) -> Tensor:
         """log p(z) ``(N,)`` in nats, of codes ``(N, d)``."""

@@ -8,10 +8,9 @@ import torch
 from torch import Tensor
 
 from latentrun.bounds import Ge
-from latentrun.functional.mixtures import covariance
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import Euclidean
-from latentrun.models.base import SecondStage
+from latentrun.models.base import SecondStage, aggregated
 from latentrun.types import Batch, Phase
 
 
@@ -28,10 +27,10 @@ class Gaussian(SecondStage):
     @torch.no_grad()
     def fit(self, batch: Batch, noise: Noise) -> None:
         """From mean and scale of all posteriors, ``batch.x (N, 2, d)``."""
-        mean, scale = batch.x.unbind(1)
-        self.mean.copy_(mean.double().mean(0))
+        mean, covariance = aggregated(batch.x)
+        self.mean.copy_(mean)
         # Positive definite: sigma² stands on the diagonal.
-        self.scale_tril.copy_(torch.linalg.cholesky(covariance(mean, scale)))
+        self.scale_tril.copy_(torch.linalg.cholesky(covariance))
 
     def phases(self) -> tuple[Phase, ...]:
         return (Phase("gaussian", (), epochs=0, setup=self.fit),)
