@@ -14,6 +14,7 @@ from latentrun.functional.noise import Noise
 CELLS = 1 << 22  # numbers held at once
 MOST, LEADING = 6, 3  # a cloud of more dimensions than MOST is projected onto its LEADING axes
 FLAT = 1e-9  # a hull whose volume is below this share of its bounding box is flat
+TIE = 1e-5  # numbers that differ by less than this share of their spread are equal: codes are float32 sums, and the order of those sums is the processor's
 
 
 @dataclass(frozen=True)
@@ -94,29 +95,33 @@ def measurable(u: np.ndarray) -> tuple[np.ndarray, str]:
 # ---------------------------------------------------------------- paths along hulls
 def bounding_line(a: np.ndarray, b: np.ndarray) -> tuple[float, float] | None:
     """Slope and height of the line b = height + slope·a that no point ``(N,)``, ``(N,)`` is above and whose mean distance to them
-    is least: the edge of their hull over the mean. None where they are flat."""
+    is least: the edge of their hull over the mean; of edges that are equally near, the flattest. None where they are flat."""
     hull = convex_hull(np.stack([a, b], 1))
     if hull is None:
         return None
     normal, offset = hull.equations[:, :2], hull.equations[:, 2]
     upper = normal[:, 1] > FLAT
     slope, height = -normal[upper, 0] / normal[upper, 1], -offset[upper] / normal[upper, 1]
-    edge = (height + slope * a.mean()).argmin()
+    distance = height + slope * a.mean()
+    nearest = np.flatnonzero(distance <= distance.min() + TIE * np.ptp(b))
+    edge = nearest[np.abs(slope[nearest]).argmin()]
     return float(slope[edge]), float(height[edge])
 
 
 def bounding_path(z: np.ndarray, a: int, b: int, sign: int, support: float, steps: int) -> np.ndarray | None:
     """A straight path ``(steps, d)`` in the tightest plane z_b = height + slope·z_a above (``sign`` 1) or below (-1) all codes ``(N, d)``.
 
-    It runs where codes are near the plane: over the z_a of the share ``support`` of codes nearest to it, from their 5 % to their
-    95 % quantile, the other coordinates by least squares on z_a over the same codes. None where the codes are flat.
+    It runs where codes are near the plane: over the z_a of the share ``support`` of codes nearest to it and of those as near as
+    the last of these, from their 5 % to their 95 % quantile, the other coordinates by least squares on z_a over the same codes.
+    None where the codes are flat.
     """
     line = bounding_line(z[:, a], sign * z[:, b])
     if line is None:
         return None
     slope, height = line
     below = height + slope * z[:, a] - sign * z[:, b]
-    near = z[np.argsort(below, kind="stable")[: max(2, round(support * len(z)))]]
+    last = np.sort(below)[min(len(z), max(2, round(support * len(z)))) - 1]
+    near = z[below <= last + TIE * np.ptp(z[:, b])]
     t = np.linspace(*np.quantile(near[:, a], [0.05, 0.95]), steps)
     centred = near[:, a] - near[:, a].mean()
     path = near.mean(0) + np.outer(t - near[:, a].mean(), centred @ near / (centred @ centred))
