@@ -4,7 +4,8 @@ __version__ = "0.1.0"
 
 
 def load(directory, trust=(), device="cpu"):
-    """The finished run in ``directory`` as a :class:`latentrun.run.Run`; see :func:`latentrun.pipeline.load`."""
-    from latentrun.pipeline import load
+    """The finished run in ``directory`` as a :class:`latentrun.run.Run`; see
+    :func:`latentrun.tasks.pipeline.load`."""
+    from latentrun.tasks.pipeline import load
 
     return load(directory, trust, device)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentrun import __version__
-from latentrun.completion import complete
-from latentrun.compose import (
+from latentrun.command.completion import complete
+from latentrun.command.compose import (
     about_of,
     compose,
     folders_of,
@@ -24,11 +24,11 @@ from latentrun.compose import (
     values_of,
     version_base,
 )
-from latentrun.disk import require_room
+from latentrun.config.options import digests, help_text, shipped
 from latentrun.errors import InputError, one_line, unknown
-from latentrun.interrupts import Interrupted, interruptible
-from latentrun.machine import prepare
-from latentrun.options import digests, help_text, shipped
+from latentrun.system.disk import require_room
+from latentrun.system.interrupts import Interrupted, interruptible
+from latentrun.system.machine import prepare
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -52,7 +52,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     except Exception as error:
         if os.environ.get("LATENTRUN_DEBUG"):
             raise
-        print(f"latentrun: failed: {type(error).__name__}: {one_line(error)} (LATENTRUN_DEBUG=1 shows the traceback)", file=sys.stderr)
+        print(
+            f"latentrun: failed: {type(error).__name__}: {one_line(error)} (LATENTRUN_DEBUG=1 shows "
+            "the traceback)",
+            file=sys.stderr,
+        )
         sys.exit(1)
 
 
@@ -72,9 +76,15 @@ def command(argv: list[str]) -> int:
     if arguments.multirun:
         return sweep(arguments.overrides, cfg, folders)
     if cfg.get("comparison") and cfg.task != "compare":
-        raise InputError("comparison: one run has nothing to compare it with: task=compare runs=[DIR,...], or a sweep (-m)")
+        raise InputError(
+            "comparison: one run has nothing to compare it with: task=compare runs=[DIR,...], or a sweep (-m)"
+        )
     if arguments.info or arguments.hydra_help:
-        return hand_over(["--hydra-help"] if arguments.hydra_help else [f"--info={arguments.info}"], arguments.overrides, folders)
+        return hand_over(
+            ["--hydra-help"] if arguments.hydra_help else [f"--info={arguments.info}"],
+            arguments.overrides,
+            folders,
+        )
     if arguments.cfg:
         show(cfg, arguments.cfg, arguments.package, arguments.resolve)
         return 0
@@ -107,7 +117,7 @@ def perform(settings: DictConfig, hydra: DictConfig, path: Path) -> int:
     about, own = about_of(hydra, plain), own_packages(hydra)
 
     prepare()
-    from latentrun import pipeline, use
+    from latentrun.tasks import pipeline, use
 
     pipeline.begin(plain)
     if directory := plain.pop("resume"):
@@ -117,9 +127,11 @@ def perform(settings: DictConfig, hydra: DictConfig, path: Path) -> int:
         "diagnose": lambda: pipeline.diagnose(plain, about["default_list"], own),
         "encode": lambda: use.encode(plain, path, about["overrides"], own),
         "sample": lambda: use.sample(plain, path, about["overrides"]),
-        "prune": lambda: import_module("latentrun.prune").task(plain, path, about, own),
-        "compare": lambda: import_module("latentrun.compare").task(plain, path, about["overrides"], own),
-        "report": lambda: import_module("latentrun.overview").report(plain, path, about["overrides"]),
+        "prune": lambda: import_module("latentrun.tasks.prune").task(plain, path, about, own),
+        "compare": lambda: import_module("latentrun.tasks.compare").task(
+            plain, path, about["overrides"], own
+        ),
+        "report": lambda: import_module("latentrun.tasks.report").report(plain, path, about["overrides"]),
     }
     if plain["task"] not in tasks:
         raise unknown("task", plain["task"], tasks)
@@ -128,9 +140,9 @@ def perform(settings: DictConfig, hydra: DictConfig, path: Path) -> int:
 
 def train(settings: dict[str, Any], path: Path, about: dict[str, Any], own: list[str]) -> int:
     """Build what the settings ask for and train it, or say what that would take; the exit code."""
-    from latentrun import pipeline
-    from latentrun.estimate import estimate
-    from latentrun.plan import plan
+    from latentrun.tasks import pipeline
+    from latentrun.tasks.assembly import plan
+    from latentrun.tasks.estimate import estimate
 
     dry = settings.pop("estimate")
     settings["trust"] = list(dict.fromkeys([*settings["trust"], *own]))
@@ -140,13 +152,13 @@ def train(settings: dict[str, Any], path: Path, about: dict[str, Any], own: list
 
 def resume(directory: str, settings: dict[str, Any], hydra: DictConfig, overrides: list[str]) -> int:
     """Go on with a run, or with a sweep; the exit code."""
-    from latentrun import pipeline
-    from latentrun.collect import is_sweep
+    from latentrun.tables.collect import is_sweep
+    from latentrun.tasks import pipeline
 
     if is_sweep(Path(directory)):
-        from latentrun.multirun import launch_of
-        from latentrun.sweep import carry
+        from latentrun.command.jobs import launch_of
         from latentrun.sweep.plan import Sweep
+        from latentrun.tasks import sweep as carry
 
         pipeline.require_only(overrides)
         return carry.resume(Sweep(directory), launch_of(hydra), settings["trust"])
@@ -158,30 +170,41 @@ def claims(overrides: list[str], cfg: DictConfig, folders: list[Path]) -> int:
     """Judge what ``task=claims`` names; the exit code."""
     plain = values_of(settings_of(cfg))
     prepare()
-    from latentrun import pipeline
-    from latentrun.claims import task
     from latentrun.claims.claim import claims_of, size_of
     from latentrun.claims.evidence import requests
-    from latentrun.multirun import asked_for, launch_of
-    from latentrun.settings import key_of
+    from latentrun.command.jobs import asked_for, launch_of
+    from latentrun.config.settings import key_of
     from latentrun.sweep.engine import warm
+    from latentrun.tasks import claims as task
+    from latentrun.tasks import pipeline
 
     task.require_own(overrides)
     pipeline.begin(plain)
     found, size = claims_of(plain.get("claim")), size_of(plain["sizes"], plain["size"])
-    warm()
+    warm("latentrun.tasks.child")
     with told():
         path, runs = Path(cfg.hydra.run.dir), Path(cfg.hydra.sweep.dir)
     shared = [text for text in overrides if key_of(text).partition(".")[0] in task.SHARED]
     asked = asked_for(requests(found, size), shared, folders)
-    return task.task(found, size, asked, plain, path, runs, launch_of(cfg.hydra), [*plain["trust"], *own_packages(cfg.hydra)])
+    return task.task(
+        found,
+        size,
+        asked,
+        plain,
+        path,
+        runs,
+        launch_of(cfg.hydra),
+        [*plain["trust"], *own_packages(cfg.hydra)],
+    )
 
 
 def sweep(overrides: list[str], cfg: DictConfig, folders: list[Path]) -> int:
-    """Plan a sweep, ``cfg`` being its first job, and carry it out; the exit code. Launchers and sweepers that are not ours
-    are Hydra's to run."""
+    """Plan a sweep, ``cfg`` being its first job, and carry it out; the exit code. Launchers and sweepers that
+    are not ours are Hydra's to run."""
     if cfg.get("estimate"):
-        raise InputError("estimate=true: what one run would take; leave -m out, and choose one value of each key")
+        raise InputError(
+            "estimate=true: what one run would take; leave -m out, and choose one value of each key"
+        )
     with told():
         path = Path(cfg.hydra.sweep.dir)
     require_room(path)
@@ -193,12 +216,12 @@ def sweep(overrides: list[str], cfg: DictConfig, folders: list[Path]) -> int:
     from latentrun.sweep.engine import warm
 
     if cfg.hydra.runtime.choices["hydra/launcher"] == "process":
-        warm()  # while the jobs are composed and checked
+        warm("latentrun.tasks.child")  # while the jobs are composed and checked
+    from latentrun.command.jobs import jobs_of, launch_of, only_swept, swept
+    from latentrun.command.overrides import asked
     from latentrun.launchers import foreign
-    from latentrun.multirun import jobs_of, launch_of, only_swept, swept
-    from latentrun.overrides import asked
-    from latentrun.sweep.carry import carry_out, checked, conclude
     from latentrun.sweep.plan import Sweep
+    from latentrun.tasks.sweep import carry_out, checked, conclude
 
     chosen = {kind: cfg.hydra.runtime.choices[f"hydra/{kind}"] for kind in ("launcher", "sweeper")}
     launch = launch_of(cfg.hydra) if chosen["launcher"] == "process" else None
@@ -209,13 +232,19 @@ def sweep(overrides: list[str], cfg: DictConfig, folders: list[Path]) -> int:
     if chosen["sweeper"] == "optuna":
         study, more = foreign.study_of(cfg, overrides, trust)
         planned = Sweep.create(path, about | {"study": study, "swept": [*about["swept"], *study["searched"]]})
-        return foreign.carry_through(planned, [*overrides, *given, *more], folders, trust, foreign.at_once(cfg, study["at_once"]))
+        return foreign.carry_through(
+            planned, [*overrides, *given, *more], folders, trust, foreign.at_once(cfg, study["at_once"])
+        )
     jobs = checked(jobs_of(every, folders), trust)
     planned = Sweep.create(path, about)
     planned.add(jobs)
     if launch:
-        return conclude(planned, carry_out(planned, [job for job in jobs if job.skipped is None], launch, trust), trust)
-    return foreign.carry_through(planned, [*overrides, *given], folders, trust, foreign.at_once(cfg, len(jobs)))
+        return conclude(
+            planned, carry_out(planned, [job for job in jobs if job.skipped is None], launch, trust), trust
+        )
+    return foreign.carry_through(
+        planned, [*overrides, *given], folders, trust, foreign.at_once(cfg, len(jobs))
+    )
 
 
 def job(cfg: DictConfig) -> int:

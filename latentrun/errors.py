@@ -1,4 +1,5 @@
-"""The one kind of error a user is meant to read: a single line that says what is wrong, where, and what is allowed."""
+"""The one kind of error a user is meant to read: a single line that says what is wrong, where, and what is
+allowed."""
 
 from __future__ import annotations
 
@@ -17,7 +18,9 @@ class Misfit(InputError):
 def nearest(name: str, options: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` with the closest option, or an empty string when none is close."""
     lowered = {option.lower(): option for option in options}
-    found = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.55) if name != "null" else []  # null is no misspelt name
+    found = (
+        difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.55) if name != "null" else []
+    )  # null is no misspelt name
     return f" (did you mean {lowered[found[0]]!r}?)" if found else ""
 
 

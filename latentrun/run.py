@@ -25,10 +25,11 @@ CHUNK = 512  # rows per pass through a network: fits the cache of a small machin
 class Run:
     """Model and data on ``device``, in evaluation mode, never changed by what reads them.
 
-    ``name`` tells the run in tables; ``config`` is the resolved configuration as plain values, ``meta`` what meta.json says of
-    its making; ``metrics`` is the table of all that was measured of it, ``reports`` what each diagnostic found, ``curves`` the
-    table of its training, a row an epoch (empty where it was not trained itself). Everything given out is a tensor on ``device``
-    unless said otherwise; no gradient is tracked by :meth:`encode`, :meth:`decode` and :meth:`posterior`.
+    ``name`` tells the run in tables; ``config`` is the resolved configuration as plain values, ``meta`` what
+    meta.json says of its making; ``metrics`` is the table of all that was measured of it, ``reports`` what
+    each diagnostic found, ``curves`` the table of its training, a row an epoch (empty where it was not
+    trained itself). Everything given out is a tensor on ``device`` unless said otherwise; no gradient is
+    tracked by :meth:`encode`, :meth:`decode` and :meth:`posterior`.
     """
 
     model: Model
@@ -97,12 +98,15 @@ class Run:
     # ---------------------------------------------------------------- where samples come from
     @cached_property
     def stand_in(self) -> MultivariateNormal:
-        """A full-covariance Gaussian fitted to the training codes: for models that cannot draw codes themselves."""
+        """A full-covariance Gaussian fitted to the training codes: for models that cannot draw codes
+        themselves."""
         z = self.latents("train").mean.double()
         covariance = torch.cov(z.T).reshape(z.shape[1], z.shape[1])
         # In float64 and with a little width in every direction: codes may lie on a line.
         width = 1e-9 * (1 + covariance.trace()) * torch.eye(z.shape[1], device=z.device)
-        return MultivariateNormal(z.mean(0).float(), scale_tril=torch.linalg.cholesky(covariance + width).float())
+        return MultivariateNormal(
+            z.mean(0).float(), scale_tril=torch.linalg.cholesky(covariance + width).float()
+        )
 
     @property
     def sampler_note(self) -> str:
@@ -113,8 +117,8 @@ class Run:
 
     @torch.no_grad()
     def sample_codes(self, n: int, noise: Noise, sampler: str | None = None) -> Tensor:
-        """n codes ``(n, d)`` as the model draws them, or from the Gaussian that stands in for its prior; ``sampler``: in one of
-        the ways that a model with several has."""
+        """n codes ``(n, d)`` as the model draws them, or from the Gaussian that stands in for its prior;
+        ``sampler``: in one of the ways that a model with several has."""
         if sampler is not None:
             return self.model.samplers()[sampler](n, noise.to(self.device))
         if isinstance(self.model, HasGenerator):

@@ -39,9 +39,9 @@ class Factor:
 class Column:
     """One variable of a table, and where it lies in an encoded row: ``x[:, start : start + width]``.
 
-    ``real``: one number, (value - mean) / scale. ``ordinal``: one number, (level - mean) / scale, where level counts the
-    ordered ``categories`` from 0. ``categorical``: one number for each of ``categories``, 1 for the one it is, else 0.
-    ``mean`` and ``scale`` are those of the training rows.
+    ``real``: one number, (value - mean) / scale. ``ordinal``: one number, (level - mean) / scale, where level
+    counts the ordered ``categories`` from 0. ``categorical``: one number for each of ``categories``, 1 for
+    the one it is, else 0. ``mean`` and ``scale`` are those of the training rows.
     """
 
     name: str
@@ -66,7 +66,8 @@ class Split:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one training step sees: ``x (B, *event)`` (or codes, or drawn samples), ``y (B, F)``, ``index (B,)``."""
+    """What one training step sees: ``x (B, *event)`` (or codes, or drawn samples), ``y (B, F)``, ``index
+    (B,)``."""
 
     x: Tensor
     y: Tensor | None = None
@@ -77,9 +78,9 @@ class Batch:
 class Projection:
     """Nearest members of a known family, one per row of x.
 
-    ``factors (N, F)`` float64; ``residual (N,)`` = ||x - render(factors)|| / ||x||, a share of the picture's norm
-    (above 1 where a picture is fainter than every member);
-    ``inside (N,)`` whether the factors lie within the data set's ranges; ``amplitude (N,)`` (1 where it is not fitted).
+    ``factors (N, F)`` float64; ``residual (N,)`` = ||x - render(factors)|| / ||x||, a share of the picture's
+    norm (above 1 where a picture is fainter than every member); ``inside (N,)`` whether the factors lie
+    within the data set's ranges; ``amplitude (N,)`` (1 where it is not fitted).
     """
 
     factors: Tensor
@@ -91,8 +92,8 @@ class Projection:
 # ---------------------------------------------------------------- training
 @dataclass(frozen=True)
 class Clock:
-    """Where training stands: ``step`` and ``epoch`` count from 0 within the phase; ``values`` holds the phase's
-    schedules at this step."""
+    """Where training stands: ``step`` and ``epoch`` count from 0 within the phase; ``values`` holds the
+    phase's schedules at this step."""
 
     phase: str
     step: int
@@ -103,8 +104,8 @@ class Clock:
 
 @dataclass(frozen=True)
 class Schedule:
-    """A value that changes with time: ``value(epoch)`` of the fractional epoch; constant from epoch ``end`` on.
-    No stopping, decay or selection of a best checkpoint happens before ``end``."""
+    """A value that changes with time: ``value(epoch)`` of the fractional epoch; constant from epoch ``end``
+    on. No stopping, decay or selection of a best checkpoint happens before ``end``."""
 
     value: Callable[[float], float]
     end: float = 0.0
@@ -114,9 +115,9 @@ class Schedule:
 class Objective:
     """A loss and the parameters it moves.
 
-    ``loss(batch, noise, clock)`` returns named scalar terms, one of them ``loss``. It is pure: it reads parameters,
-    buffers, batch, noise and clock and changes nothing. Objectives that share parameters share one optimiser.
-    ``every``: steps between two updates.
+    ``loss(batch, noise, clock)`` returns named scalar terms, one of them ``loss``. It is pure: it reads
+    parameters, buffers, batch, noise and clock and changes nothing. Objectives that share parameters share
+    one optimiser. ``every``: steps between two updates.
     """
 
     name: str
@@ -132,15 +133,16 @@ class FromData:
 
 @dataclass(frozen=True)
 class FromCodes:
-    """Batches of what an earlier phase's network makes of the rows: ``encode(x, noise) -> (N, ...)``, computed once
-    when the phase begins (so the phase must not move the parameters it reads)."""
+    """Batches of what an earlier phase's network makes of the rows: ``encode(x, noise) -> (N, ...)``,
+    computed once when the phase begins (so the phase must not move the parameters it reads)."""
 
     encode: Callable[[Tensor, Noise], Tensor]
 
 
 @dataclass(frozen=True)
 class FromStream:
-    """Endless batches that the model draws itself: ``draw(n, noise) -> Batch``; an epoch is ``steps_per_epoch`` batches."""
+    """Endless batches that the model draws itself: ``draw(n, noise) -> Batch``; an epoch is
+    ``steps_per_epoch`` batches."""
 
     draw: Callable[[int, Noise], Batch]
     steps_per_epoch: int
@@ -150,14 +152,15 @@ class FromStream:
 class Phase:
     """One stretch of training.
 
-    ``monitor(batch, noise)`` returns named per-example values ``(B,)``, one of them ``monitor``, whose mean over the
-    validation rows steers stopping, learning rate and the best checkpoint (lower is better; for likelihood models the
-    full negative ELBO at beta = 1 in nats per example). Without a monitor the phase runs its full length.
-    ``setup(batch, noise)`` runs once before the first step; with 0 ``epochs`` and no objectives it is the whole phase.
-    ``after_step(terms, clock)``, ``epoch_end(clock)``, before validation, and ``decide(row)``, after it and with the epoch's
-    row of ``tables/train.csv``, may change the model or ``memory``: what they remember lives in buffers of the model or, where
-    the finished model does not need it, of ``memory``, so checkpoints hold it. ``finished()`` gives the reason to end the
-    phase before its length, or None. ``select=False``: the monitor is only recorded, the phase keeps its last weights.
+    ``monitor(batch, noise)`` returns named per-example values ``(B,)``, one of them ``monitor``, whose mean
+    over the validation rows steers stopping, learning rate and the best checkpoint (lower is better; for
+    likelihood models the full negative ELBO at beta = 1 in nats per example). Without a monitor the phase
+    runs its full length. ``setup(batch, noise)`` runs once before the first step; with 0 ``epochs`` and no
+    objectives it is the whole phase. ``after_step(terms, clock)``, ``epoch_end(clock)``, before validation,
+    and ``decide(row)``, after it and with the epoch's row of ``tables/train.csv``, may change the model or
+    ``memory``: what they remember lives in buffers of the model or, where the finished model does not need
+    it, of ``memory``, so checkpoints hold it. ``finished()`` gives the reason to end the phase before its
+    length, or None. ``select=False``: the monitor is only recorded, the phase keeps its last weights.
     """
 
     name: str
@@ -179,8 +182,8 @@ class Phase:
 class History:
     """How the codes of fixed training rows moved.
 
-    ``epochs (E,)``, ``epoch_mean``/``epoch_scale``/``epoch_kl (E, 512, d)`` after every epoch; ``steps (S,)``,
-    ``step_mean``/``step_scale (S, 10, d)`` at log-spaced steps; ``index``/``step_index`` the rows.
+    ``epochs (E,)``, ``epoch_mean``/``epoch_scale``/``epoch_kl (E, 512, d)`` after every epoch; ``steps
+    (S,)``, ``step_mean``/``step_scale (S, 10, d)`` at log-spaced steps; ``index``/``step_index`` the rows.
     Deterministic encoders have empty scale and KL arrays (last axis 0). KL in nats per variable.
     """
 
@@ -218,8 +221,8 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Metric:
-    """What a number means: ``unit`` (with how it is averaged), ``low``/``high`` its possible range, ``better``
-    direction (``none`` for a description), ``source`` (reference or equation)."""
+    """What a number means: ``unit`` (with how it is averaged), ``low``/``high`` its possible range,
+    ``better`` direction (``none`` for a description), ``source`` (reference or equation)."""
 
     unit: str
     low: float | None = None
@@ -239,8 +242,8 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Report:
-    """What a diagnostic or comparison found. ``metrics`` keys are ``name`` or ``name.part`` with ``name`` declared in
-    the diagnostic's ``metrics``. Plots are drawn from this alone."""
+    """What a diagnostic or comparison found. ``metrics`` keys are ``name`` or ``name.part`` with ``name``
+    declared in the diagnostic's ``metrics``. Plots are drawn from this alone."""
 
     metrics: Mapping[str, Estimate] = field(default_factory=dict)
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
@@ -259,10 +262,12 @@ class Picture:
 
 @dataclass(frozen=True)
 class Animation(Picture):
-    """A picture that moves. ``figure`` and ``caption`` are its still: what paper shows, and what is there in every format.
+    """A picture that moves. ``figure`` and ``caption`` are its still: what paper shows, and what is there in
+    every format.
 
-    ``frame(i)`` draws frame i as RGB ``(H, W, 3)`` uint8, all of one size; it is shown for ``durations[i]`` milliseconds
-    (a GIF counts hundredths of a second), after the last one the first again. ``moving``: the sentence that says what moves.
+    ``frame(i)`` draws frame i as RGB ``(H, W, 3)`` uint8, all of one size; it is shown for ``durations[i]``
+    milliseconds (a GIF counts hundredths of a second), after the last one the first again. ``moving``: the
+    sentence that says what moves.
     """
 
     frame: Callable[[int], np.ndarray]

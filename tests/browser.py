@@ -1,4 +1,5 @@
-"""A headless Chromium that tests steer: it opens a page, moves the mouse, looks at the document and takes pictures of it."""
+"""A headless Chromium that tests steer: it opens a page, moves the mouse, looks at the document and takes
+pictures of it."""
 
 from __future__ import annotations
 
@@ -16,18 +17,31 @@ from typing import Any
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OPTIONS = (
-    "--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--hide-scrollbars", "--enable-unsafe-swiftshader", "--use-gl=angle", "--use-angle=swiftshader",
-)  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--enable-unsafe-swiftshader",
+    "--use-gl=angle",
+    "--use-angle=swiftshader",
+)
 PATIENCE = 240  # seconds: a busy machine draws in software
 
 
 class Browser:
-    """One page of a Chromium of its own, spoken to in the DevTools protocol over a pipe (no port is opened)."""
+    """One page of a Chromium of its own, spoken to in the DevTools protocol over a pipe (no port is
+    opened)."""
 
     def __init__(self, profile: Path, width: int = 1000, height: int = 800):
-        # Chromium reads commands from 3 and writes answers to 4: high numbers here, so that none is overwritten on the way.
-        pipes = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for pair in (os.pipe(), os.pipe()) for end in pair]
+        # Chromium reads commands from 3 and writes answers to 4: high numbers here, so that none is
+        # overwritten on the way.
+        pipes = [
+            fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for pair in (os.pipe(), os.pipe()) for end in pair
+        ]
         theirs, (self._answers, self._commands) = (pipes[0], pipes[3]), (pipes[2], pipes[1])
 
         def hand_over() -> None:
@@ -43,12 +57,19 @@ class Browser:
             "about:blank",
         ]
         self._process = subprocess.Popen(
-            command, preexec_fn=hand_over, pass_fds=(3, 4), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            command,
+            preexec_fn=hand_over,
+            pass_fds=(3, 4),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         for end in theirs:
             os.close(end)
         self._number, self._buffer, self._session = 0, b"", None
-        self.complaints: list[str] = []  # what the page wrote to its console as errors, policy violations among them
+        self.complaints: list[
+            str
+        ] = []  # what the page wrote to its console as errors, policy violations among them
         try:
             self._attach()
         except BaseException:
@@ -56,8 +77,12 @@ class Browser:
             raise
 
     def _attach(self) -> None:
-        target = next(found for found in self.call("Target.getTargets")["targetInfos"] if found["type"] == "page")
-        self._session = self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)["sessionId"]
+        target = next(
+            found for found in self.call("Target.getTargets")["targetInfos"] if found["type"] == "page"
+        )
+        self._session = self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)[
+            "sessionId"
+        ]
         for domain in ("Page", "Runtime", "Log"):
             self.call(f"{domain}.enable")
 
@@ -89,7 +114,9 @@ class Browser:
 
     def _next(self, until: float) -> dict[str, Any]:
         while b"\0" not in self._buffer:
-            assert select.select([self._answers], [], [], max(0, until - time.monotonic()))[0], "the browser does not answer"
+            assert select.select([self._answers], [], [], max(0, until - time.monotonic()))[0], (
+                "the browser does not answer"
+            )
             part = os.read(self._answers, 1 << 20)
             assert part, "the browser has ended"
             self._buffer += part

@@ -19,9 +19,20 @@ from latentrun.types import Factor, Projection, Split
 
 # A plain VAE's values, for tests that change some of them.
 VAE_VALUES = {
-    "latent_dim": 2, "beta": 1.0, "beta_start": 0.0, "warmup_epochs": 0.0, "cycle_epochs": None, "cycles": 1, "free_bits": 0.0,
-    "kl": "full", "sample": True, "likelihood": "gaussian", "scale": 0.5, "balance": "fixed", "squash": False,
-}  # fmt: skip
+    "latent_dim": 2,
+    "beta": 1.0,
+    "beta_start": 0.0,
+    "warmup_epochs": 0.0,
+    "cycle_epochs": None,
+    "cycles": 1,
+    "free_bits": 0.0,
+    "kl": "full",
+    "sample": True,
+    "likelihood": "gaussian",
+    "scale": 0.5,
+    "balance": "fixed",
+    "squash": False,
+}
 
 
 def each_split(value) -> dict:
@@ -32,7 +43,14 @@ def each_split(value) -> dict:
 class Rows(Dataset):
     """A data set made of given rows, the same in every split unless three are given."""
 
-    def __init__(self, x: Tensor | dict[str, Tensor], y=None, factors: tuple[Factor, ...] = (), labels=None, value_range=(0.0, 1.0)):
+    def __init__(
+        self,
+        x: Tensor | dict[str, Tensor],
+        y=None,
+        factors: tuple[Factor, ...] = (),
+        labels=None,
+        value_range=(0.0, 1.0),
+    ):
         self._x, self._y, self._labels = each_split(x), each_split(y), each_split(labels)
         self.event_shape = tuple(self._x["train"].shape[1:])
         self.value_range, self.factors = value_range, factors
@@ -48,15 +66,18 @@ class Rows(Dataset):
 
 
 class Span(Rows, Oracle):
-    """4 x 4 pictures x = Σ_f y_f w_f of factors y in [-1, 1]³, named as those of the heatmaps, with orthonormal w: the nearest
-    member is a projection. ``basis (4, 16)``: the w and a direction in which the family does not extend."""
+    """4 x 4 pictures x = Σ_f y_f w_f of factors y in [-1, 1]³, named as those of the heatmaps, with
+    orthonormal w: the nearest member is a projection. ``basis (4, 16)``: the w and a direction in which the
+    family does not extend."""
 
     intrinsic_dim, betti = 3, (1,)
     basis = torch.linalg.qr(torch.randn(16, 4, generator=torch.Generator().manual_seed(0)))[0].T
 
     def __init__(self, y: Tensor):
         names = ("correlation", "variance_x", "variance_y")
-        super().__init__(self.render(y), y, tuple(Factor(name, "real", -1, 1) for name in names), value_range=(-1, 1))
+        super().__init__(
+            self.render(y), y, tuple(Factor(name, "real", -1, 1) for name in names), value_range=(-1, 1)
+        )
 
     def render(self, factors):
         return (factors @ self.basis[:3].to(factors)).view(-1, 1, 4, 4)
@@ -64,16 +85,21 @@ class Span(Rows, Oracle):
     def project(self, x):
         factors = x.flatten(1) @ self.basis[:3].T
         residual = (x - self.render(factors)).flatten(1).norm(dim=1) / x.flatten(1).norm(dim=1)
-        return Projection(factors.double(), residual.double(), (factors.abs() <= 1.001).all(1), torch.ones(len(x)))
+        return Projection(
+            factors.double(), residual.double(), (factors.abs() <= 1.001).all(1), torch.ones(len(x))
+        )
 
     def run(self, off: Callable[[Tensor], Tensor] | None = None) -> Run:
-        """A run whose codes are the factors and whose decoder renders them, with ``off(z) (N,)`` of the direction outside."""
+        """A run whose codes are the factors and whose decoder renders them, with ``off(z) (N,)`` of the
+        direction outside."""
 
         def decode(z):
             x = self.render(z)
             return x if off is None else x + off(z)[:, None, None, None] * self.basis[3].view(4, 4)
 
-        return planted_run(Deterministic(lambda x: x.flatten(1) @ self.basis[:3].T, decode, 3, self.event_shape), self)
+        return planted_run(
+            Deterministic(lambda x: x.flatten(1) @ self.basis[:3].T, decode, 3, self.event_shape), self
+        )
 
 
 class Deterministic(Model, HasEncoder):
@@ -94,7 +120,8 @@ class Deterministic(Model, HasEncoder):
 
 
 class Gaussian(Deterministic, HasGaussianPosterior, HasPrior, HasLikelihood):
-    """A VAE made of given functions: mean and standard deviation of q(z|x), mean of p(x|z) with unit noise."""
+    """A VAE made of given functions: mean and standard deviation of q(z|x), mean of p(x|z) with unit
+    noise."""
 
     def __init__(self, encode, scale, decode, latent_dim, event_shape):
         super().__init__(encode, decode, latent_dim, event_shape)
@@ -119,8 +146,8 @@ def planted_run(model: Model, data: Dataset) -> Run:
 
 
 def noise_curves(gain, kl, scale, stage, var_mean=None, variable: int = 1, trained: int = 2) -> pd.DataFrame:
-    """``tables/train.csv`` of a run whose latent ``variable`` was put under noise after ``trained`` epochs; each a value per epoch.
-    Mean sigma² is what the law of stationarity makes of ``var_mean``, 0 below it."""
+    """``tables/train.csv`` of a run whose latent ``variable`` was put under noise after ``trained`` epochs;
+    each a value per epoch. Mean sigma² is what the law of stationarity makes of ``var_mean``, 0 below it."""
     found = {"gain": gain, "variable_kl": kl, "noise_scale": scale, "noise_stage": stage}
     frame = pd.DataFrame({f"val/{name}": np.asarray(values, float) for name, values in found.items()})
     frame["val/noise_variable"] = float(variable)
@@ -128,15 +155,17 @@ def noise_curves(gain, kl, scale, stage, var_mean=None, variable: int = 1, train
         own = {"var_mean": np.asarray(var_mean, float), "mean_scale2": 1 - np.clip(var_mean, 0, 1)}
         for name, i in product(own, range(variable + 2)):
             frame[f"latent/{name}.{i}"] = own[name] + (i != variable)  # of the others something else
-    frame = pd.concat([pd.DataFrame({"phase": ["vae"] * trained}), frame.assign(phase="noise")], ignore_index=True)
+    frame = pd.concat(
+        [pd.DataFrame({"phase": ["vae"] * trained}), frame.assign(phase="noise")], ignore_index=True
+    )
     frame["epoch"] = [*range(1, trained + 1), *range(1, len(frame) - trained + 1)]
     return frame.assign(step=10 * np.arange(1, len(frame) + 1), learning_rate=1e-3)
 
 
 def table_file(path: Path, n: int = 300) -> Path:
-    """A CSV of n rows that two hidden standard normal numbers u and v determine, but for small errors in the real columns
-    and two columns of pure noise. Ordinal ``size`` cuts u in 4, ``grade`` cuts v in 3; categorical ``quarter`` is the signs
-    of both, ``side`` the sign of u - v."""
+    """A CSV of n rows that two hidden standard normal numbers u and v determine, but for small errors in the
+    real columns and two columns of pure noise. Ordinal ``size`` cuts u in 4, ``grade`` cuts v in 3;
+    categorical ``quarter`` is the signs of both, ``side`` the sign of u - v."""
     rng = np.random.default_rng(0)
     u, v, e, noise = rng.standard_normal((4, n))
     frame = pd.DataFrame({"price": 200 + 50 * u + 2 * e, "age": 30 + 9 * (u + v) + 0.5 * e, "noise": noise})

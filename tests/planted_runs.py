@@ -10,15 +10,27 @@ from typing import Any
 import pandas as pd
 import yaml
 
-MEANING = {"probe/error": ("px", "lower"), "probe/score": ("share", "higher"), "probe/ratio": ("pure number", "one")}
+MEANING = {
+    "probe/error": ("px", "lower"),
+    "probe/score": ("share", "higher"),
+    "probe/ratio": ("pure number", "one"),
+}
 
 
-def plant(path: Path, settings: Mapping[str, Any], metrics: Mapping[str, float] | None, state: str = "done", **status: Any) -> Path:
-    """A run directory with the flat ``settings`` (``model.latent_dim``) and ``metrics`` (``probe/error``); without metrics one
-    that has not got so far. ``status``: more entries of status.json."""
+def plant(
+    path: Path,
+    settings: Mapping[str, Any],
+    metrics: Mapping[str, float] | None,
+    state: str = "done",
+    **status: Any,
+) -> Path:
+    """A run directory with the flat ``settings`` (``model.latent_dim``) and ``metrics`` (``probe/error``);
+    without metrics one that has not got so far. ``status``: more entries of status.json."""
     (path / ".hydra").mkdir(parents=True)
     config: dict[str, Any] = {}
-    options = {"model": "vae", "data": "digits"} | {key: value for key, value in settings.items() if key in ("model", "data")}
+    options = {"model": "vae", "data": "digits"} | {
+        key: value for key, value in settings.items() if key in ("model", "data")
+    }
     for key, value in settings.items() - options.items():
         node = config
         *parents, last = key.split(".")
@@ -35,6 +47,8 @@ def plant(path: Path, settings: Mapping[str, Any], metrics: Mapping[str, float] 
         row = {**options, **settings, "parameters": 10, "epochs": 2, **metrics}
         (path / "tables" / "summary.json").write_text(json.dumps(row))
         rows = [(*name.split("/"), value, *MEANING[name]) for name, value in metrics.items()]
-        pd.DataFrame(rows, columns=["diagnostic", "metric", "value", "unit", "direction"]).to_csv(path / "tables" / "metrics.csv")
+        pd.DataFrame(rows, columns=["diagnostic", "metric", "value", "unit", "direction"]).to_csv(
+            path / "tables" / "metrics.csv"
+        )
         (path / "report.html").write_text("the run's page")
     return path

@@ -1,4 +1,5 @@
-"""TensorBoard: what a run that goes on leaves, charts by phase, codes for the projector, each read back by TensorBoard itself."""
+"""TensorBoard: what a run that goes on leaves, charts by phase, codes for the projector, each read back by
+TensorBoard itself."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ from tests.planted import Deterministic, Rows, planted_run
 
 @pytest.fixture(autouse=True)
 def _file_names_in_order(monkeypatch):
-    """Files of one second and process are told apart by a count, and read in the order of letters: 10 before 9."""
+    """Files of one second and process are told apart by a count, and read in the order of letters: 10 before
+    9."""
     monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(0))
 
 
@@ -67,18 +69,25 @@ def test_an_error_leaves_a_whole_file(tmp_path):
 def test_what_is_written_is_on_disk_at_once(tmp_path):
     with Board(tmp_path) as board:
         board.scalars(1, {"loss": 3.0})
-        assert [event.value for event in events(tmp_path).Scalars("loss")] == [3.0]  # all that a killed process leaves
+        assert [event.value for event in events(tmp_path).Scalars("loss")] == [
+            3.0
+        ]  # all that a killed process leaves
 
 
 def layout_of(folder) -> dict[str, dict[str, list[str]]]:
     """{category: {chart: patterns}} of the last layout."""
     last = events(folder).Tensors(charts.CONFIG_SUMMARY_TAG)[-1]
     layout = Layout.FromString(last.tensor_proto.string_val[0])
-    return {group.title: {chart.title: list(chart.multiline.tag) for chart in group.chart} for group in layout.category}
+    return {
+        group.title: {chart.title: list(chart.multiline.tag) for chart in group.chart}
+        for group in layout.category
+    }
 
 
 def row(phase: str, step: int, **values: float) -> dict:
-    return {"phase": phase, "epoch": step, "step": step} | {name.replace("__", "/"): value for name, value in values.items()}
+    return {"phase": phase, "epoch": step, "step": step} | {
+        name.replace("__", "/"): value for name, value in values.items()
+    }
 
 
 def test_training_and_validation_of_a_term_share_a_chart(tmp_path):
@@ -87,17 +96,30 @@ def test_training_and_validation_of_a_term_share_a_chart(tmp_path):
         board.epoch(rows, phases=1)
     loss, kl = ["^train/loss$", "^val/monitor$"], ["^train/kl$", "^val/kl$"]
     assert layout_of(tmp_path) == {"training": {"loss": loss, "kl": kl, "learning rate": ["^learning_rate$"]}}
-    assert set(events(tmp_path).Tags()["scalars"]) == {"train/loss", "train/kl", "val/monitor", "val/kl", "learning_rate"}
+    assert set(events(tmp_path).Tags()["scalars"]) == {
+        "train/loss",
+        "train/kl",
+        "val/monitor",
+        "val/kl",
+        "learning_rate",
+    }
 
 
 def test_charts_of_several_phases_also_where_the_run_goes_on_in_the_second(tmp_path):
-    rows = [row("first", 1, train__loss=2.0), row("first", 2, train__loss=1.0), row("second", 3, train__mse=5.0)]
+    rows = [
+        row("first", 1, train__loss=2.0),
+        row("first", 2, train__loss=1.0),
+        row("second", 3, train__mse=5.0),
+    ]
     with Board(tmp_path, purge_step=1) as board:
         board.epoch(rows[:1], phases=2)
     with Board(tmp_path, purge_step=2) as board:
         board.epoch(rows[:2], phases=2)
         board.epoch(rows, phases=2)
-    assert layout_of(tmp_path) == {"first": {"loss": ["^first/train/loss$"]}, "second": {"mse": ["^second/train/mse$"]}}
+    assert layout_of(tmp_path) == {
+        "first": {"loss": ["^first/train/loss$"]},
+        "second": {"mse": ["^second/train/mse$"]},
+    }
     assert [event.value for event in events(tmp_path).Scalars("first/train/loss")] == [2.0, 1.0]
     assert [event.value for event in events(tmp_path).Scalars("second/train/mse")] == [5.0]
 
@@ -112,19 +134,28 @@ def test_latent_variables_share_a_chart_for_each_quantity_and_their_names_in_all
         board.epoch(rows[:1], phases=2)
         board.epoch(rows, phases=2)
     found = layout_of(tmp_path)
-    assert list(found) == ["first", "second", "latent variables"] and found["second"] == {"loss": ["^second/train/loss$"]}
+    assert list(found) == ["first", "second", "latent variables"] and found["second"] == {
+        "loss": ["^second/train/loss$"]
+    }
     assert found["latent variables"] == {"var mean": [r"^latent/var_mean\.\d+$"], "kl": [r"^latent/kl\.\d+$"]}
     scalars = events(tmp_path)
     tags = scalars.Tags()["scalars"]
     (pattern,) = found["latent variables"]["kl"]
-    assert sorted(tag for tag in tags if re.fullmatch(pattern, tag)) == sorted(f"latent/kl.{i}" for i in range(12))
-    assert [(event.step, round(event.value, 5)) for event in scalars.Scalars("latent/kl.11")] == [(1, 1.1), (2, 2.1)]
+    assert sorted(tag for tag in tags if re.fullmatch(pattern, tag)) == sorted(
+        f"latent/kl.{i}" for i in range(12)
+    )
+    assert [(event.step, round(event.value, 5)) for event in scalars.Scalars("latent/kl.11")] == [
+        (1, 1.1),
+        (2, 2.1),
+    ]
     assert len(tags) == 2 + 24
 
 
 # ---------------------------------------------------------------- projector
 def run_of(n: int, latent_dim: int = 3, shape=(1, 6, 4), factors=(), y=None, labels=None):
-    x = torch.arange(n * int(np.prod(shape)), dtype=torch.float32).reshape(n, *shape) / (n * int(np.prod(shape)))
+    x = torch.arange(n * int(np.prod(shape)), dtype=torch.float32).reshape(n, *shape) / (
+        n * int(np.prod(shape))
+    )
     model = Deterministic(lambda x: x.flatten(1)[:, :latent_dim], lambda z: z, latent_dim, shape)
     return planted_run(model, Rows(x, y, factors, labels))
 
@@ -151,13 +182,21 @@ def test_the_projector_gets_codes_factors_and_pictures(tmp_path):
     write_projector(tmp_path, run)
     info = config_of(tmp_path)
     assert (info.tensor_name, list(info.tensor_shape)) == ("10 test codes", [10, 3])
-    assert not any(path.startswith("/") for path in (info.tensor_path, info.metadata_path, info.sprite.image_path))
+    assert not any(
+        path.startswith("/") for path in (info.tensor_path, info.metadata_path, info.sprite.image_path)
+    )
     codes = _read_tensor_tsv_file(str(tmp_path / info.tensor_path))
     assert np.allclose(codes, run.latents("test").mean, rtol=1e-5)
     table = cells(tmp_path / info.metadata_path)
-    assert table[0] == ["row", "angle", "kind of", "class"] and len(table) == 11 and {len(line) for line in table} == {4}
+    assert (
+        table[0] == ["row", "angle", "kind of", "class"]
+        and len(table) == 11
+        and {len(line) for line in table} == {4}
+    )
     assert [line[2] for line in table[1:4]] == ["plain", 'with tab, "quotes"', "with line  ends"]
-    assert [line[0] for line in table[1:]] == [str(i) for i in range(10)] and [line[3] for line in table[1:4]] == ["0", "1", "0"]
+    assert [line[0] for line in table[1:]] == [str(i) for i in range(10)] and [
+        line[3] for line in table[1:4]
+    ] == ["0", "1", "0"]
     # Width, then height, of one picture; 4 x 4 of them hold ten.
     with Image.open(tmp_path / info.sprite.image_path) as sheet:
         assert list(info.sprite.single_image_dim) == [4, 6] and sheet.size == (16, 24)
@@ -166,7 +205,9 @@ def test_the_projector_gets_codes_factors_and_pictures(tmp_path):
 def test_a_column_of_its_own_has_no_header_and_a_line_gets_three_axes(tmp_path):
     write_projector(tmp_path, run_of(5, latent_dim=1, shape=(7,)))
     assert cells(tmp_path / "metadata.tsv") == [[str(i)] for i in range(5)]
-    assert list(config_of(tmp_path).tensor_shape) == [5, 3] and {tuple(line[1:]) for line in cells(tmp_path / "codes.tsv")} == {("0", "0")}
+    assert list(config_of(tmp_path).tensor_shape) == [5, 3] and {
+        tuple(line[1:]) for line in cells(tmp_path / "codes.tsv")
+    } == {("0", "0")}
     assert not config_of(tmp_path).HasField("sprite") and not (tmp_path / "sprites.png").exists()
 
 

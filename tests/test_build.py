@@ -7,10 +7,10 @@ from typing import Annotated, Any, Literal
 import pytest
 import torch
 
-from latentrun.bounds import Between, Each, Ge, Gt, Makes, Printable
-from latentrun.build import Recipe, build, fit, later, resolve
+from latentrun.config.bounds import Between, Each, Ge, Gt, Makes, Printable
+from latentrun.config.build import Recipe, build, fit, later, resolve
+from latentrun.config.fingerprint import fingerprint
 from latentrun.errors import InputError, nearest
-from latentrun.fingerprint import fingerprint
 from latentrun.models.base import Model
 from latentrun.nn.base import Network
 from latentrun.nn.dense import Dense as DenseNetwork
@@ -30,9 +30,18 @@ def test_builds_the_class_with_its_values():
         ({"widths": [1.5]}, "network.widths[0]: must be a whole number, got 1.5"),
         ({"widths": 3}, "network.widths: must be a list, got 3"),
         ({"widths": "abc"}, "network.widths: must be a list, got 'abc'"),
-        ({"_target_": "latentrun.nn.dense.Dens"}, "network._target_: there is no class 'latentrun.nn.dense.Dens' (did you mean 'Dense'?)"),
-        ({"_target_": "latentrun.nn.dense.layers"}, "network._target_: 'latentrun.nn.dense.layers' is not a Network"),
-        ({"_target_": "latentrun.models.ae.AE"}, "network._target_: 'latentrun.models.ae.AE' is not a Network"),
+        (
+            {"_target_": "latentrun.nn.dense.Dens"},
+            "network._target_: there is no class 'latentrun.nn.dense.Dens' (did you mean 'Dense'?)",
+        ),
+        (
+            {"_target_": "latentrun.nn.dense.layers"},
+            "network._target_: 'latentrun.nn.dense.layers' is not a Network",
+        ),
+        (
+            {"_target_": "latentrun.models.ae.AE"},
+            "network._target_: 'latentrun.models.ae.AE' is not a Network",
+        ),
     ],
 )
 def test_wrong_values_get_one_line(change, message):
@@ -61,7 +70,7 @@ def test_missing_value_and_missing_target():
         "torch.nn.modules.module.Module.load_state_dict",
         "torch.package.PackageImporter",
         "latentrun.store.RunDirectory",
-        "latentrun.build.importlib.import_module",
+        "latentrun.config.build.importlib.import_module",
         "..",
         "",
     ],
@@ -122,14 +131,30 @@ def test_fitting_values(value, hint, expected):
         (float("nan"), float, "key: must be a finite number, got nan"),
         (float("inf"), float, "key: must be a finite number, got inf"),
         (2**63, int, "key: must be a whole number below 2^63, got 9223372036854775808"),
-        (" ", Annotated[str, Printable()], "key: must be a text that is not empty and can be printed, got ' '"),
-        ("a\0b", Annotated[str, Printable()], "key: must be a text that is not empty and can be printed, got 'a\\x00b'"),
+        (
+            " ",
+            Annotated[str, Printable()],
+            "key: must be a text that is not empty and can be printed, got ' '",
+        ),
+        (
+            "a\0b",
+            Annotated[str, Printable()],
+            "key: must be a text that is not empty and can be printed, got 'a\\x00b'",
+        ),
         (0, Annotated[float, Gt(0)], "key: must be more than 0, got 0.0"),
         (2, Annotated[float, Between(0, 1)], "key: must be between 0 and 1, got 2.0"),
-        (1, Annotated[float, Between(0, 1, open_=True)], "key: must be between 0 and 1 (ends excluded), got 1.0"),
+        (
+            1,
+            Annotated[float, Between(0, 1, open_=True)],
+            "key: must be between 0 and 1 (ends excluded), got 1.0",
+        ),
         ([1, 2, 3], tuple[int, int], "key: must have 2 values, got [1, 2, 3]"),
         ([1, -1], Annotated[list[int], Each(Ge(0))], "key: must be values at least 0, got [1, -1]"),
-        ("mean", Literal["sum", "median"], "key: 'mean' is not allowed (did you mean 'median'?); allowed: sum, median"),
+        (
+            "mean",
+            Literal["sum", "median"],
+            "key: 'mean' is not allowed (did you mean 'median'?); allowed: sum, median",
+        ),
         (0, Annotated[int, Ge(1)] | None, "key: must be at least 1, got 0 (or null)"),
         (None, int, "key: must be a whole number, got null"),
         ("x", dict[str, int], "key: must be a mapping, got 'x'"),
@@ -200,7 +225,9 @@ def test_a_plain_value_is_never_made_an_object():
 
 def test_what_a_class_makes_itself_is_checked_before_and_given_what_it_names():
     made = build(WING | {"others": {"a": FEATHER, "b": FEATHER}}, Network, "wing", ["tests"])
-    assert list(made.others) == ["a", "b"] and all(isinstance(recipe, Recipe) for recipe in made.others.values())
+    assert list(made.others) == ["a", "b"] and all(
+        isinstance(recipe, Recipe) for recipe in made.others.values()
+    )
     one, two = (made.others["a"](size=3, colour="red") for _ in range(2))
     assert one.size == 3 and one is not two and one.inner.widths == [4] and one.inner is not two.inner
 
@@ -209,24 +236,47 @@ def test_what_a_class_makes_itself_is_checked_before_and_given_what_it_names():
     "change, message",
     [
         ({"inner": DENSE | {"widths": [0]}}, "wing.inner.widths: must be values at least 1, got [0]"),
-        ({"inner": {"_target_": "latentrun.models.ae.AE"}}, "wing.inner._target_: 'latentrun.models.ae.AE' is not a Network"),
+        (
+            {"inner": {"_target_": "latentrun.models.ae.AE"}},
+            "wing.inner._target_: 'latentrun.models.ae.AE' is not a Network",
+        ),
         ({"inner": 3}, "wing.inner: must be Network, got 3"),
-        ({"inner": DENSE | {"width": 3}}, "wing.inner.width: Dense takes no such value (did you mean 'widths'?)"),
+        (
+            {"inner": DENSE | {"width": 3}},
+            "wing.inner.width: Dense takes no such value (did you mean 'widths'?)",
+        ),
         ({"inner": FEATHER}, "wing.inner: Wing needs a value for size"),
         ({"inner": FEATHER | {"size": 13}}, "wing.inner: Wing cannot be made: ValueError: no wing has 13"),
         ({"others": 3}, "wing.others: must be a mapping, got 3"),
         ({"others": {"a": 3}}, "wing.others.a: must be a mapping with the key _target_, got 3"),
         ({"others": {"a": FEATHER | {"size": 3}}}, "wing.others.a.size: Wing takes no such value"),
-        ({"others": {"a": FEATHER | {"inner": DENSE | {"widths": 1}}}}, "wing.others.a.inner.widths: must be a list, got 1"),
-        ({"others": {"a": {"_target_": "os.system"}}}, "wing.others.a._target_: 'os.system' is in the standard library"),
-        ({"others": {"a": {"_target_": "stranger.Mine"}}}, "wing.others.a._target_: 'stranger.Mine' is in package 'stranger', which is"),
-        ({"inner": {"_target_": "torch.load", "f": "x"}}, "wing.inner._target_: 'torch.load' is not a Network"),
+        (
+            {"others": {"a": FEATHER | {"inner": DENSE | {"widths": 1}}}},
+            "wing.others.a.inner.widths: must be a list, got 1",
+        ),
+        (
+            {"others": {"a": {"_target_": "os.system"}}},
+            "wing.others.a._target_: 'os.system' is in the standard library",
+        ),
+        (
+            {"others": {"a": {"_target_": "stranger.Mine"}}},
+            "wing.others.a._target_: 'stranger.Mine' is in package 'stranger', which is",
+        ),
+        (
+            {"inner": {"_target_": "torch.load", "f": "x"}},
+            "wing.inner._target_: 'torch.load' is not a Network",
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_wrong_inside_is_told_with_its_place_before_anything_is_made(change, message):
     before = Counted.made
     with pytest.raises(InputError) as caught:
-        build({"_target_": WING["_target_"], "inner": MINE, "size": 2, "others": {}} | change, Network, "wing", ["tests"])
+        build(
+            {"_target_": WING["_target_"], "inner": MINE, "size": 2, "others": {}} | change,
+            Network,
+            "wing",
+            ["tests"],
+        )
     assert str(caught.value).startswith(message) and Counted.made == before
     build(WING | {"inner": MINE}, Network, "wing", ["tests"])
     assert Counted.made == before + 1
@@ -254,14 +304,16 @@ def test_nearest_name():
 
 def test_a_file_that_is_a_program_must_be_trusted_by_its_name(tmp_path):
     """Features of `fid` may come from a TorchScript file; a stranger's configuration may name one too."""
+    from latentrun.config.options import option
     from latentrun.diagnostics.base import Diagnostic
-    from latentrun.options import option
 
     file = tmp_path / "net.pt"
     file.touch()
     spec = option("diagnostic", "fid") | {"features": str(file)}
     for trust in ([], ["latentrun"], [str(tmp_path)]):
-        with pytest.raises(InputError, match=r"diagnostic.fid.features: '.*net.pt' is a program; if you know it, add 'trust="):
+        with pytest.raises(
+            InputError, match=r"diagnostic.fid.features: '.*net.pt' is a program; if you know it, add 'trust="
+        ):
             build(spec, Diagnostic, "diagnostic.fid", trust)
     assert build(spec, Diagnostic, "diagnostic.fid", [str(file)]).features == str(file)
     assert build(spec | {"features": "pca"}, Diagnostic, "diagnostic.fid").features == "pca"

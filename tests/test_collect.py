@@ -17,8 +17,20 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from latentrun.collect import by_seed, collect, collect_sweep, common, failures, grouped, mixed, runs_in, summarise, varied, write_tables
 from latentrun.errors import InputError
+from latentrun.tables.collect import (
+    by_seed,
+    collect,
+    collect_sweep,
+    common,
+    failures,
+    grouped,
+    mixed,
+    runs_in,
+    summarise,
+    varied,
+    write_tables,
+)
 from tests.planted_runs import MEANING, plant
 
 HERE = os.uname().nodename
@@ -29,25 +41,46 @@ def sweep(path: Path, dims=(1, 2), seeds=(0, 1, 2), error=lambda dim, seed: dim 
     rows = []
     for job, (dim, seed) in enumerate(product(dims, seeds)):
         name = f"{job}_model.latent_dim={dim},seed={seed}"
-        plant(path / name, {"seed": seed, "rows": None, "model.latent_dim": dim, "model.beta": 1}, {"probe/error": error(dim, seed)})
+        plant(
+            path / name,
+            {"seed": seed, "rows": None, "model.latent_dim": dim, "model.beta": 1},
+            {"probe/error": error(dim, seed)},
+        )
         rows.append((job, name, f"model.latent_dim={dim} seed={seed}", "0" * 16, ""))
-    pd.DataFrame(rows, columns=["job", "directory", "overrides", "hash", "skipped"]).to_csv(path / "plan.csv", index=False)
-    (path / "meta.json").write_text(json.dumps({"kind": "sweep", "argv": ["-m", "model.latent_dim=1,2", "seed=0,1,2"]}))
+    pd.DataFrame(rows, columns=["job", "directory", "overrides", "hash", "skipped"]).to_csv(
+        path / "plan.csv", index=False
+    )
+    (path / "meta.json").write_text(
+        json.dumps({"kind": "sweep", "argv": ["-m", "model.latent_dim=1,2", "seed=0,1,2"]})
+    )
     return path
 
 
 # ---------------------------------------------------------------- one row a run
 def test_a_run_is_a_row(tmp_path):
-    path = plant(tmp_path / "a", {"seed": 3, "model.latent_dim": 2, "training.patience": None}, {"probe/error": 0.5})
+    path = plant(
+        tmp_path / "a", {"seed": 3, "model.latent_dim": 2, "training.patience": None}, {"probe/error": 0.5}
+    )
     row = collect([path]).iloc[0]
     assert (row["run"], row["state"], row["reason"]) == (str(path), "done", "")
-    assert (row["model"], row["seed"], row["model.latent_dim"], row["parameters"], row["probe/error"]) == ("vae", 3, 2, 10, 0.5)
+    assert (row["model"], row["seed"], row["model.latent_dim"], row["parameters"], row["probe/error"]) == (
+        "vae",
+        3,
+        2,
+        10,
+        0.5,
+    )
     assert pd.isna(row["training.patience"])
     assert collect([path], tmp_path)["run"].tolist() == ["a"]
 
 
 def test_whole_numbers_stay_whole_where_one_is_missing(tmp_path):
-    frame = collect([plant(tmp_path / "a", {"seed": 0, "rows": 256}, {}), plant(tmp_path / "b", {"seed": 1, "rows": None}, {})])
+    frame = collect(
+        [
+            plant(tmp_path / "a", {"seed": 0, "rows": 256}, {}),
+            plant(tmp_path / "b", {"seed": 1, "rows": None}, {}),
+        ]
+    )
     assert frame["rows"].tolist() == [256, None] and "256.0" not in frame.to_csv()
 
 
@@ -57,9 +90,13 @@ def test_states(tmp_path):
     paths = {
         "failed": plant(tmp_path / "failed", settings, None, "failed", reason="NonFiniteLoss: at step 3"),
         "interrupted": plant(tmp_path / "stopped", settings, None, "interrupted", reason="by SIGTERM"),
-        "killed": plant(tmp_path / "killed", settings, None, "training", host=HERE, pid=os.getpid(), heartbeat=now),
+        "killed": plant(
+            tmp_path / "killed", settings, None, "training", host=HERE, pid=os.getpid(), heartbeat=now
+        ),
         "training": plant(tmp_path / "held", settings, None, "training", host=HERE, heartbeat=old),
-        "diagnosing": plant(tmp_path / "elsewhere", settings, None, "diagnosing", host="another", heartbeat=now),
+        "diagnosing": plant(
+            tmp_path / "elsewhere", settings, None, "diagnosing", host="another", heartbeat=now
+        ),
     }
     silent = plant(tmp_path / "silent", settings, None, "training", host="another", heartbeat=old)
     fresh = plant(tmp_path / "fresh", settings, None)
@@ -75,8 +112,13 @@ def test_states(tmp_path):
 
 
 def test_a_killed_process_is_seen_at_once(tmp_path):
-    path = plant(tmp_path / "run", {"seed": 0}, None, "training", host=HERE, heartbeat=datetime.now(UTC).isoformat())
-    hold = "import fcntl, sys, time; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); time.sleep(60)"
+    path = plant(
+        tmp_path / "run", {"seed": 0}, None, "training", host=HERE, heartbeat=datetime.now(UTC).isoformat()
+    )
+    hold = (
+        "import fcntl, sys, time; f = open(sys.argv[1]); fcntl.flock(f, fcntl.LOCK_EX); "
+        "print(flush=True); time.sleep(60)"
+    )
     process = subprocess.Popen([sys.executable, "-c", hold, str(path / "run.lock")], stdout=subprocess.PIPE)
     process.stdout.readline()
     assert collect([path])["state"].item() == "training"
@@ -92,8 +134,20 @@ def test_a_killed_process_is_seen_at_once(tmp_path):
         (lambda path: (path / "tables" / "summary.json").write_text("[1]"), "summary.json"),
         (lambda path: (path / "tables" / "summary.json").write_bytes(b"\xff\xfe\x00"), "is not JSON"),
         (lambda path: (path / "status.json").write_text('{"state": [1, 2]}'), None),
-        (lambda path: ((path / "tables" / "summary.json").unlink(), (path / ".hydra" / "config.yaml").write_text("a: [")), "config.yaml"),
-        (lambda path: ((path / "tables" / "summary.json").unlink(), (path / "meta.json").write_text('{"choices": [1]}')), "choices"),
+        (
+            lambda path: (
+                (path / "tables" / "summary.json").unlink(),
+                (path / ".hydra" / "config.yaml").write_text("a: ["),
+            ),
+            "config.yaml",
+        ),
+        (
+            lambda path: (
+                (path / "tables" / "summary.json").unlink(),
+                (path / "meta.json").write_text('{"choices": [1]}'),
+            ),
+            "choices",
+        ),
     ],
 )
 def test_what_cannot_be_read_is_a_row_that_says_so(tmp_path, spoil, said):
@@ -102,7 +156,11 @@ def test_what_cannot_be_read_is_a_row_that_says_so(tmp_path, spoil, said):
     frame = collect([good, bad])
     assert frame["probe/error"][0] == 1
     if said is not None:
-        assert frame["state"][1] == "unreadable" and said in frame["reason"][1] and "\n" not in frame["reason"][1]
+        assert (
+            frame["state"][1] == "unreadable"
+            and said in frame["reason"][1]
+            and "\n" not in frame["reason"][1]
+        )
 
 
 def test_links_that_lead_out_are_not_followed(tmp_path):
@@ -111,11 +169,21 @@ def test_links_that_lead_out_are_not_followed(tmp_path):
     (path / "tables" / "summary.json").unlink()
     (path / "tables" / "summary.json").symlink_to(tmp_path / "secret.json")
     frame = collect([path])
-    assert frame["state"].item() == "unreadable" and "leads out" in frame["reason"].item() and "probe/error" not in frame
+    assert (
+        frame["state"].item() == "unreadable"
+        and "leads out" in frame["reason"].item()
+        and "probe/error" not in frame
+    )
 
 
 def test_a_strangers_summary_cannot_pass_for_the_state(tmp_path):
-    path = plant(tmp_path / "run", {"seed": 0, "state": "done", "run": "elsewhere"}, {"probe/error": 1e999}, "failed", reason="bad")
+    path = plant(
+        tmp_path / "run",
+        {"seed": 0, "state": "done", "run": "elsewhere"},
+        {"probe/error": 1e999},
+        "failed",
+        reason="bad",
+    )
     row = collect([path]).iloc[0]
     assert (row["run"], row["state"]) == (str(path), "failed") and np.isnan(row["probe/error"])
 
@@ -139,7 +207,11 @@ def test_runs_are_found_by_pattern_by_folder_and_in_sweeps_each_once(tmp_path, m
 
 def test_what_varies_and_what_is_common(tmp_path):
     paths = [
-        plant(tmp_path / f"{dim}{beta}{seed}", {"seed": seed, "model.latent_dim": dim, "model.beta": beta, "data.seed": 0}, {})
+        plant(
+            tmp_path / f"{dim}{beta}{seed}",
+            {"seed": seed, "model.latent_dim": dim, "model.beta": beta, "data.seed": 0},
+            {},
+        )
         for dim, beta, seed in product((1, 2), (1, 1.0), (0, 1))
     ]
     frame = collect(paths)
@@ -149,7 +221,11 @@ def test_what_varies_and_what_is_common(tmp_path):
 
 def test_what_a_group_mixes(tmp_path):
     paths = [
-        plant(tmp_path / f"{dim}{beta}{seed}", {"seed": seed, "model.latent_dim": dim, "model.beta": beta, "model.twice": 2 * dim}, {})
+        plant(
+            tmp_path / f"{dim}{beta}{seed}",
+            {"seed": seed, "model.latent_dim": dim, "model.beta": beta, "model.twice": 2 * dim},
+            {},
+        )
         for dim, beta, seed in product((1, 2), (1, 4), (0, 1))
     ]
     frame = collect(paths)
@@ -159,8 +235,13 @@ def test_what_a_group_mixes(tmp_path):
 
 
 def test_settings_that_follow_from_an_option_are_not_keys(tmp_path):
-    paths = [plant(tmp_path / f"vae{s}", {"seed": s, "model.beta": 1.0}, {"probe/error": 1.0}) for s in (0, 1)]
-    paths += [plant(tmp_path / f"ae{s}", {"seed": s, "model": "ae", "model.squash": False}, {"probe/error": 1.0}) for s in (0, 1)]
+    paths = [
+        plant(tmp_path / f"vae{s}", {"seed": s, "model.beta": 1.0}, {"probe/error": 1.0}) for s in (0, 1)
+    ]
+    paths += [
+        plant(tmp_path / f"ae{s}", {"seed": s, "model": "ae", "model.squash": False}, {"probe/error": 1.0})
+        for s in (0, 1)
+    ]
     assert set(varied(collect(paths))) == {"model", "seed"}
 
 
@@ -174,14 +255,21 @@ def test_means_and_intervals_are_scipys(tmp_path):
         values = errors[row[0]]
         np.testing.assert_allclose(row.mean, np.mean(values))
         np.testing.assert_allclose(row.sd, np.std(values, ddof=1))
-        np.testing.assert_allclose([row.low, row.high], stats.t.interval(0.95, 2, np.mean(values), stats.sem(values)))
+        np.testing.assert_allclose(
+            [row.low, row.high], stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+        )
         assert (row.metric, row.unit, row.direction, row.n) == ("probe/error", "px", "lower", 3)
 
 
 def test_groups_are_in_the_order_of_numbers():
     frame = pd.DataFrame({"model.latent_dim": [16, 2, 8, 2], "model": ["b", "a", "b", "b"]})
     groups, number = grouped(frame, ["model.latent_dim", "model"])
-    assert groups["model.latent_dim"].tolist() == [2, 2, 8, 16] and groups["model"].tolist() == ["b", "a", "b", "b"]
+    assert groups["model.latent_dim"].tolist() == [2, 2, 8, 16] and groups["model"].tolist() == [
+        "b",
+        "a",
+        "b",
+        "b",
+    ]
     assert number.tolist() == [3, 1, 2, 0]
     groups, _ = grouped(pd.DataFrame({"rows": pd.Series([None, 10, 9, 10.0], dtype=object)}), ["rows"])
     assert groups["rows"].tolist() == [9, 10, None]
@@ -206,9 +294,15 @@ def test_a_sweep_has_a_row_for_every_job(tmp_path):
         subprocess.run(["rm", "-r", path / name], check=True)
     (path / "logs").mkdir()
     (path / "logs" / "1.txt").write_text("starts\nInputError: data.path is missing\n\n")
-    (path / names[2] / "status.json").write_text(json.dumps({"state": "failed", "reason": "RuntimeError: boom"}))
-    (path / names[3] / "status.json").write_text(json.dumps({"state": "training", "host": HERE, "heartbeat": "2026-11-20T00:00:00+00:00"}))
-    (path / names[4] / "status.json").write_text(json.dumps({"state": "done", "reason": "failed diagnostics: probe"}))
+    (path / names[2] / "status.json").write_text(
+        json.dumps({"state": "failed", "reason": "RuntimeError: boom"})
+    )
+    (path / names[3] / "status.json").write_text(
+        json.dumps({"state": "training", "host": HERE, "heartbeat": "2026-11-20T00:00:00+00:00"})
+    )
+    (path / names[4] / "status.json").write_text(
+        json.dumps({"state": "done", "reason": "failed diagnostics: probe"})
+    )
     plan = read(path, "plan")
     plan.loc[5, "skipped"] = "needs a prior"
     plan.to_csv(path / "plan.csv", index=False)
@@ -216,11 +310,26 @@ def test_a_sweep_has_a_row_for_every_job(tmp_path):
     write_tables(path)
     table, bad = read(path, "sweep"), read(path, "failures")
     assert table["job"].tolist() == list(range(8))
-    assert table["state"].tolist() == ["missing", "missing", "failed", "killed", "done", "skipped", "done", "done"]
-    assert table["model.latent_dim"].tolist() == [1] * 4 + [2] * 4 and table["seed"].tolist() == [0, 1, 2, 3] * 2
+    assert table["state"].tolist() == [
+        "missing",
+        "missing",
+        "failed",
+        "killed",
+        "done",
+        "skipped",
+        "done",
+        "done",
+    ]
+    assert (
+        table["model.latent_dim"].tolist() == [1] * 4 + [2] * 4 and table["seed"].tolist() == [0, 1, 2, 3] * 2
+    )
     assert table["reason"][5] == "needs a prior"
     assert bad["job"].tolist() == [0, 1, 2, 3, 4]
-    assert bad["reason"].tolist()[:3] == ["not started", "InputError: data.path is missing", "RuntimeError: boom"]
+    assert bad["reason"].tolist()[:3] == [
+        "not started",
+        "InputError: data.path is missing",
+        "RuntimeError: boom",
+    ]
     assert bad["log"].tolist() == ["", "logs/1.txt", "", "", ""]
     assert bad["overrides"][2] == "model.latent_dim=1 seed=2" and bad["directory"][2] == names[2]
 

@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from latentrun.cli import main
-from latentrun.compare import compare, loaded, opened
 from latentrun.errors import InputError
 from latentrun.store import METRIC_COLUMNS, ComparisonDirectory, RunDirectory
+from latentrun.tasks.compare import compare, loaded, opened
 
 TINY = ["debug=quick", "data=digits", "network=dense", "network.widths=[8]", "rows=64", "model.latent_dim=2"]
 ALL = "comparison=[metrics,config_diff,variance_loss_survey]"
@@ -36,7 +36,9 @@ def trained(tmp_path_factory):
     """An autoencoder and a VAE, both with reconstruction only."""
     root = tmp_path_factory.mktemp("runs")
     for model in ("ae", "vae"):
-        assert run(*TINY, f"model={model}", "diagnostic=[reconstruction]", f"hydra.run.dir={root / model}") == 0
+        assert (
+            run(*TINY, f"model={model}", "diagnostic=[reconstruction]", f"hydra.run.dir={root / model}") == 0
+        )
     return root
 
 
@@ -56,33 +58,56 @@ def test_a_comparison_measures_what_is_missing_and_tells_all(runs, tmp_path, cap
     assert {"reconstruction", "variance_loss"} <= RunDirectory(runs / "ae").reports.keys()
 
     directory = ComparisonDirectory(out)
-    assert [(each["name"], each["path"]) for each in directory.meta["runs"]] == [("ae", "../runs/ae"), ("vae", "../runs/vae")]
-    assert [each["fit_hash"] for each in directory.meta["runs"]] == [RunDirectory(runs / name).meta["fit_hash"] for name in ("ae", "vae")]
+    assert [(each["name"], each["path"]) for each in directory.meta["runs"]] == [
+        ("ae", "../runs/ae"),
+        ("vae", "../runs/vae"),
+    ]
+    assert [each["fit_hash"] for each in directory.meta["runs"]] == [
+        RunDirectory(runs / name).meta["fit_hash"] for name in ("ae", "vae")
+    ]
     assert list(directory.reports) == ["metrics", "config_diff", "variance_loss_survey"]
     table = directory.read_table("metrics")
     assert tuple(table.columns) == ("comparison", *METRIC_COLUMNS) and (table["status"] == "ok").all()
     assert (out / "plots" / "metrics.differences.png").is_file() and (out / "arrays").is_dir()
     page = (out / "report.html").read_text()
-    assert "Comparison of 2 runs" in page and 'href="../runs/vae/report.html"' in page and "model.beta" in page
+    assert (
+        "Comparison of 2 runs" in page and 'href="../runs/vae/report.html"' in page and "model.beta" in page
+    )
 
     # The differences are those of the runs' own tables, matched by index.
-    errors = [pd.read_csv(runs / name / "tables" / "reconstruction.errors.csv").set_index("index")["error"] for name in ("ae", "vae")]
+    errors = [
+        pd.read_csv(runs / name / "tables" / "reconstruction.errors.csv").set_index("index")["error"]
+        for name in ("ae", "vae")
+    ]
     examples = pd.read_csv(out / "tables" / "metrics.examples.csv").iloc[0]
     assert examples["difference"] == pytest.approx((errors[1] - errors[0]).mean()) and examples["n"] == 64
 
     # What is measured already is not measured again.
-    assert run("task=compare", f"runs=[{runs}/vae,{runs}/ae]", ALL, f"hydra.run.dir={tmp_path / 'again'}") == 0
-    assert "measuring" not in capsys.readouterr().out
-    assert pd.read_csv(tmp_path / "again" / "tables" / "metrics.examples.csv").iloc[0]["difference"] == pytest.approx(
-        -examples["difference"]
+    assert (
+        run("task=compare", f"runs=[{runs}/vae,{runs}/ae]", ALL, f"hydra.run.dir={tmp_path / 'again'}") == 0
     )
+    assert "measuring" not in capsys.readouterr().out
+    assert pd.read_csv(tmp_path / "again" / "tables" / "metrics.examples.csv").iloc[0][
+        "difference"
+    ] == pytest.approx(-examples["difference"])
 
 
 def test_a_comparison_that_fails_does_not_take_the_others_along(trained, tmp_path, capsys):
     out = tmp_path / "out"
-    assert run("task=compare", f"runs={trained}/*", "comparison.metrics.pair_on=[model.nonsense]", f"hydra.run.dir={out}") == 1
+    assert (
+        run(
+            "task=compare",
+            f"runs={trained}/*",
+            "comparison.metrics.pair_on=[model.nonsense]",
+            f"hydra.run.dir={out}",
+        )
+        == 1
+    )
     entries = ComparisonDirectory(out).entries
-    assert entries["metrics"]["status"] == "failed" and "no run has the setting 'model.nonsense'" in entries["metrics"]["notes"][0]
+    assert (
+        entries["metrics"]["status"] == "failed"
+        and "no run has the setting 'model.nonsense'" in entries["metrics"]["notes"][0]
+    )
     assert entries["config_diff"]["status"] == "ok" and "failed" in (out / "report.html").read_text()
 
 
@@ -98,7 +123,15 @@ def test_runs_are_told_apart_and_share_equal_data(trained, tmp_path):
 
 def test_a_comparison_takes_the_place_of_an_earlier_one_only_where_it_is_asked_to(trained, tmp_path):
     spec = {"config_diff": {"_target_": "latentrun.comparisons.config_diff.ConfigDiff"}}
-    config = {"comparison": spec, "diagnostic": {}, "device": "cpu", "trust": [], "seed": 0, "figures": ["png"], "skip_inapplicable": None}
+    config = {
+        "comparison": spec,
+        "diagnostic": {},
+        "device": "cpu",
+        "trust": [],
+        "seed": 0,
+        "figures": ["png"],
+        "skip_inapplicable": None,
+    }
     paths, out = [trained / "ae", trained / "vae"], tmp_path / "comparisons"
     assert compare(paths, config, out) == 0
     (out / "plots" / "old.png").parent.mkdir()
@@ -117,25 +150,43 @@ def test_wrong_input_gets_one_line_and_leaves_nothing_behind(runs, tmp_path, cap
     pair = f"runs={runs}/*"
     assert "runs: a value is needed" in line(*ask, capsys=capsys)
     assert "a comparison needs at least two runs, got" in line(*ask, f"runs={runs}/ae", capsys=capsys)
-    assert "a comparison needs at least two runs" in line(*ask, f"runs=[{runs}/ae,{runs}/../runs/ae]", capsys=capsys)
+    assert "a comparison needs at least two runs" in line(
+        *ask, f"runs=[{runs}/ae,{runs}/../runs/ae]", capsys=capsys
+    )
     assert "nothing is called" in line(*ask, f"runs={runs}/nothing*", capsys=capsys)
     assert "comparison: name at least one" in line(*ask, pair, "comparison=[]", capsys=capsys)
-    assert "unknown comparison 'metric' (did you mean 'metrics'?)" in line(*ask, pair, "comparison=[metric]", capsys=capsys)
+    assert "unknown comparison 'metric' (did you mean 'metrics'?)" in line(
+        *ask, pair, "comparison=[metric]", capsys=capsys
+    )
     assert "model: runs are used with their own settings" in line(*ask, pair, "model=ae", capsys=capsys)
-    assert "comparison.metrics.shown: must be at least 1, got 0" in line(*ask, pair, "comparison.metrics.shown=0", capsys=capsys)
+    assert "comparison.metrics.shown: must be at least 1, got 0" in line(
+        *ask, pair, "comparison.metrics.shown=0", capsys=capsys
+    )
     assert "variance_loss_survey' is not one of those chosen" in line(
         *ask, pair, "comparison.variance_loss_survey.tolerance=1", capsys=capsys
     )
-    assert "one run has nothing to compare it with" in line("debug=quick", "comparison=[metrics]", f"hydra.run.dir={out}", capsys=capsys)
+    assert "one run has nothing to compare it with" in line(
+        "debug=quick", "comparison=[metrics]", f"hydra.run.dir={out}", capsys=capsys
+    )
     assert "is not a run of latentrun: it is a comparison" in _of_a_comparison(runs, tmp_path, capsys)
 
     meta, status = runs / "ae" / "meta.json", runs / "ae" / "status.json"
-    meta.write_text(json.dumps({key: value for key, value in json.loads(meta.read_text()).items() if key != "trained"}))
+    meta.write_text(
+        json.dumps({key: value for key, value in json.loads(meta.read_text()).items() if key != "trained"})
+    )
     status.write_text(json.dumps(json.loads(status.read_text()) | {"state": "interrupted"}))
     assert "its training is not finished (state 'interrupted')" in line(*ask, pair, capsys=capsys)
     assert not out.exists()
 
 
 def _of_a_comparison(runs, tmp_path, capsys) -> str:
-    assert run("task=compare", f"runs={runs}/*", "comparison=[config_diff]", f"hydra.run.dir={tmp_path / 'compared'}") == 0
+    assert (
+        run(
+            "task=compare",
+            f"runs={runs}/*",
+            "comparison=[config_diff]",
+            f"hydra.run.dir={tmp_path / 'compared'}",
+        )
+        == 0
+    )
     return line("task=diagnose", f"run={tmp_path / 'compared'}", capsys=capsys)

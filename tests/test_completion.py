@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from latentrun.cli import main
-from latentrun.completion import suggestions
+from latentrun.command.completion import suggestions
 
 OWN = Path(__file__).parent / "own" / "ellipsoids" / "conf"
 
@@ -22,13 +22,20 @@ OWN = Path(__file__).parent / "own" / "ellipsoids" / "conf"
         ("latentrun mode", "model. model="),
         ("latentrun model=", "model=ae model=two_stage_race model=two_stage_vae model=vae"),
         ("latentrun model=v", "model=vae"),
-        ("latentrun --config-dir {own} model=", "model=ae model=pca model=two_stage_race model=two_stage_vae model=vae"),
+        (
+            "latentrun --config-dir {own} model=",
+            "model=ae model=pca model=two_stage_race model=two_stage_vae model=vae",
+        ),
         ("latentrun hydra.searchpath=[{own}] data=ell", "data=ellipsoid"),
         ("latentrun model=ae model.la", "model.latent_dim="),
         ("latentrun model.latent_dim=", "model.latent_dim=3"),
         ("latentrun -m seed=1,2 training.optimizer.l", "training.optimizer.lr="),
         ("/somewhere/bin/latentrun see", "seed="),
-        ("latentrun diagnostic=[lat", "diagnostic=[latent_map diagnostic=[latent_noise diagnostic=[latent_trajectory diagnostic=[latents"),
+        (
+            "latentrun diagnostic=[lat",
+            "diagnostic=[latent_map diagnostic=[latent_noise diagnostic=[latent_trajectory "
+            "diagnostic=[latents",
+        ),
         ("latentrun diagnostic=[latents,st", "diagnostic=[latents,stationarity"),
         ("latentrun --config-dir {own} diagnostic=[ax", "diagnostic=[axes"),
         ("latentrun --mul", "--multirun"),
@@ -48,18 +55,26 @@ def test_options_of_ones_own_are_offered_where_the_environment_names_them(monkey
     monkeypatch.setenv("LATENTRUN_CONFIG_PATH", str(OWN))
     assert suggestions("latentrun diagnostic=[latents,ax", "zsh") == "diagnostic=[latents,axes"
     monkeypatch.setenv("LATENTRUN_CONFIG_PATH", "/nowhere")
-    assert suggestions("latentrun mod", "zsh") == ""  # no message in the middle of the line that is being typed
+    assert (
+        suggestions("latentrun mod", "zsh") == ""
+    )  # no message in the middle of the line that is being typed
 
 
 def test_a_query_does_not_wait_for_heavy_libraries():
     code = (
         "import sys\nfrom latentrun.cli import main\n"
         "try:\n    main(['-sc', 'query=bash'])\nexcept SystemExit as end: assert end.code == 0\n"
-        "print([m for m in ('torch', 'pandas', 'matplotlib', 'sklearn', 'numpy', 'scipy') if m in sys.modules])"
+        "print([m for m in ('torch', 'pandas', 'matplotlib', 'sklearn', 'numpy', 'scipy') if m in "
+        "sys.modules])"
     )
     environment = os.environ | {"COMP_LINE": "latentrun model="}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["model=ae model=two_stage_race model=two_stage_vae model=vae", "[]"] and done.stderr == ""
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert (
+        done.stdout.splitlines() == ["model=ae model=two_stage_race model=two_stage_vae model=vae", "[]"]
+        and done.stderr == ""
+    )
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="no bash")
@@ -73,9 +88,14 @@ def test_bash_completes_with_what_install_prints(capsys, monkeypatch, tmp_path):
     command.write_text(f'#!/bin/sh\nexec {sys.executable} -m latentrun "$@"\n')
     command.chmod(0o755)
     (tmp_path / "rc").write_text(script)
-    typed = "source rc; COMP_LINE='latentrun diagnostic=[rec' COMP_CWORD=1; hydra_bash_completion; echo ${COMPREPLY[@]}"
+    typed = (
+        "source rc; COMP_LINE='latentrun diagnostic=[rec' COMP_CWORD=1; hydra_bash_completion; "
+        "echo ${COMPREPLY[@]}"
+    )
     environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    done = subprocess.run(["bash", "-c", typed], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    done = subprocess.run(
+        ["bash", "-c", typed], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
     assert done.stdout.strip() == "diagnostic=[reconstruction" and done.stderr == ""
 
 

@@ -8,25 +8,34 @@ from typing import get_args, get_origin
 import pytest
 from omegaconf import read_write
 
-from latentrun.bounds import Makes
-from latentrun.build import build, later, resolve, signature
 from latentrun.cli import compose, settings_of
+from latentrun.command.compose import values_of
+from latentrun.command.jobs import jobs_of, swept
+from latentrun.command.overrides import asked, params_of
 from latentrun.comparisons.base import Comparison
-from latentrun.compose import values_of
+from latentrun.config.bounds import Makes
+from latentrun.config.build import build, later, resolve, signature
+from latentrun.config.options import GROUPS, defaults, options, shipped
 from latentrun.diagnostics.base import DATA_NEEDS, TRAINING_NEEDS, Diagnostic
-from latentrun.multirun import jobs_of, swept
-from latentrun.options import GROUPS, defaults, options, shipped
-from latentrun.overrides import asked, params_of
-from latentrun.plan import SETTINGS
+from latentrun.tasks.assembly import SETTINGS
 from tests.conformance.parts import values_in
 
 CONF = shipped()
 FILES = sorted(path for group in GROUPS for path in (CONF / group).glob("*.yaml"))
-GIVEN = {"event_shape", "value_range", "columns", "network", "optimizer", "scheduler", "params"}  # come from other parts of the run
+GIVEN = {
+    "event_shape",
+    "value_range",
+    "columns",
+    "network",
+    "optimizer",
+    "scheduler",
+    "params",
+}  # come from other parts of the run
 
 
 def specs(node, where="", given=GIVEN):
-    """Every mapping with a _target_, with its place and the arguments that it need not hold, for they come from elsewhere."""
+    """Every mapping with a _target_, with its place and the arguments that it need not hold, for they come
+    from elsewhere."""
     if isinstance(node, dict):
         hints = {}
         if "_target_" in node:
@@ -58,7 +67,9 @@ def test_keys_are_the_arguments_and_hold_every_value(path):
         assert keys <= parameters.keys(), where
         if spec["_target_"].startswith("latentrun."):
             assert parameters.keys() - keys <= given, f"{where}: the YAML must hold every value"
-            assert all(p.default is p.empty for p in parameters.values()), f"{where}: defaults belong into the YAML"
+            assert all(p.default is p.empty for p in parameters.values()), (
+                f"{where}: defaults belong into the YAML"
+            )
 
 
 @pytest.mark.parametrize("group", ["data", "model", "network", "diagnostic", "comparison"])
@@ -88,7 +99,9 @@ def test_comparisons_declare_what_they_need_and_report(name):
     assert list(spec) == [name]
     comparison = build(spec[name], Comparison, name)
     assert comparison.answers() == options("comparison", [CONF])[name]
-    assert comparison.metrics and all("." not in metric and meaning.unit for metric, meaning in comparison.metrics.items())
+    assert comparison.metrics and all(
+        "." not in metric and meaning.unit for metric, meaning in comparison.metrics.items()
+    )
     assert all(isinstance(need, type) or need in DATA_NEEDS for need in comparison.requires)
 
 
@@ -110,13 +123,24 @@ def composed(*overrides: str, folders=(), sweep=False) -> dict:
 
 def test_an_experiment_sets_values_of_what_is_chosen_and_no_others(tmp_path):
     assert composed("experiment=heatmaps_t")["diagnostic"]["knn"]["factors"] == ["variance_x", "variance_y"]
-    assert list(composed("experiment=heatmaps_t", "diagnostic=[reconstruction]")["diagnostic"]) == ["reconstruction"]
+    assert list(composed("experiment=heatmaps_t", "diagnostic=[reconstruction]")["diagnostic"]) == [
+        "reconstruction"
+    ]
     assert composed("experiment=heatmaps_t", "diagnostic=[]")["diagnostic"] == {}
-    assert composed("experiment=heatmaps_t", "diagnostic=[knn]", "diagnostic.knn.factors=all")["diagnostic"]["knn"]["factors"] == "all"
-    # An option without its class is chosen all the same, and told where it is built; a diagnostic may also be written out.
+    assert (
+        composed("experiment=heatmaps_t", "diagnostic=[knn]", "diagnostic.knn.factors=all")["diagnostic"][
+            "knn"
+        ]["factors"]
+        == "all"
+    )
+    # An option without its class is chosen all the same, and told where it is built; a diagnostic may also be
+    # written out.
     for name, text in {
         "diagnostic/classless.yaml": "# No class\nclassless: {k: 3}\n",
-        "experiment/written.yaml": "# @package _global_\n# Written out\ndiagnostic: {mine: {_target_: mine.Mine, k: 3}, knn: {k: 3}}\n",
+        "experiment/written.yaml": (
+            "# @package _global_\n# Written out\ndiagnostic: {mine: {_target_: "
+            "mine.Mine, k: 3}, knn: {k: 3}}\n"
+        ),
     }.items():
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
@@ -127,7 +151,11 @@ def test_an_experiment_sets_values_of_what_is_chosen_and_no_others(tmp_path):
 
 def test_comparisons_that_an_experiment_brings_are_of_a_sweeps_runs():
     assert composed("experiment=heatmaps_vae_vs_ae")["comparison"] == {}
-    assert list(composed("experiment=heatmaps_vae_vs_ae", sweep=True)["comparison"]) == ["metrics", "emptiness", "variance_loss_survey"]
+    assert list(composed("experiment=heatmaps_vae_vs_ae", sweep=True)["comparison"]) == [
+        "metrics",
+        "emptiness",
+        "variance_loss_survey",
+    ]
     kept = composed("task=compare", "runs=[a,b]", "experiment=heatmaps_vae_vs_ae")
     assert list(kept["comparison"]) == ["metrics", "emptiness", "variance_loss_survey"]
 
@@ -150,12 +178,24 @@ def test_what_an_experiment_sweeps_makes_the_jobs_of_hydras_own_sweeper(override
     (expected,) = sweeper.split_arguments(parsed, None)
     every = asked(overrides, cfg.hydra)
     jobs = jobs_of(every, [])
-    keys = [key for key in ("model", "seed") if len({tuple(t for t in job if t.startswith(key)) for job in expected}) > 1]
+    keys = [
+        key
+        for key in ("model", "seed")
+        if len({tuple(t for t in job if t.startswith(key)) for job in expected}) > 1
+    ]
     assert set(swept(every)) == set(keys)
-    assert [job.overrides for job in jobs] == [tuple(text for text in job if text.partition("=")[0] in keys) for job in expected]
-    assert [job.about["choices"]["model"] for job in jobs] == [dict(t.split("=", 1) for t in job).get("model") for job in expected]
-    assert all(all(f"{text}" in job.name for text in job.overrides) and "experiment" not in job.name for job in jobs)
-    assert all(list(job.config["comparison"]) == ["metrics", "emptiness", "variance_loss_survey"] for job in jobs)
+    assert [job.overrides for job in jobs] == [
+        tuple(text for text in job if text.partition("=")[0] in keys) for job in expected
+    ]
+    assert [job.about["choices"]["model"] for job in jobs] == [
+        dict(t.split("=", 1) for t in job).get("model") for job in expected
+    ]
+    assert all(
+        all(f"{text}" in job.name for text in job.overrides) and "experiment" not in job.name for job in jobs
+    )
+    assert all(
+        list(job.config["comparison"]) == ["metrics", "emptiness", "variance_loss_survey"] for job in jobs
+    )
 
 
 def test_params_of_another_sweeper_are_its_own_matter():

@@ -1,4 +1,5 @@
-"""What training would take, against models whose steps take a known time, and against what a run really writes."""
+"""What training would take, against models whose steps take a known time, and against what a run really
+writes."""
 
 from __future__ import annotations
 
@@ -12,11 +13,11 @@ import yaml
 from torch import nn
 
 from latentrun.cli import main
-from latentrun.disk import needed, needs
-from latentrun.estimate import duration, estimate, pace, size, stored
 from latentrun.functional.noise import Noise
 from latentrun.models.base import HasEncoder
-from latentrun.plan import Plan
+from latentrun.tasks.assembly import Plan
+from latentrun.tasks.budget import needed, needs
+from latentrun.tasks.estimate import duration, estimate, pace, size, stored
 from latentrun.training.loop import Loop, Training
 from latentrun.types import Objective, Phase
 from tests.training.toys import AdversarialPair, Points, Stream, Toy, TwoPhase
@@ -46,12 +47,27 @@ class Sleeper(Toy, HasEncoder):
         return {"monitor": batch.x.sum(1)}
 
     def phases(self):
-        return (Phase("sleep", (Objective("sleep", [self.weight], self.loss),), monitor=self.monitor, epochs=self.epochs),)
+        return (
+            Phase(
+                "sleep",
+                (Objective("sleep", [self.weight], self.loss),),
+                monitor=self.monitor,
+                epochs=self.epochs,
+            ),
+        )
 
 
 def planned(model, n=1000, epochs=7, batch_size=10, optimizer=torch.optim.Adam, patience=None) -> Plan:
     training = Training(epochs, batch_size, partial(optimizer, lr=0.1), None, patience, 0.0, None, None)
-    return Plan({"seed": 0}, Points(n), model, training, {}, {"sparsity": "needs a Gaussian posterior"}, torch.device("cpu"))
+    return Plan(
+        {"seed": 0},
+        Points(n),
+        model,
+        training,
+        {},
+        {"sparsity": "needs a Gaussian posterior"},
+        torch.device("cpu"),
+    )
 
 
 def run(*arguments) -> int:
@@ -63,7 +79,7 @@ def run(*arguments) -> int:
 @pytest.fixture
 def clock(monkeypatch):
     """The time is what the model says."""
-    monkeypatch.setattr("latentrun.estimate.time", SimpleNamespace(perf_counter=lambda: Sleeper.now))
+    monkeypatch.setattr("latentrun.tasks.estimate.time", SimpleNamespace(perf_counter=lambda: Sleeper.now))
 
 
 def test_steps_and_epochs_of_a_known_length(clock):
@@ -78,7 +94,9 @@ def test_slow_steps_are_timed_for_some_seconds_only(clock):
     assert pace(planned(Sleeper(step=60.0)), 0).step == pytest.approx([60.0])
 
 
-@pytest.mark.parametrize("epochs, n, steps", [(1, 1000, 64), (2, 20, 2), (1, 15, 1), (5, 15, 1), (0, 1000, 64)])
+@pytest.mark.parametrize(
+    "epochs, n, steps", [(1, 1000, 64), (2, 20, 2), (1, 15, 1), (5, 15, 1), (0, 1000, 64)]
+)
 def test_short_phases(clock, epochs, n, steps):
     found = pace(planned(Sleeper(epochs), n=n, patience=1), 0)
     assert (found.steps, found.epochs) == (steps, epochs)
@@ -86,7 +104,9 @@ def test_short_phases(clock, epochs, n, steps):
         assert found.step == () and found.epoch == 0.0
     else:
         validation = -(-round(0.2 * 0.8 * n) // 10) * BATCH
-        assert set(np.round(found.step, 9)) == {STEP} and found.epoch == pytest.approx(steps * STEP + validation)
+        assert set(np.round(found.step, 9)) == {STEP} and found.epoch == pytest.approx(
+            steps * STEP + validation
+        )
 
 
 def test_every_phase_is_measured():
@@ -102,7 +122,9 @@ def test_every_phase_is_measured():
 @pytest.mark.parametrize("optimizer, moments", [(torch.optim.Adam, 2), (torch.optim.SGD, 0)])
 def test_the_state_of_the_optimizer(optimizer, moments):
     found = pace(planned(Sleeper(), optimizer=optimizer), 0)
-    assert found.state == moments * 10 * 4 + (4 if moments else 0)  # Adam counts its steps in a number of its own
+    assert found.state == moments * 10 * 4 + (
+        4 if moments else 0
+    )  # Adam counts its steps in a number of its own
 
 
 def test_the_model_is_left_as_it_is(capsys, tmp_path):
@@ -112,20 +134,34 @@ def test_the_model_is_left_as_it_is(capsys, tmp_path):
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters()) and list(tmp_path.iterdir()) == []
     shown = capsys.readouterr().out
-    for text in ("640 train, 160 val, 200 test rows", "8 on cpu", "phase ae", "phase codes", "not trained yet", "free now", "skipped"):
+    for text in (
+        "640 train, 160 val, 200 test rows",
+        "8 on cpu",
+        "phase ae",
+        "phase codes",
+        "not trained yet",
+        "free now",
+        "skipped",
+    ):
         assert text in shown, text
 
 
 def test_what_is_missing_on_the_disk_is_said(capsys, tmp_path, monkeypatch):
-    monkeypatch.setattr("latentrun.estimate.free_room", lambda path: 1000)
-    assert estimate(planned(TwoPhase()), tmp_path) == 0 and "0.977 KiB free: not enough" in capsys.readouterr().out
+    monkeypatch.setattr("latentrun.tasks.estimate.free_room", lambda path: 1000)
+    assert (
+        estimate(planned(TwoPhase()), tmp_path) == 0
+        and "0.977 KiB free: not enough" in capsys.readouterr().out
+    )
 
 
 def test_room_for_checkpoints_is_what_a_run_writes(tmp_path):
     plan = planned(TwoPhase())
     plan.model.large = nn.Parameter(torch.zeros(100_000))
     plan.model.phases = lambda: [
-        Phase("large", (Objective("large", [plan.model.large], lambda b, n, c: {"loss": plan.model.large.sum()}),))
+        Phase(
+            "large",
+            (Objective("large", [plan.model.large], lambda b, n, c: {"loss": plan.model.large.sum()}),),
+        )
     ]
     expected = needs(plan)
     loop = Loop(plan.model, plan.data, plan.training, Noise(0), plan.device)
@@ -157,7 +193,15 @@ def test_durations(seconds, text):
 
 
 @pytest.mark.parametrize(
-    "count, text", [(0, "0 B"), (999, "999 B"), (1000, "0.977 KiB"), (1536, "1.5 KiB"), (3 * 2**20, "3 MiB"), (2**41, "2 TiB")]
+    "count, text",
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "0.977 KiB"),
+        (1536, "1.5 KiB"),
+        (3 * 2**20, "3 MiB"),
+        (2**41, "2 TiB"),
+    ],
 )
 def test_sizes(count, text):
     assert size(count) == text
@@ -172,7 +216,17 @@ def test_the_command_prints_a_table_and_writes_nothing(capsys, tmp_path, monkeyp
     assert run(*TINY, "model=ae", "estimate=true") == 0
     lines = capsys.readouterr().out.splitlines()
     starts = {line[:13].strip() for line in lines}
-    assert starts == {"", "data", "parameters", "phase ae", "training", "memory", "disk", "diagnostics", "skipped"}
+    assert starts == {
+        "",
+        "data",
+        "parameters",
+        "phase ae",
+        "training",
+        "memory",
+        "disk",
+        "diagnostics",
+        "skipped",
+    }
     assert all(line[11:13] == "  " for line in lines)  # one column of names, one of values
     assert "1,294 train, 144 val, 359 test rows" in lines[0]
     assert list(tmp_path.iterdir()) == []

@@ -1,4 +1,5 @@
-"""Files of a run directory that a stranger wrote: none runs code, and none unfolds into more than it holds."""
+"""Files of a run directory that a stranger wrote: none runs code, and none unfolds into more than it
+holds."""
 
 from __future__ import annotations
 
@@ -36,7 +37,12 @@ def test_other_yaml_is_refused_in_one_line(text, said, tmp_path, monkeypatch):
 
 
 def test_arrays_come_back(tmp_path):
-    arrays = {"x": np.arange(6.0).reshape(2, 3), "n": np.array(3), "s": np.array(["a", "bc"]), "e": np.zeros((0, 4))}
+    arrays = {
+        "x": np.arange(6.0).reshape(2, 3),
+        "n": np.array(3),
+        "s": np.array(["a", "bc"]),
+        "e": np.zeros((0, 4)),
+    }
     np.savez(tmp_path / "a.npz", **arrays)
     found = read_npz(tmp_path / "a.npz")
     assert found.keys() == arrays.keys() and all(np.array_equal(found[k], arrays[k]) for k in arrays)

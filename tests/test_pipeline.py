@@ -50,7 +50,9 @@ def test_the_directory_holds_what_the_design_names(finished):
 def test_tables_are_tidy_and_name_their_units(finished):
     metrics = pd.read_csv(finished / "tables" / "metrics.csv")
     assert tuple(metrics.columns) == ("diagnostic", *METRIC_COLUMNS)
-    assert set(metrics["diagnostic"]) == set(yaml.safe_load((finished / ".hydra/config.yaml").read_text())["diagnostic"])
+    assert set(metrics["diagnostic"]) == set(
+        yaml.safe_load((finished / ".hydra/config.yaml").read_text())["diagnostic"]
+    )
     assert (metrics["status"] == "ok").all() and metrics["unit"].notna().all()
     inside = metrics.dropna(subset=["low", "high", "value"])
     assert (inside["low"] <= inside["high"]).all() and len(inside) > 20
@@ -71,10 +73,19 @@ def test_few_steps_an_epoch_are_said_with_what_helps(finished, tmp_path, capsys)
     said = "An epoch has only 1 step: 64 training rows in batches of 128. training.batch_size=4 makes it 16."
     assert said in RunDirectory(finished).meta["caveats"] and said in (finished / "report.html").read_text()
     tiny = [*TINY, "data=digits", "network=dense", "diagnostic=[]", "training.epochs=1"]
-    tiny = [text for text in tiny if not text.startswith(("network.channels", "network.strides", "rows", "debug"))]
+    tiny = [
+        text for text in tiny if not text.startswith(("network.channels", "network.strides", "rows", "debug"))
+    ]
     for rows, batch, notes in (
         (160, 16, ()),  # ten steps
-        (144, 16, ("An epoch has only 9 steps: 144 training rows in batches of 16. training.batch_size=8 makes it 18.",)),
+        (
+            144,
+            16,
+            (
+                "An epoch has only 9 steps: 144 training rows in batches of 16. training.batch_size=8 "
+                "makes it 18.",
+            ),
+        ),
         (9, 1, ()),  # nothing smaller is there
     ):
         path = tmp_path / f"{rows}"
@@ -84,10 +95,16 @@ def test_few_steps_an_epoch_are_said_with_what_helps(finished, tmp_path, capsys)
 
 
 def test_a_schedule_longer_than_training_is_said(tmp_path):
-    path, line = tmp_path / "run", ["data=digits", "network=dense", "network.widths=[8]", "rows=160", "training.batch_size=16"]
+    path, line = (
+        tmp_path / "run",
+        ["data=digits", "network=dense", "network.widths=[8]", "rows=160", "training.batch_size=16"],
+    )
     cyclic = ["model.warmup_epochs=1", "model.cycles=3", "model.cycle_epochs=2", "training.epochs=4"]
     assert run(*line, *cyclic, "diagnostic=[]", f"hydra.run.dir={path}") == 0
-    said = "Phase vae has 4 epochs, its schedule of beta ends only after 5: no best epoch is chosen, its weights are those of the end."
+    said = (
+        "Phase vae has 4 epochs, its schedule of beta ends only after 5: no best epoch is chosen, "
+        "its weights are those of the end."
+    )
     assert RunDirectory(path).meta["caveats"] == [said]
     fits = tmp_path / "fits"
     assert run(*line, *cyclic, "training.epochs=5", "diagnostic=[]", f"hydra.run.dir={fits}") == 0
@@ -95,21 +112,31 @@ def test_a_schedule_longer_than_training_is_said(tmp_path):
 
 
 def test_what_a_check_finds_lacking_is_a_misfit_like_any_other(tmp_path, monkeypatch, capsys):
-    from latentrun.diagnostics.samples import Samples
+    from latentrun.diagnostics.samples.samples import Samples
     from latentrun.errors import Misfit
 
     def check(self, model, data):
         raise Misfit("needs a moon; the model has none")
 
     monkeypatch.setattr(Samples, "check", check)
-    line = ["data=digits", "network=dense", "network.widths=[8]", "debug=quick", f"hydra.run.dir={tmp_path / 'run'}"]
+    line = [
+        "data=digits",
+        "network=dense",
+        "network.widths=[8]",
+        "debug=quick",
+        f"hydra.run.dir={tmp_path / 'run'}",
+    ]
     assert run(*line, "diagnostic=[samples]") == 2
     assert capsys.readouterr().err == (
-        "latentrun: diagnostic 'samples' needs a moon; the model has none (skip_inapplicable=true leaves it out)\n"
+        "latentrun: diagnostic 'samples' needs a moon; the model has none (skip_inapplicable=true "
+        "leaves it out)\n"
     )
     assert run(*line, "diagnostic=[reconstruction,samples]", "skip_inapplicable=true") == 0
     metrics = pd.read_csv(tmp_path / "run" / "tables" / "metrics.csv")
-    assert dict(zip(metrics["diagnostic"], metrics["status"], strict=True)) == {"reconstruction": "ok", "samples": "skipped"}
+    assert dict(zip(metrics["diagnostic"], metrics["status"], strict=True)) == {
+        "reconstruction": "ok",
+        "samples": "skipped",
+    }
 
 
 def test_load_gives_the_trained_model_back(finished):
@@ -127,14 +154,21 @@ def test_two_runs_of_one_configuration_are_equal(finished, tmp_path):
     assert tables == sorted(path.name for path in (tmp_path / "again" / "tables").iterdir())
     for name in tables:
         if name not in ("timing.csv", "summary.json"):
-            assert (finished / "tables" / name).read_bytes() == (tmp_path / "again" / "tables" / name).read_bytes(), name
-    first, second = (torch.load(p / "checkpoints" / "best.pt", weights_only=True)["model"] for p in (finished, tmp_path / "again"))
+            assert (finished / "tables" / name).read_bytes() == (
+                tmp_path / "again" / "tables" / name
+            ).read_bytes(), name
+    first, second = (
+        torch.load(p / "checkpoints" / "best.pt", weights_only=True)["model"]
+        for p in (finished, tmp_path / "again")
+    )
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
 def test_report_is_one_page_that_needs_nothing_else(finished):
     html = (finished / "report.html").read_text()
-    page = re.sub(r"<script>.*?</script>", "", html, flags=re.DOTALL)  # plotly's own code names addresses it never asks
+    page = re.sub(
+        r"<script>.*?</script>", "", html, flags=re.DOTALL
+    )  # plotly's own code names addresses it never asks
     outside = re.findall(r'(?:src|href)="(?!data:|#)([^"]+)"', page)
     assert outside == []
     for name in yaml.safe_load((finished / ".hydra/config.yaml").read_text())["diagnostic"]:
@@ -158,7 +192,10 @@ def test_tensorboard_reads_scalars_pictures_and_hyperparameters(finished):
 def test_a_diagnostic_is_added_without_training(tmp_path, capsys):
     path = tmp_path / "run"
     assert run(*TINY, "diagnostic=[reconstruction]", f"hydra.run.dir={path}") == 0
-    before = {name: (path / name).read_bytes() for name in ("checkpoints/best.pt", "tables/train.csv", "tables/reconstruction.errors.csv")}
+    before = {
+        name: (path / name).read_bytes()
+        for name in ("checkpoints/best.pt", "tables/train.csv", "tables/reconstruction.errors.csv")
+    }
     capsys.readouterr()
     assert run("task=diagnose", f"run={path}", "diagnostic=[reconstruction,variance_loss]") == 0
     assert "reconstruction: already measured" in capsys.readouterr().out
@@ -175,7 +212,9 @@ def test_a_diagnostic_is_added_without_training(tmp_path, capsys):
 
 def test_no_diagnostics_at_all(tmp_path):
     assert run(*TINY, "diagnostic=[]", f"hydra.run.dir={tmp_path / 'bare'}") == 0
-    assert (tmp_path / "bare" / "report.html").is_file() and latentrun.load(tmp_path / "bare").model.latent_dim == 3
+    assert (tmp_path / "bare" / "report.html").is_file() and latentrun.load(
+        tmp_path / "bare"
+    ).model.latent_dim == 3
 
 
 def test_what_does_not_fit_is_skipped_in_the_default_list(tmp_path):
@@ -198,12 +237,19 @@ def test_a_finished_training_is_offered_and_taken_over(tmp_path, capsys):
     settings = [*TINY, f"output={tmp_path}"]
     assert run(*settings, "diagnostic=[reconstruction]", f"hydra.run.dir={first}") == 0
     assert "same fit" not in capsys.readouterr().out
-    assert run(*settings, "diagnostic=[reconstruction,variance_loss]", "reuse=true", f"hydra.run.dir={second}") == 0
+    assert (
+        run(*settings, "diagnostic=[reconstruction,variance_loss]", "reuse=true", f"hydra.run.dir={second}")
+        == 0
+    )
     assert f"its training is that of {first}" in capsys.readouterr().out
     for name in ("train.csv", "reconstruction.errors.csv"):
         assert (second / "tables" / name).read_bytes() == (first / "tables" / name).read_bytes()
-    assert not any(row["stage"] == "epoch" for row in pd.read_csv(second / "tables" / "timing.csv").to_dict("records"))
-    weights = [torch.load(path / "checkpoints" / "best.pt", weights_only=True)["model"] for path in (first, second)]
+    assert not any(
+        row["stage"] == "epoch" for row in pd.read_csv(second / "tables" / "timing.csv").to_dict("records")
+    )
+    weights = [
+        torch.load(path / "checkpoints" / "best.pt", weights_only=True)["model"] for path in (first, second)
+    ]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
     # Another seed is another fit, and nothing is taken over that was not asked for.
     assert run(*settings, "diagnostic=[]", "reuse=true", "seed=1", f"hydra.run.dir={third}") == 0
@@ -222,8 +268,18 @@ def test_two_processes_do_not_share_a_run(finished):
 
 def test_a_loss_that_explodes_stops_the_run_and_keeps_the_last_good_checkpoint(tmp_path, capsys):
     path = tmp_path / "run"
-    exploding = ["training.optimizer._target_=torch.optim.SGD", "training.optimizer.lr=1e-2", "+training.optimizer.momentum=1.5"]
-    settings = ["rows=256", "training.epochs=30", "training.batch_size=32", "~training.optimizer.fused", *exploding]
+    exploding = [
+        "training.optimizer._target_=torch.optim.SGD",
+        "training.optimizer.lr=1e-2",
+        "+training.optimizer.momentum=1.5",
+    ]
+    settings = [
+        "rows=256",
+        "training.epochs=30",
+        "training.batch_size=32",
+        "~training.optimizer.fused",
+        *exploding,
+    ]
     code = run(*TINY, *settings, f"hydra.run.dir={path}")
     assert code == 1
     status = RunDirectory(path).status
@@ -235,7 +291,7 @@ def test_a_loss_that_explodes_stops_the_run_and_keeps_the_last_good_checkpoint(t
 
 
 def test_a_diagnostic_that_fails_does_not_take_the_others_along(tmp_path, monkeypatch):
-    from latentrun.diagnostics.variance_loss import VarianceLoss
+    from latentrun.diagnostics.variables.variance_loss import VarianceLoss
 
     monkeypatch.setattr(VarianceLoss, "__call__", lambda self, run, noise: 1 / 0)
     path = tmp_path / "run"
@@ -243,7 +299,10 @@ def test_a_diagnostic_that_fails_does_not_take_the_others_along(tmp_path, monkey
     metrics = pd.read_csv(path / "tables" / "metrics.csv")
     assert set(metrics.loc[metrics["status"] == "failed", "diagnostic"]) == {"variance_loss"}
     assert (metrics.loc[metrics["diagnostic"] == "stationarity", "status"] == "ok").all()
-    assert "ZeroDivisionError" in (path / "error.txt").read_text() and "ZeroDivisionError" in (path / "report.html").read_text()
+    assert (
+        "ZeroDivisionError" in (path / "error.txt").read_text()
+        and "ZeroDivisionError" in (path / "report.html").read_text()
+    )
 
 
 def test_a_sweep_makes_a_run_for_each_value(tmp_path, monkeypatch):

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from latentrun.build import build
 from latentrun.cli import compose, parse, settings_of
+from latentrun.config.build import build
+from latentrun.config.options import options, shipped
 from latentrun.diagnostics.base import Question, words
 from latentrun.errors import InputError
-from latentrun.options import options, shipped
 from tests.conformance import parts
 
 ROOT = Path(__file__).parents[1]
@@ -32,7 +32,9 @@ def test_tables_list_exactly_what_there_is(group):
     assert set(table(group)) == set(options(group, [shipped()]))
 
 
-@pytest.mark.parametrize(("group", "name"), [(group, name) for group, names in QUESTIONS.items() for name in names])
+@pytest.mark.parametrize(
+    ("group", "name"), [(group, name) for group, names in QUESTIONS.items() for name in names]
+)
 def test_diagnostics_and_comparisons_answer_and_need_what_the_table_says(group, name):
     question = build(parts.spec(group, name)[name], Question, name)
     row = table(group)[name]

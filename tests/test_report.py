@@ -22,14 +22,18 @@ from latentrun.store import RunDirectory
 from latentrun.types import Estimate, Metric, Picture, Report
 from tests.browser import CHROMIUM
 
-CANARY = "\"'></script></style><script>document.title='ran'</script><img src=x onerror=\"document.title='ran'\">"
+CANARY = (
+    "\"'></script></style><script>document.title='ran'</script><img src=x onerror=\"document.title='ran'\">"
+)
 
 
 def cloud(name: str = "codes"):
     import plotly.graph_objects as go
 
     z = np.random.default_rng(0).normal(size=(50, 3))
-    return go.Figure(go.Scatter3d(x=z[:, 0], y=z[:, 1], z=z[:, 2], mode="markers", name=name, showlegend=True))
+    return go.Figure(
+        go.Scatter3d(x=z[:, 0], y=z[:, 1], z=z[:, 2], mode="markers", name=name, showlegend=True)
+    )
 
 
 def line(values=(1.0, 2.0)) -> Figure:
@@ -94,8 +98,20 @@ class Elements(HTMLParser):
 
 def in_browser(path, tmp_path) -> str:
     """The document as it is after its scripts ran."""
-    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
-    options += ["--disable-component-update", "--disable-sync", "--enable-unsafe-swiftshader", "--virtual-time-budget=8000"]
+    options = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+    ]
+    options += [
+        "--disable-component-update",
+        "--disable-sync",
+        "--enable-unsafe-swiftshader",
+        "--virtual-time-budget=8000",
+    ]
     command = [CHROMIUM, *options, f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", path.as_uri()]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
 
@@ -107,19 +123,31 @@ needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not ins
 def hashes(html: str) -> list[str]:
     """sha256 of each script of a page that a browser would run, as its policy writes it."""
     elements = Elements(html)
-    texts = [text for text, attrs in zip(elements.scripts, elements.of("script"), strict=True) if attrs.get("type") != "application/json"]
+    texts = [
+        text
+        for text, attrs in zip(elements.scripts, elements.of("script"), strict=True)
+        if attrs.get("type") != "application/json"
+    ]
     return [f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in texts]
 
 
 @pytest.mark.parametrize("kind", ["report", "standalone"])
 def test_the_policy_allows_the_scripts_of_the_page_and_nothing_else(tmp_path, kind):
     html = page(directory(tmp_path / "run")) if kind == "report" else standalone(cloud(), "a cloud")
-    [rule] = [attrs["content"] for attrs in Elements(html).of("meta") if attrs.get("http-equiv") == "Content-Security-Policy"]
+    [rule] = [
+        attrs["content"]
+        for attrs in Elements(html).of("meta")
+        if attrs.get("http-equiv") == "Content-Security-Policy"
+    ]
     rules = dict(part.split(" ", 1) for part in rule.split("; "))
     assert rules.pop("script-src").split() == hashes(html) and len(hashes(html)) == 2
     assert rules == {
-        "default-src": "'none'", "img-src": "data: blob:", "style-src": "'unsafe-inline'", "base-uri": "'none'", "form-action": "'none'",
-    }  # fmt: skip
+        "default-src": "'none'",
+        "img-src": "data: blob:",
+        "style-src": "'unsafe-inline'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
 
 
 def test_a_page_without_figures_runs_no_script(tmp_path):
@@ -139,13 +167,20 @@ def test_the_cloud_is_drawn_under_the_policy_and_what_is_injected_is_not_run(tmp
     path.write_text(html.replace("<body>", INJECTED))  # the policy holds even where escaping would not
     shown = Elements(in_browser(path, tmp_path))
     assert {"gl-container"} & {attrs.get("class") for attrs in shown.of("div")} and shown.of("canvas")
-    assert shown.title.strip() == ("run" if kind == "report" else "probe.cloud") and "cannot be drawn" not in shown.text
+    assert (
+        shown.title.strip() == ("run" if kind == "report" else "probe.cloud")
+        and "cannot be drawn" not in shown.text
+    )
 
 
 @needs_browser
 def test_without_the_policy_the_injected_script_would_have_run(tmp_path):
     path = tmp_path / "page.html"
-    path.write_text(standalone(cloud(), "a cloud").replace("Content-Security-Policy", "no-policy").replace("<body>", INJECTED))
+    path.write_text(
+        standalone(cloud(), "a cloud")
+        .replace("Content-Security-Policy", "no-policy")
+        .replace("<body>", INJECTED)
+    )
     assert Elements(in_browser(path, tmp_path)).title == "ran"
 
 
@@ -153,10 +188,17 @@ def test_without_the_policy_the_injected_script_would_have_run(tmp_path):
 def harmless(html: str, drawing: bool = True) -> Elements:
     """The elements of a page, of which none can run anything but what draws figures, where there are any."""
     elements = Elements(html)
-    runs = [text for text, attrs in zip(elements.scripts, elements.of("script"), strict=True) if attrs.get("type") != "application/json"]
+    runs = [
+        text
+        for text, attrs in zip(elements.scripts, elements.of("script"), strict=True)
+        if attrs.get("type") != "application/json"
+    ]
     assert runs == (list(scripts()) if drawing else [])
     assert not [name for _, attrs in elements.found for name in attrs if name.startswith("on")]
-    assert all(attrs["src"].startswith(("data:image/png;base64,", "data:image/gif;base64,")) for attrs in elements.of("img"))
+    assert all(
+        attrs["src"].startswith(("data:image/png;base64,", "data:image/gif;base64,"))
+        for attrs in elements.of("img")
+    )
     assert all(attrs["href"].startswith("#") for attrs in elements.of("a"))
     return elements
 
@@ -164,7 +206,11 @@ def harmless(html: str, drawing: bool = True) -> Elements:
 def test_markup_in_any_text_of_a_run_is_text_on_its_page(tmp_path):
     run = directory(tmp_path / "run", CANARY)
     known = run.meta["diagnostics"]
-    run.amend_meta(created=CANARY, diagnostics=known | {CANARY: known["left_out"], "other" + CANARY: {**known["left_out"], "status": "ok"}})
+    run.amend_meta(
+        created=CANARY,
+        diagnostics=known
+        | {CANARY: known["left_out"], "other" + CANARY: {**known["left_out"], "status": "ok"}},
+    )
     metrics = run.read_table("metrics")
     headline = metrics.iloc[0].to_dict() | {"diagnostic": "latents", "metric": f"knn_r2.{CANARY}"}
     run.write_table("metrics", pd.concat([metrics, pd.DataFrame([headline])]))
@@ -180,10 +226,16 @@ def test_a_page_that_is_read_and_written_again_takes_data_alone(tmp_path):
     assert figure["data"][0]["name"] == "text" and embedded(figure) in page(run)
     figure["config"] = {"plotlyServerURL": "https://example.org"}
     figure["data"][0]["name"] = CANARY
-    path.write_text(f"<script>document.title='ran'</script>{embedded(figure)}<script>document.title='ran'</script>")
+    path.write_text(
+        f"<script>document.title='ran'</script>{embedded(figure)}<script>document.title='ran'</script>"
+    )
     html = page(run)
     assert "example.org" not in html
-    found = [text for text, attrs in zip(harmless(html).scripts, Elements(html).of("script"), strict=True) if "type" in attrs]
+    found = [
+        text
+        for text, attrs in zip(harmless(html).scripts, Elements(html).of("script"), strict=True)
+        if "type" in attrs
+    ]
     assert [json.loads(text)["data"][0]["name"] for text in found] == [CANARY]
 
 
@@ -193,9 +245,18 @@ def test_a_page_that_is_read_and_written_again_takes_data_alone(tmp_path):
         (b"<script>alert(1)</script>", "the page holds no figure"),
         (b"<!-- figure --><script>alert(1)</script><!-- /figure -->", "the page holds no figure"),
         (b'<script type="application/json" class="figure">[1]</script>', "the page holds no figure"),
-        (b'<script type="application/json" class="figure">{"data": <script>alert(1)}</script>', "Expecting value"),
-        (b'<script type="application/json" class="figure">{"data": [{"x": [1e999]}]}</script>', "not JSON compliant"),
-        (b'<script type="application/json" class="figure">' + b"[" * 100_000 + b"</script>", "the page holds no figure"),
+        (
+            b'<script type="application/json" class="figure">{"data": <script>alert(1)}</script>',
+            "Expecting value",
+        ),
+        (
+            b'<script type="application/json" class="figure">{"data": [{"x": [1e999]}]}</script>',
+            "not JSON compliant",
+        ),
+        (
+            b'<script type="application/json" class="figure">' + b"[" * 100_000 + b"</script>",
+            "the page holds no figure",
+        ),
         (b"\xff\xfe", "can't decode"),
     ],
 )
@@ -214,7 +275,9 @@ def test_only_a_png_is_shown_as_one(tmp_path):
 
 
 # ---------------------------------------------------------------- names and links of strangers
-@pytest.mark.parametrize("name", ["../../secret.png", "/etc/secret.png", "a/b.png", "..", "", "nul\0.png", "back\\slash.png"])
+@pytest.mark.parametrize(
+    "name", ["../../secret.png", "/etc/secret.png", "a/b.png", "..", "", "nul\0.png", "back\\slash.png"]
+)
 def test_a_name_that_leads_elsewhere_is_refused(tmp_path, name):
     run = directory(tmp_path / "run")
     run.amend_meta(captions={name: "a caption"})
@@ -256,8 +319,16 @@ def test_a_link_within_the_directory_is_followed(tmp_path):
     ("file", "content", "said"),
     [
         ("meta.json", '{"schema": 1, "diagnostics": []}', "diagnostics: must be a mapping"),
-        ("meta.json", '{"schema": 1, "diagnostics": {"x": {"status": "fine"}}}', "diagnostics.x: status: 'fine' is not allowed"),
-        ("meta.json", '{"schema": 1, "diagnostics": {"x": {"tables": "abc"}}}', "diagnostics.x: tables: must be a list"),
+        (
+            "meta.json",
+            '{"schema": 1, "diagnostics": {"x": {"status": "fine"}}}',
+            "diagnostics.x: status: 'fine' is not allowed",
+        ),
+        (
+            "meta.json",
+            '{"schema": 1, "diagnostics": {"x": {"tables": "abc"}}}',
+            "diagnostics.x: tables: must be a list",
+        ),
         ("meta.json", '{"schema": 1, "captions": {"a.png": {}}}', "captions.a.png: must be a text"),
         ("meta.json", "[]", "must be a mapping"),
         ("meta.json", "{", "is not JSON"),
@@ -296,11 +367,14 @@ def test_figures_are_files_of_the_formats_asked_for_and_equal_every_time(tmp_pat
 def test_new_pictures_take_the_place_of_all_the_old_ones(tmp_path):
     run = RunDirectory.create(tmp_path / "run", {}, {})
     with paper():
-        run.write_pictures("probe", {"line": Picture(line(), "A line."), "cloud": Picture(cloud(), "A cloud.")}, ["svg"])
+        run.write_pictures(
+            "probe", {"line": Picture(line(), "A line."), "cloud": Picture(cloud(), "A cloud.")}, ["svg"]
+        )
         run.write_pictures("probe_2", {"": Picture(line(), "Another one's.")})
         before = (run.path / "plots" / "probe.line.svg").read_bytes()
         run.write_pictures("probe", {"line": Picture(line((2.0, 1.0)), "A falling line.")}, ["pdf"])
-    # A format that was there is drawn anew although it was not asked for again: it would show the old numbers.
+    # A format that was there is drawn anew although it was not asked for again: it would show the old
+    # numbers.
     assert files(run) == {"probe.line.png", "probe.line.pdf", "probe.line.svg", "probe_2.png"}
     assert (run.path / "plots" / "probe.line.svg").read_bytes() != before
     assert run.meta["captions"] == {"probe_2.png": "Another one's.", "probe.line.png": "A falling line."}
@@ -317,7 +391,9 @@ def test_pictures_are_drawn_again_without_measuring(tmp_path, capsys):
     assert run("task=diagnose", f"run={path}", "diagnostic=[stationarity]", "figures=[pdf]") == 0
     assert "already measured" in capsys.readouterr().out
     assert {name: (path / "tables" / name).read_bytes() for name in before} == before
-    assert {file.stem for file in (path / "plots").glob("*.pdf")} == {file.stem for file in (path / "plots").glob("*.png")}
+    assert {file.stem for file in (path / "plots").glob("*.pdf")} == {
+        file.stem for file in (path / "plots").glob("*.png")
+    }
     # What is measured later goes to TensorBoard too, and nothing twice.
     assert run("task=diagnose", f"run={path}", "diagnostic=[variance_loss]") == 0
     found = EventAccumulator(str(path / "tensorboard")).Reload()

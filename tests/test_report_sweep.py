@@ -1,4 +1,5 @@
-"""Many runs on one page: the leaderboard tells good from noise, the pictures show what was measured, nothing foreign runs."""
+"""Many runs on one page: the leaderboard tells good from noise, the pictures show what was measured, nothing
+foreign runs."""
 
 from __future__ import annotations
 
@@ -11,12 +12,12 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from latentrun.collect import collect, collect_sweep, meanings, write_tables
 from latentrun.errors import InputError
 from latentrun.plotting.pages import policy
 from latentrun.plotting.sweep import Key, Panel, against, over_two, written
-from latentrun.report.leaderboard import BEST, SAME, UNTESTED, WORSE, latex, leaderboard, markdown
 from latentrun.report.sweep import pictures, survey, write_page
+from latentrun.tables.collect import collect, collect_sweep, meanings, write_tables
+from latentrun.tables.leaderboard import BEST, SAME, UNTESTED, WORSE, latex, leaderboard, markdown
 from tests.planted_runs import MEANING, plant
 from tests.test_collect import sweep
 from tests.test_pipeline import run
@@ -85,9 +86,12 @@ def test_better_is_what_the_metric_says(metric, values, best):
 
 @pytest.mark.parametrize("groups", [2, 4])
 def test_noise_is_not_told_from_noise(groups):
-    """The best is chosen by the numbers it is tested with: without a correction for that, verdicts would come much too often."""
+    """The best is chosen by the numbers it is tested with: without a correction for that, verdicts would come
+    much too often."""
     boards = [board(RNG.normal(0, 1, (groups, 4))) for _ in range(300)]
-    assert np.mean([(found["verdict"] == WORSE).any() for found in boards]) < 0.085  # 0.05 and 2.8 standard errors
+    assert (
+        np.mean([(found["verdict"] == WORSE).any() for found in boards]) < 0.085
+    )  # 0.05 and 2.8 standard errors
     if groups > 2:
         assert np.mean([(found["p"] < 0.05).any() for found in boards]) > 0.12
 
@@ -97,7 +101,9 @@ def test_seeds_that_are_not_common_are_said():
     errors[0, :3], errors[1, 3:] = [1.0, 1.1, 0.9], [2.0, 2.1, 2.2]
     found = board(errors)
     assert found["test"][2] == "Welch t" and found["common_seeds"][2] == 0 and found["n"].tolist() == [3, 3]
-    np.testing.assert_allclose(found["p"][2], stats.ttest_ind(errors[0, :3], errors[1, 3:], equal_var=False).pvalue)
+    np.testing.assert_allclose(
+        found["p"][2], stats.ttest_ind(errors[0, :3], errors[1, 3:], equal_var=False).pvalue
+    )
 
 
 def test_one_seed_and_equal_results_are_not_tested():
@@ -130,13 +136,21 @@ def test_forms_for_papers():
     assert lines[2] == r"| 50%\|{x} | **1.1** ± 1.3 |"
     assert lines[3] == "| $y_1$ &amp; &lt;z> | 3.8 ± 10 |"
     found.loc[1, "verdict"] = WORSE
-    assert "3.8 ± 10 †" in markdown(found, ["model.a_b"]) and r"3.8 $\pm$ 10$^\dagger$" in latex(found, ["model.a_b"])
+    assert "3.8 ± 10 †" in markdown(found, ["model.a_b"]) and r"3.8 $\pm$ 10$^\dagger$" in latex(
+        found, ["model.a_b"]
+    )
 
 
 # ---------------------------------------------------------------- pictures
 @pytest.mark.parametrize(
     ("values", "geometric"),
-    [((1, 2, 4, 8), True), ((0.001, 0.003, 0.01, 0.03), True), ((1, 2, 3, 4), False), ((2, 4), False), ((0, 1, 2, 4), False)],
+    [
+        ((1, 2, 4, 8), True),
+        ((0.001, 0.003, 0.01, 0.03), True),
+        ((1, 2, 3, 4), False),
+        ((2, 4), False),
+        ((0, 1, 2, 4), False),
+    ],
 )
 def test_a_geometric_grid_has_a_logarithmic_axis(values, geometric):
     ax = against([Panel("error", RNG.normal(size=(len(values), 1, 3)))], Key("k", values, True), None).axes[0]
@@ -147,7 +161,9 @@ def test_a_geometric_grid_has_a_logarithmic_axis(values, geometric):
 def test_lines_are_means_with_t_intervals_and_seeds_behind():
     values = RNG.normal(size=(3, 2, 4))
     values[1, 0, 2:] = np.nan
-    fig = against([Panel("error", values)], Key("model.latent_dim", (1, 2, 3), True), Key("model", ("ae", "vae"), False))
+    fig = against(
+        [Panel("error", values)], Key("model.latent_dim", (1, 2, 3), True), Key("model", ("ae", "vae"), False)
+    )
     ax = fig.axes[0]
     assert [text.get_text() for text in fig.legends[0].get_texts()] == ["ae", "vae"]
     for number, container in enumerate(ax.containers):
@@ -169,7 +185,9 @@ def test_the_map_has_the_means_in_its_cells():
 def test_each_metric_against_each_key(tmp_path):
     paths = [
         plant(
-            tmp_path / f"{d}_{b}_{s}", {"seed": s, KEY: d, "model.beta": b, "model.kl": k}, {"probe/error": d + b + s, "probe/ratio": 1.0}
+            tmp_path / f"{d}_{b}_{s}",
+            {"seed": s, KEY: d, "model.beta": b, "model.kl": k},
+            {"probe/error": d + b + s, "probe/ratio": 1.0},
         )
         for d, b, k, s in product((1, 2), (0.5, 1.0), ("full",), (0, 1))
     ]
@@ -195,15 +213,29 @@ def test_the_page_of_a_sweep_says_what_failed_and_links_every_run(tmp_path, monk
     monkeypatch.setattr("latentrun.report.sweep.HEADLINES", (("probe/error", "the error"),))
     path = sweep(tmp_path / "s", dims=(1, 2, 4))
     names = pd.read_csv(path / "plan.csv")["directory"]
-    (path / names[1] / "status.json").write_text(json.dumps({"state": "failed", "reason": "RuntimeError: boom"}))
+    (path / names[1] / "status.json").write_text(
+        json.dumps({"state": "failed", "reason": "RuntimeError: boom"})
+    )
     (path / names[1] / "report.html").unlink()
     write_page(path, ["pdf"])
-    assert {file.name for file in (path / "plots").iterdir()} == {f"probe.error_by_model.latent_dim.{kind}" for kind in ("png", "pdf")}
+    assert {file.name for file in (path / "plots").iterdir()} == {
+        f"probe.error_by_model.latent_dim.{kind}" for kind in ("png", "pdf")
+    }
     page = Elements((path / "report.html").read_text())
-    links = [attributes["href"] for tag, attributes in page.found if tag == "a" and not attributes["href"].startswith("#")]
+    links = [
+        attributes["href"]
+        for tag, attributes in page.found
+        if tag == "a" and not attributes["href"].startswith("#")
+    ]
     assert len(links) == 8 and links[0] == "./0_model.latent_dim%3D1%2Cseed%3D0/report.html"
-    assert page.text.index("RuntimeError: boom") < page.text.index("leaderboard", page.text.index("metrics against"))
-    assert "8 done" in page.text and "1 failed" in page.text and "-m model.latent_dim=1,2 seed=0,1,2" in page.text
+    assert page.text.index("RuntimeError: boom") < page.text.index(
+        "leaderboard", page.text.index("metrics against")
+    )
+    assert (
+        "8 done" in page.text
+        and "1 failed" in page.text
+        and "-m model.latent_dim=1,2 seed=0,1,2" in page.text
+    )
     assert sum(tag == "img" for tag, _ in page.found) == 1
     before = (path / "report.html").read_bytes()
     write_page(path)
@@ -236,7 +268,9 @@ def hostile(path: Path) -> Path:
         table = path / f"{job}{seed}{name}" / "tables" / "metrics.csv"
         table.write_text(table.read_text().replace("px", '"' + CANARY.replace('"', '""') + '"'))
         rows.append((job, f"{job}{seed}{name}", f"model.likelihood={job}", CANARY, ""))
-    pd.DataFrame(rows, columns=["job", "directory", "overrides", "hash", "skipped"]).to_csv(path / "plan.csv", index=False)
+    pd.DataFrame(rows, columns=["job", "directory", "overrides", "hash", "skipped"]).to_csv(
+        path / "plan.csv", index=False
+    )
     (path / "meta.json").write_text(json.dumps({"kind": "sweep", "argv": [CANARY]}))
     return path
 
@@ -246,8 +280,12 @@ def test_no_name_becomes_markup(tmp_path, monkeypatch):
     path = hostile(tmp_path / "s")
     write_page(path)
     page = Elements((path / "report.html").read_text())
-    assert not page.scripts and not [name for _, attributes in page.found for name in attributes if name.startswith("on")]
-    assert policy(False) in [attributes.get("content") for attributes in page.of("meta")] and CANARY in page.text
+    assert not page.scripts and not [
+        name for _, attributes in page.found for name in attributes if name.startswith("on")
+    ]
+    assert (
+        policy(False) in [attributes.get("content") for attributes in page.of("meta")] and CANARY in page.text
+    )
     assert all(attributes["src"].startswith("data:image/png;base64,") for attributes in page.of("img"))
     assert all(attributes["href"].startswith(("#", "./")) for attributes in page.of("a"))
 
@@ -262,18 +300,34 @@ def test_nothing_foreign_runs_in_a_browser(tmp_path, monkeypatch):
 
 # ---------------------------------------------------------------- the task
 def test_the_task_reports_on_any_runs(tmp_path, capsys):
-    source = sweep(tmp_path / "s", dims=(1, 2, 4), error=lambda dim, seed: 1 / dim + 0.01 * seed + 0.001 * dim * seed)
+    source = sweep(
+        tmp_path / "s", dims=(1, 2, 4), error=lambda dim, seed: 1 / dim + 0.01 * seed + 0.001 * dim * seed
+    )
     out = f"output={tmp_path / 'out'}"
-    assert run("task=report", f"runs={source}", "where=model.latent_dim > 1", "metrics=[probe/error]", out) == 0
+    assert (
+        run("task=report", f"runs={source}", "where=model.latent_dim > 1", "metrics=[probe/error]", out) == 0
+    )
     (path,) = tmp_path.glob("out/*/*_report")
     assert {file.name for file in path.iterdir()} == {
-        "runs.csv", "by_seed.csv", "leaderboard.csv", "leaderboard.md", "leaderboard.tex", "plots", "report.html",
-    }  # fmt: skip
+        "runs.csv",
+        "by_seed.csv",
+        "leaderboard.csv",
+        "leaderboard.md",
+        "leaderboard.tex",
+        "plots",
+        "report.html",
+    }
     assert pd.read_csv(path / "runs.csv")[KEY].tolist() == [2, 2, 2, 4, 4, 4]
     ranked = pd.read_csv(path / "leaderboard.csv")
     assert ranked[KEY].tolist() == [4, 2] and ranked["verdict"].tolist() == [BEST, WORSE]
-    links = [a["href"] for tag, a in Elements((path / "report.html").read_text()).found if tag == "a" and a["href"].startswith("./")]
-    assert len(links) == 6 and all((path / link.replace("%3D", "=").replace("%2C", ",")).is_file() for link in links)
+    links = [
+        a["href"]
+        for tag, a in Elements((path / "report.html").read_text()).found
+        if tag == "a" and a["href"].startswith("./")
+    ]
+    assert len(links) == 6 and all(
+        (path / link.replace("%3D", "=").replace("%2C", ",")).is_file() for link in links
+    )
     assert "report on 6 runs" in capsys.readouterr().out
     job = next(source.glob("3_*"))
     assert run("task=report", f"runs={job}", out) == 0  # the name of a job holds = and ,
@@ -287,8 +341,14 @@ def test_the_task_reports_on_any_runs(tmp_path, capsys):
         (["where=latent_dim > 1"], "where: 'latent_dim' is no column (did you mean 'model.latent_dim'?)"),
         (["where=model.latent_dim > 9"], "where: no run fulfils 'model.latent_dim > 9'"),
         (["metrics=[probe/eror]"], "metrics: no run has 'probe/eror' (did you mean 'probe/error'?)"),
-        (["by=[model.latentdim]"], "by: 'model.latentdim' is no setting of these runs (did you mean 'model.latent_dim'?)"),
-        (["seed=1"], "seed: runs are used with their own settings; beside runs=[DIR,...]: where, metrics, by, "),
+        (
+            ["by=[model.latentdim]"],
+            "by: 'model.latentdim' is no setting of these runs (did you mean 'model.latent_dim'?)",
+        ),
+        (
+            ["seed=1"],
+            "seed: runs are used with their own settings; beside runs=[DIR,...]: where, metrics, by, ",
+        ),
         (["metrics=3"], "metrics: "),
     ],
 )

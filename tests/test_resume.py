@@ -1,4 +1,5 @@
-"""A run that was stopped, by a signal or by force, goes on to the result it would have had, to the last bit."""
+"""A run that was stopped, by a signal or by force, goes on to the result it would have had, to the last
+bit."""
 
 from __future__ import annotations
 
@@ -18,13 +19,20 @@ import yaml
 from latentrun import cli
 from latentrun.cli import main
 from latentrun.errors import InputError
-from latentrun.interrupts import Interrupted, deferred, interruptible
 from latentrun.store import RunDirectory, activity, files
+from latentrun.system.interrupts import Interrupted, deferred, interruptible
 from latentrun.training.loop import Loop
 
 ROOT = Path(__file__).parents[1]
 LONG = ["rows=96", "training.batch_size=8", "threads=1"]
-VAE = [*LONG, "data=digits", "network=dense", "network.widths=[32]", "training.epochs=60", "diagnostic=[stationarity,variance_loss]"]
+VAE = [
+    *LONG,
+    "data=digits",
+    "network=dense",
+    "network.widths=[32]",
+    "training.epochs=60",
+    "diagnostic=[stationarity,variance_loss]",
+]
 TOY = [*LONG, "data=points", "training.epochs=40", "training.patience=null", "diagnostic=[]", "trust=[tests]"]
 RUNS = {"vae": VAE, "adversarial": [*TOY, "model=adversarial"], "two_phase": [*TOY, "model=two_phase"]}
 
@@ -37,7 +45,11 @@ def toys(tmp_path_factory):
     for name, cls in classes.items():
         path = folder / f"{name}.yaml"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(yaml.safe_dump({"_target_": f"tests.training.toys.{cls}"} | ({"n": 200} if cls == "Points" else {})))
+        path.write_text(
+            yaml.safe_dump(
+                {"_target_": f"tests.training.toys.{cls}"} | ({"n": 200} if cls == "Points" else {})
+            )
+        )
     return folder
 
 
@@ -85,7 +97,9 @@ def same(path: Path, other: Path) -> None:
     for name in set(tables) - {"timing.csv"}:
         assert (path / "tables" / name).read_bytes() == (other / "tables" / name).read_bytes(), name
     for name in ("best", "last"):
-        first, second = (torch.load(p / "checkpoints" / f"{name}.pt", weights_only=True)["model"] for p in (path, other))
+        first, second = (
+            torch.load(p / "checkpoints" / f"{name}.pt", weights_only=True)["model"] for p in (path, other)
+        )
         assert first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
     arrays = sorted(p.name for p in (path / "arrays").glob("*.npz"))
     assert arrays == sorted(p.name for p in (other / "arrays").glob("*.npz"))
@@ -105,7 +119,9 @@ def test_killed_and_resumed_is_as_if_nothing_had_happened(undisturbed, tmp_path)
 @pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 143)])
 def test_a_signal_is_answered_with_a_checkpoint(number, code, toys, tmp_path):
     path = tmp_path / "run"
-    process = started(["--config-dir", str(toys), *RUNS["adversarial"], "training.epochs=4000"], path, epochs=5)
+    process = started(
+        ["--config-dir", str(toys), *RUNS["adversarial"], "training.epochs=4000"], path, epochs=5
+    )
     process.send_signal(number)
     assert process.wait(timeout=30) == code
     said = path.with_suffix(".txt").read_text()
@@ -198,10 +214,15 @@ class TestRefusals:
         assert {p: p.read_bytes() for p in finished.rglob("*") if p.is_file()} == before
 
     def test_a_live_run_is_refused(self, tmp_path, capsys):
-        process = started([*VAE, "training.epochs=4000", "training.patience=null"], tmp_path / "run", epochs=1)
+        process = started(
+            [*VAE, "training.epochs=4000", "training.patience=null"], tmp_path / "run", epochs=1
+        )
         try:
             assert run(f"resume={tmp_path / 'run'}") == 2
-            assert f"is in use by another process (process {process.pid} on {os.uname().nodename})" in capsys.readouterr().err
+            assert (
+                f"is in use by another process (process {process.pid} on {os.uname().nodename})"
+                in capsys.readouterr().err
+            )
         finally:
             process.terminate()
             process.wait()
@@ -211,10 +232,14 @@ class TestRefusals:
         directory = RunDirectory(finished)
         before = (finished / "status.json").read_text()
         beat = pd.Timestamp.now("UTC") - pd.Timedelta(seconds=age)
-        (finished / "status.json").write_text(json.dumps({"state": "training", "host": "elsewhere", "heartbeat": beat.isoformat()}))
+        (finished / "status.json").write_text(
+            json.dumps({"state": "training", "host": "elsewhere", "heartbeat": beat.isoformat()})
+        )
         try:
             if refused:
-                with pytest.raises(InputError, match=r"in use on elsewhere: its last sign of life is \d s old"):
+                with pytest.raises(
+                    InputError, match=r"in use on elsewhere: its last sign of life is \d s old"
+                ):
                     with directory.locked():
                         pass
             else:
@@ -228,17 +253,26 @@ class TestRefusals:
         assert "model.latent_dim: resume=DIR goes on with the run's own settings" in capsys.readouterr().err
 
     def test_a_run_without_its_training_is_not_measured(self, finished, tmp_path, capsys):
-        process = started([*VAE, "training.epochs=4000", "training.patience=null"], tmp_path / "run", epochs=2)
+        process = started(
+            [*VAE, "training.epochs=4000", "training.patience=null"], tmp_path / "run", epochs=2
+        )
         process.terminate()
         process.wait()
         assert run("task=diagnose", f"run={tmp_path / 'run'}") == 2
-        assert "its training is not finished (state 'interrupted'); latentrun resume=" in capsys.readouterr().err
+        assert (
+            "its training is not finished (state 'interrupted'); latentrun resume=" in capsys.readouterr().err
+        )
 
 
 def test_what_has_changed_since_is_said(tmp_path, monkeypatch):
     path = killed(VAE, tmp_path / "run", epochs=3)
     meta = json.loads((path / "meta.json").read_text())
-    meta |= {"fit_hash": "0" * 16, "data_hash": "0" * 16, "threads": 1, "versions": meta["versions"] | {"torch": "1.0"}}
+    meta |= {
+        "fit_hash": "0" * 16,
+        "data_hash": "0" * 16,
+        "threads": 1,
+        "versions": meta["versions"] | {"torch": "1.0"},
+    }
     (path / "meta.json").write_text(json.dumps(meta))
     assert run(f"resume={path}") == 0
     notes = RunDirectory(path).meta["resumed"][0]["notes"]

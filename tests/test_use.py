@@ -15,10 +15,10 @@ from torch import nn
 from torch.distributions import Independent, Normal
 
 import latentrun
-from latentrun import use
 from latentrun.cli import main
 from latentrun.data.base import Dataset, divide
 from latentrun.models.base import HasEncoder, HasGaussianPosterior, HasLikelihood, HasPrior, Model
+from latentrun.tasks import use
 from latentrun.types import Factor, Objective, Phase, Split
 
 GAMMA = 0.3
@@ -28,7 +28,10 @@ class Line(Dataset):
     """x = (k, -k, ...) / 10 for rows k of a known height and colour."""
 
     value_range = (-10.0, 10.0)
-    factors = (Factor("height", "real", 0, 100, "cm"), Factor("colour", "categorical", 0, 2, categories=("red", "green", "blue")))
+    factors = (
+        Factor("height", "real", 0, 100, "cm"),
+        Factor("colour", "categorical", 0, 2, categories=("red", "green", "blue")),
+    )
     label = "colour"
 
     def __init__(self, n: int, width: int):
@@ -51,7 +54,13 @@ class Doubling(Model):
         return self.weight * z + 1
 
     def phases(self):
-        return (Phase("nothing", (Objective("nothing", [self.weight], lambda b, n, c: {"loss": 0 * self.weight}),), epochs=0),)
+        return (
+            Phase(
+                "nothing",
+                (Objective("nothing", [self.weight], lambda b, n, c: {"loss": 0 * self.weight}),),
+                epochs=0,
+            ),
+        )
 
 
 class Same(Doubling, HasGaussianPosterior, HasPrior, HasLikelihood):
@@ -91,7 +100,10 @@ def options(tmp_path_factory):
     """A folder with the data set and the models above as options."""
     folder = tmp_path_factory.mktemp("options")
     specs = {"data/line": {"_target_": "tests.test_use.Line", "n": 60, "width": 2}}
-    specs |= {f"model/{cls.__name__.lower()}": {"_target_": f"tests.test_use.{cls.__name__}"} for cls in (Same, Sure, Doubling)}
+    specs |= {
+        f"model/{cls.__name__.lower()}": {"_target_": f"tests.test_use.{cls.__name__}"}
+        for cls in (Same, Sure, Doubling)
+    }
     for name, spec in specs.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(spec))
@@ -103,11 +115,27 @@ def runs(options, tmp_path_factory):
     """Finished runs by name."""
     root = tmp_path_factory.mktemp("runs")
     for model in ("same", "sure", "doubling"):
-        assert run("--config-dir", options, f"model={model}", "data=line", "diagnostic=[]", f"hydra.run.dir={root / model}") == 0
+        assert (
+            run(
+                "--config-dir",
+                options,
+                f"model={model}",
+                "data=line",
+                "diagnostic=[]",
+                f"hydra.run.dir={root / model}",
+            )
+            == 0
+        )
     tiny = ["network=dense", "network.widths=[16]", "training.epochs=2", "diagnostic=[]", "rows=64"]
     assert run(*tiny, "data=digits", f"hydra.run.dir={root / 'digits'}") == 0
     rng = np.random.default_rng(0)
-    homes = pd.DataFrame({"price": rng.normal(3e5, 5e4, 80), "rooms": rng.integers(1, 6, 80), "heating": rng.choice(["gas", "oil"], 80)})
+    homes = pd.DataFrame(
+        {
+            "price": rng.normal(3e5, 5e4, 80),
+            "rooms": rng.integers(1, 6, 80),
+            "heating": rng.choice(["gas", "oil"], 80),
+        }
+    )
     homes.to_csv(root / "homes.csv", index=False)
     assert run(*tiny, "data=table", f"data.file={root / 'homes.csv'}", f"hydra.run.dir={root / 'homes'}") == 0
     return root
@@ -119,7 +147,15 @@ def called(options, runs, tmp_path):
 
     def call(task: str, name: str, *arguments) -> Path:
         path = tmp_path / f"out{len(list(tmp_path.iterdir()))}"
-        line = ["--config-dir", options, f"task={task}", f"run={runs / name}", "trust=[tests]", f"hydra.run.dir={path}", *arguments]
+        line = [
+            "--config-dir",
+            options,
+            f"task={task}",
+            f"run={runs / name}",
+            "trust=[tests]",
+            f"hydra.run.dir={path}",
+            *arguments,
+        ]
         assert run(*line) == 0
         return path
 
@@ -132,7 +168,15 @@ def test_codes_of_the_runs_own_rows(called, runs):
     assert {entry.name for entry in path.iterdir()} == {"codes.npz", "codes.csv", "codes.json"}
     found = np.load(path / "codes.npz")
     k = found["index"]
-    assert sorted(k) == list(range(60)) and set(found) == {"mean", "scale", "y", "labels", "index", "split", "factors"}
+    assert sorted(k) == list(range(60)) and set(found) == {
+        "mean",
+        "scale",
+        "y",
+        "labels",
+        "index",
+        "split",
+        "factors",
+    }
     assert np.allclose(found["mean"], np.stack([k, -k], 1) / 10) and (found["scale"] == 0.5).all()
     assert (found["labels"] == k % 3).all() and np.allclose(found["y"], np.stack([k / 2, k % 3], 1))
     assert list(found["factors"]) == ["height", "colour"]
@@ -147,7 +191,9 @@ def test_the_table_of_codes_names_units_categories_and_splits(called):
     assert list(table) == ["index", "split", "height", "colour", "z0", "z1", "sigma0", "sigma1"]
     assert (table["colour"] == np.array(["red", "green", "blue"])[table["index"] % 3]).all()
     assert np.allclose(table["height"], table["index"] / 2) and (table["split"] == found["split"]).all()
-    assert (table[["z0", "z1"]].to_numpy(np.float32) == found["mean"]).all() and (table["sigma1"] == 0.5).all()
+    assert (table[["z0", "z1"]].to_numpy(np.float32) == found["mean"]).all() and (
+        table["sigma1"] == 0.5
+    ).all()
 
 
 def test_a_factor_does_not_hide_another_column():
@@ -160,10 +206,19 @@ def test_a_factor_does_not_hide_another_column():
 def test_codes_of_other_data_come_in_the_order_of_their_rows(called, n):
     path = called("encode", "same", "data=line", f"data.n={n}")
     table = pd.read_csv(path / "codes.csv")
-    assert list(table["index"]) == list(range(n)) and "split" not in table and np.allclose(table["z0"], np.arange(n) / 10)
+    assert (
+        list(table["index"]) == list(range(n))
+        and "split" not in table
+        and np.allclose(table["z0"], np.arange(n) / 10)
+    )
     assert "split" not in np.load(path / "codes.npz")
     about = json.loads((path / "codes.json").read_text())
-    assert about["data"]["n"] == n and about["rows"] == n and about["run"].endswith("/same") and len(about["fit_hash"]) == 16
+    assert (
+        about["data"]["n"] == n
+        and about["rows"] == n
+        and about["run"].endswith("/same")
+        and len(about["fit_hash"]) == 16
+    )
 
 
 def test_a_deterministic_code_has_no_scale(called):
@@ -185,9 +240,13 @@ def test_codes_are_those_that_training_stored(called, runs):
 
 def test_other_rows_of_a_table_are_encoded_as_the_training_rows(called, runs, tmp_path):
     pd.read_csv(runs / "homes.csv").iloc[[5, 3]].to_csv(tmp_path / "few.csv", index=False)
-    few = pd.read_csv(called("encode", "homes", "data=table", f"data.file={tmp_path / 'few.csv'}") / "codes.csv")
+    few = pd.read_csv(
+        called("encode", "homes", "data=table", f"data.file={tmp_path / 'few.csv'}") / "codes.csv"
+    )
     stored = {n: np.load(runs / "homes" / "arrays" / f"latents_{n}.npz") for n in ("train", "test")}
-    codes = {int(i): mean for part in stored.values() for i, mean in zip(part["index"], part["mean"], strict=True)}
+    codes = {
+        int(i): mean for part in stored.values() for i, mean in zip(part["index"], part["mean"], strict=True)
+    }
     known = [(place, row) for place, row in enumerate((5, 3)) if row in codes]
     assert known
     for place, row in known:
@@ -197,7 +256,10 @@ def test_other_rows_of_a_table_are_encoded_as_the_training_rows(called, runs, tm
 def test_data_that_have_changed_are_noted(runs, tmp_path, capsys):
     text = (runs / "homes.csv").read_text()
     line = ["task=encode", f"run={runs / 'homes'}", "format=[npz]"]
-    assert run(*line, f"hydra.run.dir={tmp_path / 'a'}") == 0 and "not those it was trained on" not in capsys.readouterr().out
+    assert (
+        run(*line, f"hydra.run.dir={tmp_path / 'a'}") == 0
+        and "not those it was trained on" not in capsys.readouterr().out
+    )
     try:
         (runs / "homes.csv").write_text(text.replace("gas", "oil", 1))
         assert run(*line, f"hydra.run.dir={tmp_path / 'b'}") == 0
@@ -212,16 +274,24 @@ def test_samples_are_decoded_codes_of_the_prior(called):
     found = np.load(path / "samples.npz")
     assert found["z"].shape == found["x"].shape == (5000, 2) and found["x"].dtype == np.float32
     assert np.allclose(found["x"], 2 * found["z"] + 1, atol=1e-6)
-    assert np.allclose(found["z"].mean(0), 0, atol=4 / 5000**0.5) and np.allclose(found["z"].var(0), 1, atol=0.08)
+    assert np.allclose(found["z"].mean(0), 0, atol=4 / 5000**0.5) and np.allclose(
+        found["z"].var(0), 1, atol=0.08
+    )
     about = json.loads((path / "samples.json").read_text())
-    assert about["notes"] == ["codes drawn from the model's prior"] and about["n"] == 5000 and about["draw"] == "mean"
+    assert (
+        about["notes"] == ["codes drawn from the model's prior"]
+        and about["n"] == 5000
+        and about["draw"] == "mean"
+    )
     assert {entry.name for entry in path.iterdir()} == {"samples.npz", "samples.json"}
 
 
 def test_draws_from_the_likelihood_have_its_variance(called):
     found = np.load(called("sample", "same", "n=5000", "draw=likelihood") / "samples.npz")
     noise = found["x"] - (2 * found["z"] + 1)
-    assert np.allclose(noise.var(0), GAMMA**2, rtol=0.08) and np.allclose(noise.mean(0), 0, atol=4 * GAMMA / 5000**0.5)
+    assert np.allclose(noise.var(0), GAMMA**2, rtol=0.08) and np.allclose(
+        noise.mean(0), 0, atol=4 * GAMMA / 5000**0.5
+    )
     first, second = noise[: use.CHUNK], noise[use.CHUNK : 2 * use.CHUNK]
     assert abs(np.corrcoef(first[:, 0], second[:, 0])[0, 1]) < 0.15  # every part has noise of its own
 
@@ -236,14 +306,20 @@ def test_the_seed_fixes_the_samples(called, draw):
     assert (np.load(called(*line) / "samples.npz")["x"] == first).all()
     assert not np.isclose(np.load(called(*line, "sample_seed=1") / "samples.npz")["x"], first).any(1).all()
     torch.manual_seed(1)
-    assert torch.equal(torch.get_rng_state(), state)  # drawing from the likelihood leaves torch's own generator alone
+    assert torch.equal(
+        torch.get_rng_state(), state
+    )  # drawing from the likelihood leaves torch's own generator alone
 
 
 def test_without_a_prior_a_gaussian_stands_in(called):
     path = called("sample", "sure", "n=5000")
-    assert "Gaussian fitted to its training codes" in json.loads((path / "samples.json").read_text())["notes"][0]
+    assert (
+        "Gaussian fitted to its training codes" in json.loads((path / "samples.json").read_text())["notes"][0]
+    )
     z = np.load(path / "samples.npz")["z"]
-    assert abs(np.corrcoef(z.T)[0, 1] + 1) < 1e-3 and np.allclose(z.mean(0), [1.45, -1.45], atol=0.2)  # x lie on a line
+    assert abs(np.corrcoef(z.T)[0, 1] + 1) < 1e-3 and np.allclose(
+        z.mean(0), [1.45, -1.45], atol=0.2
+    )  # x lie on a line
 
 
 def test_samples_are_decoded_in_parts(called, monkeypatch):
@@ -261,7 +337,9 @@ def test_pictures_as_files_and_as_a_grid(called):
     x = np.load(path / "samples.npz")["x"]
     assert sorted(entry.name for entry in (path / "pictures").iterdir()) == [f"{i:05}.png" for i in range(7)]
     for i in range(7):
-        assert (np.array(Image.open(path / "pictures" / f"{i:05}.png")) == np.round(255 * x[i, 0].clip(0, 1))).all()
+        assert (
+            np.array(Image.open(path / "pictures" / f"{i:05}.png")) == np.round(255 * x[i, 0].clip(0, 1))
+        ).all()
     grid = np.array(Image.open(path / "samples.png").convert("RGB")).astype(float)
     assert grid.shape[1] == 800 and grid.std() > 10
 
@@ -279,7 +357,11 @@ def test_samples_of_a_table_are_in_the_units_of_the_file(called, runs, draw):
     path = called("sample", "homes", "n=1500", f"draw={draw}")
     table, x = pd.read_csv(path / "samples.csv"), np.load(path / "samples.npz")["x"]
     assert list(table) == ["price", "rooms", "heating"] and len(table) == 1500
-    assert 1e5 < table["price"].mean() < 5e5 and set(table["rooms"]) <= set(range(1, 6)) and set(table["heating"]) <= {"gas", "oil"}
+    assert (
+        1e5 < table["price"].mean() < 5e5
+        and set(table["rooms"]) <= set(range(1, 6))
+        and set(table["heating"]) <= {"gas", "oil"}
+    )
     data = latentrun.load(runs / "homes").data
     pd.testing.assert_frame_equal(table, data.frame(torch.from_numpy(x)), check_dtype=False, rtol=1e-5)
 
@@ -287,7 +369,14 @@ def test_samples_of_a_table_are_in_the_units_of_the_file(called, runs, draw):
 # ---------------------------------------------------------------- the directory
 def test_directories_are_named_by_day_and_time(runs, options, tmp_path):
     for task in ("encode", "sample"):
-        line = ["--config-dir", options, f"task={task}", f"run={runs / 'same'}", "trust=[tests]", f"output={tmp_path}"]
+        line = [
+            "--config-dir",
+            options,
+            f"task={task}",
+            f"run={runs / 'same'}",
+            "trust=[tests]",
+            f"output={tmp_path}",
+        ]
         assert run(*line) == 0 and run(*line) == 0
     found = sorted(path.name.partition("_")[2] for path in tmp_path.glob("????-??-??/??-??-??-??????_*"))
     assert found == ["encode", "encode", "sample", "sample"]
@@ -299,8 +388,14 @@ def test_nothing_is_overwritten(called, runs, options, capsys, task):
     before = {entry.name: entry.read_bytes() for entry in path.iterdir()}
     capsys.readouterr()
     line = ["--config-dir", options, f"task={task}", f"run={runs / 'same'}", "trust=[tests]"]
-    assert run(*line, f"hydra.run.dir={path}") == 2 and "is not empty; nothing is overwritten" in capsys.readouterr().err
-    assert run(*line, f"hydra.run.dir={path / next(iter(before))}") == 2 and "cannot be made" in capsys.readouterr().err
+    assert (
+        run(*line, f"hydra.run.dir={path}") == 2
+        and "is not empty; nothing is overwritten" in capsys.readouterr().err
+    )
+    assert (
+        run(*line, f"hydra.run.dir={path / next(iter(before))}") == 2
+        and "cannot be made" in capsys.readouterr().err
+    )
     assert {entry.name: entry.read_bytes() for entry in path.iterdir()} == before
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
 
@@ -311,7 +406,14 @@ def test_a_failure_leaves_nothing_behind(runs, options, tmp_path, monkeypatch, c
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(use, "describe", fail)
-    line = ["--config-dir", options, f"task={task}", f"run={runs / 'same'}", "trust=[tests]", f"hydra.run.dir={tmp_path / 'out'}"]
+    line = [
+        "--config-dir",
+        options,
+        f"task={task}",
+        f"run={runs / 'same'}",
+        "trust=[tests]",
+        f"hydra.run.dir={tmp_path / 'out'}",
+    ]
     assert run(*line) != 0 and "No space left" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
@@ -324,7 +426,15 @@ def test_the_run_itself_is_only_read(called, runs):
 
 
 def test_a_sweep_over_runs_and_seeds(runs, options, tmp_path):
-    line = ["--config-dir", options, "-m", "task=sample", f"run={runs / 'same'},{runs / 'sure'}", "sample_seed=0,1", "trust=[tests]"]
+    line = [
+        "--config-dir",
+        options,
+        "-m",
+        "task=sample",
+        f"run={runs / 'same'},{runs / 'sure'}",
+        "sample_seed=0,1",
+        "trust=[tests]",
+    ]
     assert run(*line, f"hydra.sweep.dir={tmp_path}") == 0
     found = [np.load(path)["z"] for path in sorted(tmp_path.glob("*/samples.npz"))]
     assert len(found) == 4 and len({z.tobytes() for z in found}) == 4
@@ -344,22 +454,37 @@ WRONG = [
     ("task=sample run={same} n=1,2", "several values need a sweep"),
     ("task=sample run={same} n=1000000000000000", "MiB are free"),
     ("task=sample run={same} sample_seed=-1", "sample_seed: must be at least 0, got -1"),
-    ("task=sample run={same} draw=likelyhood", "draw: 'likelyhood' is not allowed (did you mean 'likelihood'?); allowed: mean, likelihood"),
+    (
+        "task=sample run={same} draw=likelyhood",
+        "draw: 'likelyhood' is not allowed (did you mean 'likelihood'?); allowed: mean, likelihood",
+    ),
     ("task=sample run={same} files=maybe", "files: must be true or false, got 'maybe'"),
     ("task=sample run={same} files=true", "are no pictures"),
     ("task=sample run={sure} draw=likelihood", "draw: likelihood needs p(x|z), which the model of"),
-    ("task=sample run={same} seed=1", "seed: the run is used with its own settings; beside run=DIR: output, device, threads, trust, n"),
+    (
+        "task=sample run={same} seed=1",
+        "seed: the run is used with its own settings; beside run=DIR: output, device, threads, trust, n",
+    ),
     ("task=sample run={same} data=digits", "data: the run is used with its own settings"),
     ("task=sample run={same} model.weight=3", "unknown key of model 'weight'"),
-    ("task=encode run={same} model=ae", "model: the run is used with its own settings; beside run=DIR: output, device, threads"),
+    (
+        "task=encode run={same} model=ae",
+        "model: the run is used with its own settings; beside run=DIR: output, device, threads",
+    ),
     ("task=encode run={same} training.epochs=3", "training.epochs: the run is used with its own settings"),
     ("task=encode run={same} rows=5", "rows: the run is used with its own settings"),
     ("task=encode run={same} n=5", "'n=5': n belongs to task=sample"),
     ("task=encode run={same} format=[npz,xls]", "format[1]: 'xls' is not allowed; allowed: npz, csv"),
     ("task=encode run={same} format=npz", "format: must be a list, got 'npz'"),
     ("task=encode run={same} format=[]", "format: must name at least one of npz, csv"),
-    ("task=encode run={same} data=digits", "data: examples have shape (1, 8, 8); the model was trained on (2,)"),
-    ("task=encode run={same} data=line data.width=3", "data: examples have shape (3,); the model was trained on (2,)"),
+    (
+        "task=encode run={same} data=digits",
+        "data: examples have shape (1, 8, 8); the model was trained on (2,)",
+    ),
+    (
+        "task=encode run={same} data=line data.width=3",
+        "data: examples have shape (3,); the model was trained on (2,)",
+    ),
     ("task=encode run={same} data=line data.n=abc", "data.n: must be a whole number, got 'abc'"),
     ("task=encode run={same} data=lime", "unknown data 'lime' (did you mean 'line'?)"),
     ("task=encode run={same} data.size=12", "data: name the data set too: data=..."),
@@ -372,7 +497,7 @@ WRONG = [
     ("task=encode run={unfinished}", "its training is not finished (state 'interrupted')"),
     ("task=sample run={unfinished}", "goes on with it"),
     ("task=encode run={codes}", "is not a run of latentrun: it holds no meta.json"),
-]  # fmt: skip
+]
 
 
 @pytest.fixture(scope="module")
@@ -387,12 +512,24 @@ def places(runs, options, tmp_path_factory):
     (unfinished / "meta.json").write_text(json.dumps(meta))
     (unfinished / "status.json").write_text(json.dumps({"state": "interrupted"}))
     codes = unfinished.parent / "codes"
-    assert run("--config-dir", options, "task=encode", f"run={runs / 'same'}", "trust=[tests]", f"hydra.run.dir={codes}") == 0
+    assert (
+        run(
+            "--config-dir",
+            options,
+            "task=encode",
+            f"run={runs / 'same'}",
+            "trust=[tests]",
+            f"hydra.run.dir={codes}",
+        )
+        == 0
+    )
     return {path.name: path for path in runs.iterdir()} | {"unfinished": unfinished, "codes": codes}
 
 
 @pytest.mark.parametrize("line, message", WRONG, ids=[line for line, _ in WRONG])
-def test_wrong_input_gets_one_line_and_leaves_nothing(line, message, places, options, capsys, tmp_path, monkeypatch):
+def test_wrong_input_gets_one_line_and_leaves_nothing(
+    line, message, places, options, capsys, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     capsys.readouterr()
     code = run("--config-dir", options, "trust=[tests]", *line.format(**places).split())
@@ -403,5 +540,14 @@ def test_wrong_input_gets_one_line_and_leaves_nothing(line, message, places, opt
 
 
 def test_the_runs_own_code_needs_trust(runs, options, tmp_path, capsys):
-    assert run("--config-dir", options, "task=sample", f"run={runs / 'same'}", f"hydra.run.dir={tmp_path / 'out'}") == 2
+    assert (
+        run(
+            "--config-dir",
+            options,
+            "task=sample",
+            f"run={runs / 'same'}",
+            f"hydra.run.dir={tmp_path / 'out'}",
+        )
+        == 2
+    )
     assert "package 'tests', which is not trusted" in capsys.readouterr().err

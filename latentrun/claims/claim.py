@@ -1,4 +1,5 @@
-"""Claims as they stand in ``conf/claim/``: a sentence, the runs it needs, and what is expected of which numbers."""
+"""Claims as they stand in ``conf/claim/``: a sentence, the runs it needs, and what is expected of which
+numbers."""
 
 from __future__ import annotations
 
@@ -7,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal, get_type_hints
 
-from latentrun.bounds import Ge, Printable
-from latentrun.build import fit
+from latentrun.config.bounds import Ge, Printable
+from latentrun.config.build import fit
+from latentrun.config.settings import key_of
 from latentrun.errors import InputError, unknown
-from latentrun.settings import key_of
 
 Text = Annotated[str, Printable()]
 NAME = r"[A-Za-z0-9_-]+"  # of claims and of their runs: they become names of files
@@ -22,10 +23,11 @@ SIGNS = {"difference": "−", "ratio": "/"}
 class Expectation:
     """One thing that a sentence says, of one quantity.
 
-    The quantity of a run is ``metric``, divided by ``over`` or less ``minus`` where these are given, all of them
-    ``diagnostic/metric`` of the same run. It is taken of the run ``of``, and, where ``against`` names another, compared
-    with that of the run with the same seed by ``by``. Expected ``above`` and/or ``below`` these values; without either it
-    is only reported. ``source_value``: what the source gives, as text or number, if anything.
+    The quantity of a run is ``metric``, divided by ``over`` or less ``minus`` where these are given, all of
+    them ``diagnostic/metric`` of the same run. It is taken of the run ``of``, and, where ``against`` names
+    another, compared with that of the run with the same seed by ``by``. Expected ``above`` and/or ``below``
+    these values; without either it is only reported. ``source_value``: what the source gives, as text or
+    number, if anything.
     """
 
     says: Text
@@ -52,7 +54,11 @@ class Expectation:
     @property
     def quantity(self) -> str:
         """In words: ``reconstruction/error_mean, ae / vae``."""
-        inner = self.metric + (f" / {self.over}" if self.over else "") + (f" − {self.minus}" if self.minus else "")
+        inner = (
+            self.metric
+            + (f" / {self.over}" if self.over else "")
+            + (f" − {self.minus}" if self.minus else "")
+        )
         return f"{inner}; {f' {SIGNS[self.by]} '.join(self.runs) if self.by else self.of}"
 
     @property
@@ -67,9 +73,9 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence and how it is judged. ``source``: where it stands; ``fixed``: the day on which the expectations were written
-    down, before the runs; ``runs``: overrides of a training by name, seeds left out; ``expect``: what the sentence says, part
-    by part, all of which it asserts."""
+    """A sentence and how it is judged. ``source``: where it stands; ``fixed``: the day on which the
+    expectations were written down, before the runs; ``runs``: overrides of a training by name, seeds left
+    out; ``expect``: what the sentence says, part by part, all of which it asserts."""
 
     name: str
     sentence: Text
@@ -113,7 +119,9 @@ def _claim(name: str, node: Mapping[str, Any]) -> Claim:
     for key in (name, *(runs if isinstance(runs, Mapping) else ())):
         if not isinstance(key, str) or not re.fullmatch(NAME, key):
             raise InputError(f"{where}: {key!r} is no name: letters, digits, - and _")
-    values = _known({key: hints[key] for key in ("sentence", "source", "fixed", "runs")} | {"expect": list}, node, where)
+    values = _known(
+        {key: hints[key] for key in ("sentence", "source", "fixed", "runs")} | {"expect": list}, node, where
+    )
     for run, overrides in values["runs"].items():
         for text in overrides:
             if key_of(text) in SETTLED:
@@ -156,7 +164,9 @@ def _filled(kind: type, node: Any, where: str) -> dict[str, Any]:
     return _known(hints, node, where, needed)
 
 
-def _known(hints: Mapping[str, Any], node: Mapping[str, Any], where: str, needed: Sequence[str] | None = None) -> dict[str, Any]:
+def _known(
+    hints: Mapping[str, Any], node: Mapping[str, Any], where: str, needed: Sequence[str] | None = None
+) -> dict[str, Any]:
     """The values of a node as their types ask; InputError for a key that is unknown or missing."""
     for key in node:
         if key not in hints:

@@ -10,15 +10,16 @@ import numpy as np
 import pandas as pd
 
 from latentrun.claims.claim import Claim, Expectation
-from latentrun.functional.verdicts import REPORTED, UNDECIDED, Finding, contrast, judged, overall
+from latentrun.functional.statistics.verdicts import REPORTED, UNDECIDED, Finding, contrast, judged, overall
 
 Measured = Mapping[str, float]  # diagnostic/metric to value
 
 
 @dataclass(frozen=True)
 class Part:
-    """What the runs say of one expectation: of each seed the quantity ``values (S,)``, NaN where a run or metric is missing,
-    and the values ``mine`` and ``other`` of the runs it was made of, and the ``finding`` over the seeds."""
+    """What the runs say of one expectation: of each seed the quantity ``values (S,)``, NaN where a run or
+    metric is missing, and the values ``mine`` and ``other`` of the runs it was made of, and the ``finding``
+    over the seeds."""
 
     expectation: Expectation
     seeds: tuple[int, ...]
@@ -45,13 +46,22 @@ def judge(claim: Claim, measured: Mapping[str, Mapping[int, Measured]]) -> Verdi
 
 def _part(each: Expectation, measured: Mapping[str, Mapping[int, Measured]]) -> Part:
     seeds = tuple(measured[each.of])
-    mine, *other = (np.array([quantity(each, measured[run].get(seed, {})) for seed in seeds]) for run in each.runs)
+    mine, *other = (
+        np.array([quantity(each, measured[run].get(seed, {})) for seed in seeds]) for run in each.runs
+    )
     beside = other[0] if other else None
     values = contrast(mine, beside, each.by)
-    known = [abs(measured[run][seed][name]) for run in each.runs for seed in seeds for name in each.metrics if name in measured[run][seed]]
+    known = [
+        abs(measured[run][seed][name])
+        for run in each.runs
+        for seed in seeds
+        for name in each.metrics
+        if name in measured[run][seed]
+    ]
     scale = max((value for value in known if math.isfinite(value)), default=0.0)
     finding = judged(values, each.by == "ratio", each.above, each.below, scale)
-    # A seed that was measured and has no such value (a ratio to 0, a metric that is undefined) must not leave the others to decide.
+    # A seed that was measured and has no such value (a ratio to 0, a metric that is undefined) must not leave
+    # the others to decide.
     there = np.array([all(measured[run].get(seed) for run in each.runs) for seed in seeds], dtype=bool)
     if finding.verdict != REPORTED and (there & ~np.isfinite(values)).any():
         finding = replace(finding, verdict=UNDECIDED)
@@ -74,11 +84,30 @@ def claims_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
     """A row for each part of each claim."""
     rows = [
         {
-            **{"claim": verdict.claim.name, "verdict": verdict.verdict, "sentence": verdict.claim.sentence, "source": verdict.claim.source},
-            **{"fixed": verdict.claim.fixed, "part": number, "says": part.expectation.says, "quantity": part.expectation.quantity},
+            **{
+                "claim": verdict.claim.name,
+                "verdict": verdict.verdict,
+                "sentence": verdict.claim.sentence,
+                "source": verdict.claim.source,
+            },
+            **{
+                "fixed": verdict.claim.fixed,
+                "part": number,
+                "says": part.expectation.says,
+                "quantity": part.expectation.quantity,
+            },
             **{"source_value": part.expectation.source_value, "expected": part.expectation.expected},
-            **{"mean": part.finding.mean, "low": part.finding.low, "high": part.finding.high, "n": part.finding.n},
-            **{"of_mean": _mean(part.mine), "against_mean": _mean(part.other), "part_verdict": part.finding.verdict},
+            **{
+                "mean": part.finding.mean,
+                "low": part.finding.low,
+                "high": part.finding.high,
+                "n": part.finding.n,
+            },
+            **{
+                "of_mean": _mean(part.mine),
+                "against_mean": _mean(part.other),
+                "part_verdict": part.finding.verdict,
+            },
         }
         for verdict in verdicts
         for number, part in enumerate(verdict.parts, 1)
@@ -90,7 +119,13 @@ def values_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
     """A row for each seed of each part: the quantity, and what it was made of."""
     rows = [
         {
-            **{"claim": verdict.claim.name, "part": number, "quantity": part.expectation.quantity, "seed": seed, "value": part.values[i]},
+            **{
+                "claim": verdict.claim.name,
+                "part": number,
+                "quantity": part.expectation.quantity,
+                "seed": seed,
+                "value": part.values[i],
+            },
             **{"of": part.mine[i], "against": math.nan if part.other is None else part.other[i]},
         }
         for verdict in verdicts

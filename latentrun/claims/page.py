@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pandas as pd
 
 from latentrun.claims.judge import Part, Verdict
-from latentrun.plotting.claims import Row, expectations
+from latentrun.claims.plot import Row, expectations
 from latentrun.plotting.pages import policy
 from latentrun.plotting.style import paper
 from latentrun.report.parts import Shown, content, interval, number, template
@@ -21,12 +21,20 @@ from latentrun.store.reports import SAVED
 
 PLACES = ("output=", "hydra.", "--")  # settings of one machine, which a text does not repeat
 CAPTION = (
-    "Each axis is one thing that the sentence says. Green: the range expected, fixed before the runs. Ticks: the seeds; above them "
-    "the mean with its 95 % t interval over seeds (ratios: geometric mean, logarithmic axis). Square: reported, without expectation."
+    "Each axis is one thing that the sentence says. Green: the range expected, fixed before the runs. "
+    "Ticks: the seeds; above them "
+    "the mean with its 95 % t interval over seeds (ratios: geometric mean, logarithmic axis). Square: "
+    "reported, without expectation."
 )
 
 
-def write_claims(path: Path, verdicts: Sequence[Verdict], runs: pd.DataFrame, about: Mapping[str, Any], formats: Sequence[str]) -> None:
+def write_claims(
+    path: Path,
+    verdicts: Sequence[Verdict],
+    runs: pd.DataFrame,
+    about: Mapping[str, Any],
+    formats: Sequence[str],
+) -> None:
     """``plots/<claim>.png`` and ``report.html`` in ``path``."""
     sections = []
     with paper():
@@ -44,7 +52,9 @@ def write_claims(path: Path, verdicts: Sequence[Verdict], runs: pd.DataFrame, ab
         sections=sections,
         runs=[
             (*line, link(path, line[3]))
-            for line in runs[["run", "seed", "state", "directory", "reason"]].itertuples(index=False, name=None)
+            for line in runs[["run", "seed", "state", "directory", "reason"]].itertuples(
+                index=False, name=None
+            )
         ],
     )
     with atomic(path / "report.html") as file:
@@ -54,7 +64,9 @@ def write_claims(path: Path, verdicts: Sequence[Verdict], runs: pd.DataFrame, ab
 def row(part: Part) -> Row:
     """An axis of the picture."""
     each = part.expectation
-    return Row(each.says, each.quantity, part.values, part.finding, each.above, each.below, each.by == "ratio")
+    return Row(
+        each.says, each.quantity, part.values, part.finding, each.above, each.below, each.by == "ratio"
+    )
 
 
 def cells(part: Part) -> dict[str, str]:
@@ -62,7 +74,13 @@ def cells(part: Part) -> dict[str, str]:
     each, found = part.expectation, part.finding
     source = "–" if each.source_value is None else number(each.source_value)
     return {
-        **{"says": each.says, "quantity": each.quantity, "source": source, "expected": each.expected or "–", "verdict": found.verdict},
+        **{
+            "says": each.says,
+            "quantity": each.quantity,
+            "source": source,
+            "expected": each.expected or "–",
+            "verdict": found.verdict,
+        },
         **{"mean": number(found.mean), "interval": interval(found.low, found.high), "n": str(found.n)},
     }
 
@@ -70,14 +88,18 @@ def cells(part: Part) -> dict[str, str]:
 def markdown(verdicts: Sequence[Verdict], about: Mapping[str, Any]) -> str:
     """Tables for a text, with what they were made with."""
     versions, device = about["versions"], about["device"]
+    settings = [text for text in about["argv"] if "=" in text and not text.startswith(PLACES)]
     lines = [
         f"{about['created'][:10]}, size `{about['size']}`, seeds {', '.join(map(str, about['seeds']))}; "
         f"{device['kind']} ({device['name']}), "
         f"Python {versions['python']}, torch {versions['torch']}, commit {commit(about['git'])}.",
         "",
-        f"`latentrun {shlex.join(text for text in about['argv'] if '=' in text and not text.startswith(PLACES))}`",
+        f"`latentrun {shlex.join(settings)}`",
         "",
-        *_table(["claim", "verdict", "sentence"], [[each.claim.name, f"**{each.verdict}**", each.claim.sentence] for each in verdicts]),
+        *_table(
+            ["claim", "verdict", "sentence"],
+            [[each.claim.name, f"**{each.verdict}**", each.claim.sentence] for each in verdicts],
+        ),
     ]
     head = ["part", "quantity", "source", "expected", "ours (95 % interval over seeds)", "n", "verdict"]
     for each in verdicts:
@@ -93,7 +115,14 @@ def markdown(verdicts: Sequence[Verdict], about: Mapping[str, Any]) -> str:
             ]
             for cell in map(cells, each.parts)
         ]
-        lines += ["", f"### {each.claim.name}: {each.verdict}", "", f"{each.claim.sentence} ({each.claim.source})", "", *_table(head, rows)]
+        lines += [
+            "",
+            f"### {each.claim.name}: {each.verdict}",
+            "",
+            f"{each.claim.sentence} ({each.claim.source})",
+            "",
+            *_table(head, rows),
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -104,7 +133,9 @@ def commit(git: str | None) -> str:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Lines of a table; a bar within a cell is no bar of the table."""
-    lines = [[cell.replace("|", "\\|").strip() for cell in line] for line in (head, ["---"] * len(head), *rows)]
+    lines = [
+        [cell.replace("|", "\\|").strip() for cell in line] for line in (head, ["---"] * len(head), *rows)
+    ]
     return [f"| {' | '.join(line)} |" for line in lines]
 
 

@@ -1,4 +1,5 @@
-"""What every comparison is: a question about several finished runs, answered by a :class:`~latentrun.types.Report`."""
+"""What every comparison is: a question about several finished runs, answered by a
+:class:`~latentrun.types.Report`."""
 
 from __future__ import annotations
 
@@ -11,19 +12,20 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from latentrun.config.settings import REPLICATE, settings, varied
 from latentrun.diagnostics.base import Question
 from latentrun.errors import InputError, few
 from latentrun.functional.noise import Noise
 from latentrun.run import Run
-from latentrun.settings import REPLICATE, settings, varied
 from latentrun.types import Report
 
 
 class Comparison(Question):
     """A callable built from config. Writes nothing, alters nothing, draws all randomness from ``noise``.
 
-    ``requires`` holds for every run; ``needs``: options of ``diagnostic=`` whose reports it reads (``run.reports``), which are
-    added to runs that lack them; ``pair_on``: keys in which the runs of a pair agree, beside the seed, which is the replicate.
+    ``requires`` holds for every run; ``needs``: options of ``diagnostic=`` whose reports it reads
+    (``run.reports``), which are added to runs that lack them; ``pair_on``: keys in which the runs of a pair
+    agree, beside the seed, which is the replicate.
     """
 
     needs: ClassVar[tuple[str, ...]] = ()
@@ -37,8 +39,8 @@ class Comparison(Question):
 # ---------------------------------------------------------------- which runs belong together
 @dataclass(frozen=True)
 class Group:
-    """Runs that differ only in seed and in what they are paired on: ``runs[pair]``. ``values``: of the keys that tell the
-    groups apart."""
+    """Runs that differ only in seed and in what they are paired on: ``runs[pair]``. ``values``: of the keys
+    that tell the groups apart."""
 
     name: str
     values: dict[str, Any]
@@ -46,10 +48,11 @@ class Group:
 
 
 def groups(runs: Sequence[Run], pair_on: Sequence[str] = ()) -> list[Group]:
-    """Runs by the keys that vary among them, except the seed and ``pair_on``; in the order in which they are given.
+    """Runs by the keys that vary among them, except the seed and ``pair_on``; in the order in which they are
+    given.
 
-    Where nothing else varies, the seed tells the groups apart. Runs that agree in everything are repetitions, the first
-    of each in one group, the second in another. InputError for a key that no run has.
+    Where nothing else varies, the seed tells the groups apart. Runs that agree in everything are repetitions,
+    the first of each in one group, the second in another. InputError for a key that no run has.
     """
     rows = [settings(run.config, run.meta.get("choices", {})) for run in runs]
     for key in pair_on:
@@ -69,7 +72,11 @@ def groups(runs: Sequence[Run], pair_on: Sequence[str] = ()) -> list[Group]:
     for (*values, repeat), members in found.items():
         named = dict(zip(keys, values, strict=True)) | ({"repeat": repeat + 1} if repeated else {})
         alone = repeated and len(found) == len(runs)
-        name = next(iter(members.values())).name if alone else ", ".join(f"{key}={value}" for key, value in named.items())
+        name = (
+            next(iter(members.values())).name
+            if alone
+            else ", ".join(f"{key}={value}" for key, value in named.items())
+        )
         made.append(Group(name or "all", named, members))
     return made
 
@@ -87,7 +94,8 @@ def alike(runs: Sequence[Run], diagnostic: str) -> str | None:
 
 
 def reports(runs: Sequence[Run], diagnostic: str) -> list[Report]:
-    """What a diagnostic found about each run; InputError where a run has not been measured by it, or with other settings."""
+    """What a diagnostic found about each run; InputError where a run has not been measured by it, or with
+    other settings."""
     for run in runs:
         if diagnostic not in run.reports:
             raise InputError(f"{run.name!r} has no {diagnostic}")
@@ -98,24 +106,34 @@ def reports(runs: Sequence[Run], diagnostic: str) -> list[Report]:
 
 
 def positions(indices: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Where the row numbers that all of ``indices`` hold are in each, in ascending order of the number: one array ``(n,)``
-    each, n may be 0. Row numbers occur once."""
+    """Where the row numbers that all of ``indices`` hold are in each, in ascending order of the number: one
+    array ``(n,)`` each, n may be 0. Row numbers occur once."""
     common = reduce(np.intersect1d, indices)
     orders = [np.argsort(index, kind="stable") for index in indices]
-    return [order[np.searchsorted(index, common, sorter=order)] for index, order in zip(indices, orders, strict=True)]
+    return [
+        order[np.searchsorted(index, common, sorter=order)]
+        for index, order in zip(indices, orders, strict=True)
+    ]
 
 
 def common_rows(runs: Sequence[Run], split: str) -> list[torch.Tensor]:
-    """Positions in ``split`` of each run of the rows that all runs have, in one order (see :func:`positions`).
+    """Positions in ``split`` of each run of the rows that all runs have, in one order (see
+    :func:`positions`).
 
     InputError where there are none, or where a row number stands for different examples.
     """
     rows = [run.data.split(split) for run in runs]
     found = [torch.from_numpy(at) for at in positions([each.index.cpu().numpy() for each in rows])]
     if not len(found[0]):
-        raise InputError(f"the runs have no row of the {split} split in common: {few([run.name for run in runs])}")
+        raise InputError(
+            f"the runs have no row of the {split} split in common: {few([run.name for run in runs])}"
+        )
     first = rows[0].x[found[0]]
     for run, each, at in zip(runs, rows, found, strict=True):
-        if each is not rows[0] and not (each.x.shape[1:] == first.shape[1:] and torch.equal(each.x[at], first)):
-            raise InputError(f"the data of {run.name!r} are not those of {runs[0].name!r}: rows of the same number differ")
+        if each is not rows[0] and not (
+            each.x.shape[1:] == first.shape[1:] and torch.equal(each.x[at], first)
+        ):
+            raise InputError(
+                f"the data of {run.name!r} are not those of {runs[0].name!r}: rows of the same number differ"
+            )
     return found

@@ -7,10 +7,10 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 
-from latentrun.bounds import Gt
 from latentrun.comparisons.base import Comparison, Group, groups, reports
-from latentrun.functional.ranking import over_seeds
-from latentrun.functional.regression import through_origin
+from latentrun.config.bounds import Gt
+from latentrun.functional.statistics.ranking import over_seeds
+from latentrun.functional.statistics.regression import through_origin
 from latentrun.models.base import HasEncoder
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
@@ -19,7 +19,21 @@ DIAGNOSTIC = "variance_loss"
 SOURCE = "Asperti, Variance Loss in Variational Autoencoders, 2020, arXiv 2002.09860"
 KINDS = ("mean", "posterior")  # reconstructions; samples belong to no example and have no error
 # columns of the diagnostic's summary, by their names here
-SUMMARY = {name: name for name in ("kind", "mse", "mse_low", "mse_high", "delta_var", "low", "high", "ratio", "ratio_low", "ratio_high")}
+SUMMARY = {
+    name: name
+    for name in (
+        "kind",
+        "mse",
+        "mse_low",
+        "mse_high",
+        "delta_var",
+        "low",
+        "high",
+        "ratio",
+        "ratio_low",
+        "ratio_high",
+    )
+}
 SUMMARY |= {"low": "delta_var_low", "high": "delta_var_high"}
 HOLDS, FAILS, OPEN = "holds", "fails", "undecided"
 
@@ -27,21 +41,29 @@ HOLDS, FAILS, OPEN = "holds", "fails", "undecided"
 class VarianceLossSurvey(Comparison):
     """Do reconstructions lose as much variance as they err, whatever the model?
 
-    Each run gives a point (mse, delta_var) of its diagnostic ``variance_loss`` for each kind of reconstruction: ``mean``, decoded
-    from mu(x), ``posterior``, decoded from z ~ q(z|x). Where a decoder gives E[x|z], delta_var = mse (law of total variance).
+    Each run gives a point (mse, delta_var) of its diagnostic ``variance_loss`` for each kind of
+    reconstruction: ``mean``, decoded from mu(x), ``posterior``, decoded from z ~ q(z|x). Where a decoder
+    gives E[x|z], delta_var = mse (law of total variance).
 
-    ``slope`` of delta_var = slope * mse, least squares through the origin over all runs, interval by Student's t over runs.
-    ``ratio`` = mean over runs of delta_var / mse, interval by t over runs. For every group of runs that differ in the seed only:
-    the mean ratio with its interval, by t over the runs where there are several, else the bootstrap over examples of the one
-    run. The law ``holds`` where that interval lies within 1 +- ``tolerance``, ``fails`` where it lies outside, and is
-    ``undecided`` between the two, or without an interval.
+    ``slope`` of delta_var = slope * mse, least squares through the origin over all runs, interval by
+    Student's t over runs. ``ratio`` = mean over runs of delta_var / mse, interval by t over runs. For every
+    group of runs that differ in the seed only: the mean ratio with its interval, by t over the runs where
+    there are several, else the bootstrap over examples of the one run. The law ``holds`` where that interval
+    lies within 1 +- ``tolerance``, ``fails`` where it lies outside, and is ``undecided`` between the two, or
+    without an interval.
     """
 
     requires = (HasEncoder,)
     needs = (DIAGNOSTIC,)
     metrics = {
-        "slope": Metric("delta_var / mse, least squares through the origin over runs; interval: t over runs", better="one", source=SOURCE),
-        "ratio": Metric("delta_var / mse, mean over runs; interval: t over runs", better="one", source=SOURCE),
+        "slope": Metric(
+            "delta_var / mse, least squares through the origin over runs; interval: t over runs",
+            better="one",
+            source=SOURCE,
+        ),
+        "ratio": Metric(
+            "delta_var / mse, mean over runs; interval: t over runs", better="one", source=SOURCE
+        ),
         "holding": Metric("share of the groups in which the law holds", 0.0, 1.0),
         "failing": Metric("share of the groups in which the law fails", 0.0, 1.0),
     }
@@ -50,21 +72,33 @@ class VarianceLossSurvey(Comparison):
         self.tolerance = tolerance
 
     def __call__(self, runs, noise):
-        tables = {id(run): report.tables["summary"] for run, report in zip(runs, reports(runs, DIAGNOSTIC), strict=True)}
-        points = pd.concat([of_run(group, run, tables[id(run)]) for group in groups(runs) for run in group.runs.values()])
+        tables = {
+            id(run): report.tables["summary"]
+            for run, report in zip(runs, reports(runs, DIAGNOSTIC), strict=True)
+        }
+        points = pd.concat(
+            [of_run(group, run, tables[id(run)]) for group in groups(runs) for run in group.runs.values()]
+        )
         found = pd.DataFrame([self._judged(own) for _, own in points.groupby(["group", "kind"], sort=False)])
         metrics = {}
         for kind, own in points.groupby("kind", sort=False):
             metrics[f"slope.{kind}"] = through_origin(own["mse"].to_numpy(), own["delta_var"].to_numpy())
             metrics[f"ratio.{kind}"] = over_runs(own["ratio"].to_numpy())
             laws = found.loc[found["kind"] == kind, "law"]
-            metrics |= {f"holding.{kind}": Estimate((laws == HOLDS).mean()), f"failing.{kind}": Estimate((laws == FAILS).mean())}
+            metrics |= {
+                f"holding.{kind}": Estimate((laws == HOLDS).mean()),
+                f"failing.{kind}": Estimate((laws == FAILS).mean()),
+            }
         notes = (
-            f"The law holds where the interval of delta_var / mse lies within 1 +- {self.tolerance:g}, and fails where it lies outside.",
-            "A decoder trained on sampled codes aims at E[x|z] for z ~ q(z|x): `posterior` is where to expect the law; for "
+            "The law holds where the interval of delta_var / mse lies within 1 +- "
+            f"{self.tolerance:g}, and fails where it lies outside.",
+            "A decoder trained on sampled codes aims at E[x|z] for z ~ q(z|x): `posterior` is where "
+            "to expect the law; for "
             "autoencoders without posterior it is `mean`.",
         )
-        return Report(metrics, {"groups": found, "runs": points}, {"tolerance": np.array(self.tolerance)}, notes=notes)
+        return Report(
+            metrics, {"groups": found, "runs": points}, {"tolerance": np.array(self.tolerance)}, notes=notes
+        )
 
     def _judged(self, own: pd.DataFrame) -> dict:
         """The row of one group and kind."""
@@ -86,19 +120,25 @@ class VarianceLossSurvey(Comparison):
         from latentrun.plotting.variance_loss import law, ratios
 
         points, found = report.tables["runs"], report.tables["groups"]
-        slopes = {key.partition(".")[2]: value for key, value in report.metrics.items() if key.startswith("slope.")}
+        slopes = {
+            key.partition(".")[2]: value for key, value in report.metrics.items() if key.startswith("slope.")
+        }
         tolerance = float(report.arrays["tolerance"])
         return {
             "law": Picture(
                 law(points, slopes),
-                "Lost variance (data minus reconstructions, mean over pixels) against the mean squared error, a point for each run. "
-                "Dashed: the law of total variance, on which a decoder that gives E[x|z] lies. Line and band: least squares through the "
+                "Lost variance (data minus reconstructions, mean over pixels) against the mean "
+                "squared error, a point for each run. "
+                "Dashed: the law of total variance, on which a decoder that gives E[x|z] lies. Line "
+                "and band: least squares through the "
                 "origin over the runs, with its 95 % interval.",
             ),
             "ratios": Picture(
                 ratios(found, tolerance),
-                "Lost variance / mean squared error of each group of runs: mean over its runs with the 95 % interval over runs (of a "
-                f"single run: over examples). Band: 1 ± {tolerance:g}. Filled: the interval lies within the band, the law holds; cross: "
+                "Lost variance / mean squared error of each group of runs: mean over its runs with "
+                "the 95 % interval over runs (of a "
+                f"single run: over examples). Band: 1 ± {tolerance:g}. Filled: the interval lies "
+                "within the band, the law holds; cross: "
                 "it lies outside, the law fails; hollow: undecided.",
             ),
         }

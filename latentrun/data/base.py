@@ -25,13 +25,13 @@ SPLITS = ("train", "val", "test")
 class Dataset(ABC):
     """Examples with their factors, split into train, val and test by ``seed`` alone.
 
-    Making an object checks its arguments and, for data on disk, that the files are there; the rows are read or
-    generated when :meth:`split` is first called.
+    Making an object checks its arguments and, for data on disk, that the files are there; the rows are read
+    or generated when :meth:`split` is first called.
 
-    Attributes: ``event_shape`` of one example (images: channels, height, width); ``value_range`` (low, high) of x;
-    ``factors``, one per column of y; ``label`` the name of the factor that ``labels`` codes, or None; ``binary`` whether
-    every value is 0 or 1; ``columns`` what the variables of a table are, empty for everything else; ``notes`` what reading
-    found that a reader of the report must know, in plain sentences.
+    Attributes: ``event_shape`` of one example (images: channels, height, width); ``value_range`` (low, high)
+    of x; ``factors``, one per column of y; ``label`` the name of the factor that ``labels`` codes, or None;
+    ``binary`` whether every value is 0 or 1; ``columns`` what the variables of a table are, empty for
+    everything else; ``notes`` what reading found that a reader of the report must know, in plain sentences.
     """
 
     event_shape: tuple[int, ...]
@@ -82,9 +82,13 @@ class Dataset(ABC):
         return found.hexdigest()[:16]
 
     def align(self, reference: Dataset) -> None:
-        """Encode x as ``reference``, the data a model was trained on, does; InputError where these data do not fit it."""
+        """Encode x as ``reference``, the data a model was trained on, does; InputError where these data do
+        not fit it."""
         if self.event_shape != reference.event_shape:
-            raise InputError(f"data: examples have shape {self.event_shape}; the model was trained on {reference.event_shape}")
+            raise InputError(
+                f"data: examples have shape {self.event_shape}; the model was trained on "
+                f"{reference.event_shape}"
+            )
 
     def frame(self, x: Tensor) -> pd.DataFrame:
         """Rows of x as a table in the units of the source; for pictures and the like, one column a value."""
@@ -106,7 +110,8 @@ class Oracle(ABC):
 
     @abstractmethod
     def render(self, factors: Tensor) -> Tensor:
-        """Factors ``(N, F)`` to examples ``(N, *event_shape)``; runs on the device and in the dtype of ``factors``."""
+        """Factors ``(N, F)`` to examples ``(N, *event_shape)``; runs on the device and in the dtype of
+        ``factors``."""
 
     @abstractmethod
     def project(self, x: Tensor) -> Projection:
@@ -149,7 +154,9 @@ def data_root(root: str | None) -> Path:
     """The folder that holds data sets: ``root``, else the environment variable LATENTRUN_DATA."""
     found = root or os.environ.get("LATENTRUN_DATA")
     if not found:
-        raise InputError("data.root: no folder given; set data.root=DIR or the environment variable LATENTRUN_DATA")
+        raise InputError(
+            "data.root: no folder given; set data.root=DIR or the environment variable LATENTRUN_DATA"
+        )
     path = Path(found).expanduser()
     if not path.is_dir():
         raise InputError(f"data.root: {str(path)!r} is not a folder")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import torch
 
-from latentrun.bounds import Between, Ge
+from latentrun.config.bounds import Between, Ge
 from latentrun.data.base import Dataset, divide
 from latentrun.types import Factor, Split
 
@@ -14,7 +14,8 @@ from latentrun.types import Factor, Split
 class Digits(Dataset):
     """x = counts / 16 in [0, 1], ``(N, 1, 8, 8)``; one factor, the digit, which is also the label.
 
-    ``index`` is the row of ``sklearn.datasets.load_digits`` (part of UCI "Optical Recognition of Handwritten Digits").
+    ``index`` is the row of ``sklearn.datasets.load_digits`` (part of UCI "Optical Recognition of Handwritten
+    Digits").
     """
 
     event_shape = (1, 8, 8)

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentrun.bounds import Between, Ge, Gt
+from latentrun.config.bounds import Between, Ge, Gt
 from latentrun.data.base import SPLITS, Dataset, Oracle, partition
 from latentrun.errors import InputError, unknown
-from latentrun.functional.ellipse_fit import nearest_member
-from latentrun.functional.ellipses import Ellipses, normal, student
+from latentrun.functional.images.ellipse_fit import nearest_member
+from latentrun.functional.images.ellipses import Ellipses, normal, student
 from latentrun.functional.noise import Noise
 from latentrun.types import Factor, Projection, Split
 
@@ -22,13 +22,14 @@ Fraction = Annotated[float, Between(0, 1, open_=True)]
 
 
 class Heatmaps(Dataset, Oracle):
-    """Bivariate normal densities N(0, S) divided by their maximum on the grid: see :class:`Ellipses`, log g(q) = -q / 2.
+    """Bivariate normal densities N(0, S) divided by their maximum on the grid: see :class:`Ellipses`, log
+    g(q) = -q / 2.
 
     ``correlation``, ``variance_x``, ``variance_y`` are each {low, high, step}. ``sampling: grid`` draws every
-    combination of low, low + step, ..., high (the default 19 x 25 x 25 = 11,875), correlation slowest, variance_y
-    fastest; ``random`` draws ``n`` pictures with factors uniform in [low, high]. ``extent`` and variances share one
-    unit of length. A larger variance_x widens the ellipse, variance_y makes it taller, a positive correlation lets it
-    rise to the right. Raises InputError where a range is not one.
+    combination of low, low + step, ..., high (the default 19 x 25 x 25 = 11,875), correlation slowest,
+    variance_y fastest; ``random`` draws ``n`` pictures with factors uniform in [low, high]. ``extent`` and
+    variances share one unit of length. A larger variance_x widens the ellipse, variance_y makes it taller, a
+    positive correlation lets it rise to the right. Raises InputError where a range is not one.
     """
 
     intrinsic_dim = 3
@@ -56,7 +57,9 @@ class Heatmaps(Dataset, Oracle):
         self.given, self.sampling, self.n = given, sampling, n
         self.fractions, self.seed = (val_fraction, test_fraction), seed
         self.event_shape, self.value_range = (1, size, size), (0.0, 1.0)
-        self.factors = tuple(Factor(name, "real", values["low"], values["high"]) for name, values in given.items())
+        self.factors = tuple(
+            Factor(name, "real", values["low"], values["high"]) for name, values in given.items()
+        )
         self.family = Ellipses(size, extent, [(factor.low, factor.high) for factor in self.factors], normal)
 
     def _table(self) -> Tensor:
@@ -77,24 +80,29 @@ class Heatmaps(Dataset, Oracle):
         return Split(self.family.generate(y), y.float(), labels, index)
 
     def render(self, factors: Tensor) -> Tensor:
-        """Pictures ``(N, 1, size, size)`` of factors ``(N, F)`` with v1, v2 > 0 and |r| < 1; differentiable in these."""
+        """Pictures ``(N, 1, size, size)`` of factors ``(N, F)`` with v1, v2 > 0 and |r| < 1; differentiable
+        in these."""
         return self.family.render(factors)
 
     def project(self, x: Tensor, amplitude: bool = False, bounded: bool = False) -> Projection:
-        """The member of the family nearest to each picture ``x (N, 1, size, size)``, also in a fitted brightness
-        (``amplitude``), or of those within the data set's ranges (``bounded``): see :func:`nearest_member`."""
+        """The member of the family nearest to each picture ``x (N, 1, size, size)``, also in a fitted
+        brightness (``amplitude``), or of those within the data set's ranges (``bounded``): see
+        :func:`nearest_member`."""
         return nearest_member(self.family, x, x.new_tensor(self.further), amplitude, bounded)
 
 
 class HeatmapsT(Heatmaps):
-    """Bivariate t densities with scale matrix S: log g(q) = -(nu + 2) / 2 log(1 + q / nu), tails by a noisy rule.
+    """Bivariate t densities with scale matrix S: log g(q) = -(nu + 2) / 2 log(1 + q / nu), tails by a noisy
+    rule.
 
     A matrix with |v1 + v2|^2 - l > ``threshold`` has ``degrees["above"]`` degrees of freedom nu, any other
-    ``degrees["below"]``; l ~ U(0, ``jitter``) is drawn once a matrix, by ``seed``. The fourth factor ``dof``, which is
-    the label, is 0 for the fewer degrees and 1 for the more. All else as in :class:`Heatmaps`; a projection takes the
-    better of the two fits, its dof included. Raises InputError where the degrees are not two different positive numbers.
+    ``degrees["below"]``; l ~ U(0, ``jitter``) is drawn once a matrix, by ``seed``. The fourth factor ``dof``,
+    which is the label, is 0 for the fewer degrees and 1 for the more. All else as in :class:`Heatmaps`; a
+    projection takes the better of the two fits, its dof included. Raises InputError where the degrees are not
+    two different positive numbers.
 
-    The pictures of the two kinds are disjoint, and each kind is a cell: ``betti`` counts those the ranges admit.
+    The pictures of the two kinds are disjoint, and each kind is a cell: ``betti`` counts those the ranges
+    admit.
     """
 
     label = "dof"
@@ -116,16 +124,22 @@ class HeatmapsT(Heatmaps):
         test_fraction: Fraction,
         seed: Annotated[int, Ge(0)],
     ):
-        super().__init__(size, extent, correlation, variance_x, variance_y, sampling, n, val_fraction, test_fraction, seed)
+        super().__init__(
+            size, extent, correlation, variance_x, variance_y, sampling, n, val_fraction, test_fraction, seed
+        )
         _check_degrees(degrees)
         self.degrees, self.threshold, self.jitter = degrees, threshold, jitter
         kinds = sorted(degrees.values())
-        low, high = (sum(self.given[name][end] for name in ("variance_x", "variance_y")) ** 2 for end in ("low", "high"))
+        low, high = (
+            sum(self.given[name][end] for name in ("variance_x", "variance_y")) ** 2
+            for end in ("low", "high")
+        )
         self.betti = ((high > threshold) + (low - jitter <= threshold), 0, 0, 0)
         self.factors += (Factor("dof", "categorical", 0.0, 1.0, categories=tuple(f"{nu:g}" for nu in kinds)),)
         self.family = Ellipses(size, extent, self.family.given, student(kinds))
         self.notes = (
-            f"Matrices with (variance_x + variance_y)² - l > {threshold:g}, l ~ U(0, {jitter:g}), have {degrees['above']:g} "
+            f"Matrices with (variance_x + variance_y)² - l > {threshold:g}, l ~ U(0, {jitter:g}), "
+            f"have {degrees['above']:g} "
             f"degrees of freedom, the others {degrees['below']:g}.",
         )
 
@@ -146,7 +160,10 @@ def _check_degrees(degrees: Mapping[str, float]) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
             raise InputError(f"data.degrees.{side}: {value!r} given; a finite number above 0 is needed")
     if degrees["above"] == degrees["below"]:
-        raise InputError(f"data.degrees: above and below are both {degrees['above']:g}; two kinds need two different numbers")
+        raise InputError(
+            f"data.degrees: above and below are both {degrees['above']:g}; two kinds need two "
+            "different numbers"
+        )
 
 
 def _values(low: float, high: float, step: float) -> Tensor:
@@ -156,7 +173,8 @@ def _values(low: float, high: float, step: float) -> Tensor:
 
 
 def _check_range(name: str, values: Mapping[str, float]) -> None:
-    """InputError in one line unless ``values`` is {low, high, step} with low <= high, step > 0, |r| < 1 or variance > 0."""
+    """InputError in one line unless ``values`` is {low, high, step} with low <= high, step > 0, |r| < 1 or
+    variance > 0."""
     key = f"data.{name}"
     for extra in set(values) - {"low", "high", "step"}:
         raise unknown(f"key of {key}", extra, ("low", "high", "step"))

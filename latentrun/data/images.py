@@ -13,13 +13,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentrun.bounds import Between, Ge
+from latentrun.config.bounds import Between, Ge
 from latentrun.data.base import Dataset, divide, partition, thin
+from latentrun.data.formats.columns import in_order, numbers, numeric
+from latentrun.data.formats.delimited import cells
+from latentrun.data.formats.pictures import Pictures, pictures
 from latentrun.errors import InputError, few, nearest, one_line, unknown
-from latentrun.functional.columns import in_order, numbers, numeric
-from latentrun.functional.delimited import cells
-from latentrun.machine import free_memory
-from latentrun.pictures import Pictures, pictures
+from latentrun.system.machine import free_memory
 from latentrun.types import Factor, Split
 
 SHARE = 0.6  # of the free memory that x may take
@@ -28,28 +28,31 @@ EXACT = 1e-5  # of the width of the range: what resizing may round beyond it
 
 
 class Images(Dataset):
-    """Pictures as float32 ``(N, C, height, width)``, C = 1 or 3; ``index`` is the row of an array, or the place of a file
-    in the sorted list of relative names.
+    """Pictures as float32 ``(N, C, height, width)``, C = 1 or 3; ``index`` is the row of an array, or the
+    place of a file in the sorted list of relative names.
 
-    ``path``: a folder, searched to any depth for png, jpg, bmp, gif, tif, webp, pgm and ppm files (hidden ones and links to
-    folders are left out); or a .npy file, or the array ``x`` or ``images`` of a .npz file, of shape ``(N, H, W)``,
-    ``(N, H, W, C)`` or ``(N, C, H, W)``. ``size``: height and width to which all are stretched, with a triangle filter that
-    averages over what becomes one pixel and never leaves the range of the values; None: all must have one size.
-    ``mode``: ``grey`` (luma of ITU-R BT.601), ``rgb``, or ``auto``: grey where every picture is stored as grey (or with a
-    palette of greys), else rgb (``notes`` say which). Transparent pictures are laid on white, EXIF orientation is honoured,
-    and of an animation the first frame counts.
+    ``path``: a folder, searched to any depth for png, jpg, bmp, gif, tif, webp, pgm and ppm files (hidden
+    ones and links to folders are left out); or a .npy file, or the array ``x`` or ``images`` of a .npz file,
+    of shape ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``. ``size``: height and width to which all are
+    stretched, with a triangle filter that averages over what becomes one pixel and never leaves the range of
+    the values; None: all must have one size. ``mode``: ``grey`` (luma of ITU-R BT.601), ``rgb``, or ``auto``:
+    grey where every picture is stored as grey (or with a palette of greys), else rgb (``notes`` say which).
+    Transparent pictures are laid on white, EXIF orientation is honoured, and of an animation the first frame
+    counts.
 
-    Whole numbers of 8 or 16 bits become [0, 1] (colour files of 16 bits are read at 8). Floating-point numbers (arrays,
-    TIFF) stay what they are and must lie in ``value_range``; None: in [0, 1].
+    Whole numbers of 8 or 16 bits become [0, 1] (colour files of 16 bits are read at 8). Floating-point
+    numbers (arrays, TIFF) stay what they are and must lie in ``value_range``; None: in [0, 1].
 
-    ``table``: a CSV file whose column ``file``, or else the first, holds the relative name of a file or the row of an array,
-    one line a picture. Its other columns, or those in ``factors``, are factors: texts categorical, whole numbers ordinal,
-    other numbers real. So are the arrays ``labels (N,)`` and ``y``, ``(N,)`` or ``(N, F)``, of a .npz file.
-    ``labels``: ``folders`` (the factor ``class``, the first folder of the relative name), or the name of a column, made
-    categorical; None: none, or what a .npz file has in ``labels`` (else ``y``) of whole numbers or text.
+    ``table``: a CSV file whose column ``file``, or else the first, holds the relative name of a file or the
+    row of an array, one line a picture. Its other columns, or those in ``factors``, are factors: texts
+    categorical, whole numbers ordinal, other numbers real. So are the arrays ``labels (N,)`` and ``y``,
+    ``(N,)`` or ``(N, F)``, of a .npz file. ``labels``: ``folders`` (the factor ``class``, the first folder of
+    the relative name), or the name of a column, made categorical; None: none, or what a .npz file has in
+    ``labels`` (else ``y``) of whole numbers or text.
 
-    Raises InputError on construction for whatever names, headers and table can tell; on reading for pictures that cannot
-    be decoded, for values that are not finite or out of range, and when x would take more than 60 % of the free memory.
+    Raises InputError on construction for whatever names, headers and table can tell; on reading for pictures
+    that cannot be decoded, for values that are not finite or out of range, and when x would take more than 60
+    % of the free memory.
     """
 
     def __init__(
@@ -69,25 +72,40 @@ class Images(Dataset):
         channels = {"grey": 1, "rgb": 3, "auto": 1 if source.is_grey() else 3}[mode]
         self.event_shape = (channels, *(size or source.size()))
         if value_range and not source.floating:
-            raise InputError(f"data.value_range: is for floating-point pictures; those in {path!r} are whole numbers, which become [0, 1]")
+            raise InputError(
+                f"data.value_range: is for floating-point pictures; those in {path!r} are whole "
+                "numbers, which become [0, 1]"
+            )
         self.value_range = value_range or (0.0, 1.0)
         if not self.value_range[0] < self.value_range[1]:
-            raise InputError(f"data.value_range: the first value must be below the second, got {list(value_range)}")
+            raise InputError(
+                f"data.value_range: the first value must be below the second, got {list(value_range)}"
+            )
         self.val_fraction, self.test_fraction, self.seed = val_fraction, test_fraction, seed
         n = len(source.names)
         if not all(map(len, partition(n, (val_fraction, test_fraction), seed))):
             fractions = f"val_fraction={val_fraction:g} and test_fraction={test_fraction:g}"
-            raise InputError(f"data.path: {n} picture{'s' * (n > 1)} in {path!r} cannot fill train, val and test rows with {fractions}")
-        taken = f"taken as {'grey' if channels == 1 else 'rgb'} of {self.event_shape[1]} x {self.event_shape[2]}"
+            raise InputError(
+                f"data.path: {n} picture{'s' * (n > 1)} in {path!r} cannot fill train, val and test "
+                f"rows with {fractions}"
+            )
+        taken = (
+            f"taken as {'grey' if channels == 1 else 'rgb'} of {self.event_shape[1]} x {self.event_shape[2]}"
+        )
         self.notes = (f"{n:,} pictures, stored as {source.stored}, {taken}.",)
         self._describe(labels, table, factors)
 
     def _describe(self, labels: str | None, table: str | None, factors: list[str] | None) -> None:
         """Set factors, y and labels from what is known about the pictures."""
         columns = {"class": pd.Series(self.source.folders())} if labels == "folders" else {}
-        for part in (self.source.columns, _table(_existing("data.table", table), self.source) if table else {}):
+        for part in (
+            self.source.columns,
+            _table(_existing("data.table", table), self.source) if table else {},
+        ):
             for name in columns.keys() & part.keys():
-                raise InputError(f"data.table: column {name!r} has the name of another factor; give it another")
+                raise InputError(
+                    f"data.table: column {name!r} has the name of another factor; give it another"
+                )
             columns |= part
         self.label = "class" if labels == "folders" else labels or self.source.label
         if self.label is not None and self.label not in columns:
@@ -105,7 +123,9 @@ class Images(Dataset):
     def _load(self) -> dict[str, Split]:
         rows = torch.arange(len(self.source.names))
         # Row numbers stand in for x until it is known which of them are wanted.
-        splits = divide(Split(rows, self.y, self.labels, rows), self.val_fraction, self.test_fraction, self.seed)
+        splits = divide(
+            Split(rows, self.y, self.labels, rows), self.val_fraction, self.test_fraction, self.seed
+        )
         if self.rows is not None:
             splits = {name: thin(part, self.rows) for name, part in splits.items()}
         read = self._read(torch.cat([part.index for part in splits.values()]).numpy())
@@ -114,11 +134,15 @@ class Images(Dataset):
 
     def _read(self, rows: np.ndarray) -> Tensor:
         """The pictures of some rows, found to fit the memory, finite and in range."""
-        needed, free = (4 * len(rows) * math.prod(self.event_shape) + self.source.held) / 2**30, free_memory() / 2**30
+        needed, free = (
+            (4 * len(rows) * math.prod(self.event_shape) + self.source.held) / 2**30,
+            free_memory() / 2**30,
+        )
         if needed > SHARE * free:
             shape = " x ".join(map(str, self.event_shape))
             raise InputError(
-                f"data: {len(rows):,} pictures of {shape} take {needed:.3g} GiB, more than {SHARE:.0%} of the {free:.3g} GiB of free "
+                f"data: {len(rows):,} pictures of {shape} take {needed:.3g} GiB, more than "
+                f"{SHARE:.0%} of the {free:.3g} GiB of free "
                 "memory; choose a smaller data.size=[h,w] or fewer rows=N"
             )
         x = torch.from_numpy(self.source.read(rows, self.event_shape))
@@ -133,7 +157,8 @@ class Images(Dataset):
         (low, high), least, most = self.value_range, lowest.min().item(), highest.max().item()
         if min(least - low, high - most) < -EXACT * (high - low):
             raise InputError(
-                f"data.value_range: values in {str(self.source.path)!r} go from {least:.6g} to {most:.6g}, not within "
+                f"data.value_range: values in {str(self.source.path)!r} go from {least:.6g} to "
+                f"{most:.6g}, not within "
                 f"[{low:g}, {high:g}]; set data.value_range=[low,high]"
             )
         return x.clamp_(low, high)
@@ -145,17 +170,24 @@ def _table(path: Path, source: Pictures) -> dict[str, pd.Series]:
     try:
         frame, _ = cells(path.read_text(encoding="utf-8-sig"), "auto", MISSING)
     except (OSError, ValueError) as error:
-        raise InputError(f"{where} cannot be read: {getattr(error, 'strerror', None) or one_line(error)}") from None
+        raise InputError(
+            f"{where} cannot be read: {getattr(error, 'strerror', None) or one_line(error)}"
+        ) from None
     names = frame.pop("file" if "file" in frame else frame.columns[0]).fillna("")
     frame.index = pd.Index([str(PurePosixPath(name)) for name in names])
     strange = list(frame.index.difference(source.names))
     if strange:
-        raise InputError(f"{where} names {few(strange)}, not in {str(source.path)!r}{nearest(strange[0], source.names)}")
+        raise InputError(
+            f"{where} names {few(strange)}, not in {str(source.path)!r}{nearest(strange[0], source.names)}"
+        )
     missing = list(pd.Index(source.names).difference(frame.index, sort=False))
     if missing:
         raise InputError(f"{where} has no line for {source.word} {few(missing)}, of {len(source.names)}")
     if frame.index.has_duplicates:
-        raise InputError(f"{where} has several lines for {source.word} {few(list(frame.index[frame.index.duplicated()].unique()))}")
+        raise InputError(
+            f"{where} has several lines for {source.word} "
+            f"{few(list(frame.index[frame.index.duplicated()].unique()))}"
+        )
     frame = frame.loc[source.names]
     for name in frame:
         empty = list(frame.index[frame[name].isna()])
@@ -165,7 +197,8 @@ def _table(path: Path, source: Pictures) -> dict[str, pd.Series]:
 
 
 def _factor(name: str, texts: pd.Series, label: bool) -> tuple[Factor, np.ndarray]:
-    """A column as a factor, and its numbers (float32): texts and the label by category, in order; whole numbers ordinal."""
+    """A column as a factor, and its numbers (float32): texts and the label by category, in order; whole
+    numbers ordinal."""
     where, leave = ("data.labels", "") if label else ("data.factors", "; data.factors=[...] can leave it out")
     if texts.nunique() == 1:
         raise InputError(f"{where}: {name!r} is {texts[0]!r} for every picture{leave}")
@@ -178,7 +211,10 @@ def _factor(name: str, texts: pd.Series, label: bool) -> tuple[Factor, np.ndarra
             raise InputError(f"{where}: {name!r} holds real numbers; a label needs whole numbers or text")
         known = in_order(texts)
         if len(known) > len(texts) / 2:
-            raise InputError(f"{where}: {name!r} has {len(known)} classes in {len(texts)} rows, too few rows for each{leave}")
+            raise InputError(
+                f"{where}: {name!r} has {len(known)} classes in {len(texts)} rows, too few rows for "
+                f"each{leave}"
+            )
         codes = texts.map({text: i for i, text in enumerate(known)}).to_numpy(np.float32)
         return Factor(name, "categorical", 0.0, len(known) - 1.0, categories=known), codes
     y = found.to_numpy(np.float32)
@@ -192,4 +228,6 @@ def _existing(key: str, name: str) -> Path:
         return path
     gone = next((place for place in (path, *path.parents) if place.parent.exists()), path)
     beside = os.listdir(gone.parent) if gone.parent.is_dir() and os.access(gone.parent, os.R_OK) else []
-    raise InputError(f"{key}: there is no {name!r}{f', nor {str(gone)!r}' * (gone != path)}{nearest(gone.name, beside)}")
+    raise InputError(
+        f"{key}: there is no {name!r}{f', nor {str(gone)!r}' * (gone != path)}{nearest(gone.name, beside)}"
+    )

@@ -1,4 +1,5 @@
-"""What every diagnostic is: a question about one finished run, answered by a :class:`~latentrun.types.Report`."""
+"""What every diagnostic is: a question about one finished run, answered by a
+:class:`~latentrun.types.Report`."""
 
 from __future__ import annotations
 
@@ -15,11 +16,11 @@ from torch import Tensor
 
 from latentrun.data.base import Dataset, Oracle
 from latentrun.errors import InputError, Misfit, unknown
-from latentrun.functional.dependence import targets
+from latentrun.functional.clouds.hulls import convex_hull
+from latentrun.functional.clouds.neighbours import nearest
 from latentrun.functional.factors import factor_table
-from latentrun.functional.hulls import convex_hull
-from latentrun.functional.neighbours import nearest
 from latentrun.functional.noise import Noise
+from latentrun.functional.statistics.dependence import targets
 from latentrun.models.base import HasEncoder, HasGenerator, Model
 from latentrun.plotting.sprite import thumbnails
 from latentrun.run import Run
@@ -43,7 +44,8 @@ NOUNS = {
 
 class Question(ABC):
     """What diagnostics and comparisons have in common. ``requires``: capability classes of a model, words of
-    ``DATA_NEEDS`` and of ``TRAINING_NEEDS`` without which it cannot work; ``metrics``: the meaning of every number it reports."""
+    ``DATA_NEEDS`` and of ``TRAINING_NEEDS`` without which it cannot work; ``metrics``: the meaning of every
+    number it reports."""
 
     requires: ClassVar[tuple[type | str, ...]] = ()
     metrics: ClassVar[Mapping[str, Metric]] = {}
@@ -53,8 +55,8 @@ class Question(ABC):
         """Draw the report; sees only the report, so pictures can be redrawn from disk."""
 
     def answers(self) -> str:
-        """The question it answers: first line of its docstring."""
-        return inspect.getdoc(type(self)).splitlines()[0]
+        """The question it answers: the first paragraph of its docstring, in one line."""
+        return " ".join(inspect.getdoc(type(self)).partition("\n\n")[0].split())
 
 
 class Diagnostic(Question):
@@ -66,10 +68,12 @@ class Diagnostic(Question):
     uses: ClassVar[tuple[type | str, ...]] = ()
 
     def check(self, model: Model, data: Dataset) -> None:
-        """Hold settings that name something of the data or the model against them, before anything trains: InputError where
-        one is wrong, Misfit where the diagnostic lacks something that ``requires`` has no word for.
+        """Hold settings that name something of the data or the model against them, before anything trains:
+        InputError where one is wrong, Misfit where the diagnostic lacks something that ``requires`` has no
+        word for.
 
-        Called once both fit ``requires``. Every job of a sweep is checked: rows are read only where a setting names some."""
+        Called once both fit ``requires``. Every job of a sweep is checked: rows are read only where a setting
+        names some."""
         del model, data  # nothing to hold against them
 
     @abstractmethod
@@ -86,9 +90,12 @@ def words(need: type | str) -> str:
     return f"{'an' if text[0] in 'aeiou' else 'a'} {text}"
 
 
-def misfit(question: Question, model: Model, data: Dataset, training: Mapping[str, Any] | None = None) -> tuple[str, str] | None:
-    """What a diagnostic or comparison lacks here, and where: ``("a Gaussian posterior", "model")``; None when it fits.
-    ``training``: the settings the model is or was trained with; without them, of no special training."""
+def misfit(
+    question: Question, model: Model, data: Dataset, training: Mapping[str, Any] | None = None
+) -> tuple[str, str] | None:
+    """What a diagnostic or comparison lacks here, and where: ``("a Gaussian posterior", "model")``; None when
+    it fits. ``training``: the settings the model is or was trained with; without them, of no special
+    training."""
     for need in question.requires:
         if need in TRAINING_NEEDS:
             if not TRAINING_NEEDS[need](training or {}):
@@ -102,8 +109,9 @@ def misfit(question: Question, model: Model, data: Dataset, training: Mapping[st
 
 
 def check_factors(where: str, names: Sequence[str], data: Dataset) -> None:
-    """InputError where a setting misspells a factor: the data have another of those it names, or one of nearly that name. Data
-    that have none of them are data of another kind, for which the diagnostic has an answer too."""
+    """InputError where a setting misspells a factor: the data have another of those it names, or one of
+    nearly that name. Data that have none of them are data of another kind, for which the diagnostic has an
+    answer too."""
     known = [factor.name for factor in data.factors]
     missing = [name for name in names if name not in known]
     for name in missing:
@@ -114,14 +122,17 @@ def check_factors(where: str, names: Sequence[str], data: Dataset) -> None:
 def check_samples(model: Model) -> None:
     """Misfit where a model cannot be sampled from, not even with a stand-in for the prior."""
     if not isinstance(model, HasGenerator | HasEncoder):
-        raise Misfit("needs a model with a prior, or with an encoder to fit one to its codes; the model has neither")
+        raise Misfit(
+            "needs a model with a prior, or with an encoder to fit one to its codes; the model has neither"
+        )
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """How far N examples lie from the data, ``miss (N,)`` float64 on the CPU. ``kind``: with an oracle the ``residual``, the
-    distance to the nearest member of the family as a share of the example's norm, and its ``fits``; without one the Euclidean
-    ``distance`` to the nearest training example, over all dimensions, in data units."""
+    """How far N examples lie from the data, ``miss (N,)`` float64 on the CPU. ``kind``: with an oracle the
+    ``residual``, the distance to the nearest member of the family as a share of the example's norm, and its
+    ``fits``; without one the Euclidean ``distance`` to the nearest training example, over all dimensions, in
+    data units."""
 
     kind: Literal["residual", "distance"]
     miss: Tensor
@@ -137,10 +148,11 @@ def judge(run: Run, x: Tensor) -> Judgement:
 
 
 def cloud_of(run: Run, split: str, rows: np.ndarray) -> tuple[dict[str, pd.DataFrame], dict[str, np.ndarray]]:
-    """What a picture of the codes of a split needs, so that a report holds it: table ``colours`` of the factors with their values
-    ``targets (n, F)``, where there are any; of the codes ``rows`` the ``codes (n, d)`` and, where they can be turned, their
-    ``code_pictures``; the ``axes`` of (at most three) latents of largest variance, and the hull of all codes in them: its corners
-    ``shell`` and ``shell_facets`` between these."""
+    """What a picture of the codes of a split needs, so that a report holds it: table ``colours`` of the
+    factors with their values ``targets (n, F)``, where there are any; of the codes ``rows`` the ``codes (n,
+    d)`` and, where they can be turned, their ``code_pictures``; the ``axes`` of (at most three) latents of
+    largest variance, and the hull of all codes in them: its corners ``shell`` and ``shell_facets`` between
+    these."""
     latents = run.latents(split)
     z = latents.mean.cpu().double().numpy()
     axes = np.sort(np.argsort(-z.var(0), kind="stable")[:3])

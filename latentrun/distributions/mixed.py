@@ -13,11 +13,11 @@ from latentrun.types import Column
 
 
 class OrderedLogistic(Distribution):
-    """Levels y = 0 ... K - 1 with P(y <= k) = sigmoid(theta_k - eta) (McCullagh 1980, J. R. Stat. Soc. B 42, eq. 2.1): the
-    number of thresholds that eta + logistic noise exceeds.
+    """Levels y = 0 ... K - 1 with P(y <= k) = sigmoid(theta_k - eta) (McCullagh 1980, J. R. Stat. Soc. B 42,
+    eq. 2.1): the number of thresholds that eta + logistic noise exceeds.
 
-    ``eta`` any shape; ``thresholds (..., K - 1)`` increasing, the leading axes broadcast with ``eta``. Laws of fewer levels
-    end in thresholds of +inf.
+    ``eta`` any shape; ``thresholds (..., K - 1)`` increasing, the leading axes broadcast with ``eta``. Laws
+    of fewer levels end in thresholds of +inf.
     """
 
     arg_constraints = {"eta": constraints.real}
@@ -34,13 +34,16 @@ class OrderedLogistic(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """log P(y = value) in nats.
 
-        sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a)), whose logarithm keeps its digits in both tails.
+        sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a)), whose logarithm keeps its digits in
+        both tails.
         """
         value = value.long().unsqueeze(-1)
         ends = F.pad(F.pad(self.thresholds, (1, 0), value=-torch.inf), (0, 1), value=torch.inf)
         ends = ends.expand(*value.shape[:-1], -1)
         low, high = ends.gather(-1, value).squeeze(-1), ends.gather(-1, value + 1).squeeze(-1)
-        return F.logsigmoid(high - self.eta) + F.logsigmoid(self.eta - low) + torch.log(-torch.expm1(low - high))
+        return (
+            F.logsigmoid(high - self.eta) + F.logsigmoid(self.eta - low) + torch.log(-torch.expm1(low - high))
+        )
 
     @property
     def _above(self) -> Tensor:
@@ -68,27 +71,46 @@ class OrderedLogistic(Distribution):
 class Layout(nn.Module):
     """Where the columns of each kind lie in an encoded row, as index tensors that move with a model.
 
-    ``real``, ``ordinal``, ``categorical``: positions in the row, of categorical columns all categories one after the other;
-    ``segment``: to which of the ``blocks`` categorical columns each of those belongs; ``level_mean``, ``level_scale``:
-    how ordinal levels are encoded; ``levels``: how many each ordinal column has; ``order``: from (real, ordinal,
-    categorical) one after the other back to the row.
+    ``real``, ``ordinal``, ``categorical``: positions in the row, of categorical columns all categories one
+    after the other; ``segment``: to which of the ``blocks`` categorical columns each of those belongs;
+    ``level_mean``, ``level_scale``: how ordinal levels are encoded; ``levels``: how many each ordinal column
+    has; ``order``: from (real, ordinal, categorical) one after the other back to the row.
     """
 
     def __init__(self, columns: Sequence[Column]):
         super().__init__()
-        real, ordinal, categorical = ([c for c in columns if c.kind == kind] for kind in ("real", "ordinal", "categorical"))
+        real, ordinal, categorical = (
+            [c for c in columns if c.kind == kind] for kind in ("real", "ordinal", "categorical")
+        )
         self.blocks = len(categorical)
         positions = [
-            [i for column in group for i in range(column.start, column.start + column.width)] for group in (real, ordinal, categorical)
+            [i for column in group for i in range(column.start, column.start + column.width)]
+            for group in (real, ordinal, categorical)
         ]
         for name, values in zip(("real", "ordinal", "categorical"), positions, strict=True):
             self.register_buffer(name, torch.tensor(values, dtype=torch.int64), persistent=False)
         widths = torch.tensor([column.width for column in categorical], dtype=torch.int64)
-        self.register_buffer("segment", torch.repeat_interleave(torch.arange(self.blocks), widths), persistent=False)
-        self.register_buffer("order", torch.tensor(sum(positions, []), dtype=torch.int64).argsort(), persistent=False)
-        self.register_buffer("levels", torch.tensor([len(column.categories) for column in ordinal], dtype=torch.int64), persistent=False)
-        self.register_buffer("level_mean", torch.tensor([column.mean for column in ordinal], dtype=torch.float32), persistent=False)
-        self.register_buffer("level_scale", torch.tensor([column.scale for column in ordinal], dtype=torch.float32), persistent=False)
+        self.register_buffer(
+            "segment", torch.repeat_interleave(torch.arange(self.blocks), widths), persistent=False
+        )
+        self.register_buffer(
+            "order", torch.tensor(sum(positions, []), dtype=torch.int64).argsort(), persistent=False
+        )
+        self.register_buffer(
+            "levels",
+            torch.tensor([len(column.categories) for column in ordinal], dtype=torch.int64),
+            persistent=False,
+        )
+        self.register_buffer(
+            "level_mean",
+            torch.tensor([column.mean for column in ordinal], dtype=torch.float32),
+            persistent=False,
+        )
+        self.register_buffer(
+            "level_scale",
+            torch.tensor([column.scale for column in ordinal], dtype=torch.float32),
+            persistent=False,
+        )
 
     def join(self, real: Tensor, ordinal: Tensor, categorical: Tensor) -> Tensor:
         """Values of the three groups as rows ``(..., D)``."""
@@ -98,10 +120,10 @@ class Layout(nn.Module):
 class Mixed(Distribution):
     """Encoded rows x of a table (see :class:`~latentrun.types.Column`) whose columns are independent.
 
-    ``out (N, D)``: at real columns the mean, at ordinal ones eta, at categorical ones logits; ``scale``: standard deviation
-    of the real columns, all together or one each; ``thresholds (n_ordinal, K - 1)``, ending in +inf where a column has
-    fewer levels. Batch shape ``(N,)``, event shape ``(D,)``. A density in real columns, a probability in the others:
-    its logarithm, in nats, is the sum over columns.
+    ``out (N, D)``: at real columns the mean, at ordinal ones eta, at categorical ones logits; ``scale``:
+    standard deviation of the real columns, all together or one each; ``thresholds (n_ordinal, K - 1)``,
+    ending in +inf where a column has fewer levels. Batch shape ``(N,)``, event shape ``(D,)``. A density in
+    real columns, a probability in the others: its logarithm, in nats, is the sum over columns.
     """
 
     arg_constraints = {}
@@ -132,7 +154,11 @@ class Mixed(Distribution):
     # ---------------------------------------------------------------- the law
     def level(self, x: Tensor) -> Tensor:
         """The ordinal levels, from 0, nearest to encoded rows: ``(..., n_ordinal)`` int64."""
-        level = (x.index_select(-1, self.layout.ordinal) * self.layout.level_scale + self.layout.level_mean).round().long()
+        level = (
+            (x.index_select(-1, self.layout.ordinal) * self.layout.level_scale + self.layout.level_mean)
+            .round()
+            .long()
+        )
         return torch.minimum(level.clamp(min=0), self.layout.levels - 1)
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -152,13 +178,18 @@ class Mixed(Distribution):
     def variance(self) -> Tensor:
         """Var[x] ``(N, D)`` of every encoded value."""
         p = self._probabilities()
-        return self.layout.join(self.real.variance, self.ordinal.variance / self.layout.level_scale**2, p * (1 - p))
+        return self.layout.join(
+            self.real.variance, self.ordinal.variance / self.layout.level_scale**2, p * (1 - p)
+        )
 
     @torch.no_grad()
     def sample(self, sample_shape: torch.Size | tuple[int, ...] = ()) -> Tensor:
         shape = torch.Size(sample_shape)
         level = (self.ordinal.sample(shape) - self.layout.level_mean) / self.layout.level_scale
         # The category with the largest logit + Gumbel noise is a draw from the softmax.
-        race = self.logits - torch.empty(shape + self.logits.shape, device=self.logits.device).exponential_().log()
+        race = (
+            self.logits
+            - torch.empty(shape + self.logits.shape, device=self.logits.device).exponential_().log()
+        )
         chosen = race == self._largest(race).index_select(-1, self.layout.segment)
         return self.layout.join(self.real.sample(shape), level, chosen.to(race.dtype))

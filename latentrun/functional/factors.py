@@ -23,15 +23,26 @@ def read_factors(table: pd.DataFrame) -> list[Factor]:
     """Back from :func:`factor_table`; a table read from disk has NaN for empty text."""
     units = table["unit"].astype(object).where(table["unit"].notna(), "")
     return [
-        Factor(str(row.factor), row.kind, float(row.low), float(row.high), str(unit), tuple(json.loads(row.categories)))
+        Factor(
+            str(row.factor),
+            row.kind,
+            float(row.low),
+            float(row.high),
+            str(unit),
+            tuple(json.loads(row.categories)),
+        )
         for row, unit in zip(table.itertuples(index=False), units, strict=True)
     ]
 
 
-def with_difference(targets: Sequence[Target], pair: tuple[str, str] = ("variance_x", "variance_y")) -> list[Target]:
-    """Factors with their values ``(N,)``, and the difference of the two named in ``pair``, where both are there and are numbers:
-    what is zero on the plane in which a round shape stays round."""
-    found = {factor.name: (factor, values) for factor, values in targets if factor.kind in ("real", "ordinal")}
+def with_difference(
+    targets: Sequence[Target], pair: tuple[str, str] = ("variance_x", "variance_y")
+) -> list[Target]:
+    """Factors with their values ``(N,)``, and the difference of the two named in ``pair``, where both are
+    there and are numbers: what is zero on the plane in which a round shape stays round."""
+    found = {
+        factor.name: (factor, values) for factor, values in targets if factor.kind in ("real", "ordinal")
+    }
     if not set(pair) <= set(found):
         return list(targets)
     (a, x), (b, y) = (found[name] for name in pair)

@@ -9,15 +9,17 @@ from torch import Tensor
 
 
 @torch.no_grad()
-def zeroing_gains(losses: Callable[[Tensor, Tensor], Tensor], z: Tensor, x: Tensor, chunk: int) -> tuple[Tensor, Tensor]:
+def zeroing_gains(
+    losses: Callable[[Tensor, Tensor], Tensor], z: Tensor, x: Tensor, chunk: int
+) -> tuple[Tensor, Tensor]:
     """Losses of codes as they are, ``(K, N)``, and how much they grow with variable i at 0, ``(K, d, N)``:
 
         gain_kin = loss_k(x_n, z_n with z_i = 0) - loss_k(x_n, z_n).
 
-    ``losses`` gives K numbers for every row, ``(n, d), (n, *event) -> (K, n)``, in units of its own; it sees ``chunk`` rows at
-    a time, of all d N pairs of a variable and an example, so that neither d nor N asks for memory but that of the result.
-    ``z (N, d)``, ``x (N, *event)``. Negative where 0 is a better code than the example's own. The information gain, or
-    reconstruction gain, of Asperti 2018, arXiv 1812.07238.
+    ``losses`` gives K numbers for every row, ``(n, d), (n, *event) -> (K, n)``, in units of its own; it sees
+    ``chunk`` rows at a time, of all d N pairs of a variable and an example, so that neither d nor N asks for
+    memory but that of the result. ``z (N, d)``, ``x (N, *event)``. Negative where 0 is a better code than the
+    example's own. The information gain, or reconstruction gain, of Asperti 2018, arXiv 1812.07238.
     """
     n, d = z.shape
     full = torch.cat([losses(a, b) for a, b in zip(z.split(chunk), x.split(chunk), strict=True)], dim=1)

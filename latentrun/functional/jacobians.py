@@ -12,14 +12,16 @@ from torch.func import jvp, vmap
 
 Values = tuple[Tensor, ...]
 
-CLEAR = 1e-5  # below this share of the greatest, a singular value of the Gram matrix is taken again from J itself
+CLEAR = (
+    1e-5  # below this share of the greatest, a singular value of the Gram matrix is taken again from J itself
+)
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Of N Jacobians J ``(D, F)``: ``least (N,)`` and ``greatest (N,)`` of the F singular values (0 where D < F leaves some out),
-    ``columns (N, F)`` the norms of J's columns, ``weakest (N, F)`` the unit vector v with ||J v|| = least, of its two signs the one
-    whose largest component is positive. float64."""
+    """Of N Jacobians J ``(D, F)``: ``least (N,)`` and ``greatest (N,)`` of the F singular values (0 where D <
+    F leaves some out), ``columns (N, F)`` the norms of J's columns, ``weakest (N, F)`` the unit vector v with
+    ||J v|| = least, of its two signs the one whose largest component is positive. float64."""
 
     least: Tensor
     greatest: Tensor
@@ -28,21 +30,25 @@ class Spectrum:
 
 
 def derivatives(function: Callable[[Tensor], Values], y: Tensor, directions: Tensor) -> tuple[Values, Values]:
-    """Values ``(N, ...)`` of a function of rows ``y (N, F)``, and its derivatives ``(K, N, ...)`` along ``directions (K, F)``.
+    """Values ``(N, ...)`` of a function of rows ``y (N, F)``, and its derivatives ``(K, N, ...)`` along
+    ``directions (K, F)``.
 
-    The function returns a tuple of tensors, row n of each depending on row n of y alone. Forward mode: one Jacobian-vector
-    product a direction for all rows at once, exact up to rounding; what does not depend on the direction is computed once.
+    The function returns a tuple of tensors, row n of each depending on row n of y alone. Forward mode: one
+    Jacobian-vector product a direction for all rows at once, exact up to rounding; what does not depend on
+    the direction is computed once.
     """
     # The first derivative of a process lets torch compile with what it has itself deprecated.
     with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
-        return vmap(lambda direction: jvp(function, (y,), (direction.expand_as(y),)), out_dims=(None, 0))(directions)
+        return vmap(lambda direction: jvp(function, (y,), (direction.expand_as(y),)), out_dims=(None, 0))(
+            directions
+        )
 
 
 def spectrum(columns: Tensor) -> Spectrum:
     """Singular values of J from its columns ``(F, N, ...)``, J_n = [columns[0, n], ..., columns[F - 1, n]].
 
-    From the eigenvalues of J^T J in float64, which loses digits like the square of greatest / least; where that ratio
-    exceeds 1e5, from an SVD of the triangular factor of J.
+    From the eigenvalues of J^T J in float64, which loses digits like the square of greatest / least; where
+    that ratio exceeds 1e5, from an SVD of the triangular factor of J.
     """
     j = columns.flatten(2).double().permute(1, 2, 0)
     values, vectors = torch.linalg.eigh(j.mT @ j)

@@ -11,8 +11,8 @@ from torch import Tensor
 class Noise:
     """A source of random tensors that depends on its key and on nothing that was drawn before.
 
-    ``Noise(seed).at("vae", 17).normal("z", (64, 3))`` is the same tensor in every process, whatever else ran. Drawing
-    the same name twice at one place gives the same numbers: give two draws two names.
+    ``Noise(seed).at("vae", 17).normal("z", (64, 3))`` is the same tensor in every process, whatever else ran.
+    Drawing the same name twice at one place gives the same numbers: give two draws two names.
     """
 
     def __init__(self, seed: int, device: torch.device | str = "cpu", key: tuple = ()):

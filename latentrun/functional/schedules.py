@@ -11,8 +11,8 @@ def linear(start: float, stop: float, epochs: float) -> Schedule:
 
 
 def cyclic(start: float, stop: float, rise: float, period: float, cycles: int) -> Schedule:
-    """``cycles`` times from ``start`` to ``stop`` in ``rise`` epochs, ``stop`` for the rest of a cycle of ``period`` epochs and
-    after the last (Fu et al. 2019, arXiv 1903.10145, with linear rises)."""
+    """``cycles`` times from ``start`` to ``stop`` in ``rise`` epochs, ``stop`` for the rest of a cycle of
+    ``period`` epochs and after the last (Fu et al. 2019, arXiv 1903.10145, with linear rises)."""
 
     def value(epoch: float) -> float:
         within = epoch - period * min(epoch // period, cycles - 1)

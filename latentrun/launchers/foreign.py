@@ -1,7 +1,7 @@
 """Jobs under a launcher or a sweeper that is not ours: joblib, submitit (SLURM), Ray, Optuna.
 
-A launcher may start a job in any process on any machine: it finds :func:`job` by its name, and importing this module tells
-that process all that Hydra must know of us.
+A launcher may start a job in any process on any machine: it finds :func:`job` by its name, and importing this
+module tells that process all that Hydra must know of us.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from latentrun.collect import write_tables
-from latentrun.compose import own_packages, read, register, search_path, version_base
+from latentrun.command.compose import own_packages, read, register, search_path, version_base
+from latentrun.command.jobs import job_of
+from latentrun.config.options import shipped
 from latentrun.errors import InputError, one_line
-from latentrun.interrupts import Interrupted, interruptible
-from latentrun.multirun import job_of
-from latentrun.options import shipped
-from latentrun.plan import plan
 from latentrun.report.sweep import write_page
 from latentrun.store import RunDirectory
 from latentrun.store.files import last_line
-from latentrun.sweep.carry import conclude
-from latentrun.sweep.child import run
 from latentrun.sweep.engine import Outcome, cores
 from latentrun.sweep.plan import Job, Sweep
 from latentrun.sweep.study import Search, begin, directions, metrics_named, open_study, values, write_trials
+from latentrun.system.interrupts import Interrupted, interruptible
+from latentrun.tables.collect import write_tables
+from latentrun.tasks.assembly import plan
+from latentrun.tasks.child import run
+from latentrun.tasks.sweep import conclude
 
 register()
 
@@ -48,8 +48,8 @@ class TrialFailed(Exception):
 def job(cfg: DictConfig) -> int | float | list[float]:
     """One job of a sweep, begun or, where a preempted one was put into the queue again, gone on with.
 
-    Returns its exit code, so that a launcher never takes the others down with it; in a search the values of the optimised
-    metrics, and TrialFailed where there are none.
+    Returns its exit code, so that a launcher never takes the others down with it; in a search the values of
+    the optimised metrics, and TrialFailed where there are none.
     """
     node = HydraConfig.get()
     with open_dict(cfg):
@@ -62,8 +62,12 @@ def job(cfg: DictConfig) -> int | float | list[float]:
         return 0
     try:
         with interruptible():
-            code, reason = run(path, planned.config, planned.about, [*planned.config["trust"], *own_packages(node)])
-    except Interrupted as stopped:  # saved; now what the launcher does about it: submitit puts the job into its queue again
+            code, reason = run(
+                path, planned.config, planned.about, [*planned.config["trust"], *own_packages(node)]
+            )
+    except (
+        Interrupted
+    ) as stopped:  # saved; now what the launcher does about it: submitit puts the job into its queue again
         signal.raise_signal(stopped.number)
         code, reason = stopped.code, str(stopped)
     if reason:
@@ -74,7 +78,9 @@ def job(cfg: DictConfig) -> int | float | list[float]:
             file.write(f"{reason}\n")
     with suppress(Exception):  # another process may be at it; the last one makes them whole
         write_tables(sweep.path)
-    return returned(path, code, metrics_named(planned.config["optimized_metric"]) if "study" in sweep.meta else [])
+    return returned(
+        path, code, metrics_named(planned.config["optimized_metric"]) if "study" in sweep.meta else []
+    )
 
 
 def returned(path: Path, code: int, metrics: Sequence[str]) -> int | float | list[float]:
@@ -101,18 +107,37 @@ def _planned(sweep: Sweep, cfg: DictConfig) -> Job:
 
 
 # ---------------------------------------------------------------- in the process of the sweep
-def study_of(cfg: DictConfig, overrides: Sequence[str], trust: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
-    """What a search by Optuna is about: ``metrics``, their ``directions``, the ``storage`` and ``name`` of its study, how many
-    jobs go ``at_once``, the keys ``searched`` that the command line does not name; and the overrides that tell the sweeper.
-    InputError where it cannot begin."""
-    first, sweeper = job_of(cfg, 0, ()), OmegaConf.to_container(cfg.hydra.sweeper, resolve=True, enum_to_str=True)
+def study_of(
+    cfg: DictConfig, overrides: Sequence[str], trust: Sequence[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """What a search by Optuna is about: ``metrics``, their ``directions``, the ``storage`` and ``name`` of
+    its study, how many jobs go ``at_once``, the keys ``searched`` that the command line does not name; and
+    the overrides that tell the sweeper. InputError where it cannot begin."""
+    first, sweeper = (
+        job_of(cfg, 0, ()),
+        OmegaConf.to_container(cfg.hydra.sweeper, resolve=True, enum_to_str=True),
+    )
     given = {read(text, "").get_key_element() for text in overrides}
     file = f"sqlite:///{cfg.hydra.sweep.dir}/study.db"
-    own = {"storage": file, "study_name": "latentrun", "custom_search_space": BEGIN, "max_failure_rate": 1.0, "direction": None}
-    own = {key: value for key, value in own.items() if sweeper[key] in UNSAID and f"hydra.sweeper.{key}" not in given}
+    own = {
+        "storage": file,
+        "study_name": "latentrun",
+        "custom_search_space": BEGIN,
+        "max_failure_rate": 1.0,
+        "direction": None,
+    }
+    own = {
+        key: value
+        for key, value in own.items()
+        if sweeper[key] in UNSAID and f"hydra.sweeper.{key}" not in given
+    }
     search = Search.of(sweeper | own)
     metrics = metrics_named(first.config["optimized_metric"])
-    planned = plan({**first.config, "trust": [*first.config["trust"], *trust]}, first.about["choices"], first.about["default_list"])
+    planned = plan(
+        {**first.config, "trust": [*first.config["trust"], *trust]},
+        first.about["choices"],
+        first.about["default_list"],
+    )
     own["direction"] = directions(metrics, planned.diagnostics, search.direction)
     about = {
         "metrics": metrics,
@@ -135,15 +160,19 @@ def quoted(value: Any) -> str:
 
 
 def at_once(cfg: DictConfig, jobs: int) -> int:
-    """How many of ``jobs`` processes share the cores of this machine; 1 where the launcher sees to it, or they are elsewhere."""
+    """How many of ``jobs`` processes share the cores of this machine; 1 where the launcher sees to it, or
+    they are elsewhere."""
     launcher = cfg.hydra.runtime.choices["hydra/launcher"]
     if launcher == "joblib":
         return min(jobs, cfg.hydra.launcher.n_jobs if cfg.hydra.launcher.n_jobs > 0 else cores())
     return jobs if launcher == "submitit_local" else 1
 
 
-def carry_through(sweep: Sweep, overrides: Sequence[str], folders: Sequence[Path], trust: Sequence[str], processes: int) -> int:
-    """Let Hydra carry out a sweep with the launcher and sweeper of the overrides; the exit code, by what the directories say.
+def carry_through(
+    sweep: Sweep, overrides: Sequence[str], folders: Sequence[Path], trust: Sequence[str], processes: int
+) -> int:
+    """Let Hydra carry out a sweep with the launcher and sweeper of the overrides; the exit code, by what the
+    directories say.
 
     ``processes``: as :func:`at_once` says.
     """
@@ -157,7 +186,9 @@ def carry_through(sweep: Sweep, overrides: Sequence[str], folders: Sequence[Path
     try:
         with nullcontext() if ours else sweep.locked():
             hydra.main(config_path=str(shipped()), config_name="config", **version_base())(job)()
-    except Exception as error:  # a process that died, a queue that refused: the directories know what came of each job
+    except (
+        Exception
+    ) as error:  # a process that died, a queue that refused: the directories know what came of each job
         print(f"latentrun: {type(error).__name__}: {one_line(error)}", file=sys.stderr)
         broken = True
     finally:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from torch import Tensor
 
-from latentrun.bounds import Ge
+from latentrun.config.bounds import Ge
 from latentrun.data.base import Dataset
 from latentrun.functional.noise import Noise
 from latentrun.models.base import HasEncoder, Model

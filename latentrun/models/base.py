@@ -1,4 +1,5 @@
-"""What every model offers, and the capabilities a finished model may have. A capability is a class it inherits."""
+"""What every model offers, and the capabilities a finished model may have. A capability is a class it
+inherits."""
 
 from __future__ import annotations
 
@@ -10,10 +11,10 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
 from latentrun.data.base import Dataset
-from latentrun.functional.mixtures import covariance
+from latentrun.experiments.latent_noise import LatentNoise
 from latentrun.functional.noise import Noise
+from latentrun.functional.statistics.mixtures import covariance
 from latentrun.manifolds import Euclidean, Manifold
-from latentrun.nn.latent_noise import LatentNoise
 from latentrun.types import Phase
 
 RENORMALISED = "_renormalised"  # ending of the name of a sampler whose codes were given other moments
@@ -22,8 +23,8 @@ RENORMALISED = "_renormalised"  # ending of the name of a sampler whose codes we
 class Model(nn.Module, ABC):
     """A decoder from latent spaces to data, and the phases that train it.
 
-    Attributes: ``event_shape`` of one example; ``latent_dim`` d; ``spaces``: the latent spaces by name, ``z`` always,
-    Euclidean unless the model says otherwise.
+    Attributes: ``event_shape`` of one example; ``latent_dim`` d; ``spaces``: the latent spaces by name, ``z``
+    always, Euclidean unless the model says otherwise.
     """
 
     event_shape: tuple[int, ...]
@@ -67,8 +68,9 @@ class HasPosterior(HasEncoder):
 class HasGaussianPosterior(HasPosterior):
     """q(z|x) is a diagonal normal: ``posterior(x)`` has ``mean`` and ``stddev (N, d)``.
 
-    What its loss made of it, for those who read its moments: whether z was a ``sample`` of it (else sigma got no gradient from
-    the data), which part of the ``kl`` was charged (full, quadratic or none) and ``beta`` times.
+    What its loss made of it, for those who read its moments: whether z was a ``sample`` of it (else sigma got
+    no gradient from the data), which part of the ``kl`` was charged (full, quadratic or none) and ``beta``
+    times.
     """
 
     sample: bool = True
@@ -105,8 +107,9 @@ class HasSamplers(HasGenerator):
 
     @abstractmethod
     def samplers(self) -> Mapping[str, Callable[[int, Noise], Tensor]]:
-        """By name, functions like :meth:`sample_prior`, which is one of them. Where a name comes again with the ending
-        ``RENORMALISED``, the second gives the codes of the first with other moments, drawn from equal noise."""
+        """By name, functions like :meth:`sample_prior`, which is one of them. Where a name comes again with
+        the ending ``RENORMALISED``, the second gives the codes of the first with other moments, drawn from
+        equal noise."""
 
 
 class HasLikelihood(ABC):
@@ -122,16 +125,17 @@ class HasNoisePhase(ABC):
 
     @abstractmethod
     def noise_phase(self, memory: LatentNoise) -> Phase:
-        """The phase in which ``memory`` disturbs a variable; its monitor gives ``gain``, ``variable_kl``, ``noise_scale`` and
-        ``noise_stage`` beside its own terms."""
+        """The phase in which ``memory`` disturbs a variable; its monitor gives ``gain``, ``variable_kl``,
+        ``noise_scale`` and ``noise_stage`` beside its own terms."""
 
 
 class SecondStage(nn.Module, ABC):
     """A law of the codes of a trained model, learned from its posteriors q(z|x) = N(mean, scale²).
 
-    Batches of its phases hold ``x (B, 2, d)``, mean and scale of q(z|x): a step draws its own codes (:func:`drawn`), so no
-    fixed draw is learned by heart, and ``setup`` sees exact moments. Attributes: ``latent_dim`` d; ``space``, the space that its
-    codes are made from by :meth:`decode`, None where they are not.
+    Batches of its phases hold ``x (B, 2, d)``, mean and scale of q(z|x): a step draws its own codes
+    (:func:`drawn`), so no fixed draw is learned by heart, and ``setup`` sees exact moments. Attributes:
+    ``latent_dim`` d; ``space``, the space that its codes are made from by :meth:`decode`, None where they are
+    not.
     """
 
     space: Manifold | None = None
@@ -150,7 +154,9 @@ class SecondStage(nn.Module, ABC):
 
     def decode(self, w: Tensor) -> Tensor:
         """Points of ``space`` ``(N, d_w)`` to codes ``(N, d)``."""
-        raise NotImplementedError(f"the codes of {type(self).__name__} are not made from points of another space")
+        raise NotImplementedError(
+            f"the codes of {type(self).__name__} are not made from points of another space"
+        )
 
 
 def drawn(codes: Tensor, noise: Noise) -> Tensor:
@@ -160,8 +166,9 @@ def drawn(codes: Tensor, noise: Noise) -> Tensor:
 
 
 def aggregated(codes: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean ``(d,)`` and covariance ``(d, d)``, float64, of the aggregated posterior: the equal mixture of the normals
-    ``codes (N, 2, d)``, mean and scale. By the law of total variance cov mu(x) + diag(mean of sigma²(x))."""
+    """Mean ``(d,)`` and covariance ``(d, d)``, float64, of the aggregated posterior: the equal mixture of the
+    normals ``codes (N, 2, d)``, mean and scale. By the law of total variance cov mu(x) + diag(mean of
+    sigma²(x))."""
     mean, scale = codes.unbind(1)
     return mean.double().mean(0), covariance(mean, scale)
 

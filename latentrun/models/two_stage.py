@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from latentrun.bounds import Ge, Makes
+from latentrun.config.bounds import Ge, Makes
 from latentrun.data.base import Dataset
 from latentrun.errors import InputError, unknown
 from latentrun.functional.noise import Noise
@@ -34,17 +34,21 @@ ONE_STAGE = "one_stage"  # the first stage's own prior
 
 
 class TwoStage(Model, HasGaussianPosterior, HasSamplers, HasLikelihood):
-    """A ``first`` model x <-> z with a Gaussian posterior, and one or several ``second`` stages, each a law of its codes z ~ q(z|x)
-    that is learned when the first is finished (Dai & Wipf 2019, arXiv 1903.05789): all on the very same codes.
+    """A ``first`` model x <-> z with a Gaussian posterior, and one or several ``second`` stages, each a law
+    of its codes z ~ q(z|x) that is learned when the first is finished (Dai & Wipf 2019, arXiv 1903.05789):
+    all on the very same codes.
 
-    Encoding, decoding and likelihood are the first's. Samples come from ``sample_from``: a second stage, or ``one_stage``, the
-    first's own prior. ``renormalise`` moves generated codes z' to the aggregated posterior's moments, variable by variable,
+    Encoding, decoding and likelihood are the first's. Samples come from ``sample_from``: a second stage, or
+    ``one_stage``, the first's own prior. ``renormalise`` moves generated codes z' to the aggregated
+    posterior's moments, variable by variable,
         z'' = m + (z' - m') s / s',  m = mean of mu(x), s² = var mu(x) + mean of sigma²(x),
-    after Asperti 2020, arXiv 2002.09860, in whose code one factor scales all variables and none is shifted. m' and s' are moments of
-    10,000 codes from the second stage, and 0 and 1 of ``one_stage``; m and s those of training rows. All are learned in the last
-    phase: a fixed map, so a sample does not depend on how many are drawn. A variable that a second stage never varies stays at m.
+    after Asperti 2020, arXiv 2002.09860, in whose code one factor scales all variables and none is shifted.
+    m' and s' are moments of 10,000 codes from the second stage, and 0 and 1 of ``one_stage``; m and s those
+    of training rows. All are learned in the last phase: a fixed map, so a sample does not depend on how many
+    are drawn. A variable that a second stage never varies stays at m.
 
-    :meth:`samplers` gives all ways, renormalised or not. Space ``w`` is the space that the codes of ``sample_from`` are made from.
+    :meth:`samplers` gives all ways, renormalised or not. Space ``w`` is the space that the codes of
+    ``sample_from`` are made from.
     """
 
     def __init__(
@@ -54,23 +58,47 @@ class TwoStage(Model, HasGaussianPosterior, HasSamplers, HasLikelihood):
         columns: tuple[Column, ...],
         network: Network,
         latent_dim: Annotated[int, Ge(1)],
-        first: Annotated[Any, Makes(Model, ("event_shape", "value_range", "columns", "network", "latent_dim"))],
+        first: Annotated[
+            Any, Makes(Model, ("event_shape", "value_range", "columns", "network", "latent_dim"))
+        ],
         second: dict[str, Annotated[Any, Makes(SecondStage, ("latent_dim",))]],
         sample_from: str,
         renormalise: bool,
     ):
         super().__init__(event_shape, latent_dim)
-        self.first = first(event_shape=event_shape, value_range=value_range, columns=columns, network=network, latent_dim=latent_dim)
-        for need, what in ((HasGaussianPosterior, "a Gaussian posterior"), (HasPrior, "a prior"), (HasLikelihood, "a likelihood")):
+        self.first = first(
+            event_shape=event_shape,
+            value_range=value_range,
+            columns=columns,
+            network=network,
+            latent_dim=latent_dim,
+        )
+        for need, what in (
+            (HasGaussianPosterior, "a Gaussian posterior"),
+            (HasPrior, "a prior"),
+            (HasLikelihood, "a likelihood"),
+        ):
             if not isinstance(self.first, need):
                 raise InputError(f"model.first: needs {what}; {type(self.first).__name__} has none")
         if not is_standard_normal(self.first.prior()):
-            raise InputError(f"model.first: needs the prior N(0, I), which {type(self.first).__name__} has not")
+            raise InputError(
+                f"model.first: needs the prior N(0, I), which {type(self.first).__name__} has not"
+            )
         for name in second:
-            if not name.isidentifier() or name == ONE_STAGE or name.endswith(RENORMALISED) or hasattr(nn.ModuleDict, name):
-                raise InputError(f"model.second: {name!r} cannot be the name of a second stage: use another word, without {RENORMALISED}")
+            if (
+                not name.isidentifier()
+                or name == ONE_STAGE
+                or name.endswith(RENORMALISED)
+                or hasattr(nn.ModuleDict, name)
+            ):
+                raise InputError(
+                    f"model.second: {name!r} cannot be the name of a second stage: use another word, "
+                    f"without {RENORMALISED}"
+                )
         if sample_from not in (ONE_STAGE, *second):
-            raise InputError(f"model.sample_from: {unknown('second stage', sample_from, (ONE_STAGE, *second))}")
+            raise InputError(
+                f"model.sample_from: {unknown('second stage', sample_from, (ONE_STAGE, *second))}"
+            )
         self.sample, self.kl, self.beta = self.first.sample, self.first.kl, self.first.beta
         self.second = nn.ModuleDict({name: make(latent_dim=latent_dim) for name, make in second.items()})
         self.sample_from, self.renormalise = sample_from, renormalise
@@ -102,7 +130,11 @@ class TwoStage(Model, HasGaussianPosterior, HasSamplers, HasLikelihood):
     # ---------------------------------------------------------------- samples
     @property
     def origin(self) -> str:
-        source = "the first stage's prior" if self.sample_from == ONE_STAGE else f"the second stage `{self.sample_from}`"
+        source = (
+            "the first stage's prior"
+            if self.sample_from == ONE_STAGE
+            else f"the second stage `{self.sample_from}`"
+        )
         return f"codes drawn from {source}{', renormalised' if self.renormalise else ''}"
 
     def sample_prior(self, n: int, noise: Noise) -> Tensor:
@@ -110,7 +142,11 @@ class TwoStage(Model, HasGaussianPosterior, HasSamplers, HasLikelihood):
 
     def samplers(self) -> Mapping[str, Callable[[int, Noise], Tensor]]:
         ways = {"": False, RENORMALISED: True}
-        return {name + ending: partial(self._drawn, name, moved) for name in (ONE_STAGE, *self.second) for ending, moved in ways.items()}
+        return {
+            name + ending: partial(self._drawn, name, moved)
+            for name in (ONE_STAGE, *self.second)
+            for ending, moved in ways.items()
+        }
 
     def _drawn(self, name: str, renormalise: bool, n: int, noise: Noise) -> Tensor:
         """n codes ``(n, d)`` from a stage."""
@@ -133,7 +169,9 @@ class TwoStage(Model, HasGaussianPosterior, HasSamplers, HasLikelihood):
         for name, stage in self.second.items():
             own = stage.phases()
             names = [f"second/{name}" if len(own) == 1 else f"second/{name}/{phase.name}" for phase in own]
-            phases += [replace(phase, name=named, source=source) for named, phase in zip(names, own, strict=True)]
+            phases += [
+                replace(phase, name=named, source=source) for named, phase in zip(names, own, strict=True)
+            ]
         return (*phases, Phase("moments", (), source=source, epochs=0, setup=self._learn_moments))
 
     def _codes(self, x: Tensor, noise: Noise) -> Tensor:
@@ -143,7 +181,8 @@ class TwoStage(Model, HasGaussianPosterior, HasSamplers, HasLikelihood):
 
     @torch.no_grad()
     def _learn_moments(self, batch: Batch, noise: Noise) -> None:
-        """From mean and scale of all posteriors, ``batch.x (N, 2, d)``, and from codes of the finished second stages."""
+        """From mean and scale of all posteriors, ``batch.x (N, 2, d)``, and from codes of the finished second
+        stages."""
         mean, covariance = aggregated(batch.x)
         self.mean.copy_(mean)
         self.scale.copy_(covariance.diagonal().sqrt())
@@ -152,4 +191,7 @@ class TwoStage(Model, HasGaussianPosterior, HasSamplers, HasLikelihood):
             self.made_mean[at], self.made_scale[at] = z.mean(0), z.std(0, correction=0)
 
     def caveats(self, data: Dataset) -> tuple[str, ...]:
-        return (*self.first.caveats(data), f"Samples: {self.origin}; what compares codes with N(0, I) is about the first stage.")
+        return (
+            *self.first.caveats(data),
+            f"Samples: {self.origin}; what compares codes with N(0, I) is about the first stage.",
+        )

@@ -14,7 +14,8 @@ class Network(ABC):
 
     @abstractmethod
     def encoder(self, event_shape: tuple[int, ...], out_features: int) -> nn.Module:
-        """A module from ``(N, *event_shape)`` to ``(N, out_features)``; raises InputError where the shape does not fit."""
+        """A module from ``(N, *event_shape)`` to ``(N, out_features)``; raises InputError where the shape
+        does not fit."""
 
     @abstractmethod
     def decoder(self, in_features: int, event_shape: tuple[int, ...]) -> nn.Module:
@@ -25,7 +26,8 @@ def require_picture(name: str, event_shape: tuple[int, ...]) -> tuple[int, int, 
     """Channels, height and width; Misfit where the data of the network ``name`` are no pictures."""
     if len(event_shape) != 3:
         raise Misfit(
-            f"network {name} needs pictures (channels, height, width); the data have shape {tuple(event_shape)}: use network=dense"
+            f"network {name} needs pictures (channels, height, width); the data have shape "
+            f"{tuple(event_shape)}: use network=dense"
         )
     channels, height, width = event_shape
     return channels, height, width

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from latentrun.functional.intervals import share_interval
 from latentrun.functional.noise import Noise
+from latentrun.functional.statistics.intervals import share_interval
 from latentrun.nn.dense import layers
 from latentrun.types import Estimate
 
@@ -17,19 +17,25 @@ ROWS = 512  # a pass
 
 
 class Classifier(nn.Module):
-    """Two 3 x 3 convolutions of stride 2 for pictures, a dense layer for other data, then ``width`` rectified units, the
-    features, and one linear layer to the classes. x is first divided by the sd, less the mean, of all training values."""
+    """Two 3 x 3 convolutions of stride 2 for pictures, a dense layer for other data, then ``width`` rectified
+    units, the features, and one linear layer to the classes. x is first divided by the sd, less the mean, of
+    all training values."""
 
     def __init__(self, event_shape: tuple[int, ...], width: int, classes: int, mean: float, sd: float):
         super().__init__()
         self.mean, self.sd = mean, sd if sd > 0 else 1.0
         if len(event_shape) == 3:
             down = [event_shape[0], *CHANNELS]
-            stack = [m for a, b in zip(down, CHANNELS, strict=False) for m in (nn.Conv2d(a, b, 3, 2, 1), nn.ReLU())]
+            stack = [
+                m for a, b in zip(down, CHANNELS, strict=False) for m in (nn.Conv2d(a, b, 3, 2, 1), nn.ReLU())
+            ]
             side = [(n + 3) // 4 for n in event_shape[1:]]
             flat = CHANNELS[-1] * side[0] * side[1]
         else:
-            flat, stack = HIDDEN, [nn.Flatten(), *layers([torch.Size(event_shape).numel(), HIDDEN]), nn.ReLU()]
+            flat, stack = (
+                HIDDEN,
+                [nn.Flatten(), *layers([torch.Size(event_shape).numel(), HIDDEN]), nn.ReLU()],
+            )
         self.body = nn.Sequential(*stack, nn.Flatten(), nn.Linear(flat, width), nn.ReLU())
         self.head = nn.Linear(width, classes)
 
@@ -43,9 +49,9 @@ class Classifier(nn.Module):
 
 
 def trained(x: Tensor, labels: Tensor, classes: int, width: int, steps: int, noise: Noise) -> Classifier:
-    """A classifier of ``x (N, *event)`` by ``labels (N,)``, on the device of x: ``steps`` of Adam on 128 rows each, drawn with
-    replacement, cross entropy, a rate that falls to 0 evenly. Weights and rows come from ``noise`` alone; torch's own generator
-    is left as it was."""
+    """A classifier of ``x (N, *event)`` by ``labels (N,)``, on the device of x: ``steps`` of Adam on 128 rows
+    each, drawn with replacement, cross entropy, a rate that falls to 0 evenly. Weights and rows come from
+    ``noise`` alone; torch's own generator is left as it was."""
     sd, mean = torch.std_mean(x, correction=0)
     with torch.random.fork_rng([]):
         # Not torch.manual_seed, which would seed accelerators too.
@@ -66,5 +72,8 @@ def trained(x: Tensor, labels: Tensor, classes: int, width: int, steps: int, noi
 @torch.no_grad()
 def accuracy(model: Classifier, x: Tensor, labels: Tensor) -> Estimate:
     """Share of rows classified rightly, with Wilson's interval."""
-    hits = sum(int((model(part).argmax(1) == truth).sum()) for part, truth in zip(x.split(ROWS), labels.split(ROWS), strict=True))
+    hits = sum(
+        int((model(part).argmax(1) == truth).sum())
+        for part, truth in zip(x.split(ROWS), labels.split(ROWS), strict=True)
+    )
     return share_interval(hits, len(x))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
-from latentrun.bounds import Each, Ge
+from latentrun.config.bounds import Each, Ge
 from latentrun.errors import InputError, Misfit
 from latentrun.nn.base import Network
 from latentrun.nn.dense import layers
@@ -16,10 +16,11 @@ from latentrun.nn.initial import scaled
 
 class Conv(Network):
     """Blocks of 3x3 convolution + 2x2 max pooling + ReLU, then dense layers; the decoder mirrors them with
-    transposed convolutions of stride 2. Sides of any length: pooling rounds down, the decoder restores the lost row.
+    transposed convolutions of stride 2. Sides of any length: pooling rounds down, the decoder restores the
+    lost row.
 
-    ``channels``: outputs of each block; ``strides``: stride of each block's convolution; ``widths``: dense layers
-    between the last block and the code.
+    ``channels``: outputs of each block; ``strides``: stride of each block's convolution; ``widths``: dense
+    layers between the last block and the code.
     """
 
     def __init__(
@@ -29,21 +30,25 @@ class Conv(Network):
         widths: Annotated[list[int], Each(Ge(1))],
     ):
         if len(strides) != len(channels):
-            raise InputError(f"network.strides: {len(strides)} values for {len(channels)} blocks of network.channels")
+            raise InputError(
+                f"network.strides: {len(strides)} values for {len(channels)} blocks of network.channels"
+            )
         self.channels, self.strides, self.widths = list(channels), list(strides), list(widths)
 
     def _sizes(self, event_shape: tuple[int, ...]) -> list[tuple[int, int]]:
         """Height and width before each block and after the last."""
         if len(event_shape) != 3:
             raise Misfit(
-                f"network conv needs pictures (channels, height, width); the data have shape {tuple(event_shape)}: use network=dense"
+                "network conv needs pictures (channels, height, width); the data have shape "
+                f"{tuple(event_shape)}: use network=dense"
             )
         sizes = [tuple(event_shape[1:])]
         for stride in self.strides:
             sizes.append(tuple(((side - 1) // stride + 1) // 2 for side in sizes[-1]))
         if min(sizes[-1]) < 1:
             raise Misfit(
-                f"network.channels: {len(self.channels)} blocks leave nothing of {event_shape[1]} x {event_shape[2]} pictures; use fewer"
+                f"network.channels: {len(self.channels)} blocks leave nothing of {event_shape[1]} x "
+                f"{event_shape[2]} pictures; use fewer"
             )
         return sizes
 
@@ -69,12 +74,14 @@ class Conv(Network):
 
 
 class Upsample(nn.Module):
-    """A transposed convolution that reaches exactly ``size``, mirror of a convolution + pooling by ``factor``."""
+    """A transposed convolution that reaches exactly ``size``, mirror of a convolution + pooling by
+    ``factor``."""
 
     def __init__(self, n_in: int, n_out: int, factor: int, size: tuple[int, int]):
         super().__init__()
         self.size = size
-        # kernel - 2 padding = factor: a side h becomes factor * h, to which output_padding adds rows and the crop takes them away.
+        # kernel - 2 padding = factor: a side h becomes factor * h, to which output_padding adds rows and the
+        # crop takes them away.
         kernel = factor + 2
         self.conv = nn.ConvTranspose2d(n_in, n_out, kernel, factor, padding=1)
 

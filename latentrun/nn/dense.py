@@ -8,7 +8,7 @@ from typing import Annotated
 
 from torch import nn
 
-from latentrun.bounds import Each, Ge
+from latentrun.config.bounds import Each, Ge
 from latentrun.nn.base import Network
 from latentrun.nn.initial import scaled
 

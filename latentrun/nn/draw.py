@@ -8,29 +8,33 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from latentrun.bounds import Ge
+from latentrun.config.bounds import Ge
 from latentrun.nn.base import Network, require_picture
 from latentrun.nn.initial import scaled
 
-MOST = 8.0  # of the logarithms of spacing, width and strength: nothing to see is beyond, and exp does not overflow
+# of the logarithms of spacing, width and strength: nothing to see is beyond, and exp does not overflow
+MOST = 8.0
 
 
 class Draw(Network):
-    """Recurrent reading and writing through a moving window, after DRAW (Gregor et al. 2015, arXiv 1502.04623).
+    """Recurrent reading and writing through a moving window, after DRAW (Gregor et al. 2015, arXiv
+    1502.04623).
 
-    The encoder looks at the picture ``steps`` times: the state of an LSTM of ``size`` units places a grid of ``glimpse`` x
-    ``glimpse`` Gaussian filters on it (eqs. 21-26: centre, spacing, width and strength), and what they see goes into the next
-    state; the last state gives the features. The decoder is given the code at each of ``steps`` steps; the state of its
-    LSTM places a grid of ``patch`` x ``patch`` filters, through which it adds a patch to a canvas (eqs. 28-29). The canvas
-    after the last step is the output, not yet squashed.
+    The encoder looks at the picture ``steps`` times: the state of an LSTM of ``size`` units places a grid of
+    ``glimpse`` x ``glimpse`` Gaussian filters on it (eqs. 21-26: centre, spacing, width and strength), and
+    what they see goes into the next state; the last state gives the features. The decoder is given the code
+    at each of ``steps`` steps; the state of its LSTM places a grid of ``patch`` x ``patch`` filters, through
+    which it adds a patch to a canvas (eqs. 28-29). The canvas after the last step is the output, not yet
+    squashed.
 
     ``attention`` off: every glimpse is the whole picture, every stroke the whole canvas (eqs. 17-18).
 
-    Kept: recurrence, selective attention, the canvas that sums. What deviates, for a network here is a function from the picture
-    to features and one from the code to a picture: one code for all steps instead of one drawn at each, so the KL term has no
-    sum over steps; and the encoder does not see what the decoder has drawn so far, neither the error image nor its state.
-    Filters begin half as wide as they are apart, so that a grid of any size sees the whole picture at first, and strokes are
-    multiplied by the area of a filter then: a patch of ones begins as a canvas of ones.
+    Kept: recurrence, selective attention, the canvas that sums. What deviates, for a network here is a
+    function from the picture to features and one from the code to a picture: one code for all steps instead
+    of one drawn at each, so the KL term has no sum over steps; and the encoder does not see what the decoder
+    has drawn so far, neither the error image nor its state. Filters begin half as wide as they are apart, so
+    that a grid of any size sees the whole picture at first, and strokes are multiplied by the area of a
+    filter then: a patch of ones begins as a canvas of ones.
     """
 
     def __init__(
@@ -41,19 +45,30 @@ class Draw(Network):
         patch: Annotated[int, Ge(1)],
         attention: bool,
     ):
-        self.steps, self.size, self.glimpse, self.patch, self.attention = steps, size, glimpse, patch, attention
+        self.steps, self.size, self.glimpse, self.patch, self.attention = (
+            steps,
+            size,
+            glimpse,
+            patch,
+            attention,
+        )
 
     def encoder(self, event_shape, out_features):
         shape = require_picture("draw", event_shape)
-        return begun(Reader(shape, out_features, self.steps, self.size, self.glimpse if self.attention else None))
+        return begun(
+            Reader(shape, out_features, self.steps, self.size, self.glimpse if self.attention else None)
+        )
 
     def decoder(self, in_features, event_shape):
         shape = require_picture("draw", event_shape)
-        return begun(Writer(in_features, shape, self.steps, self.size, self.patch if self.attention else None))
+        return begun(
+            Writer(in_features, shape, self.steps, self.size, self.patch if self.attention else None)
+        )
 
 
 class Reader(nn.Module):
-    """``(N, c, h, w)`` to ``(N, out_features)``; ``n`` filters in either direction, None to see everything."""
+    """``(N, c, h, w)`` to ``(N, out_features)``; ``n`` filters in either direction, None to see
+    everything."""
 
     def __init__(self, shape: tuple[int, int, int], out_features: int, steps: int, size: int, n: int | None):
         super().__init__()
@@ -74,7 +89,8 @@ class Reader(nn.Module):
 
 
 class Writer(nn.Module):
-    """``(N, in_features)`` to ``(N, c, h, w)``; ``n`` filters in either direction, None to write everywhere."""
+    """``(N, in_features)`` to ``(N, c, h, w)``; ``n`` filters in either direction, None to write
+    everywhere."""
 
     def __init__(self, in_features: int, shape: tuple[int, int, int], steps: int, size: int, n: int | None):
         super().__init__()
@@ -92,13 +108,16 @@ class Writer(nn.Module):
             stroke = self.head(hidden).unflatten(1, self.stroke)
             if self.window is not None:
                 down, across, strength = self.window(hidden)
-                stroke = (down.unsqueeze(1).mT @ stroke @ across.unsqueeze(1)) * (self.window.area / strength)[:, :, None, None]
+                stroke = (down.unsqueeze(1).mT @ stroke @ across.unsqueeze(1)) * (
+                    self.window.area / strength
+                )[:, :, None, None]
             canvas = canvas + stroke
         return canvas
 
 
 class Cell(nn.Module):
-    """An LSTM (Hochreiter & Schmidhuber 1997) whose forget gate begins open; torch's own cannot be stacked on every device."""
+    """An LSTM (Hochreiter & Schmidhuber 1997) whose forget gate begins open; torch's own cannot be stacked on
+    every device."""
 
     def __init__(self, n_in: int, size: int):
         super().__init__()
@@ -117,8 +136,9 @@ class Cell(nn.Module):
 class Window(nn.Module):
     """A grid of n x n Gaussian filters on a picture, placed by a state ``(N, size)``.
 
-    Filter i in either direction is N(pixel; centre + (i - (n - 1) / 2) spacing, width²), normalised over the pixels. Gives
-    ``(N, n, h)``, ``(N, n, w)`` and the strength ``(N, 1)``. At a state of 0 the grid spans the longer side from end to end.
+    Filter i in either direction is N(pixel; centre + (i - (n - 1) / 2) spacing, width²), normalised over the
+    pixels. Gives ``(N, n, h)``, ``(N, n, w)`` and the strength ``(N, 1)``. At a state of 0 the grid spans the
+    longer side from end to end.
     """
 
     def __init__(self, sides: tuple[int, int], size: int, n: int):
@@ -131,7 +151,11 @@ class Window(nn.Module):
     def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         y, x, *logs = self.place(hidden).split(1, 1)
         spacing, width, strength = (value.clamp(-MOST, MOST) for value in logs)
-        steps = (torch.arange(self.n, device=hidden.device, dtype=hidden.dtype) - (self.n - 1) / 2) * self.spacing * spacing.exp()
+        steps = (
+            (torch.arange(self.n, device=hidden.device, dtype=hidden.dtype) - (self.n - 1) / 2)
+            * self.spacing
+            * spacing.exp()
+        )
         # Widths as variances, as in the paper: exp(place) multiplies the width².
         scale = -0.5 / (self.width**2 * width.exp()).unsqueeze(2)
         filters = []
@@ -140,16 +164,19 @@ class Window(nn.Module):
             centre = (side - 1) / 2 + at * (side + 1) / 2
             pixel = torch.arange(side, device=hidden.device, dtype=hidden.dtype)
             distance = (pixel - (centre + steps).unsqueeze(2)).square()
-            # A softmax is the Gaussian normalised over the pixels, also for filters far outside, whose weights are all 0.
+            # A softmax is the Gaussian normalised over the pixels, also for filters far outside, whose
+            # weights are all 0.
             filters.append((scale * distance).softmax(2))
         return *filters, strength.exp()
 
 
 @torch.no_grad()
 def begun(module: Reader | Writer) -> Reader | Writer:
-    """Initial weights of :func:`scaled`; windows begin nearly still, forget gates open, and a sum over steps as large as one.
+    """Initial weights of :func:`scaled`; windows begin nearly still, forget gates open, and a sum over steps
+    as large as one.
 
-    A state is at most 1 and begins far smaller, and strokes are alike at first: their sum grows with the steps."""
+    A state is at most 1 and begins far smaller, and strokes are alike at first: their sum grows with the
+    steps."""
     scaled(module)
     size = module.cell.size
     module.cell.gates.bias[size : 2 * size] = 1.0

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 from latentrun.errors import InputError, one_line
-from latentrun.functional.frechet import gaussian_fit
+from latentrun.functional.distances.frechet import gaussian_fit
 from latentrun.nn.classifier import ROWS, Classifier
 
 BATCH = 32  # pictures that a foreign network sees at once
@@ -40,15 +40,22 @@ class Pixels(Features):
 
 
 class Principal(Features):
-    """The first ``k`` principal components of ``train``, in data units and not whitened: distances are those of x in the plane
-    of largest variance. Fitted to at most ``FITTED`` rows, evenly taken; ``share`` of their variance that lies in the plane."""
+    """The first ``k`` principal components of ``train``, in data units and not whitened: distances are those
+    of x in the plane of largest variance. Fitted to at most ``FITTED`` rows, evenly taken; ``share`` of their
+    variance that lies in the plane."""
 
     def __init__(self, train: Tensor, k: int):
-        rows = train[torch.linspace(0, len(train) - 1, min(len(train), FITTED)).round().long().to(train.device)].flatten(1).double()
+        rows = (
+            train[torch.linspace(0, len(train) - 1, min(len(train), FITTED)).round().long().to(train.device)]
+            .flatten(1)
+            .double()
+        )
         self.mean = rows.mean(0)
         rows = rows - self.mean
         k = min(k, rows.shape[1], len(rows) - 1)
-        wide = rows.shape[1] > len(rows)  # then products of rows are the smaller matrix with the same eigenvalues
+        wide = rows.shape[1] > len(
+            rows
+        )  # then products of rows are the smaller matrix with the same eigenvalues
         values, axes = torch.linalg.eigh(rows @ rows.T if wide else rows.T @ rows)
         if wide:  # beyond their rank products of rows have no axes, only rounding
             k = min(k, max(1, int((values > RANK * values[-1]).sum())))
@@ -63,8 +70,8 @@ class Principal(Features):
 
 
 class Penultimate(Features):
-    """The layer before the last of a classifier, divided by one number, so that the mean variance of the features over ``train``
-    is 1: how large a net makes them says nothing about the data."""
+    """The layer before the last of a classifier, divided by one number, so that the mean variance of the
+    features over ``train`` is 1: how large a net makes them says nothing about the data."""
 
     @torch.no_grad()
     def __init__(self, classifier: Classifier, train: Tensor):
@@ -79,24 +86,40 @@ class Penultimate(Features):
 
 
 class Scripted(Features):
-    """The output of a TorchScript file for pictures: values clamped to ``value_range`` and carried to ``input_range`` linearly,
-    grey repeated for 3 ``channels`` (colour made grey for 1), stretched to ``size`` bilinearly, without smoothing, as the
-    published Inception scores do; None: as they are.
+    """The output of a TorchScript file for pictures: values clamped to ``value_range`` and carried to
+    ``input_range`` linearly, grey repeated for 3 ``channels`` (colour made grey for 1), stretched to ``size``
+    bilinearly, without smoothing, as the published Inception scores do; None: as they are.
 
-    The file is a program: torch runs what it holds, in an interpreter of its own. Name only files that you trust.
-    InputError where it cannot be read, does not take such pictures, or gives no finite ``(N, d)``.
+    The file is a program: torch runs what it holds, in an interpreter of its own. Name only files that you
+    trust. InputError where it cannot be read, does not take such pictures, or gives no finite ``(N, d)``.
     """
 
-    def __init__(self, path: str, size: tuple[int, int] | None, channels: int, input_range: tuple[float, float],
-                 value_range: tuple[float, float], device: torch.device):  # fmt: skip
+    def __init__(
+        self,
+        path: str,
+        size: tuple[int, int] | None,
+        channels: int,
+        input_range: tuple[float, float],
+        value_range: tuple[float, float],
+        device: torch.device,
+    ):
         self.where = f"fid.features: {path!r}"
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # torch.export reads no file of today's feature networks
+            warnings.simplefilter(
+                "ignore", DeprecationWarning
+            )  # torch.export reads no file of today's feature networks
             try:
                 self.network = torch.jit.load(Path(path).expanduser(), map_location=device).eval()
             except (RuntimeError, OSError, ValueError) as error:
-                raise InputError(f"{self.where} is no TorchScript file that can be read: {one_line(error)}") from None
-        self.size, self.channels, self.input_range, self.value_range = size, channels, input_range, value_range
+                raise InputError(
+                    f"{self.where} is no TorchScript file that can be read: {one_line(error)}"
+                ) from None
+        self.size, self.channels, self.input_range, self.value_range = (
+            size,
+            channels,
+            input_range,
+            value_range,
+        )
         self.name = Path(path).name
 
     @torch.no_grad()
@@ -116,10 +139,14 @@ class Scripted(Features):
             found = self.network(x.contiguous())
         except RuntimeError as error:  # torch.jit.Error is one
             last_line = str(error).strip().splitlines()[-1]
-            raise InputError(f"{self.where} does not take pictures of {tuple(x.shape[1:])}: {last_line}") from None
+            raise InputError(
+                f"{self.where} does not take pictures of {tuple(x.shape[1:])}: {last_line}"
+            ) from None
         if not isinstance(found, Tensor) or not found.is_floating_point() or len(found) != len(x):
             given = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-            raise InputError(f"{self.where} must give (N, d) numbers for N pictures, and gives {given} for {len(x)}")
+            raise InputError(
+                f"{self.where} must give (N, d) numbers for N pictures, and gives {given} for {len(x)}"
+            )
         found = found.flatten(1)
         if not found.isfinite().all():
             raise InputError(f"{self.where} gives values that are not finite")

@@ -10,14 +10,17 @@ from torch import nn
 
 @torch.no_grad()
 def scaled(module: nn.Module) -> nn.Module:
-    """Normal weights of variance 1 / n, n the inputs that reach one output (LeCun et al. 1998, eq. 16), of 1 / (3 n) in
-    the last layer, and zero biases.
+    """Normal weights of variance 1 / n, n the inputs that reach one output (LeCun et al. 1998, eq. 16), of 1
+    / (3 n) in the last layer, and zero biases.
 
-    Torch's own default shrinks the signal several times in every transposed convolution, whose inputs it counts on the
-    wrong side: a deep autoencoder of small pictures then sits at the mean picture until the plateau schedule has taken
-    its learning rate away. Variance 2 / n (He et al. 2015) starts VAEs far from their prior, for pictures are not centred.
+    Torch's own default shrinks the signal several times in every transposed convolution, whose inputs it
+    counts on the wrong side: a deep autoencoder of small pictures then sits at the mean picture until the
+    plateau schedule has taken its learning rate away. Variance 2 / n (He et al. 2015) starts VAEs far from
+    their prior, for pictures are not centred.
     """
-    found = [layer for layer in module.modules() if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)]
+    found = [
+        layer for layer in module.modules() if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)
+    ]
     for layer in found:
         shape = layer.weight.shape
         if isinstance(layer, nn.ConvTranspose2d):

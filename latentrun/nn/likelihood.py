@@ -32,7 +32,8 @@ def running(log_scale: Tensor, mse: Tensor) -> Tensor:
 
 
 class BernoulliLikelihood(nn.Module):
-    """p(x|z) = prod_i Bernoulli(x_i; sigmoid(out_i)). On grey values in (0, 1) the binary cross-entropy is not a likelihood."""
+    """p(x|z) = prod_i Bernoulli(x_i; sigmoid(out_i)). On grey values in (0, 1) the binary cross-entropy is
+    not a likelihood."""
 
     def __init__(self, event_shape: tuple[int, ...]):
         super().__init__()
@@ -48,10 +49,14 @@ class BernoulliLikelihood(nn.Module):
 
     def terms(self, out: Tensor, x: Tensor) -> dict[str, Tensor]:
         """``reconstruction`` = :meth:`nll` and ``mse`` per data dimension (no gradient), each ``(N,)``."""
-        return {"reconstruction": self.nll(out, x), "mse": (x - self.mean(out.detach())).square().flatten(1).mean(1)}
+        return {
+            "reconstruction": self.nll(out, x),
+            "mse": (x - self.mean(out.detach())).square().flatten(1).mean(1),
+        }
 
     def means(self, out: Tensor, x: Tensor) -> dict[str, Tensor]:
-        """Means of :meth:`terms` over the batch, ``()`` each: summed at once, without a number for every dimension of x."""
+        """Means of :meth:`terms` over the batch, ``()`` each: summed at once, without a number for every
+        dimension of x."""
         nll = F.binary_cross_entropy_with_logits(out, x, reduction="sum") / len(x)
         return {"reconstruction": nll, "mse": F.mse_loss(self.mean(out.detach()), x)}
 
@@ -66,19 +71,23 @@ class BernoulliLikelihood(nn.Module):
 class GaussianLikelihood(nn.Module):
     """p(x|z) = N(x; mu(z), gamma² I).
 
-    mu(z) is the decoder's output, through a sigmoid where ``squash`` names the data's (low, high). ``balance``:
-    ``fixed`` keeps gamma = ``scale``; ``learned`` makes log gamma a parameter; ``running_mse`` sets
-    gamma² <- min(gamma², 0.99 gamma² + 0.01 batch mse) after every step (Asperti & Trentin 2020, arXiv 2002.07514),
-    which keeps the reconstruction term near D/2 so that the KL term cannot prevail.
-    gamma² = 1/2 gives the plain squared error summed over data dimensions, up to a constant.
+    mu(z) is the decoder's output, through a sigmoid where ``squash`` names the data's (low, high).
+    ``balance``: ``fixed`` keeps gamma = ``scale``; ``learned`` makes log gamma a parameter; ``running_mse``
+    sets gamma² <- min(gamma², 0.99 gamma² + 0.01 batch mse) after every step (Asperti & Trentin 2020, arXiv
+    2002.07514), which keeps the reconstruction term near D/2 so that the KL term cannot prevail. gamma² = 1/2
+    gives the plain squared error summed over data dimensions, up to a constant.
     """
 
-    def __init__(self, event_shape: tuple[int, ...], squash: tuple[float, float] | None, scale: float, balance: str):
+    def __init__(
+        self, event_shape: tuple[int, ...], squash: tuple[float, float] | None, scale: float, balance: str
+    ):
         super().__init__()
         self.event_dims, self.size = len(event_shape), prod(event_shape)
         self.squash, self.balance = squash, balance
         # Plain numbers where gamma stays: seven small operations fewer at every step.
-        self.fixed = (0.5 / scale**2, self.size * (log(scale) + 0.5 * log(2 * pi))) if balance == "fixed" else None
+        self.fixed = (
+            (0.5 / scale**2, self.size * (log(scale) + 0.5 * log(2 * pi))) if balance == "fixed" else None
+        )
         log_scale = torch.tensor(log(scale))
         if balance == "learned":
             self.log_scale = nn.Parameter(log_scale)
@@ -94,11 +103,13 @@ class GaussianLikelihood(nn.Module):
         return self.terms(out, x)["reconstruction"]
 
     def terms(self, out: Tensor, x: Tensor) -> dict[str, Tensor]:
-        """``reconstruction`` = :meth:`nll` and ``mse`` per data dimension (no gradient), each ``(N,)``, in one pass."""
+        """``reconstruction`` = :meth:`nll` and ``mse`` per data dimension (no gradient), each ``(N,)``, in
+        one pass."""
         return self._of(F.mse_loss(self.mean(out), x, reduction="none").flatten(1).sum(1))
 
     def means(self, out: Tensor, x: Tensor) -> dict[str, Tensor]:
-        """Means of :meth:`terms` over the batch, ``()`` each: summed at once, without a number for every dimension of x."""
+        """Means of :meth:`terms` over the batch, ``()`` each: summed at once, without a number for every
+        dimension of x."""
         return self._of(F.mse_loss(self.mean(out), x, reduction="sum") / len(x))
 
     def _of(self, squared: Tensor) -> dict[str, Tensor]:
@@ -106,12 +117,19 @@ class GaussianLikelihood(nn.Module):
         if self.fixed:
             weight, constant = self.fixed
         else:
-            weight, constant = 0.5 * torch.exp(-2 * self.log_scale), self.size * (self.log_scale + 0.5 * log(2 * pi))
+            weight, constant = (
+                0.5 * torch.exp(-2 * self.log_scale),
+                self.size * (self.log_scale + 0.5 * log(2 * pi)),
+            )
         return {"reconstruction": squared * weight + constant, "mse": squared.detach() / self.size}
 
     def distribution(self, out: Tensor) -> Distribution:
         """p(x|z) with batch shape ``(N,)``."""
-        return Independent(Normal(self.mean(out), self.log_scale.exp(), validate_args=False), self.event_dims, validate_args=False)
+        return Independent(
+            Normal(self.mean(out), self.log_scale.exp(), validate_args=False),
+            self.event_dims,
+            validate_args=False,
+        )
 
     @torch.no_grad()
     def observe(self, terms: Mapping[str, Tensor]) -> None:
@@ -121,13 +139,14 @@ class GaussianLikelihood(nn.Module):
 
 
 class MixedLikelihood(nn.Module):
-    """p(x|z) of a table's rows, columns independent given z: real ones N(mu(z), gamma²), ordinal ones an ordered logit in
-    eta(z), categorical ones a softmax of logits(z); mu, eta and logits are the decoder's output.
+    """p(x|z) of a table's rows, columns independent given z: real ones N(mu(z), gamma²), ordinal ones an
+    ordered logit in eta(z), categorical ones a softmax of logits(z); mu, eta and logits are the decoder's
+    output.
 
-    ``scale``, ``balance``: gamma of the real columns, one for all as in :class:`GaussianLikelihood`; ``learned`` gives each
-    column its own. The thresholds of ordinal columns are learned: the first and the logarithms of the gaps to the next, so
-    they always increase. At eta = 0 they begin as those of the logistic distribution with the training levels' mean and
-    standard deviation.
+    ``scale``, ``balance``: gamma of the real columns, one for all as in :class:`GaussianLikelihood`;
+    ``learned`` gives each column its own. The thresholds of ordinal columns are learned: the first and the
+    logarithms of the gaps to the next, so they always increase. At eta = 0 they begin as those of the
+    logistic distribution with the training levels' mean and standard deviation.
     """
 
     def __init__(self, columns: Sequence[Column], scale: float, balance: str):
@@ -142,7 +161,9 @@ class MixedLikelihood(nn.Module):
         most = max([2, *self.layout.levels.tolist()])
         self.first = nn.Parameter((0.5 - self.layout.level_mean) * unit)
         self.log_gaps = nn.Parameter(unit.log().unsqueeze(1).repeat(1, most - 2))
-        self.register_buffer("_beyond", torch.arange(most - 1) >= self.layout.levels.unsqueeze(1) - 1, persistent=False)
+        self.register_buffer(
+            "_beyond", torch.arange(most - 1) >= self.layout.levels.unsqueeze(1) - 1, persistent=False
+        )
 
     @property
     def thresholds(self) -> Tensor:
@@ -159,7 +180,8 @@ class MixedLikelihood(nn.Module):
         return -self.distribution(out).log_prob(x)
 
     def terms(self, out: Tensor, x: Tensor) -> dict[str, Tensor]:
-        """As for the Gaussian, ``mse`` over all encoded values; ``mse_real`` over those of real columns (no gradient)."""
+        """As for the Gaussian, ``mse`` over all encoded values; ``mse_real`` over those of real columns (no
+        gradient)."""
         law = self.distribution(out)
         with torch.no_grad():
             squared = (x - law.mean).square()

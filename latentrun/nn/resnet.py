@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentrun.bounds import Each, Ge
+from latentrun.config.bounds import Each, Ge
 from latentrun.errors import Misfit
 from latentrun.nn.base import Network, require_picture
 from latentrun.nn.dense import layers
@@ -19,18 +19,20 @@ GROUPED = 8  # channels normalised together, about
 
 
 class ResNet(Network):
-    """Stages of residual blocks with activations before convolutions (He et al. 2016, arXiv 1603.05027), then dense layers;
-    the decoder mirrors them. Sides of any length.
+    """Stages of residual blocks with activations before convolutions (He et al. 2016, arXiv 1603.05027), then
+    dense layers; the decoder mirrors them. Sides of any length.
 
-    The encoder begins with a 3x3 convolution to ``channels[0]``; every stage halves the sides (rounded up) in its first
-    block, by a stride of 2, and has ``blocks`` blocks of ``channels[i]``. A decoder's stage ends with the block that doubles the
-    sides, by repeating pixels (the row too many is cut off): no checkerboards, which transposed convolutions leave.
-    ``widths``: dense layers between the last stage and the code.
+    The encoder begins with a 3x3 convolution to ``channels[0]``; every stage halves the sides (rounded up) in
+    its first block, by a stride of 2, and has ``blocks`` blocks of ``channels[i]``. A decoder's stage ends
+    with the block that doubles the sides, by repeating pixels (the row too many is cut off): no
+    checkerboards, which transposed convolutions leave. ``widths``: dense layers between the last stage and
+    the code.
 
-    ``norm``: ``group`` normalises each picture's channels in groups of about eight (Wu & He 2018, arXiv 1803.08494), ``none``
-    nothing. Never over the batch: what a batch normalisation remembers is state that changes within the loss, and makes a code
-    depend on the other rows. The second convolution of each block begins 1 / sqrt(number of blocks) as large as it would, so that
-    the sum of all blocks is as large as the one path past them.
+    ``norm``: ``group`` normalises each picture's channels in groups of about eight (Wu & He 2018, arXiv
+    1803.08494), ``none`` nothing. Never over the batch: what a batch normalisation remembers is state that
+    changes within the loss, and makes a code depend on the other rows. The second convolution of each block
+    begins 1 / sqrt(number of blocks) as large as it would, so that the sum of all blocks is as large as the
+    one path past them.
     """
 
     def __init__(
@@ -48,7 +50,10 @@ class ResNet(Network):
         for _ in self.channels:
             if max(sizes[-1]) == 1:
                 whole = f"{event_shape[1]} x {event_shape[2]}"
-                raise Misfit(f"network.channels: {len(self.channels)} stages leave nothing of {whole} pictures; use fewer")
+                raise Misfit(
+                    f"network.channels: {len(self.channels)} stages leave nothing of {whole} "
+                    "pictures; use fewer"
+                )
             sizes.append(tuple((side + 1) // 2 for side in sizes[-1]))
         return sizes
 
@@ -79,12 +84,15 @@ class ResNet(Network):
 
 
 class Block(nn.Module):
-    """x + conv(act(conv(act(x)))), both 3x3; where shapes change, a 1x1 convolution of act(x) takes the place of x.
+    """x + conv(act(conv(act(x)))), both 3x3; where shapes change, a 1x1 convolution of act(x) takes the place
+    of x.
 
     ``down`` halves the sides, ``up`` doubles them and cuts them to that height and width.
     """
 
-    def __init__(self, n_in: int, n_out: int, norm: str, down: bool = False, up: tuple[int, int] | None = None):
+    def __init__(
+        self, n_in: int, n_out: int, norm: str, down: bool = False, up: tuple[int, int] | None = None
+    ):
         super().__init__()
         stride = 2 if down else 1
         self.up = up
@@ -116,7 +124,8 @@ def ready(channels: int, norm: str) -> nn.Module:
 
 @torch.no_grad()
 def balanced(module: nn.Module) -> nn.Module:
-    """Initial weights of :func:`scaled`, with what the blocks add made as large together as what passes them."""
+    """Initial weights of :func:`scaled`, with what the blocks add made as large together as what passes
+    them."""
     blocks = [part for part in scaled(module).modules() if isinstance(part, Block)]
     for block in blocks:
         block.second.weight.div_(sqrt(len(blocks)))

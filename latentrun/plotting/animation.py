@@ -10,16 +10,18 @@ if TYPE_CHECKING:
     import numpy as np
 
 LARGEST = 2 * 2**20  # bytes of a file: a page holds it too
-COLOURS = 256  # of all frames together: with colours of its own, every frame would flicker against the one before
+COLOURS = (
+    256  # of all frames together: with colours of its own, every frame would flicker against the one before
+)
 SAMPLED = 8  # frames from which these are taken
 
 
 def gif(frame: Callable[[int], np.ndarray], durations: Sequence[int], largest: int = LARGEST) -> bytes:
     """A GIF without end: ``frame(i)`` is RGB ``(H, W, 3)`` uint8, shown for ``durations[i]`` milliseconds.
 
-    Where the file would be larger than ``largest`` bytes, every second frame is left out, again and again, and the one
-    after it is shown for both; the last frame always stays. Frames that equal the one before become one with it. Times are
-    kept to a hundredth of a second. ValueError where there is no frame.
+    Where the file would be larger than ``largest`` bytes, every second frame is left out, again and again,
+    and the one after it is shown for both; the last frame always stays. Frames that equal the one before
+    become one with it. Times are kept to a hundredth of a second. ValueError where there is no frame.
     """
     from PIL import Image
 
@@ -37,7 +39,9 @@ def gif(frame: Callable[[int], np.ndarray], durations: Sequence[int], largest: i
     times = [max(10, round(time / 10) * 10) for time in durations]
     while True:
         file = io.BytesIO()
-        reduced[0].save(file, "GIF", save_all=True, append_images=reduced[1:], duration=times, loop=0, optimize=False)
+        reduced[0].save(
+            file, "GIF", save_all=True, append_images=reduced[1:], duration=times, loop=0, optimize=False
+        )
         if file.tell() <= largest or len(reduced) == 1:
             return file.getvalue()
         # From the end, which is what one waits for.

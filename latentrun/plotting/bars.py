@@ -10,7 +10,8 @@ from matplotlib.patches import Patch
 
 from latentrun.plotting.style import PALETTE
 
-# How the three states of a latent variable look in every picture: colour and hatch, so that print and colour-blind eyes tell them apart.
+# How the three states of a latent variable look in every picture: colour and hatch, so that print and
+# colour-blind eyes tell them apart.
 STATES = {"active": (PALETTE[0], ""), "doubtful": (PALETTE[1], "...."), "inactive": ("#BBBBBB", "/////")}
 HATCH_EDGE = "#555555"
 
@@ -21,7 +22,8 @@ def breadth(n: int) -> float:
 
 
 def name_ticks(ax: Axes, names: Sequence) -> None:
-    """Tick labels for bars at 0 ... n - 1, thinned until they fit; ends of the axis close to the outer bars."""
+    """Tick labels for bars at 0 ... n - 1, thinned until they fit; ends of the axis close to the outer
+    bars."""
     width = ax.figure.get_size_inches()[0] / ax.figure.axes[0].get_subplotspec().get_gridspec().ncols
     longest = max(len(str(name)) for name in names)
     step = max(1, int(np.ceil(len(names) * (0.09 * longest + 0.06) / width)))
@@ -30,14 +32,30 @@ def name_ticks(ax: Axes, names: Sequence) -> None:
     ax.set_xlim(-0.7, len(names) - 0.3)
 
 
-def by_state(ax: Axes, heights: np.ndarray, states: Sequence[str], low: np.ndarray | None = None, high: np.ndarray | None = None) -> None:
+def by_state(
+    ax: Axes,
+    heights: np.ndarray,
+    states: Sequence[str],
+    low: np.ndarray | None = None,
+    high: np.ndarray | None = None,
+) -> None:
     """One bar per variable, coloured and hatched by its state; whiskers from low to high where given."""
     states = np.asarray(states)
-    for i in np.flatnonzero(states == "inactive"):  # their bars are hardly there: the ground says where they are
+    for i in np.flatnonzero(
+        states == "inactive"
+    ):  # their bars are hardly there: the ground says where they are
         ax.axvspan(i - 0.5, i + 0.5, color="#EEEEEE", linewidth=0, zorder=0)
     for state, (colour, hatch) in STATES.items():
         at = np.flatnonzero(states == state)
-        ax.bar(at, heights[at], color=colour, hatch=hatch, edgecolor=HATCH_EDGE if hatch else colour, linewidth=0, width=0.8)
+        ax.bar(
+            at,
+            heights[at],
+            color=colour,
+            hatch=hatch,
+            edgecolor=HATCH_EDGE if hatch else colour,
+            linewidth=0,
+            width=0.8,
+        )
     if low is not None:
         whiskers(ax, np.arange(len(heights)), heights, low, high)
     ax.axhline(0, color="black", linewidth=0.6)
@@ -46,7 +64,10 @@ def by_state(ax: Axes, heights: np.ndarray, states: Sequence[str], low: np.ndarr
 def state_legend(ax: Axes, states: Sequence[str], **options) -> None:
     """Name the states that occur."""
     found = [s for s in STATES if s in set(states)]
-    patches = [Patch(facecolor=STATES[s][0], hatch=STATES[s][1], edgecolor=HATCH_EDGE, linewidth=0, label=s) for s in found]
+    patches = [
+        Patch(facecolor=STATES[s][0], hatch=STATES[s][1], edgecolor=HATCH_EDGE, linewidth=0, label=s)
+        for s in found
+    ]
     ax.legend(handles=patches, **options)
 
 
@@ -55,7 +76,16 @@ def stacked(ax: Axes, parts: Mapping[str, np.ndarray], hatched: np.ndarray) -> N
     n = len(hatched)
     base = np.zeros(n)
     for (label, heights), colour in zip(parts.items(), (PALETTE[0], PALETTE[4], *PALETTE[2:4]), strict=False):
-        bars = ax.bar(np.arange(n), heights, bottom=base, color=colour, width=0.8, linewidth=0, edgecolor=HATCH_EDGE, label=label)
+        bars = ax.bar(
+            np.arange(n),
+            heights,
+            bottom=base,
+            color=colour,
+            width=0.8,
+            linewidth=0,
+            edgecolor=HATCH_EDGE,
+            label=label,
+        )
         for i in np.flatnonzero(hatched):
             bars[i].set_hatch("/////")
         base = base + heights
@@ -67,8 +97,11 @@ def whiskers(ax: Axes, at: np.ndarray, values: np.ndarray, low: np.ndarray, high
     ax.errorbar(at, values, yerr=np.nan_to_num(reach), fmt="none", ecolor="black", elinewidth=0.8, capsize=2)
 
 
-def grouped(ax: Axes, groups: Sequence[str], series: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]) -> None:
-    """Bars of several series side by side in each group: ``series[label] = (values, low, high)``, NaN where there is no bar."""
+def grouped(
+    ax: Axes, groups: Sequence[str], series: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+) -> None:
+    """Bars of several series side by side in each group: ``series[label] = (values, low, high)``, NaN where
+    there is no bar."""
     width = 0.8 / len(series)
     for k, (label, (values, low, high)) in enumerate(series.items()):
         at = np.arange(len(groups)) + (k - (len(series) - 1) / 2) * width
@@ -76,7 +109,15 @@ def grouped(ax: Axes, groups: Sequence[str], series: Mapping[str, tuple[np.ndarr
         ax.bar(at[there], values[there], width=0.92 * width, color=PALETTE[k], label=label)
         whiskers(ax, at[there], values[there], low[there], high[there])
         for place in at[~there]:
-            ax.annotate(f"no {label}", (place, 0), (0, 3), textcoords="offset points", ha="center", fontsize=7, color="#555555")
+            ax.annotate(
+                f"no {label}",
+                (place, 0),
+                (0, 3),
+                textcoords="offset points",
+                ha="center",
+                fontsize=7,
+                color="#555555",
+            )
     ax.set_xticks(range(len(groups)), groups)
     ax.set_xlim(-0.6, len(groups) - 0.4)
     ax.axhline(0, color="black", linewidth=0.6)

@@ -1,4 +1,5 @@
-"""Codes as a cloud to turn: coloured by any factor from a menu, with the picture of each point, paths and hulls as layers."""
+"""Codes as a cloud to turn: coloured by any factor from a menu, with the picture of each point, paths and
+hulls as layers."""
 
 from __future__ import annotations
 
@@ -24,7 +25,9 @@ SYMBOLS = (
     ("square", " \u25a0"),
     ("x", " \u2715"),
 )  # of classes beyond the palette, with their sign
-LINES = tuple(colour for colour in PALETTE if colour not in ("#56B4E9", "#7F7F7F", "#000000"))  # the others are of surfaces and points
+LINES = tuple(
+    colour for colour in PALETTE if colour not in ("#56B4E9", "#7F7F7F", "#000000")
+)  # the others are of surfaces and points
 DASHES = ("solid", "dash", "dot")  # paths beyond the colours repeat them with another
 SURFACE = "#56B4E9"
 
@@ -33,11 +36,12 @@ SURFACE = "#56B4E9"
 class Layer:
     """Something drawn into a cloud, which a click on its name in the legend hides and shows.
 
-    ``kind``: ``path``, a line through the points in their order, whose first one is larger; ``surface``, translucent
-    triangles ``facets (m, 3)``, rows of ``xyz``; ``points``; ``rings`` around points. ``xyz (n, d)`` in all latents, or
-    ``(n, 3)`` in those drawn. Paths and points can be touched, what lies within surfaces and rings too. ``texts``: what each
-    point then says, lines parted by a line feed. ``pictures (n, c, h, w)``: the picture of each point, of the same kind and
-    size as those of the codes. ``shown``: whether it is to be seen at first.
+    ``kind``: ``path``, a line through the points in their order, whose first one is larger; ``surface``,
+    translucent triangles ``facets (m, 3)``, rows of ``xyz``; ``points``; ``rings`` around points. ``xyz (n,
+    d)`` in all latents, or ``(n, 3)`` in those drawn. Paths and points can be touched, what lies within
+    surfaces and rings too. ``texts``: what each point then says, lines parted by a line feed. ``pictures (n,
+    c, h, w)``: the picture of each point, of the same kind and size as those of the codes. ``shown``: whether
+    it is to be seen at first.
     """
 
     name: str
@@ -64,12 +68,14 @@ def cloud(
     layers: Sequence[Layer] = (),
     axes: Sequence[int] | None = None,
 ):
-    """A plotly figure of ``codes (N, d)``, d >= 3, in the latents ``axes`` (None: see :func:`drawn_latents`), every code a point.
+    """A plotly figure of ``codes (N, d)``, d >= 3, in the latents ``axes`` (None: see :func:`drawn_latents`),
+    every code a point.
 
-    ``targets``: the factors in the menu "colour by" with their values ``(N,)``. ``pictures (N, c, h, w)`` or ``(N, h, w)``:
-    the picture of each code, uint8, or other numbers within ``value_range``; a page shows that of the point under the
-    cursor, enlarged, with the values of its factors. Classes beyond the palette's eight repeat its colours with another
-    symbol, shown beside their names. ValueError where numbers of points, pictures and texts differ.
+    ``targets``: the factors in the menu "colour by" with their values ``(N,)``. ``pictures (N, c, h, w)`` or
+    ``(N, h, w)``: the picture of each code, uint8, or other numbers within ``value_range``; a page shows that
+    of the point under the cursor, enlarged, with the values of its factors. Classes beyond the palette's
+    eight repeat its colours with another symbol, shown beside their names. ValueError where numbers of
+    points, pictures and texts differ.
     """
     import plotly.graph_objects as go
 
@@ -83,7 +89,15 @@ def cloud(
     markers = [_marker(target) for target in targets] or [{"color": PALETTE[0]}]
     # Fainter where there are layers, which are to be seen through it.
     look = {"size": 2.5 if len(codes) > 500 else 4, "opacity": 0.65 if layers else 0.85}
-    traces = [go.Scatter3d(**_xyz(xyz), mode="markers", marker={**look, **markers[0]}, name="codes", **_touched(said, tiles[0], len(xyz)))]
+    traces = [
+        go.Scatter3d(
+            **_xyz(xyz),
+            mode="markers",
+            marker={**look, **markers[0]},
+            name="codes",
+            **_touched(said, tiles[0], len(xyz)),
+        )
+    ]
     number = 0
     for layer, first in zip(layers, tiles[1:], strict=True):
         traces.append(_trace(go, layer, _drawn(layer.xyz, axes), names, first, number))
@@ -92,11 +106,32 @@ def cloud(
     fig.update_traces(showlegend=bool(layers))
     buttons = [
         # The colours of the codes alone, trace 0: without a number all layers would change.
-        {"label": _plain(factor.name), "method": "restyle", "args": [{f"marker.{key}": [value] for key, value in _flat(marker)}, [0]]}
+        {
+            "label": _plain(factor.name),
+            "method": "restyle",
+            "args": [{f"marker.{key}": [value] for key, value in _flat(marker)}, [0]],
+        }
         for (factor, _), marker in zip(targets, markers, strict=False)
     ]
-    menu = {"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.0, "yanchor": "bottom", "showactive": True, "pad": {"l": 62, "b": 8}}
-    words = {"text": "colour by", "x": 0, "xref": "paper", "xanchor": "left", "y": 1.0, "yref": "paper", "yanchor": "bottom", "yshift": 14}
+    menu = {
+        "buttons": buttons,
+        "x": 0,
+        "xanchor": "left",
+        "y": 1.0,
+        "yanchor": "bottom",
+        "showactive": True,
+        "pad": {"l": 62, "b": 8},
+    }
+    words = {
+        "text": "colour by",
+        "x": 0,
+        "xref": "paper",
+        "xanchor": "left",
+        "y": 1.0,
+        "yref": "paper",
+        "yanchor": "bottom",
+        "yshift": 14,
+    }
     fig.update_layout(
         scene={"camera": {"eye": {"x": 1.45, "y": 1.45, "z": 0.95}, "center": {"x": 0, "y": 0, "z": -0.12}}}
         | {f"{side}axis": {"title": {"text": name}} for side, name in zip("xyz", names, strict=True)},
@@ -147,8 +182,8 @@ def _plain(text: str) -> str:
 
 
 def _touched(said: np.ndarray, first: int | None, n: int) -> dict[str, Any]:
-    """What n points show when touched: where they have pictures, which begin with the tile ``first``, the page shows text and
-    picture together; else plotly the text."""
+    """What n points show when touched: where they have pictures, which begin with the tile ``first``, the
+    page shows text and picture together; else plotly the text."""
     if len(said) != n:
         raise ValueError(f"{len(said)} texts of {n} points")
     if first is not None:
@@ -156,16 +191,23 @@ def _touched(said: np.ndarray, first: int | None, n: int) -> dict[str, Any]:
     return {"hoverinfo": "text", "text": [_plain(text).replace("\n", "<br>") for text in said.tolist()]}
 
 
-def _sprite(pictures: Sequence[np.ndarray | None], value_range: tuple[float, float]) -> tuple[list[int | None], dict | None]:
-    """Where the tiles of each group of pictures begin, and the sheet that holds them all (see :func:`sprite`)."""
+def _sprite(
+    pictures: Sequence[np.ndarray | None], value_range: tuple[float, float]
+) -> tuple[list[int | None], dict | None]:
+    """Where the tiles of each group of pictures begin, and the sheet that holds them all (see
+    :func:`sprite`)."""
     small = [None if some is None or not len(some) else thumbnails(some, value_range) for some in pictures]
     there = [some for some in small if some is not None]
     if not there:
         return [None] * len(small), None
     if len({some.shape[1:] for some in there}) > 1:
-        raise ValueError(f"pictures of different shapes: {', '.join(sorted({str(some.shape[1:]) for some in there}))}")
+        raise ValueError(
+            f"pictures of different shapes: {', '.join(sorted({str(some.shape[1:]) for some in there}))}"
+        )
     ends = np.cumsum([0 if some is None else len(some) for some in small])
-    return [None if some is None else int(end) - len(some) for some, end in zip(small, ends, strict=True)], sprite(np.concatenate(there))
+    return [
+        None if some is None else int(end) - len(some) for some, end in zip(small, ends, strict=True)
+    ], sprite(np.concatenate(there))
 
 
 # ---------------------------------------------------------------- layers
@@ -174,36 +216,60 @@ def _trace(go, layer: Layer, xyz: np.ndarray, names: Sequence[str], first: int |
     shared = {**_xyz(xyz), "name": _plain(layer.name), "visible": True if layer.shown else "legendonly"}
     if layer.kind == "surface":
         facets = dict(zip("ijk", np.asarray(layer.facets).T.tolist(), strict=True))
-        return go.Mesh3d(**shared, **facets, color=layer.colour or SURFACE, opacity=0.1, flatshading=True, hoverinfo="skip")
+        return go.Mesh3d(
+            **shared, **facets, color=layer.colour or SURFACE, opacity=0.1, flatshading=True, hoverinfo="skip"
+        )
     if layer.kind == "rings":
         ring = {"size": 7, "color": layer.colour or "#000000", "symbol": "circle-open", "line": {"width": 1}}
         return go.Scatter3d(**shared, mode="markers", marker=ring, hoverinfo="skip")
     if layer.pictures is not None and len(layer.pictures) != len(xyz):
         raise ValueError(f"{len(layer.pictures)} pictures of {len(xyz)} points of {layer.name!r}")
     placed = _placed(names, xyz)
-    said = np.char.add(f"{layer.name}\n", placed if not len(layer.texts) else _joined([np.asarray(layer.texts, dtype=str), placed]))
+    said = np.char.add(
+        f"{layer.name}\n",
+        placed if not len(layer.texts) else _joined([np.asarray(layer.texts, dtype=str), placed]),
+    )
     shared |= _touched(said, first, len(xyz))
     if layer.kind == "points":
-        return go.Scatter3d(**shared, mode="markers", marker={"size": 4.5, "color": layer.colour or "#000000"})
+        return go.Scatter3d(
+            **shared, mode="markers", marker={"size": 4.5, "color": layer.colour or "#000000"}
+        )
     colour = layer.colour or LINES[number % len(LINES)]
     sizes = [11.0] + [6.0] * (len(xyz) - 1)
     line = {"color": colour, "width": 6, "dash": DASHES[number // len(LINES) % len(DASHES)]}
-    return go.Scatter3d(**shared, mode="lines+markers", line=line, marker={"color": colour, "size": sizes, "line": {"width": 0}})
+    return go.Scatter3d(
+        **shared,
+        mode="lines+markers",
+        line=line,
+        marker={"color": colour, "size": sizes, "line": {"width": 0}},
+    )
 
 
 # ---------------------------------------------------------------- colours
 def _marker(target: Target) -> dict:
-    """Plotly's description of a colouring, in plain lists: a browser reads no numpy, nor matplotlib's colour maps by name."""
+    """Plotly's description of a colouring, in plain lists: a browser reads no numpy, nor matplotlib's colour
+    maps by name."""
     factor, values = target
-    bar = {"title": {"text": _plain(caption(factor)), "side": "top"}, "tickvals": None, "ticktext": None, "len": 0.7, "thickness": 18}
+    bar = {
+        "title": {"text": _plain(caption(factor)), "side": "top"},
+        "tickvals": None,
+        "ticktext": None,
+        "len": 0.7,
+        "thickness": 18,
+    }
     if factor.kind == "categorical":
         names = category_names(factor)
         colours, n = [mpl.colors.to_hex(PALETTE[i % len(PALETTE)]) for i in range(len(names))], len(names)
         scale = [[edge / n, colour] for i, colour in enumerate(colours) for edge in (i, i + 1)]
         solid = [SYMBOLS[i // len(PALETTE) % len(SYMBOLS)] for i in range(n)]
-        bar |= {"tickvals": list(range(n)), "ticktext": [_plain(name) + sign for name, (_, sign) in zip(names, solid, strict=True)]}
+        bar |= {
+            "tickvals": list(range(n)),
+            "ticktext": [_plain(name) + sign for name, (_, sign) in zip(names, solid, strict=True)],
+        }
         classes = np.rint(values).astype(int)
-        symbols = np.array([symbol for symbol, _ in solid])[classes].tolist() if n > len(PALETTE) else "circle"
+        symbols = (
+            np.array([symbol for symbol, _ in solid])[classes].tolist() if n > len(PALETTE) else "circle"
+        )
         colouring = {"color": classes.tolist(), "cmin": -0.5, "cmax": n - 0.5, "symbol": symbols}
         return {**colouring, "colorscale": scale, "colorbar": bar}
     cmap = colours_of(factor)

@@ -32,7 +32,13 @@ def column_scores(table: pd.DataFrame) -> Figure:
         _bars(ax, part, most)
         if score == "accuracy":
             ax.plot(
-                part["baseline"], np.arange(len(part)), "|", color="black", markersize=7, markeredgewidth=1.6, label="commonest category"
+                part["baseline"],
+                np.arange(len(part)),
+                "|",
+                color="black",
+                markersize=7,
+                markeredgewidth=1.6,
+                label="commonest category",
             )
             ax.set(xlabel="accuracy (share of rows)", xlim=(0, 1.02))
         else:
@@ -42,7 +48,8 @@ def column_scores(table: pd.DataFrame) -> Figure:
 
 
 def _bars(ax: Axes, part: pd.DataFrame, most: int) -> None:
-    """Bars from the bottom, coloured by kind, with their intervals; room for ``most``, so that panels match."""
+    """Bars from the bottom, coloured by kind, with their intervals; room for ``most``, so that panels
+    match."""
     at, value = np.arange(len(part)), part["value"].to_numpy()
     reach = np.clip(np.stack([value - part["low"], part["high"] - value]), 0, None)
     for kind, colour in KINDS.items():
@@ -58,8 +65,8 @@ def _bars(ax: Axes, part: pd.DataFrame, most: int) -> None:
 def column_courses(panels: Sequence[tuple[str, pd.DataFrame, np.ndarray]]) -> Figure:
     """One panel a path: the columns that move most, each a strip between its first and its last value.
 
-    ``panels``: title; table ``column, from, to, change``, a row for each of the C columns; their values ``(C, T)``. Colours
-    are the difference from the middle of the path, on one scale for all.
+    ``panels``: title; table ``column, from, to, change``, a row for each of the C columns; their values ``(C,
+    T)``. Colours are the difference from the middle of the path, on one scale for all.
     """
     across = min(2, len(panels))
     rows = -(-len(panels) // across)
@@ -67,13 +74,18 @@ def column_courses(panels: Sequence[tuple[str, pd.DataFrame, np.ndarray]]) -> Fi
     fig, axes = figure(rows, across, width=4.6, height=0.45 + ROW * shown)
     blank(axes.ravel()[len(panels) :])
     tops = [np.argsort(-moved["change"].to_numpy(), kind="stable")[:shown] for _, moved, _ in panels]
-    moves = [course[top] - course[top, course.shape[1] // 2, None] for top, (_, _, course) in zip(tops, panels, strict=True)]
+    moves = [
+        course[top] - course[top, course.shape[1] // 2, None]
+        for top, (_, _, course) in zip(tops, panels, strict=True)
+    ]
     limit = min(MOST, max(np.abs(move).max() for move in moves)) or MOST
     for ax, top, move, (title, moved, _) in zip(axes.ravel(), tops, moves, panels, strict=False):
         drawn = ax.imshow(move, cmap=DIVERGING, aspect="auto", vmin=-limit, vmax=limit)
         ends = moved.iloc[top]
         ax.set_yticks(
-            range(shown), [f"{short(name)}  {first}" for name, first in zip(ends["column"], ends["from"], strict=True)], fontsize=7
+            range(shown),
+            [f"{short(name)}  {first}" for name, first in zip(ends["column"], ends["from"], strict=True)],
+            fontsize=7,
         )
         right = ax.secondary_yaxis("right")
         right.set_yticks(range(shown), ends["to"], fontsize=7)

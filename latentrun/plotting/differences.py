@@ -13,7 +13,8 @@ from latentrun.plotting.style import DIVERGING, SEQUENTIAL, figure
 
 
 def coloured(x: np.ndarray, cmap: str, low: float, high: float) -> np.ndarray:
-    """Pictures ``(n, 1, h, w)`` under a colour map to ``(n, 3, h, w)`` in [0, 1]; colour pictures are only scaled."""
+    """Pictures ``(n, 1, h, w)`` under a colour map to ``(n, 3, h, w)`` in [0, 1]; colour pictures are only
+    scaled."""
     x = np.clip((x - low) / (high - low), 0, 1)
     return x if x.shape[1] == 3 else mpl.colormaps[cmap](x[:, 0])[..., :3].transpose(0, 3, 1, 2)
 
@@ -28,12 +29,17 @@ def farthest(x: np.ndarray, made: np.ndarray) -> np.ndarray:
 
 
 def differences(
-    x: np.ndarray, made: Mapping[str, np.ndarray], value_range: tuple[float, float], columns: Sequence[str], tile: float = 0.6
+    x: np.ndarray,
+    made: Mapping[str, np.ndarray],
+    value_range: tuple[float, float],
+    columns: Sequence[str],
+    tile: float = 0.6,
 ) -> Figure:
-    """Rows: pictures ``x (n, c, h, w)``, then for each of ``made``, of the same shape, itself and ``made - x`` (see :func:`farthest`).
+    """Rows: pictures ``x (n, c, h, w)``, then for each of ``made``, of the same shape, itself and ``made -
+    x`` (see :func:`farthest`).
 
-    ``columns`` are labels under the columns, ``tile`` the width of a picture in inches. The differences share a diverging
-    scale, symmetric about 0, as wide as their largest absolute value.
+    ``columns`` are labels under the columns, ``tile`` the width of a picture in inches. The differences share
+    a diverging scale, symmetric about 0, as wide as their largest absolute value.
     """
     n, _, h, w = x.shape
     signed = [farthest(x, other) for other in made.values()]
@@ -43,7 +49,9 @@ def differences(
         rows += [coloured(other, SEQUENTIAL, *value_range), coloured(off, DIVERGING, -top, top)]
         labels += [name, "difference"]
     inches, lines = tile / w, max(label.count("\n") for label in columns) + 1
-    fig, axes = figure(1, 1, width=inches * n * (w + 1) + 2.1, height=len(rows) * (h + 1) * inches + 0.22 + 0.13 * lines)
+    fig, axes = figure(
+        1, 1, width=inches * n * (w + 1) + 2.1, height=len(rows) * (h + 1) * inches + 0.22 + 0.13 * lines
+    )
     ax = axes[0, 0]
     ax.imshow(canvas(np.concatenate(rows), n), interpolation="nearest")
     ax.set_yticks((h + 1) * np.arange(len(rows)) + (h - 1) / 2, labels)

@@ -20,23 +20,38 @@ FEW = 20  # variables whose lines are drawn at full width
 
 
 def over_training(
-    epochs: np.ndarray, values: Mapping[str, np.ndarray], inactive: np.ndarray, phases: Sequence[tuple[float, str]] = ()
+    epochs: np.ndarray,
+    values: Mapping[str, np.ndarray],
+    inactive: np.ndarray,
+    phases: Sequence[tuple[float, str]] = (),
 ) -> Figure:
-    """A panel for each of the ``values (E, d)`` against the ``epochs (E,)``, a line for each variable; grey and dashed are those
-    ``inactive (d,)``, the colour of the others is their KL (without a KL: var(mu)) at the end. ``phases``: where each begins
-    and its name, nothing for a single one."""
+    """A panel for each of the ``values (E, d)`` against the ``epochs (E,)``, a line for each variable; grey
+    and dashed are those ``inactive (d,)``, the colour of the others is their KL (without a KL: var(mu)) at
+    the end. ``phases``: where each begins and its name, nothing for a single one."""
     panels = {name: label for name, label in PANELS.items() if name in values}
     columns = min(2, len(panels))
-    fig, axes = figure(-(-len(panels) // columns), columns, width=3.2 if columns > 1 else 4.6, height=2.2, sharex=True)
+    fig, axes = figure(
+        -(-len(panels) // columns), columns, width=3.2 if columns > 1 else 4.6, height=2.2, sharex=True
+    )
     by = "kl" if "kl" in values else "var_mean"
     final = values[by][-1]
-    norm = Normalize(np.nanmin(final[~inactive]), np.nanmax(final[~inactive])) if not inactive.all() else Normalize(0, 1)
+    norm = (
+        Normalize(np.nanmin(final[~inactive]), np.nanmax(final[~inactive]))
+        if not inactive.all()
+        else Normalize(0, 1)
+    )
     order = np.argsort(~inactive, kind="stable")  # inactive first, so that they lie below
     width = 1.1 if len(final) <= FEW else 0.7
     for place, (ax, (name, label)) in enumerate(zip(axes.flat, panels.items(), strict=True)):
         for i in order:
-            style = {"color": "#AAAAAA", "linestyle": "--"} if inactive[i] else {"color": INK(np.nan_to_num(norm(final[i])))}
-            ax.plot(epochs, values[name][:, i], linewidth=width, marker="." if len(epochs) == 1 else None, **style)
+            style = (
+                {"color": "#AAAAAA", "linestyle": "--"}
+                if inactive[i]
+                else {"color": INK(np.nan_to_num(norm(final[i])))}
+            )
+            ax.plot(
+                epochs, values[name][:, i], linewidth=width, marker="." if len(epochs) == 1 else None, **style
+            )
         ax.set(ylabel=label)
         if name != "kl" and len(panels) > 1:  # a code without sigma has no scale of its own
             ax.axhline(1, color="black", linestyle=":", linewidth=0.8)
@@ -57,4 +72,6 @@ def name_phases(ax: Axes, phases: Sequence[tuple[float, str]], last: float) -> N
     for (start, name), end in zip(phases, ends, strict=True):
         if end - start > 0.022 * len(name) * last:
             place = (start, 1), (2, 2), ax.get_xaxis_transform(), "offset points"
-            ax.annotate(name.replace("_", " "), *place, va="bottom", fontsize=7, color="0.35", annotation_clip=False)
+            ax.annotate(
+                name.replace("_", " "), *place, va="bottom", fontsize=7, color="0.35", annotation_clip=False
+            )

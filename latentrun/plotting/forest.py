@@ -12,22 +12,34 @@ from matplotlib.figure import Figure
 from latentrun.plotting.bars import HATCH_EDGE
 from latentrun.plotting.style import PALETTE, blank, figure
 
-GROUND = {"facecolor": "white", "linewidth": 0, "pad": 0, "alpha": 0.8}  # so that the line at 0 does not cross out numbers
+GROUND = {
+    "facecolor": "white",
+    "linewidth": 0,
+    "pad": 0,
+    "alpha": 0.8,
+}  # so that the line at 0 does not cross out numbers
 SMALL = {"fontsize": 7, "color": "#555555"}
 ARROWS = {"lower": "← better", "higher": "better →"}  # where smaller, or larger, values are better
 
 
 def forest(table: pd.DataFrame, shown: int) -> tuple[Figure, int]:
-    """A panel for each metric, with a row for each group: the ``shown`` metrics whose differences are the largest in units of
-    half their interval; and how many metrics are left out."""
+    """A panel for each metric, with a row for each group: the ``shown`` metrics whose differences are the
+    largest in units of half their interval; and how many metrics are left out."""
     half = (table["high"] - table["low"]).to_numpy(float) / 2
     with np.errstate(divide="ignore", invalid="ignore"):
         clarity = np.nan_to_num(np.abs(table["difference"].to_numpy(float)) / half, nan=-1.0)
-    order = pd.Series(clarity).groupby(table["metric"].to_numpy(), sort=False).max().sort_values(ascending=False, kind="stable")
+    order = (
+        pd.Series(clarity)
+        .groupby(table["metric"].to_numpy(), sort=False)
+        .max()
+        .sort_values(ascending=False, kind="stable")
+    )
     names, groups = list(order.index[:shown]), list(table["group"].unique())
     columns = min(3, len(names))
     rows = math.ceil(len(names) / columns)
-    fig, axes = figure(rows, columns, width=3.0 + 0.03 * max(map(len, groups)), height=0.95 + 0.3 * len(groups))
+    fig, axes = figure(
+        rows, columns, width=3.0 + 0.03 * max(map(len, groups)), height=0.95 + 0.3 * len(groups)
+    )
     for ax, name in zip(axes.flat, names, strict=False):
         panel(ax, table[table["metric"] == name], groups, labels=ax in axes[:, 0])
     blank(axes.flat[len(names) :])
@@ -42,9 +54,19 @@ def panel(ax: Axes, own: pd.DataFrame, groups: list[str], labels: bool) -> None:
         colour = PALETTE[at % len(PALETTE)] if known else HATCH_EDGE
         clear = known and (row.low > 0 or row.high < 0)
         ax.plot([row.low, row.high], [at, at], color=colour, linewidth=1.4)
-        ax.plot(row.difference, at, "o", color=colour, markerfacecolor=colour if clear else "white", markersize=5)
+        ax.plot(
+            row.difference, at, "o", color=colour, markerfacecolor=colour if clear else "white", markersize=5
+        )
         if math.isfinite(row.effect):
-            ax.annotate(f"{row.effect:.1f} sd", (row.difference, at), (0, 6), textcoords="offset points", ha="center", bbox=GROUND, **SMALL)
+            ax.annotate(
+                f"{row.effect:.1f} sd",
+                (row.difference, at),
+                (0, 6),
+                textcoords="offset points",
+                ha="center",
+                bbox=GROUND,
+                **SMALL,
+            )
     ax.margins(x=0.12)
     ax.locator_params(axis="x", nbins=4)
     ax.set_ylim(len(groups) - 0.4, -0.7)

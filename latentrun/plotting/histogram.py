@@ -13,14 +13,21 @@ STYLES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 
 
 def distribution(values: np.ndarray, marks: Mapping[str, float], label: str) -> Figure:
-    """Histogram of ``values (N,)`` and, beside it, the share of larger values on a logarithmic axis (its tail).
+    """Histogram of ``values (N,)`` and, beside it, the share of larger values on a logarithmic axis (its
+    tail).
 
     ``marks`` are named vertical lines; ``label`` names the horizontal axes, with the unit.
     """
     values = np.sort(np.asarray(values, dtype=float))
     fig, axes = figure(1, 2, width=3.8, height=2.6)
     bars, tail = axes[0]
-    bars.hist(values, bins=_bins(values) if _varied(values) else 1, color="#C8D6E0", edgecolor="#7F97A8", linewidth=0.3)
+    bars.hist(
+        values,
+        bins=_bins(values) if _varied(values) else 1,
+        color="#C8D6E0",
+        edgecolor="#7F97A8",
+        linewidth=0.3,
+    )
     bars.set(xlabel=label, ylabel="examples per bin")
     n = len(values)
     tail.step(values, 1 - np.arange(n) / n, where="post", color="#5B7486", lw=1)
@@ -28,13 +35,20 @@ def distribution(values: np.ndarray, marks: Mapping[str, float], label: str) -> 
     for i, (name, value) in enumerate(marks.items()):
         if np.isfinite(value):
             for ax in (bars, tail):
-                ax.axvline(value, color=PALETTE[i % len(PALETTE)], ls=STYLES[i % len(STYLES)], lw=1.2, label=f"{name}: {value:.3g}")
+                ax.axvline(
+                    value,
+                    color=PALETTE[i % len(PALETTE)],
+                    ls=STYLES[i % len(STYLES)],
+                    lw=1.2,
+                    label=f"{name}: {value:.3g}",
+                )
     fig.legend(handles=bars.get_legend_handles_labels()[0], loc="outside right upper", handlelength=2.6)
     return fig
 
 
 def overlay(samples: Mapping[str, np.ndarray], label: str) -> Figure:
-    """Histograms of several samples ``(N,)`` over the same bins and, beside them, the shares of larger values on a logarithmic axis.
+    """Histograms of several samples ``(N,)`` over the same bins and, beside them, the shares of larger values
+    on a logarithmic axis.
 
     ``label`` names the horizontal axes, with the unit. Dotted: the means.
     """
@@ -59,7 +73,8 @@ def _varied(values: np.ndarray) -> bool:
 
 
 def _bins(values: np.ndarray) -> np.ndarray:
-    """Edges by Freedman & Diaconis' rule, between 10 and 80 bins: a far outlier would otherwise ask for thousands."""
+    """Edges by Freedman & Diaconis' rule, between 10 and 80 bins: a far outlier would otherwise ask for
+    thousands."""
     spread = np.subtract(*np.percentile(values, [75, 25]))
     width = 2 * spread / len(values) ** (1 / 3)
     count = int(np.clip(np.ptp(values) / width, 10, 80)) if width > 0 else 40

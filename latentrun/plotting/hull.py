@@ -22,8 +22,9 @@ def hull_flat(
     paths: Mapping[str, np.ndarray],
     knots: np.ndarray,
 ) -> Figure:
-    """Codes ``(N, 2)`` of the latents ``axes (2,)``, coloured by a factor (no classes), the hull's corners ``shell (V, 2)``
-    joined by ``facets (F, 2)``, paths ``(T, 2)``, and the codes ``knots`` that paths go through."""
+    """Codes ``(N, 2)`` of the latents ``axes (2,)``, coloured by a factor (no classes), the hull's corners
+    ``shell (V, 2)`` joined by ``facets (F, 2)``, paths ``(T, 2)``, and the codes ``knots`` that paths go
+    through."""
     fig, (panel,) = figure(1, 1, width=4.8, height=4.0)
     ax = panel[0]
     if target is None:

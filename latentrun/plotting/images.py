@@ -12,11 +12,14 @@ from matplotlib.textpath import TextPath
 from latentrun.plotting.style import SEQUENTIAL, figure
 
 
-def canvas(x: np.ndarray, columns: int, pad: int = 1, value_range: tuple[float, float] = (0.0, 1.0), gap: float = 1.0) -> np.ndarray:
-    """Tile pictures ``(n, c, h, w)`` into one array ``(H, W)`` (one channel) or ``(H, W, 3)``, scaled to [0, 1].
+def canvas(
+    x: np.ndarray, columns: int, pad: int = 1, value_range: tuple[float, float] = (0.0, 1.0), gap: float = 1.0
+) -> np.ndarray:
+    """Tile pictures ``(n, c, h, w)`` into one array ``(H, W)`` (one channel) or ``(H, W, 3)``, scaled to [0,
+    1].
 
-    Gaps of ``pad`` pixels and missing tiles of the last row hold ``gap``: 1 is white in grey and colour pictures, NaN is
-    transparent under a colour map.
+    Gaps of ``pad`` pixels and missing tiles of the last row hold ``gap``: 1 is white in grey and colour
+    pictures, NaN is transparent under a colour map.
     """
     low, high = value_range
     x = np.clip((np.asarray(x, dtype=np.float32) - low) / (high - low), 0, 1)
@@ -24,13 +27,23 @@ def canvas(x: np.ndarray, columns: int, pad: int = 1, value_range: tuple[float, 
     rows = -(-n // columns)
     sheet = np.full((rows, columns, h + pad, w + pad, c), gap, np.float32)
     sheet.reshape(rows * columns, h + pad, w + pad, c)[:n, :h, :w] = x.transpose(0, 2, 3, 1)
-    sheet = sheet.transpose(0, 2, 1, 3, 4).reshape(rows * (h + pad), columns * (w + pad), c)[: -pad or None, : -pad or None]
+    sheet = sheet.transpose(0, 2, 1, 3, 4).reshape(rows * (h + pad), columns * (w + pad), c)[
+        : -pad or None, : -pad or None
+    ]
     return sheet[..., 0] if c == 1 else sheet
 
 
 def _draw(ax: Axes, sheet: np.ndarray) -> None:
-    """A sheet of pictures into an axes without frame or ticks; one channel under the sequential colour map."""
-    ax.imshow(sheet, cmap=SEQUENTIAL if sheet.ndim == 2 else None, vmin=0, vmax=1, interpolation="nearest", interpolation_stage="data")
+    """A sheet of pictures into an axes without frame or ticks; one channel under the sequential colour
+    map."""
+    ax.imshow(
+        sheet,
+        cmap=SEQUENTIAL if sheet.ndim == 2 else None,
+        vmin=0,
+        vmax=1,
+        interpolation="nearest",
+        interpolation_stage="data",
+    )
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
 
@@ -57,11 +70,12 @@ def strips(
     lead: int = 0,
     under: Sequence[Sequence[str]] = (),
 ):
-    """A figure of labelled rows of pictures: each ``(label, (n, c, h, w))``; ``tile`` inches the width of a picture.
+    """A figure of labelled rows of pictures: each ``(label, (n, c, h, w))``; ``tile`` inches the width of a
+    picture.
 
-    ``columns``: labels under the columns (empty strings for none). ``lead``: so many first pictures of each row stand
-    apart from the rest by a third of a picture. ``under``: for each row a text beneath each of its pictures. Shorter rows
-    end early.
+    ``columns``: labels under the columns (empty strings for none). ``lead``: so many first pictures of each
+    row stand apart from the rest by a third of a picture. ``under``: for each row a text beneath each of its
+    pictures. Shorter rows end early.
     """
     n = max(len(x) for _, x in rows)
     c, h, w = rows[0][1].shape[1:]
@@ -86,7 +100,9 @@ def strips(
     fig, axes = figure(1, 1, width=width, height=height)
     fig.set_layout_engine("none")
     ax = axes[0, 0]
-    ax.set_position((left / width, below / height, inches * sheet.shape[1] / width, inches * sheet.shape[0] / height))
+    ax.set_position(
+        (left / width, below / height, inches * sheet.shape[1] / width, inches * sheet.shape[0] / height)
+    )
     _draw(ax, sheet)
     at = (w + pad) * np.arange(n) + (w - 1) / 2 + space * (np.arange(n) >= lead)
     top = (h + pad + band) * np.arange(len(rows))
@@ -101,8 +117,8 @@ def strips(
 
 
 def squares(x: np.ndarray, value_range: tuple[float, float], titles: Sequence[str], axes: Sequence[str]):
-    """A figure of S squares of pictures ``(S, rows, columns, c, h, w)`` side by side, each with its title; ``axes``: what runs
-    along columns and, where there are two, up the rows."""
+    """A figure of S squares of pictures ``(S, rows, columns, c, h, w)`` side by side, each with its title;
+    ``axes``: what runs along columns and, where there are two, up the rows."""
     count, rows, columns, _, h, w = x.shape
     width = max(1.4, min(6.0, 0.32 * columns)) if count == 1 else 1.9
     fig, panels = figure(1, count, width=width, height=width * (rows * h) / (columns * w) + 0.35)

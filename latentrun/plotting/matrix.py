@@ -12,7 +12,9 @@ from latentrun.plotting.style import SEQUENTIAL, figure
 WRITTEN = 12  # rows of cells with their number written in; more would not be readable
 
 
-def matrices(panels: Sequence[tuple[str, np.ndarray, float]], rows: Sequence[str], columns: Sequence[str]) -> Figure:
+def matrices(
+    panels: Sequence[tuple[str, np.ndarray, float]], rows: Sequence[str], columns: Sequence[str]
+) -> Figure:
     """Panels ``(name, values (R, C), top of the colour scale)`` side by side.
 
     Colour scales begin at 0; NaN cells are hatched grey. Numbers are written into the cells of up to 12 rows.
@@ -23,9 +25,27 @@ def matrices(panels: Sequence[tuple[str, np.ndarray, float]], rows: Sequence[str
     for ax, (name, values, top) in zip(axes[0], panels, strict=True):
         ax.set_facecolor("#E6E6E6")
         ax.patch.set(hatch="////", edgecolor="#BBBBBB", linewidth=0)
-        picture = ax.imshow(np.ma.masked_invalid(values), cmap=SEQUENTIAL, vmin=0, vmax=top, aspect="auto", interpolation="nearest")
-        fig.colorbar(picture, ax=ax, location="top", label=name, aspect=25, pad=0.03, ticks=[0, top / 2, top], format="%.2g")
-        ax.set_xticks(range(c), columns, **({"rotation": 35, "ha": "right"} if max(map(len, columns)) > 5 else {}))
+        picture = ax.imshow(
+            np.ma.masked_invalid(values),
+            cmap=SEQUENTIAL,
+            vmin=0,
+            vmax=top,
+            aspect="auto",
+            interpolation="nearest",
+        )
+        fig.colorbar(
+            picture,
+            ax=ax,
+            location="top",
+            label=name,
+            aspect=25,
+            pad=0.03,
+            ticks=[0, top / 2, top],
+            format="%.2g",
+        )
+        ax.set_xticks(
+            range(c), columns, **({"rotation": 35, "ha": "right"} if max(map(len, columns)) > 5 else {})
+        )
         every = 1 if r <= 40 else -(-r // 40)
         ax.set_yticks(range(0, r, every), rows[::every])
         ax.tick_params(length=0)

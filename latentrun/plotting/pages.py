@@ -1,8 +1,9 @@
 """Pages in which a browser runs our own scripts and nothing else.
 
-What others wrote, names, notes, the directory of a stranger, comes into a page as escaped text, as bytes of a PNG or GIF or as the
-JSON of a plotly figure, none of which a browser runs. And whatever else came in does not run either: the page's policy
-names the scripts that may by their hashes, and lets nothing be loaded from anywhere.
+What others wrote, names, notes, the directory of a stranger, comes into a page as escaped text, as bytes of a
+PNG or GIF or as the JSON of a plotly figure, none of which a browser runs. And whatever else came in does not
+run either: the page's policy names the scripts that may by their hashes, and lets nothing be loaded from
+anywhere.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ from typing import Any
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
-# Draws every figure of the page where its JSON stands, without plotly's button that sends the data to its makers. A figure
-# that carries pictures (plotting/sprite.py) gets a box: beside a point that is touched it shows the picture of the point and
-# what is known of it. Both are data: pixels that are copied, text that is set as text.
+# Draws every figure of the page where its JSON stands, without plotly's button that sends the data to its
+# makers. A figure that carries pictures (plotting/sprite.py) gets a box: beside a point that is touched it
+# shows the picture of the point and what is known of it. Both are data: pixels that are copied, text that is
+# set as text.
 DRAW = r"""
 const CONFIG = { displaylogo: false, showSendToCloud: false, plotlyServerURL: "" };
 const SHEET = /^data:image\/png;base64,[A-Za-z0-9+\/]+={0,2}$/;
@@ -32,8 +34,9 @@ const picture = document.createElement("canvas");
 const words = document.createElement("div");
 box.className = "touched";
 box.style.cssText =
-  "position: fixed; display: none; z-index: 1001; pointer-events: none; padding: 6px; background: #fff; border: 1px solid #888;" +
-  "border-radius: 4px; box-shadow: 0 2px 8px #0003; font: 12px/1.35 system-ui, sans-serif; color: #1d2733; white-space: pre;";
+  "position: fixed; display: none; z-index: 1001; pointer-events: none; padding: 6px; background: #fff;" +
+  "border: 1px solid #888; border-radius: 4px; box-shadow: 0 2px 8px #0003; color: #1d2733;" +
+  "white-space: pre; font: 12px/1.35 system-ui, sans-serif;";
 picture.style.cssText = "display: block; image-rendering: pixelated; margin: 0 auto 4px;";
 words.style.cssText = "max-width: 260px; overflow: hidden; text-overflow: ellipsis;";
 box.append(picture, words);
@@ -59,7 +62,8 @@ function put({ clientX: x, clientY: y }) {
 
 function touchable(place, meta) {
   if (typeof meta?.sprite !== "string" || !SHEET.test(meta.sprite)) return;
-  if (![meta.columns, meta.width, meta.height].every((value) => whole(value, 1)) || meta.width > 256 || meta.height > 256) return;
+  if (![meta.columns, meta.width, meta.height].every((value) => whole(value, 1))) return;
+  if (meta.width > 256 || meta.height > 256) return;
   const sheet = new Image();
   sheet.src = meta.sprite;
   let cursor = { clientX: 0, clientY: 0 };
@@ -136,14 +140,23 @@ def policy(drawing: bool) -> str:
 
     Plotly's styles are inline; its button for a PNG makes a blob: picture.
     """
-    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (scripts() if drawing else ())]
+    hashes = [
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        for text in (scripts() if drawing else ())
+    ]
     allowed = " ".join(f"'sha256-{value}'" for value in hashes) or "'none'"
-    rules = ["default-src 'none'", "img-src data: blob:", "style-src 'unsafe-inline'", f"script-src {allowed}"]
+    rules = [
+        "default-src 'none'",
+        "img-src data: blob:",
+        "style-src 'unsafe-inline'",
+        f"script-src {allowed}",
+    ]
     return "; ".join([*rules, "base-uri 'none'", "form-action 'none'"])
 
 
 def embedded(figure: dict[str, Any]) -> Markup:
-    """A plotly figure as JSON within a page; ValueError where it is none, or holds numbers that JSON does not know."""
+    """A plotly figure as JSON within a page; ValueError where it is none, or holds numbers that JSON does not
+    know."""
     parts = {name: figure[name] for name in PARTS if name in figure}
     return Markup(FIGURE.format(htmlsafe_json_dumps(parts, allow_nan=False)))
 

@@ -14,13 +14,22 @@ Panel = tuple[str, np.ndarray, np.ndarray]  # title, position (T,), values (T, F
 FEW = 8  # so many components still get a line and a colour each
 
 
-def factor_curves(panels: Sequence[Panel], below: Mapping[str, np.ndarray], names: Sequence[str], ranges: np.ndarray, unit: str) -> Figure:
-    """Factors along paths: one column a path, one row a factor, and beneath a row for each positive quantity ``(P, T)`` of ``below``.
+def factor_curves(
+    panels: Sequence[Panel],
+    below: Mapping[str, np.ndarray],
+    names: Sequence[str],
+    ranges: np.ndarray,
+    unit: str,
+) -> Figure:
+    """Factors along paths: one column a path, one row a factor, and beneath a row for each positive quantity
+    ``(P, T)`` of ``below``.
 
     ``ranges (F, 2)``: what the data cover, shaded; the axes end half a range beyond it. F may be 0.
     """
     rows = len(names) + len(below)
-    fig, axes = figure(rows, len(panels), width=max(1.6, 3.6 / len(panels)), height=1.25, sharex="col", sharey="row")
+    fig, axes = figure(
+        rows, len(panels), width=max(1.6, 3.6 / len(panels)), height=1.25, sharex="col", sharey="row"
+    )
     width = ranges[:, 1] - ranges[:, 0]
     for column, (title, position, values) in zip(axes.T, panels, strict=True):
         column[0].set_title(title, fontsize=9)
@@ -29,7 +38,9 @@ def factor_curves(panels: Sequence[Panel], below: Mapping[str, np.ndarray], name
             ax.plot(position, values[:, i], "o-", color=PALETTE[i % 6], markersize=2.5, linewidth=1.2)
         column[-1].set_xlabel(unit)
     for i, name in enumerate(names):
-        axes[i, 0].set(ylabel=name.replace("_", " "), ylim=(ranges[i, 0] - width[i] / 2, ranges[i, 1] + width[i] / 2))
+        axes[i, 0].set(
+            ylabel=name.replace("_", " "), ylim=(ranges[i, 0] - width[i] / 2, ranges[i, 1] + width[i] / 2)
+        )
     for row, (name, found), colour in zip(axes[len(names) :], below.items(), PALETTE[::-1], strict=False):
         for ax, (_, position, _), along in zip(row, panels, found, strict=True):
             ax.plot(position, along, "s-", color=colour, markersize=2.5, linewidth=1.2)
@@ -41,8 +52,8 @@ def factor_curves(panels: Sequence[Panel], below: Mapping[str, np.ndarray], name
 def profiles(panels: Sequence[Panel], unit: str) -> Figure:
     """Data that are no pictures along paths, one panel a path.
 
-    Up to 8 components: a line each against the position. More: a line for each position over the components, dark at
-    the path's beginning and bright at its end.
+    Up to 8 components: a line each against the position. More: a line for each position over the components,
+    dark at the path's beginning and bright at its end.
     """
     columns = min(4, len(panels))
     rows = -(-len(panels) // columns)
@@ -62,5 +73,7 @@ def profiles(panels: Sequence[Panel], unit: str) -> Figure:
     for ax in axes[:, 0]:
         ax.set_ylabel("x")
     if few:
-        fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside right upper", fontsize=8, frameon=False)
+        fig.legend(
+            *axes[0, 0].get_legend_handles_labels(), loc="outside right upper", fontsize=8, frameon=False
+        )
     return fig

@@ -1,4 +1,5 @@
-"""Codes as flat point clouds coloured by what is known about them: projections on pairs of latents, one latent against factors."""
+"""Codes as flat point clouds coloured by what is known about them: projections on pairs of latents, one
+latent against factors."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ LEGEND = 16  # classes named in a legend at most
 
 
 def points(n: int) -> dict[str, Any]:
-    """How n dots are drawn: a few large enough to see, thousands small enough to tell apart (areas in points²)."""
+    """How n dots are drawn: a few large enough to see, thousands small enough to tell apart (areas in
+    points²)."""
     return {"s": min(30.0, max(5.0, 2500 / max(n, 1))), "linewidths": 0, "alpha": 0.75, "rasterized": True}
 
 
@@ -32,7 +34,8 @@ def caption(factor: Factor) -> str:
 
 
 def axis_pairs(codes: np.ndarray, most: int = 4) -> list[tuple[int, int]]:
-    """All pairs of latents of ``codes (N, d)``, or, for d > ``most``, those of the ``most`` latents of highest variance."""
+    """All pairs of latents of ``codes (N, d)``, or, for d > ``most``, those of the ``most`` latents of
+    highest variance."""
     return list(combinations(sorted(np.argsort(-codes.var(0), kind="stable")[:most].tolist()), 2))
 
 
@@ -42,19 +45,24 @@ def category_names(factor: Factor) -> list[str]:
 
 
 def colours_of(factor: Factor) -> mpl.colors.Colormap:
-    """Cyclic for angles, diverging for real factors whose range lies evenly about 0, else sequential. Light colours are
-    dulled to grey: points as light as the page would not be seen."""
+    """Cyclic for angles, diverging for real factors whose range lies evenly about 0, else sequential. Light
+    colours are dulled to grey: points as light as the page would not be seen."""
     if factor.kind == "cyclic":
         name = CYCLIC
     else:
-        name = DIVERGING if factor.kind == "real" and factor.low < 0 and np.isclose(factor.low, -factor.high) else SEQUENTIAL
+        name = (
+            DIVERGING
+            if factor.kind == "real" and factor.low < 0 and np.isclose(factor.low, -factor.high)
+            else SEQUENTIAL
+        )
     if name == SEQUENTIAL:
         return mpl.colormaps[name]
     return mpl.colors.ListedColormap(np.minimum(mpl.colormaps[name](np.linspace(0, 1, 256))[:, :3], 0.8))
 
 
 def draw(ax: Axes, x: np.ndarray, y: np.ndarray, target: Target | None):
-    """Points ``(N,)``, ``(N,)`` coloured by a factor; gives the colour scale, None for classes and plain points."""
+    """Points ``(N,)``, ``(N,)`` coloured by a factor; gives the colour scale, None for classes and plain
+    points."""
     if target is None:
         ax.scatter(x, y, color=PALETTE[0], **points(len(x)))
         return None
@@ -67,21 +75,40 @@ def draw(ax: Axes, x: np.ndarray, y: np.ndarray, target: Target | None):
             at = shape == i
             ax.scatter(x[at], y[at], c=colours[at], marker=MARKERS[i], **points(len(x)))
         return None
-    return ax.scatter(x, y, c=values, cmap=colours_of(factor), vmin=factor.low, vmax=factor.high, **points(len(x)))
+    return ax.scatter(
+        x, y, c=values, cmap=colours_of(factor), vmin=factor.low, vmax=factor.high, **points(len(x))
+    )
 
 
 def legend(ax: Axes, factor: Factor) -> None:
     """Names of the classes at the bottom of an empty panel."""
     names = category_names(factor)
     shown = [
-        Line2D([], [], ls="", marker=MARKERS[i // len(PALETTE) % len(MARKERS)], ms=4, color=PALETTE[i % len(PALETTE)], label=name)
+        Line2D(
+            [],
+            [],
+            ls="",
+            marker=MARKERS[i // len(PALETTE) % len(MARKERS)],
+            ms=4,
+            color=PALETTE[i % len(PALETTE)],
+            label=name,
+        )
         for i, name in enumerate(names[:LEGEND])
     ]
     title = caption(factor) + (f" (first {LEGEND} of {len(names)})" if len(names) > LEGEND else "")
     ax.legend(
-        handles=shown, title=title, title_fontsize=9, loc="lower center", bbox_to_anchor=(0.5, -0.05), ncols=_legend_columns(names),
-        handletextpad=0.1, columnspacing=0.8, borderpad=0, borderaxespad=0, labelspacing=0.3,
-    )  # fmt: skip
+        handles=shown,
+        title=title,
+        title_fontsize=9,
+        loc="lower center",
+        bbox_to_anchor=(0.5, -0.05),
+        ncols=_legend_columns(names),
+        handletextpad=0.1,
+        columnspacing=0.8,
+        borderpad=0,
+        borderaxespad=0,
+        labelspacing=0.3,
+    )
 
 
 def _legend_columns(names: Sequence[str]) -> int:
@@ -97,13 +124,19 @@ def room_above(factors: Sequence[Factor]) -> float:
 
 
 def projections(codes: np.ndarray, targets: Sequence[Target]) -> Figure:
-    """Codes ``(N, d)``, d >= 2, on pairs of latents (rows, see :func:`axis_pairs`), coloured by each factor (columns); of one factor
-    up to three pairs stand in a row."""
+    """Codes ``(N, d)``, d >= 2, on pairs of latents (rows, see :func:`axis_pairs`), coloured by each factor
+    (columns); of one factor up to three pairs stand in a row."""
     pairs, columns, tall = axis_pairs(codes), list(targets) or [None], 2.4
     head = room_above([factor for factor, _ in targets])
     beside = min(3, len(pairs)) if len(columns) == 1 else 1
     heights = [head, *[tall] * -(-len(pairs) // beside)]
-    fig, axes = figure(len(heights), len(columns) * beside, width=2.7, height=sum(heights) / len(heights), height_ratios=heights)
+    fig, axes = figure(
+        len(heights),
+        len(columns) * beside,
+        width=2.7,
+        height=sum(heights) / len(heights),
+        height_ratios=heights,
+    )
     blank(axes[0])
     for j, target in enumerate(columns):
         panels = axes[1:, j * beside : (j + 1) * beside].ravel()
@@ -112,7 +145,12 @@ def projections(codes: np.ndarray, targets: Sequence[Target]) -> Figure:
             scale = draw(ax, codes[:, a], codes[:, b], target)
             ax.set(xlabel=f"$z_{{{a}}}$", ylabel=f"$z_{{{b}}}$")
         if scale is not None:
-            bar = fig.colorbar(scale, cax=axes[0, j].inset_axes([0, 0, 1, 0.09 / head]), orientation="horizontal", ticklocation="top")
+            bar = fig.colorbar(
+                scale,
+                cax=axes[0, j].inset_axes([0, 0, 1, 0.09 / head]),
+                orientation="horizontal",
+                ticklocation="top",
+            )
             bar.set_label(caption(target[0]))
             bar.solids.set(alpha=1, rasterized=True)
         elif target is not None:
@@ -121,7 +159,8 @@ def projections(codes: np.ndarray, targets: Sequence[Target]) -> Figure:
 
 
 def along(codes: np.ndarray, targets: Sequence[Target]) -> Figure:
-    """One latent ``(N, 1)``: its histogram, then each factor against it; classes are strips with a little vertical shake."""
+    """One latent ``(N, 1)``: its histogram, then each factor against it; classes are strips with a little
+    vertical shake."""
     columns = min(4, 1 + len(targets))
     rows = -(-(1 + len(targets)) // columns)
     fig, axes = figure(rows, columns, width=2.7, height=2.4)

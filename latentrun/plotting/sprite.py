@@ -21,12 +21,15 @@ COLOURS = 256  # of all pictures of three channels together
 CHUNK = 256  # pictures reduced together
 
 
-def thumbnails(x: Any, value_range: tuple[float, float] = (0.0, 1.0), rows: np.ndarray | None = None, side: int = SIDE) -> np.ndarray:
-    """Pictures ``(N, c, h, w)`` or ``(N, h, w)``, at most ``side`` pixels a side, as uint8 ``(N, c, h', w')`` with c = 1 or 3.
+def thumbnails(
+    x: Any, value_range: tuple[float, float] = (0.0, 1.0), rows: np.ndarray | None = None, side: int = SIDE
+) -> np.ndarray:
+    """Pictures ``(N, c, h, w)`` or ``(N, h, w)``, at most ``side`` pixels a side, as uint8 ``(N, c, h', w')``
+    with c = 1 or 3.
 
-    ``x``: an array or a tensor on the CPU; uint8 as it is, other numbers with ``value_range`` as 0 ... 255 (beyond it cut,
-    NaN as its lower end). ``rows``: only these, in this order. A smaller pixel is the mean of the area it covers. ValueError
-    for what is no picture.
+    ``x``: an array or a tensor on the CPU; uint8 as it is, other numbers with ``value_range`` as 0 ... 255
+    (beyond it cut, NaN as its lower end). ``rows``: only these, in this order. A smaller pixel is the mean of
+    the area it covers. ValueError for what is no picture.
     """
     shape = tuple(x.shape[1:])
     c, h, w = (1, *shape) if len(shape) == 2 else shape if len(shape) == 3 else (0, 0, 0)
@@ -51,11 +54,11 @@ def thumbnails(x: Any, value_range: tuple[float, float] = (0.0, 1.0), rows: np.n
 
 
 def sprite(x: np.ndarray) -> dict[str, Any]:
-    """Pictures ``(N, c, h, w)`` uint8 as tiles of one PNG, in rows of ``columns`` tiles: ``{"sprite": data: address,
-    "columns", "width", "height"}``, the size that of a tile in pixels.
+    """Pictures ``(N, c, h, w)`` uint8 as tiles of one PNG, in rows of ``columns`` tiles: ``{"sprite": data:
+    address, "columns", "width", "height"}``, the size that of a tile in pixels.
 
-    One channel is shown in the sequential colours, as it is everywhere. Large or many pictures are reduced once more, until the
-    PNG has at most ``LARGEST`` bytes, or they can be no smaller.
+    One channel is shown in the sequential colours, as it is everywhere. Large or many pictures are reduced
+    once more, until the PNG has at most ``LARGEST`` bytes, or they can be no smaller.
     """
     for side in SIDES:
         tiles = thumbnails(x, side=side)
@@ -76,16 +79,24 @@ def _png(tiles: np.ndarray) -> tuple[bytes, int]:
     sheet = sheet.reshape(rows, columns, h, w, c).swapaxes(1, 2).reshape(rows * h, columns * w, c)
     if c == 1:
         picture = Image.fromarray(np.rint(sheet[..., 0] * ((LEVELS - 1) / 255)).astype(np.uint8))
-        picture.putpalette((255 * mpl.colormaps[SEQUENTIAL](np.linspace(0, 1, LEVELS))[:, :3]).round().astype(np.uint8).tobytes())
+        picture.putpalette(
+            (255 * mpl.colormaps[SEQUENTIAL](np.linspace(0, 1, LEVELS))[:, :3])
+            .round()
+            .astype(np.uint8)
+            .tobytes()
+        )
     else:
-        picture = Image.fromarray(sheet).quantize(COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+        picture = Image.fromarray(sheet).quantize(
+            COLOURS, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE
+        )
     file = io.BytesIO()
     picture.save(file, "PNG")
     return file.getvalue(), columns
 
 
 def _means(n: int, m: int) -> np.ndarray:
-    """Weights ``(n, m)`` with which m pixels in a row become n: the share of each in the area that a new one covers."""
+    """Weights ``(n, m)`` with which m pixels in a row become n: the share of each in the area that a new one
+    covers."""
     edges, old = np.linspace(0, m, n + 1)[:, None], np.arange(m)
     overlap = np.minimum(edges[1:], old + 1) - np.maximum(edges[:-1], old)
     return (np.clip(overlap, 0, None) * (n / m)).astype(np.float32)

@@ -1,4 +1,5 @@
-"""One look for all figures. Matplotlib through ``Figure`` objects, never pyplot: no global state, no window."""
+"""One look for all figures. Matplotlib through ``Figure`` objects, never pyplot: no global state, no
+window."""
 
 from __future__ import annotations
 
@@ -40,8 +41,11 @@ def paper() -> AbstractContextManager:
     return mpl.rc_context(RC)
 
 
-def figure(rows: int = 1, columns: int = 1, width: float = 3.2, height: float = 2.6, **options) -> tuple[Figure, np.ndarray]:
-    """A figure and its axes ``(rows, columns)``; ``width`` and ``height`` in inches are those of one panel."""
+def figure(
+    rows: int = 1, columns: int = 1, width: float = 3.2, height: float = 2.6, **options
+) -> tuple[Figure, np.ndarray]:
+    """A figure and its axes ``(rows, columns)``; ``width`` and ``height`` in inches are those of one
+    panel."""
     with paper():
         fig = Figure(figsize=(width * columns, height * rows), layout="constrained")
         axes = fig.subplots(rows, columns, squeeze=False, **options)

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
-from latentrun.functional.ranking import moments, over_seeds
+from latentrun.functional.statistics.ranking import moments, over_seeds
 from latentrun.plotting.style import PALETTE, SEQUENTIAL, blank, figure
 
 LEGEND = 0.5  # inches below the panels for the names of lines
@@ -24,8 +24,8 @@ NARROW = 0.16  # a place among categories that all lines share
 
 @dataclass(frozen=True)
 class Panel:
-    """One metric: ``values (X, L, S)`` for places on the axis, lines and seeds, NaN where there is no run; ``unit`` and the
-    ``better`` direction for the label of the axis."""
+    """One metric: ``values (X, L, S)`` for places on the axis, lines and seeds, NaN where there is no run;
+    ``unit`` and the ``better`` direction for the label of the axis."""
 
     name: str
     values: np.ndarray
@@ -47,7 +47,8 @@ class Key:
 
     @property
     def geometric(self) -> bool:
-        """Whether the grid is one of constant ratio (three or more positive values), up to the rounding of 1, 3, 10, 30."""
+        """Whether the grid is one of constant ratio (three or more positive values), up to the rounding of 1,
+        3, 10, 30."""
         if not self.numeric or len(self.values) < 3 or min(self.values) <= 0:
             return False
         ratios = np.diff(np.log(np.array(self.values, dtype=float)))
@@ -69,8 +70,8 @@ def plain(text: str, most: int = 48) -> str:
 
 
 def against(panels: Sequence[Panel], key: Key, lines: Key | None) -> Figure:
-    """Each metric against ``key``: mean over seeds with its 95 % t interval, single seeds behind it, one line for each value
-    of ``lines``."""
+    """Each metric against ``key``: mean over seeds with its 95 % t interval, single seeds behind it, one line
+    for each value of ``lines``."""
     fig, axes = _panels(len(panels), below=0.0 if lines is None else LEGEND)
     for ax, panel in zip(axes, panels, strict=False):
         for number in range(panel.values.shape[1]):
@@ -80,14 +81,25 @@ def against(panels: Sequence[Panel], key: Key, lines: Key | None) -> Figure:
         arrow = {"lower": " ↓", "higher": " ↑", "one": " → 1", "zero": " → 0"}.get(panel.better, "")
         ax.set(xlabel=plain(key.name), ylabel=plain(short(panel.unit), 80), title=plain(panel.name) + arrow)
     if lines is not None:
-        handles, labels = max((ax.get_legend_handles_labels() for ax in axes[: len(panels)]), key=lambda found: len(found[1]))
+        handles, labels = max(
+            (ax.get_legend_handles_labels() for ax in axes[: len(panels)]), key=lambda found: len(found[1])
+        )
         columns = min(4, len(labels)) * min(len(panels), ACROSS)
-        fig.legend(handles, labels, title=plain(lines.name), title_fontsize=8, loc="outside lower center", handlelength=1.2, ncols=columns)
+        fig.legend(
+            handles,
+            labels,
+            title=plain(lines.name),
+            title_fontsize=8,
+            loc="outside lower center",
+            handlelength=1.2,
+            ncols=columns,
+        )
     return fig
 
 
 def over_two(panels: Sequence[Panel], rows: Key, columns: Key) -> Figure:
-    """The mean over seeds of each metric as a map over two keys, with the numbers written in where there is room."""
+    """The mean over seeds of each metric as a map over two keys, with the numbers written in where there is
+    room."""
     r, c = len(rows.values), len(columns.values)
     fig, axes = _panels(len(panels), width=max(2.9, 1.4 + 0.5 * c), height=max(2.4, 1.3 + 0.32 * r))
     for ax, panel in zip(axes, panels, strict=False):
@@ -114,7 +126,9 @@ def short(unit: str) -> str:
     return f"{first}\n{shorten(' '.join(rest), 34, placeholder=' …')}" if rest else first
 
 
-def _panels(count: int, width: float = 2.9, height: float = 2.5, below: float = 0.0) -> tuple[Figure, Sequence[Axes]]:
+def _panels(
+    count: int, width: float = 2.9, height: float = 2.5, below: float = 0.0
+) -> tuple[Figure, Sequence[Axes]]:
     """Panels, and so many inches below them."""
     across = min(count, ACROSS)
     fig, axes = figure(-(-count // across), across, width, height + below / -(-count // across))
@@ -128,13 +142,26 @@ def _line(ax: Axes, key: Key, values: np.ndarray, number: int, count: int, label
     mean, _, n, low, high = over_seeds(values)
     there = n > 0
     colour, mark = PALETTE[number % len(PALETTE)], MARKS[number // len(PALETTE) % len(MARKS)]
-    place = np.array(key.values, dtype=float) if key.numeric else np.arange(len(key.values)) + NARROW * (number - (count - 1) / 2)
+    place = (
+        np.array(key.values, dtype=float)
+        if key.numeric
+        else np.arange(len(key.values)) + NARROW * (number - (count - 1) / 2)
+    )
     at = np.repeat(place[:, None], values.shape[1], axis=1)
     ax.scatter(at, values, s=16, color=colour, alpha=0.35, linewidths=0, zorder=1)
     reach = np.nan_to_num(np.stack([mean - low, high - mean])[:, there])
     style = f"-{mark}" if key.numeric else mark
     ax.errorbar(
-        place[there], mean[there], reach, fmt=style, color=colour, markersize=4, linewidth=1.2, elinewidth=0.9, capsize=2, label=label
+        place[there],
+        mean[there],
+        reach,
+        fmt=style,
+        color=colour,
+        markersize=4,
+        linewidth=1.2,
+        elinewidth=0.9,
+        capsize=2,
+        label=label,
     )
 
 
@@ -155,4 +182,8 @@ def _ticks(axis: object, key: Key, places: np.ndarray) -> None:
     labels = key.labels
     step = -(-len(labels) // 9)
     turned = axis.axis_name == "x" and max(map(len, labels)) * len(labels[::step]) > 36
-    axis.set_ticks(places[::step], labels[::step], **({"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if turned else {}))
+    axis.set_ticks(
+        places[::step],
+        labels[::step],
+        **({"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if turned else {}),
+    )

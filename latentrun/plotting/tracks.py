@@ -20,12 +20,22 @@ def judged_strips(names: Sequence[str], x: np.ndarray, steps: pd.DataFrame, kind
     return strips(list(zip(names, x, strict=True)), value_range, under=under)
 
 
-def judged_curves(names: Sequence[str], steps: pd.DataFrame, kind: str, ranges: np.ndarray, unit: str) -> Figure:
-    """One column a path: the factors of the nearest members of the family where there is one, how far the pictures lie from
-    the data, and how far the codes lie from the nearest code."""
+def judged_curves(
+    names: Sequence[str], steps: pd.DataFrame, kind: str, ranges: np.ndarray, unit: str
+) -> Figure:
+    """One column a path: the factors of the nearest members of the family where there is one, how far the
+    pictures lie from the data, and how far the codes lie from the nearest code."""
     columns = [column for column in steps if column.startswith("fitted.")]
     groups = steps.groupby("path", sort=False)
     parts = [groups.get_group(name) for name in names]
-    panels = [(name, part["position"].to_numpy(), part[columns].to_numpy()) for name, part in zip(names, parts, strict=True)]
-    below = {SHORT[kind]: np.stack([part[kind] for part in parts]), "distance to\nnearest code": np.stack([part["gap"] for part in parts])}
-    return factor_curves(panels, below, [column.removeprefix("fitted.") for column in columns], ranges.reshape(-1, 2), unit)
+    panels = [
+        (name, part["position"].to_numpy(), part[columns].to_numpy())
+        for name, part in zip(names, parts, strict=True)
+    ]
+    below = {
+        SHORT[kind]: np.stack([part[kind] for part in parts]),
+        "distance to\nnearest code": np.stack([part["gap"] for part in parts]),
+    }
+    return factor_curves(
+        panels, below, [column.removeprefix("fitted.") for column in columns], ranges.reshape(-1, 2), unit
+    )

@@ -1,7 +1,7 @@
 """TensorBoard event files of a run: scalars and charts of them, pictures, hyper-parameters.
 
-Written with TensorBoard's own writer: torch's wrapper takes a second to import and its ``add_hparams`` makes an extra
-run folder; here the hyper-parameters lie in the run's own event file.
+Written with TensorBoard's own writer: torch's wrapper takes a second to import and its ``add_hparams`` makes
+an extra run folder; here the hyper-parameters lie in the run's own event file.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ LATENT = "latent/"  # how the names of what is known of latent variables begin: 
 
 
 class Board:
-    """An event file of its own in a folder. A context manager: the file is whole on disk however the work ends.
+    """An event file of its own in a folder. A context manager: the file is whole on disk however the work
+    ends.
 
-    ``purge_step``: where training begins or goes on, the first step it will write; what earlier files in the folder say of it
-    and of later ones no longer counts. The beginning is told too, for TensorBoard takes only a second one as a restart. None
-    adds to what is there.
+    ``purge_step``: where training begins or goes on, the first step it will write; what earlier files in the
+    folder say of it and of later ones no longer counts. The beginning is told too, for TensorBoard takes only
+    a second one as a restart. None adds to what is there.
     """
 
     def __init__(self, folder: Path, purge_step: int | None = None):
@@ -52,11 +53,12 @@ class Board:
         self._add(step, *(Summary.Value(tag=tag, simple_value=float(value)) for tag, value in values.items()))
 
     def epoch(self, rows: Sequence[Mapping[str, Any]], phases: int) -> None:
-        """The last of the ``rows`` of ``tables/train.csv`` as scalars, and charts of them where it brings new names.
+        """The last of the ``rows`` of ``tables/train.csv`` as scalars, and charts of them where it brings new
+        names.
 
-        One name for all models of one phase, so that runs lie side by side in one chart; where there are several
-        ``phases``, the name of the phase stands before it. What is known of the latent variables has the same name in all
-        phases: it goes on from one to the next.
+        One name for all models of one phase, so that runs lie side by side in one chart; where there are
+        several ``phases``, the name of the phase stands before it. What is known of the latent variables has
+        the same name in all phases: it goes on from one to the next.
         """
         tags: dict[str, dict[str, str]] = {}  # phase: {name: tag}
         latent: dict[str, None] = {}
@@ -73,7 +75,12 @@ class Board:
         if layout != self._layout:
             self._layout = layout
             text = TensorProto(dtype=DT_STRING, string_val=[layout.SerializeToString()])
-            self._add(row["step"], Summary.Value(tag=charts.CONFIG_SUMMARY_TAG, metadata=charts.create_summary_metadata(), tensor=text))
+            self._add(
+                row["step"],
+                Summary.Value(
+                    tag=charts.CONFIG_SUMMARY_TAG, metadata=charts.create_summary_metadata(), tensor=text
+                ),
+            )
 
     def image(self, step: int, tag: str, picture: np.ndarray) -> None:
         """A picture ``(H, W)`` or ``(H, W, 3)`` with values in [0, 1]."""
@@ -82,14 +89,19 @@ class Board:
         buffer = io.BytesIO()
         Image.fromarray((np.clip(picture, 0, 1) * 255).round().astype(np.uint8)).save(buffer, format="png")
         height, width = picture.shape[:2]
-        coded = Summary.Image(height=height, width=width, colorspace=3 if picture.ndim == 3 else 1, encoded_image_string=buffer.getvalue())
+        coded = Summary.Image(
+            height=height,
+            width=width,
+            colorspace=3 if picture.ndim == 3 else 1,
+            encoded_image_string=buffer.getvalue(),
+        )
         self._add(step, Summary.Value(tag=tag, image=coded))
 
     def hparams(self, values: Mapping[str, Any]) -> None:
         """The settings of the run.
 
-        The HParams page finds out by itself which settings and scalars the runs have; an experiment described in the event
-        file of one of them would hide what only others have.
+        The HParams page finds out by itself which settings and scalars the runs have; an experiment described
+        in the event file of one of them would hide what only others have.
         """
         start = plugin_data_pb2.SessionStartInfo(start_time_secs=time.time())
         for name, value in values.items():
@@ -109,8 +121,12 @@ class Board:
 
     def _plugin(self, tag: str, **content: Any) -> None:
         data = plugin_data_pb2.HParamsPluginData(version=metadata.PLUGIN_DATA_VERSION, **content)
-        plugin = SummaryMetadata.PluginData(plugin_name=metadata.PLUGIN_NAME, content=data.SerializeToString())
-        value = Summary.Value(tag=tag, metadata=SummaryMetadata(plugin_data=plugin), tensor=metadata.NULL_TENSOR)
+        plugin = SummaryMetadata.PluginData(
+            plugin_name=metadata.PLUGIN_NAME, content=data.SerializeToString()
+        )
+        value = Summary.Value(
+            tag=tag, metadata=SummaryMetadata(plugin_data=plugin), tensor=metadata.NULL_TENSOR
+        )
         self._add(0, value)
 
     def _add(self, step: int, *values: Summary.Value) -> None:
@@ -119,12 +135,16 @@ class Board:
 
 
 def _category(prefix: str, tags: Mapping[str, str]) -> Category:
-    """Charts of one phase: training and validation of each term in one, the value that steers training with the loss."""
+    """Charts of one phase: training and validation of each term in one, the value that steers training with
+    the loss."""
     lines: dict[str, list[str]] = {}
     for name, tag in tags.items():
         term = name.partition("/")[2] or name
         lines.setdefault("loss" if term == "monitor" else term, []).append(f"^{re.escape(tag)}$")
-    shown = [Chart(title=term.replace("_", " "), multiline=MultilineChartContent(tag=found)) for term, found in lines.items()]
+    shown = [
+        Chart(title=term.replace("_", " "), multiline=MultilineChartContent(tag=found))
+        for term, found in lines.items()
+    ]
     return Category(title=prefix.rstrip("/") or "training", chart=shown)
 
 
@@ -132,7 +152,10 @@ def _latent_variables(names: Iterable[str]) -> Category:
     """A chart for each quantity with all variables in it: of one each there would be too many to look at."""
     quantities = dict.fromkeys(name.removeprefix(LATENT).rpartition(".")[0] for name in names)
     charts = [
-        Chart(title=quantity.replace("_", " "), multiline=MultilineChartContent(tag=[rf"^{re.escape(LATENT + quantity)}\.\d+$"]))
+        Chart(
+            title=quantity.replace("_", " "),
+            multiline=MultilineChartContent(tag=[rf"^{re.escape(LATENT + quantity)}\.\d+$"]),
+        )
         for quantity in quantities
     ]
     return Category(title="latent variables", chart=charts)

@@ -1,4 +1,5 @@
-"""The report of a run or a comparison: everything in its directory that is there to look at, as one HTML page that needs nothing else."""
+"""The report of a run or a comparison: everything in its directory that is there to look at, as one HTML page
+that needs nothing else."""
 
 from __future__ import annotations
 
@@ -36,10 +37,17 @@ def page(directory: RunDirectory) -> str:
 def comparison_page(directory: ComparisonDirectory) -> str:
     """The HTML text of ``report.html`` of a comparison."""
     runs = directory.meta.get("runs", [])
-    choices = {run["name"]: {key: value for key, value in (run.get("choices") or {}).items() if isinstance(value, str)} for run in runs}
+    choices = {
+        run["name"]: {
+            key: value for key, value in (run.get("choices") or {}).items() if isinstance(value, str)
+        }
+        for run in runs
+    }
     pages = {run["name"]: Path(str(run.get("path")), "report.html") for run in runs}
     # Quoted, for the name of a folder may look like an address.
-    links = {name: quote(path.as_posix()) for name, path in pages.items() if (directory.path / path).is_file()}
+    links = {
+        name: quote(path.as_posix()) for name, path in pages.items() if (directory.path / path).is_file()
+    }
     return rendered("comparison.html.j2", directory, [], runs=runs, choices=choices, links=links)
 
 
@@ -47,7 +55,9 @@ def rendered(name: str, directory: ReportDirectory, pictures: Sequence[Shown], *
     """A page on all reports of a directory. ``pictures``: those it shows beside those of the reports."""
     metrics = directory.read_table("metrics")
     sections = [_section(directory, report, entry, metrics) for report, entry in directory.entries.items()]
-    drawing = any(shown.kind == "figure" for shown in sum((section["pictures"] for section in sections), list(pictures)))
+    drawing = any(
+        shown.kind == "figure" for shown in sum((section["pictures"] for section in sections), list(pictures))
+    )
     plotly, draw = scripts() if drawing else ("", "")
     return template(name).render(
         policy=policy(drawing),
@@ -61,7 +71,9 @@ def rendered(name: str, directory: ReportDirectory, pictures: Sequence[Shown], *
     )
 
 
-def _section(directory: ReportDirectory, name: str, entry: dict[str, Any], metrics: pd.DataFrame) -> dict[str, Any]:
+def _section(
+    directory: ReportDirectory, name: str, entry: dict[str, Any], metrics: pd.DataFrame
+) -> dict[str, Any]:
     own = metrics[(metrics[directory.of] == name) & metrics["metric"].notna()] if len(metrics) else metrics
     pictures = _pictures(directory, name)
     rows = ROWS_SHOWN if pictures else ROWS_OPEN
@@ -71,7 +83,9 @@ def _section(directory: ReportDirectory, name: str, entry: dict[str, Any], metri
         "answers": entry.get("answers", ""),
         "status": entry["status"],
         "notes": entry["notes"],
-        "metrics": [(row.metric, number(row.value), interval(row.low, row.high), row.unit) for row in own.itertuples()],
+        "metrics": [
+            (row.metric, number(row.value), interval(row.low, row.high), row.unit) for row in own.itertuples()
+        ],
         "tables": [(f"{name}.{table}.csv", _cells(frame, rows), len(frame)) for table, frame in tables],
         "pictures": pictures,
     }
@@ -90,7 +104,10 @@ def _headlines(metrics: pd.DataFrame) -> list[tuple[str, list[tuple[str, str, st
     keys = metrics["diagnostic"] + "/" + metrics["metric"].astype(object).fillna("")
     for wanted, title in HEADLINES:
         found = metrics[keys.str.startswith(wanted) if wanted.endswith(".") else keys == wanted]
-        parts = [(str(r.metric).partition(".")[2].replace("_", " "), number(r.value), interval(r.low, r.high)) for r in found.itertuples()]
+        parts = [
+            (str(r.metric).partition(".")[2].replace("_", " "), number(r.value), interval(r.low, r.high))
+            for r in found.itertuples()
+        ]
         if parts:
             cards.append((title, parts))
     return cards

@@ -1,4 +1,5 @@
-"""What report pages are made of: the numbers people ask for first, stored pictures, numbers as text, templates."""
+"""What report pages are made of: the numbers people ask for first, stored pictures, numbers as text,
+templates."""
 
 from __future__ import annotations
 
@@ -13,8 +14,12 @@ import jinja2
 
 from latentrun.plotting.pages import embedded, read_figure
 
-IMAGES = {"png": (b"\x89PNG\r\n\x1a\n",), "gif": (b"GIF87a", b"GIF89a")}  # how files begin that a page shows as they are
-# Shown on top where they are there: what a reader asks first. A name that ends in a point stands for all its parts.
+IMAGES = {
+    "png": (b"\x89PNG\r\n\x1a\n",),
+    "gif": (b"GIF87a", b"GIF89a"),
+}  # how files begin that a page shows as they are
+# Shown on top where they are there: what a reader asks first. A name that ends in a point stands for all its
+# parts.
 HEADLINES = (
     ("reconstruction/error_mean", "mean ‖x − x̂‖"),
     ("sparsity/active", "active latents"),
@@ -27,7 +32,8 @@ HEADLINES = (
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture on the page: ``data`` is the data: address of a PNG or GIF, a plotly figure as JSON, or why there is neither."""
+    """A picture on the page: ``data`` is the data: address of a PNG or GIF, a plotly figure as JSON, or why
+    there is neither."""
 
     name: str
     kind: Literal["image", "figure", "wrong"]
@@ -36,7 +42,8 @@ class Shown:
 
 
 def content(path: Path) -> tuple[str, str]:
-    """Kind and data of a stored picture, made anew from what was read: nothing goes from a file into the page as it is."""
+    """Kind and data of a stored picture, made anew from what was read: nothing goes from a file into the page
+    as it is."""
     form = path.suffix[1:]
     if form in IMAGES:
         data = path.read_bytes()
@@ -67,4 +74,6 @@ def interval(low: Any, high: Any) -> str:
 def template(name: str) -> jinja2.Template:
     """A page to be filled in; everything that comes into it is escaped."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    return jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template(name)
+    return jinja2.Environment(
+        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True
+    ).get_template(name)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
-from latentrun.functional.dependence import targets
+from latentrun.functional.statistics.dependence import targets
 from latentrun.plotting.images import canvas
 from latentrun.plotting.scatter import category_names
 from latentrun.run import Run
@@ -21,17 +21,22 @@ from latentrun.types import Factor
 
 POINTS = 10_000  # of so many the page's t-SNE uses every one
 PICTURED = 5_000  # so many a browser moves smoothly as pictures
-THUMBNAIL = 64  # pixels a side at most: 71 x 71 of them stay within the 8192 pixels a side that the page allows a sheet
+# pixels a side at most: 71 x 71 of them stay within the 8192 pixels a side that the page allows a sheet
+THUMBNAIL = 64
 
 
 def write_projector(folder: Path, run: Run) -> None:
     """Mean codes of the test split with row numbers, factors, labels and, where there are any, pictures.
 
-    ``codes.tsv``, ``metadata.tsv`` and ``sprites.png``, tied together by ``projector_config.pbtxt``. At most 10,000 points,
-    5,000 with pictures, evenly spaced; the name under which the page lists them says so.
+    ``codes.tsv``, ``metadata.tsv`` and ``sprites.png``, tied together by ``projector_config.pbtxt``. At most
+    10,000 points, 5,000 with pictures, evenly spaced; the name under which the page lists them says so.
     """
     from PIL import Image
-    from tensorboard.plugins.projector.projector_config_pb2 import EmbeddingInfo, ProjectorConfig, SpriteMetadata
+    from tensorboard.plugins.projector.projector_config_pb2 import (
+        EmbeddingInfo,
+        ProjectorConfig,
+        SpriteMetadata,
+    )
 
     latents, pictured = run.latents("test"), run.data.is_image
     total = len(latents.mean)
@@ -47,9 +52,13 @@ def write_projector(folder: Path, run: Run) -> None:
     with atomic(folder / "codes.tsv") as file:
         codes.to_csv(file, sep="\t", header=False, index=False, float_format="%.6g")
     with atomic(folder / "metadata.tsv") as file:
-        metadata.to_csv(file, sep="\t", header=several, index=False, quoting=csv.QUOTE_NONE, float_format="%.6g")
+        metadata.to_csv(
+            file, sep="\t", header=several, index=False, quoting=csv.QUOTE_NONE, float_format="%.6g"
+        )
     name = f"{len(kept)} of {total} test codes, evenly spaced" if len(kept) < total else f"{total} test codes"
-    info = EmbeddingInfo(tensor_name=name, tensor_path="codes.tsv", metadata_path="metadata.tsv", tensor_shape=codes.shape)
+    info = EmbeddingInfo(
+        tensor_name=name, tensor_path="codes.tsv", metadata_path="metadata.tsv", tensor_shape=codes.shape
+    )
     if pictured:
         sheet, size = sprites(run.data.split("test").x[kept], run.data.value_range)
         with atomic(folder / "sprites.png", "wb") as file:
@@ -60,8 +69,9 @@ def write_projector(folder: Path, run: Run) -> None:
 
 
 def sprites(x: Tensor, value_range: tuple[float, float]) -> tuple[np.ndarray, tuple[int, int]]:
-    """Pictures ``(N, c, h, w)`` as one sheet of bytes, row after row, shrunk to 64 pixels a side at most; width and height
-    of each. The page counts rows by columns: the sheet has as many of one as of the other."""
+    """Pictures ``(N, c, h, w)`` as one sheet of bytes, row after row, shrunk to 64 pixels a side at most;
+    width and height of each. The page counts rows by columns: the sheet has as many of one as of the
+    other."""
     height, width = (min(side, THUMBNAIL) for side in x.shape[2:])
     small = adaptive_avg_pool2d(x, (height, width)).numpy()
     columns = int(np.ceil(np.sqrt(len(x))))

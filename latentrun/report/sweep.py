@@ -1,4 +1,5 @@
-"""Many runs on one page: what failed, each metric against what was varied, tables over seeds, a link to every run."""
+"""Many runs on one page: what failed, each metric against what was varied, tables over seeds, a link to every
+run."""
 
 from __future__ import annotations
 
@@ -14,7 +15,18 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from latentrun.collect import (
+from latentrun.config.settings import REPLICATE
+from latentrun.errors import InputError, nearest
+from latentrun.functional.statistics.ranking import over_seeds
+from latentrun.plotting.pages import policy
+from latentrun.plotting.style import paper
+from latentrun.plotting.sweep import Key, Panel, against, over_two, written
+from latentrun.report.parts import HEADLINES, Shown, content, interval, number, template
+from latentrun.report.trials import trials_drawn
+from latentrun.store import atomic
+from latentrun.store.intake import read_json
+from latentrun.store.reports import SAVED
+from latentrun.tables.collect import (
     but_seed,
     by_seed,
     collect_sweep,
@@ -26,18 +38,7 @@ from latentrun.collect import (
     metrics_of,
     mixed,
 )
-from latentrun.errors import InputError, nearest
-from latentrun.functional.ranking import over_seeds
-from latentrun.plotting.pages import policy
-from latentrun.plotting.style import paper
-from latentrun.plotting.sweep import Key, Panel, against, over_two, written
-from latentrun.plotting.trials import trials_drawn
-from latentrun.report.leaderboard import leaderboard
-from latentrun.report.parts import HEADLINES, Shown, content, interval, number, template
-from latentrun.settings import REPLICATE
-from latentrun.store import atomic
-from latentrun.store.intake import read_json
-from latentrun.store.reports import SAVED
+from latentrun.tables.leaderboard import leaderboard
 from latentrun.types import Picture
 
 LINES = 8  # values of a second key that are told apart in one picture
@@ -45,9 +46,9 @@ LINES = 8  # values of a second key that are told apart in one picture
 
 @dataclass(frozen=True)
 class Survey:
-    """What is told of a set of runs: ``frame`` one row a run (see :func:`~latentrun.collect.collect`), ``keys`` that tell
-    groups of them apart, ``chosen`` metrics as (title, columns), ``meaning`` of each metric; ``root``: what ``run`` in the
-    frame is relative to."""
+    """What is told of a set of runs: ``frame`` one row a run (see :func:`~latentrun.tables.collect.collect`),
+    ``keys`` that tell groups of them apart, ``chosen`` metrics as (title, columns), ``meaning`` of each
+    metric; ``root``: what ``run`` in the frame is relative to."""
 
     frame: pd.DataFrame
     keys: list[str]
@@ -62,11 +63,13 @@ class Survey:
 
 
 def survey(frame: pd.DataFrame, keys: Sequence[str], metrics: Sequence[str] | None, root: Path) -> Survey:
-    """With the metrics that are named, or those that stand on top of a run's page; a name that ends in a point stands for all
-    its parts. InputError for one that no run has."""
+    """With the metrics that are named, or those that stand on top of a run's page; a name that ends in a
+    point stands for all its parts. InputError for one that no run has."""
     known, chosen = metrics_of(frame), []
     for name, title in HEADLINES if metrics is None else [(name, name.rstrip(".")) for name in metrics]:
-        found = [column for column in known if column == name or (name.endswith(".") and column.startswith(name))]
+        found = [
+            column for column in known if column == name or (name.endswith(".") and column.startswith(name))
+        ]
         if not found and metrics is not None:
             raise InputError(f"metrics: no run has {name!r}{nearest(name, known)}")
         chosen += [(title, found)] if found else []
@@ -74,20 +77,31 @@ def survey(frame: pd.DataFrame, keys: Sequence[str], metrics: Sequence[str] | No
 
 
 def write_page(path: str | Path, formats: Sequence[str] = ()) -> None:
-    """``plots/`` and ``report.html`` of the sweep in a directory, however its jobs were launched and ended."""
+    """``plots/`` and ``report.html`` of the sweep in a directory, however its jobs were launched and
+    ended."""
     path = Path(path)
     frame, keys = collect_sweep(path)
     found = survey(frame, but_seed(keys), None, path)
-    about = {"what": "sweep", "name": path.resolve().name, "table": "sweep_by_seed.csv", "command": _command(path)}
+    about = {
+        "what": "sweep",
+        "name": path.resolve().name,
+        "table": "sweep_by_seed.csv",
+        "command": _command(path),
+    }
     searched = (path / "trials.csv").is_file()
     write_report(path, found, about, _trials(path) if searched else pictures(found), formats)
 
 
 def write_report(
-    path: Path, found: Survey, about: Mapping[str, str], drawn: Iterable[tuple[str, Picture]], formats: Sequence[str] = ()
+    path: Path,
+    found: Survey,
+    about: Mapping[str, str],
+    drawn: Iterable[tuple[str, Picture]],
+    formats: Sequence[str] = (),
 ) -> None:
-    """``plots/`` and ``report.html`` in ``path``. ``about``: ``what`` it is (sweep, runs) and its ``name``, the ``table``
-    beside it that holds all metrics over seeds, the ``command`` that made it; ``drawn``: names for files and pictures."""
+    """``plots/`` and ``report.html`` in ``path``. ``about``: ``what`` it is (sweep, runs) and its ``name``,
+    the ``table`` beside it that holds all metrics over seeds, the ``command`` that made it; ``drawn``: names
+    for files and pictures."""
     shown = []
     with paper():
         for name, picture in drawn:
@@ -129,10 +143,15 @@ def pictures(found: Survey) -> Iterator[tuple[str, Picture]]:
         axes = {key: (axis, number) for key, (axis, number) in axes.items() if len(axis.values) > 1}
         stem = names[0].partition(".")[0]
         for key in axes:
-            second = next((other for other in axes if other != key and len(axes[other][0].values) <= LINES), None)
+            second = next(
+                (other for other in axes if other != key and len(axes[other][0].values) <= LINES), None
+            )
             panels = [_panel(found, frame, name, title, axes[key], axes.get(second)) for name in names]
             drawn = against(panels, axes[key][0], axes[second][0] if second else None)
-            text = f"{title} against {key}: the mean over seeds with its 95 % t interval, single seeds lightly behind it"
+            text = (
+                f"{title} against {key}: the mean over seeds with its 95 % t interval, single "
+                "seeds lightly behind it"
+            )
             yield _file(stem, key), Picture(drawn, f"{text}{_averaged(axes, key, second)}.")
         for rows, columns in combinations([key for key in axes if axes[key][0].numeric], 2):
             panels = [_panel(found, frame, name, title, axes[rows], axes[columns]) for name in names]
@@ -148,7 +167,12 @@ def _axis(frame: pd.DataFrame, key: str) -> tuple[Key, pd.Series]:
 
 
 def _panel(
-    found: Survey, frame: pd.DataFrame, name: str, title: str, across: tuple[Key, pd.Series], lines: tuple[Key, pd.Series] | None
+    found: Survey,
+    frame: pd.DataFrame,
+    name: str,
+    title: str,
+    across: tuple[Key, pd.Series],
+    lines: tuple[Key, pd.Series] | None,
 ) -> Panel:
     """The values of a metric by place, line and seed."""
     (key, number), count = across, len(lines[0].values) if lines else 1
@@ -156,7 +180,9 @@ def _panel(
     values = by_seed(frame[name], cell, frame[REPLICATE], len(key.values) * count)
     unit, direction = found.meaning[name]
     part = name.partition(".")[2].replace("_", " ")
-    return Panel(f"{title}, {part}" if part else title, values.reshape(len(key.values), count, -1), unit, direction)
+    return Panel(
+        f"{title}, {part}" if part else title, values.reshape(len(key.values), count, -1), unit, direction
+    )
 
 
 def _averaged(axes: Mapping[str, Any], *shown: str | None) -> str:
@@ -176,23 +202,42 @@ def _failures(frame: pd.DataFrame, root: Path) -> list[tuple[str, str, str, str]
 
 
 def _means(found: Survey) -> tuple[list[str], list[list[str]]]:
-    """Names of the columns; a row for each group: its keys, the number of seeds, mean and half interval of the chosen metrics."""
+    """Names of the columns; a row for each group: its keys, the number of seeds, mean and half interval of
+    the chosen metrics."""
     groups, number_of = grouped(found.frame, found.keys)
     columns, most = [], np.zeros(len(groups), dtype=int)
     for name in found.metrics if REPLICATE in found.frame else ():
-        mean, _, n, low, high = over_seeds(by_seed(found.frame[name], number_of, found.frame[REPLICATE], len(groups)))
+        mean, _, n, low, high = over_seeds(
+            by_seed(found.frame[name], number_of, found.frame[REPLICATE], len(groups))
+        )
         half, most = (high - low) / 2, np.maximum(most, n)
-        columns.append([f"{number(m)}{f' ± {h:.2g}' if k > 1 else ''}" for m, h, k in zip(mean.tolist(), half.tolist(), n, strict=True)])
+        columns.append(
+            [
+                f"{number(m)}{f' ± {h:.2g}' if k > 1 else ''}"
+                for m, h, k in zip(mean.tolist(), half.tolist(), n, strict=True)
+            ]
+        )
     values = groups.itertuples(index=False) if found.keys else [()] * len(groups)
-    rows = [[*map(written, key), str(n), *cells] for key, n, *cells in zip(values, most, *columns, strict=True) if n]
+    rows = [
+        [*map(written, key), str(n), *cells]
+        for key, n, *cells in zip(values, most, *columns, strict=True)
+        if n
+    ]
     return [*found.keys, "seeds", *found.metrics], rows
 
 
 def _board(board: pd.DataFrame, keys: Sequence[str]) -> tuple[str, list[tuple]]:
-    """Unit and rows (rank, key values, mean, interval, difference, interval, test, p, verdict) of the leaderboard of a metric."""
+    """Unit and rows (rank, key values, mean, interval, difference, interval, test, p, verdict) of the
+    leaderboard of a metric."""
     rows = [
         (
-            *(row["rank"], [written(row[key]) for key in keys], number(row["mean"]), interval(row["low"], row["high"]), row["n"]),
+            *(
+                row["rank"],
+                [written(row[key]) for key in keys],
+                number(row["mean"]),
+                interval(row["low"], row["high"]),
+                row["n"],
+            ),
             *(number(row["difference"]), interval(row["difference_low"], row["difference_high"])),
             *(row["test"], number(row["p_holm"]), row["verdict"]),
         )
@@ -202,7 +247,8 @@ def _board(board: pd.DataFrame, keys: Sequence[str]) -> tuple[str, list[tuple]]:
 
 
 def _jobs(found: Survey, path: Path) -> tuple[list[str], list[dict[str, Any]]]:
-    """Names of columns, and every run: its name, address of its page where there is one, state, values of keys and metrics."""
+    """Names of columns, and every run: its name, address of its page where there is one, state, values of
+    keys and metrics."""
     keys = [*found.keys, *([REPLICATE] if REPLICATE in found.frame else [])]
     rows = []
     for row in found.frame.to_dict("records"):

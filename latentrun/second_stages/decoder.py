@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from torch import Tensor
 
-from latentrun.bounds import Ge, Makes
+from latentrun.config.bounds import Ge, Makes
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.models.base import HasGenerator, HasLikelihood, Model, SecondStage, drawn
@@ -17,13 +17,14 @@ from latentrun.types import FromData, Phase
 
 
 class Decoder(SecondStage):
-    """Any model that can be sampled, trained on z ~ q(z|x), drawn anew at every step, as on data: w ~ p(w), z = decode(w).
+    """Any model that can be sampled, trained on z ~ q(z|x), drawn anew at every step, as on data: w ~ p(w), z
+    = decode(w).
 
-    ``model`` gets data of shape ``(d,)`` and, where it has one, a latent space of d dimensions too, as in the two-stage VAE of Dai &
-    Wipf 2019, arXiv 1903.05789, section 4. ``draw``: ``mean`` takes the mean of p(z|w), as the code of Asperti & Trentin 2020, arXiv
-    2002.07514, does: the codes then lack the variance of p(z|w), the one that renormalisation restores (Asperti 2020, arXiv
-    2002.09860); ``likelihood`` draws from p(z|w), which must be normal, as Dai & Wipf's code does. ``epochs``: null for those of the
-    training.
+    ``model`` gets data of shape ``(d,)`` and, where it has one, a latent space of d dimensions too, as in the
+    two-stage VAE of Dai & Wipf 2019, arXiv 1903.05789, section 4. ``draw``: ``mean`` takes the mean of
+    p(z|w), as the code of Asperti & Trentin 2020, arXiv 2002.07514, does: the codes then lack the variance of
+    p(z|w), the one that renormalisation restores (Asperti 2020, arXiv 2002.09860); ``likelihood`` draws from
+    p(z|w), which must be normal, as Dai & Wipf's code does. ``epochs``: null for those of the training.
     """
 
     def __init__(
@@ -35,14 +36,20 @@ class Decoder(SecondStage):
     ):
         super().__init__(latent_dim)
         self.draw, self.epochs = draw, epochs
-        self.model = model(event_shape=(latent_dim,), value_range=(-inf, inf), columns=(), latent_dim=latent_dim)
+        self.model = model(
+            event_shape=(latent_dim,), value_range=(-inf, inf), columns=(), latent_dim=latent_dim
+        )
         name = type(self.model).__name__
         if not isinstance(self.model, HasGenerator):
             raise InputError(f"{name} cannot be sampled: a second stage must be")
         if draw == "likelihood" and not isinstance(self.model, HasLikelihood):
             raise InputError(f"draw=likelihood needs p(z|w), which {name} has not; allowed: mean")
-        if any(not isinstance(phase.source, FromData) or not phase.objectives for phase in self.model.phases()):
-            raise InputError(f"{name} trains in phases of its own that see no data: a second stage learns from codes alone")
+        if any(
+            not isinstance(phase.source, FromData) or not phase.objectives for phase in self.model.phases()
+        ):
+            raise InputError(
+                f"{name} trains in phases of its own that see no data: a second stage learns from codes alone"
+            )
         self.space = self.model.spaces["z"]
 
     def phases(self) -> tuple[Phase, ...]:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from latentrun.bounds import Each, Ge
+from latentrun.config.bounds import Each, Ge
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import Euclidean
 from latentrun.models.base import SecondStage, aggregated, drawn
@@ -16,14 +16,15 @@ from latentrun.types import Batch, Clock, Objective, Phase
 
 
 class Flow(SecondStage):
-    """Minimises -log p(z) in nats per example, z ~ q(z|x) drawn anew at every step, where
-    log p(z) = log N(u; 0, I) + log |det du/dz| and u = f((z - m) / s), m and s the aggregated posterior's mean and standard
+    """Minimises -log p(z) in nats per example, z ~ q(z|x) drawn anew at every step, where log p(z) = log N(u;
+    0, I) + log |det du/dz| and u = f((z - m) / s), m and s the aggregated posterior's mean and standard
     deviations; samples are z = m + s f^-1(u), u ~ N(0, I).
 
-    f: ``transforms`` coupling layers, each of which moves one half of the variables by functions that a network with hidden
-    layers ``widths`` makes of the other half, halves taken in turns: ``affine`` ones (Dinh et al. 2017, arXiv 1605.08803) or
-    rational-quadratic ``spline`` ones of ``bins`` bins between -5 and 5, the identity beyond (Durkan et al. 2019, arXiv 1906.04032).
-    By zuko. ``epochs``: null for those of the training.
+    f: ``transforms`` coupling layers, each of which moves one half of the variables by functions that a
+    network with hidden layers ``widths`` makes of the other half, halves taken in turns: ``affine`` ones
+    (Dinh et al. 2017, arXiv 1605.08803) or rational-quadratic ``spline`` ones of ``bins`` bins between -5 and
+    5, the identity beyond (Durkan et al. 2019, arXiv 1906.04032). By zuko. ``epochs``: null for those of the
+    training.
     """
 
     def __init__(
@@ -39,8 +40,14 @@ class Flow(SecondStage):
 
         super().__init__(latent_dim)
         self.space, self.epochs = Euclidean(latent_dim), epochs
-        given = {"transforms": transforms, "hidden_features": tuple(widths), "passes": 2}  # two passes: coupling
-        self.f = (NSF(latent_dim, bins=bins, **given) if kind == "spline" else MAF(latent_dim, **given)).transform
+        given = {
+            "transforms": transforms,
+            "hidden_features": tuple(widths),
+            "passes": 2,
+        }  # two passes: coupling
+        self.f = (
+            NSF(latent_dim, bins=bins, **given) if kind == "spline" else MAF(latent_dim, **given)
+        ).transform
         self.register_buffer("mean", torch.zeros(latent_dim))
         self.register_buffer("scale", torch.ones(latent_dim))
 
@@ -67,7 +74,9 @@ class Flow(SecondStage):
 
     def phases(self) -> tuple[Phase, ...]:
         objective = Objective("flow", list(self.f.parameters()), self.loss)
-        return (Phase("flow", (objective,), monitor=self.monitor, epochs=self.epochs, setup=self.standardise),)
+        return (
+            Phase("flow", (objective,), monitor=self.monitor, epochs=self.epochs, setup=self.standardise),
+        )
 
     def decode(self, w: Tensor) -> Tensor:
         return self.mean + self.scale * self.f().inv(w)

@@ -7,7 +7,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from latentrun.bounds import Ge
+from latentrun.config.bounds import Ge
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import Euclidean
 from latentrun.models.base import SecondStage, aggregated
@@ -15,8 +15,9 @@ from latentrun.types import Batch, Phase
 
 
 class Gaussian(SecondStage):
-    """z = m + L w, w ~ N(0, I): the normal with the mean and the full covariance L L' of the aggregated posterior, in closed form:
-    m = mean of mu(x), L L' = cov mu(x) + diag(mean of sigma²(x)), over the training rows."""
+    """z = m + L w, w ~ N(0, I): the normal with the mean and the full covariance L L' of the aggregated
+    posterior, in closed form: m = mean of mu(x), L L' = cov mu(x) + diag(mean of sigma²(x)), over the
+    training rows."""
 
     def __init__(self, latent_dim: Annotated[int, Ge(1)]):
         super().__init__(latent_dim)

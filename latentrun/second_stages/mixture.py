@@ -8,18 +8,19 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from latentrun.bounds import Ge, Gt
+from latentrun.config.bounds import Ge, Gt
 from latentrun.functional.noise import Noise
 from latentrun.models.base import SecondStage, drawn
 from latentrun.types import Batch, Phase
 
 
 class Mixture(SecondStage):
-    """Mixture of normals with full covariances, fitted by expectation and maximisation to codes z ~ q(z|x), one for each of at most
-    ``rows`` training rows; as Ghosh et al. 2020, arXiv 1903.12436, section 4, who take 10 components.
+    """Mixture of normals with full covariances, fitted by expectation and maximisation to codes z ~ q(z|x),
+    one for each of at most ``rows`` training rows; as Ghosh et al. 2020, arXiv 1903.12436, section 4, who
+    take 10 components.
 
-    ``components``: at most one for each row; ``ridge`` is added to the diagonals, in squared latent units, so that no component
-    shrinks to a point; ``steps`` at most of the algorithm, which starts once, from k-means.
+    ``components``: at most one for each row; ``ridge`` is added to the diagonals, in squared latent units, so
+    that no component shrinks to a point; ``steps`` at most of the algorithm, which starts once, from k-means.
     """
 
     def __init__(
@@ -52,7 +53,9 @@ class Mixture(SecondStage):
         self.weights.zero_()
         self.weights[:k] = torch.from_numpy(found.weights_)
         self.means[:k] = torch.from_numpy(found.means_)
-        self.scale_trils[:k] = torch.linalg.cholesky(torch.from_numpy(found.covariances_)).to(self.scale_trils)
+        self.scale_trils[:k] = torch.linalg.cholesky(torch.from_numpy(found.covariances_)).to(
+            self.scale_trils
+        )
 
     def phases(self) -> tuple[Phase, ...]:
         return (Phase("mixture", (), epochs=0, setup=self.fit),)

@@ -1,8 +1,8 @@
 """The only reader and writer of run directories, and of those of comparisons.
 
-Every file is written to a temporary name, flushed to disk and moved into place: a reader sees the old one or the new
-one, never half of one. Nothing that is read back can run code: YAML safe loader, JSON, CSV, npz without pickle,
-checkpoints with ``weights_only``.
+Every file is written to a temporary name, flushed to disk and moved into place: a reader sees the old one or
+the new one, never half of one. Nothing that is read back can run code: YAML safe loader, JSON, CSV, npz
+without pickle, checkpoints with ``weights_only``.
 """
 
 from latentrun.store.activity import Activity
@@ -12,4 +12,15 @@ from latentrun.store.files import Plain, atomic, now
 from latentrun.store.reports import METRIC_COLUMNS, ReportDirectory
 from latentrun.store.twins import fits, twin
 
-__all__ = ["METRIC_COLUMNS", "Activity", "ComparisonDirectory", "Plain", "ReportDirectory", "RunDirectory", "atomic", "fits", "now", "twin"]
+__all__ = [
+    "METRIC_COLUMNS",
+    "Activity",
+    "ComparisonDirectory",
+    "Plain",
+    "ReportDirectory",
+    "RunDirectory",
+    "atomic",
+    "fits",
+    "now",
+    "twin",
+]

@@ -12,15 +12,16 @@ from latentrun.store.reports import ReportDirectory
 
 
 class ComparisonDirectory(ReportDirectory):
-    """What comparisons found about the runs that meta.json names. Open it with ``ComparisonDirectory(path)``, make one with
-    :meth:`create`."""
+    """What comparisons found about the runs that meta.json names. Open it with ``ComparisonDirectory(path)``,
+    make one with :meth:`create`."""
 
     kind = "comparison"
     of = "comparison"
 
     @classmethod
     def create(cls, path: str | Path, meta: Mapping[str, Any], anew: bool = False) -> ComparisonDirectory:
-        """A new directory; ``anew``: in the place of an earlier comparison, if there is one. InputError where it cannot be made."""
+        """A new directory; ``anew``: in the place of an earlier comparison, if there is one. InputError where
+        it cannot be made."""
         path = Path(path)
         if anew and (path / "meta.json").is_file():
             shutil.rmtree(cls(path).path)

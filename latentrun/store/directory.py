@@ -43,12 +43,14 @@ class RunDirectory(ReportDirectory):
     # ---------------------------------------------------------------- what it is
     @property
     def config(self) -> dict[str, Any]:
-        """The resolved configuration, the authority on what the run is; with the settings that came after an older one."""
+        """The resolved configuration, the authority on what the run is; with the settings that came after an
+        older one."""
         return upgraded(read_yaml(self.path / ".hydra" / "config.yaml"))
 
     @property
     def status(self) -> dict[str, Any]:
-        """``state`` (training, diagnosing, done, failed, interrupted), ``heartbeat``, ``step``, ``reason``."""
+        """``state`` (training, diagnosing, done, failed, interrupted), ``heartbeat``, ``step``,
+        ``reason``."""
         try:
             return read_json(self.path / "status.json")
         except FileNotFoundError:
@@ -58,7 +60,10 @@ class RunDirectory(ReportDirectory):
     def finished(self) -> bool:
         """Whether everything the run was asked for is there."""
         measured = self.entries
-        whole = all(name in measured and measured[name]["status"] != Status.FAILED for name in self.config["diagnostic"])
+        whole = all(
+            name in measured and measured[name]["status"] != Status.FAILED
+            for name in self.config["diagnostic"]
+        )
         return self.status["state"] == "done" and whole
 
     def require_trained(self) -> None:
@@ -66,15 +71,16 @@ class RunDirectory(ReportDirectory):
         if "trained" not in self.meta and self.status["state"] != "done":
             state = self.status["state"]
             raise InputError(
-                f"{str(self.path)!r}: its training is not finished (state {state!r}); latentrun resume={self.path} goes on with it"
+                f"{str(self.path)!r}: its training is not finished (state {state!r}); latentrun "
+                f"resume={self.path} goes on with it"
             )
 
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Be the only process that works on the run; InputError where another one does.
 
-        The lock ends with its process, however that ended. Another machine's lock may not be seen on a shared disk: there
-        the signs of life in ``status.json`` count.
+        The lock ends with its process, however that ended. Another machine's lock may not be seen on a shared
+        disk: there the signs of life in ``status.json`` count.
         """
         with open(self.path / "run.lock", "a") as lock:
             if not locks(lock):
@@ -85,7 +91,8 @@ class RunDirectory(ReportDirectory):
                 age = (datetime.now(UTC) - datetime.fromisoformat(status["heartbeat"])).total_seconds()
                 if age < SILENCE:
                     raise InputError(
-                        f"{str(self.path)!r} is in use on {status.get('host')}: its last sign of life is {age:.0f} s old "
+                        f"{str(self.path)!r} is in use on {status.get('host')}: its last sign of life "
+                        f"is {age:.0f} s old "
                         f"(a run counts as dead after {SILENCE:.0f} s)"
                     )
             yield
@@ -148,7 +155,10 @@ class RunDirectory(ReportDirectory):
     def adopt(self, other: RunDirectory) -> None:
         """Copy the checkpoints of another run, whose training is the same."""
         for name in ("best.pt", "last.pt"):
-            with open(other.path / "checkpoints" / name, "rb") as source, atomic(self.path / "checkpoints" / name, "wb") as file:
+            with (
+                open(other.path / "checkpoints" / name, "rb") as source,
+                atomic(self.path / "checkpoints" / name, "wb") as file,
+            ):
                 shutil.copyfileobj(source, file)
 
     def load_checkpoint(self, name: str, device: Any = "cpu") -> dict[str, Any]:
@@ -157,12 +167,18 @@ class RunDirectory(ReportDirectory):
 
         path = self.path / "checkpoints" / f"{name}.pt"
         if not path.is_file():
-            raise InputError(f"{str(self.path)!r} has no checkpoint {name}.pt: its training did not get so far")
+            raise InputError(
+                f"{str(self.path)!r} has no checkpoint {name}.pt: its training did not get so far"
+            )
         try:
-            with warnings.catch_warnings(action="ignore"):  # one line is said below, whatever torch thinks of the file
+            with warnings.catch_warnings(
+                action="ignore"
+            ):  # one line is said below, whatever torch thinks of the file
                 state = torch.load(path, map_location=device, weights_only=True)
         except Exception as error:
-            raise InputError(f"checkpoint {str(path)!r} cannot be read: {str(error).splitlines()[0].split('. ')[0]}") from None
+            raise InputError(
+                f"checkpoint {str(path)!r} cannot be read: {str(error).splitlines()[0].split('. ')[0]}"
+            ) from None
         require_stored(state, f"checkpoint {str(path)!r}")
         return state
 

@@ -34,7 +34,12 @@ def atomic(path: Path, mode: str = "w") -> Iterator[IO]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with open(partial, mode, encoding=None if "b" in mode else "utf-8", newline="" if path.suffix == ".csv" else None) as file:
+        with open(
+            partial,
+            mode,
+            encoding=None if "b" in mode else "utf-8",
+            newline="" if path.suffix == ".csv" else None,
+        ) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -47,7 +52,8 @@ def atomic(path: Path, mode: str = "w") -> Iterator[IO]:
 
 
 def claim(path: Path, kind: str) -> None:
-    """Make a directory for a ``kind`` of thing, which no other process has; InputError where it cannot be made or holds one."""
+    """Make a directory for a ``kind`` of thing, which no other process has; InputError where it cannot be
+    made or holds one."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path / f"{kind}.lock", os.O_CREAT | os.O_EXCL | os.O_WRONLY))
@@ -65,7 +71,8 @@ def require_empty(path: Path) -> None:
 
 
 def locks(file: IO) -> bool:
-    """Take the exclusive lock of an open file; False where another process holds it for longer than a look takes."""
+    """Take the exclusive lock of an open file; False where another process holds it for longer than a look
+    takes."""
     for wait in (0.01, 0.05, 0.2, None):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,7 +1,7 @@
 """What a run directory must be like before it is read: someone else may have written it.
 
-Links must not lead out of it, its JSON must be of the form that this program writes, names of files must be names only; no
-file may unfold into more than it holds.
+Links must not lead out of it, its JSON must be of the form that this program writes, names of files must be
+names only; no file may unfold into more than it holds.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Literal
 import numpy as np
 import yaml
 
-from latentrun.build import fit
+from latentrun.config.build import fit
 from latentrun.errors import InputError
 
 META = {
@@ -34,7 +34,12 @@ META = {
     "runs": list[dict[str, Any]],
     "pruned_from": dict[str, Any],
 }
-REPORT = {"status": Literal["ok", "skipped", "failed"], "answers": str, "notes": list[str], "tables": list[str]}
+REPORT = {
+    "status": Literal["ok", "skipped", "failed"],
+    "answers": str,
+    "notes": list[str],
+    "tables": list[str],
+}
 
 
 def require_contained(directory: Path) -> None:
@@ -82,15 +87,23 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz file, none of which is larger than its bytes in the file; InputError where that is not so."""
+    """The arrays of an .npz file, none of which is larger than its bytes in the file; InputError where that
+    is not so."""
     try:
         with zipfile.ZipFile(path) as archive:
             for entry in archive.infolist():
                 with archive.open(entry) as file:
                     version = np.lib.format.read_magic(file)
-                    head = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                    head = (
+                        np.lib.format.read_array_header_1_0
+                        if version == (1, 0)
+                        else np.lib.format.read_array_header_2_0
+                    )
                     shape, _, dtype = head(file)
-                if entry.compress_type != zipfile.ZIP_STORED or math.prod(shape) * dtype.itemsize > entry.file_size:
+                if (
+                    entry.compress_type != zipfile.ZIP_STORED
+                    or math.prod(shape) * dtype.itemsize > entry.file_size
+                ):
                     raise ValueError(f"{entry.filename} unfolds into more than it holds")
         with np.load(path, allow_pickle=False) as found:
             return dict(found)
@@ -99,13 +112,17 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def require_stored(value: Any, where: str) -> None:
-    """InputError where a tensor of a checkpoint claims more than the file holds: one number may be declared to be terabytes."""
+    """InputError where a tensor of a checkpoint claims more than the file holds: one number may be declared
+    to be terabytes."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, list | tuple):
         for inner in value:
             require_stored(inner, where)
-    elif hasattr(value, "untyped_storage") and value.numel() * value.element_size() > value.untyped_storage().nbytes():
+    elif (
+        hasattr(value, "untyped_storage")
+        and value.numel() * value.element_size() > value.untyped_storage().nbytes()
+    ):
         raise InputError(f"{where} holds a tensor of shape {tuple(value.shape)} without its values")
 
 

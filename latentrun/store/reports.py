@@ -20,13 +20,18 @@ from latentrun.store.intake import plain, read_meta, read_npz, require_contained
 from latentrun.types import Animation, Estimate, Metric, Picture, Report, Status
 
 SCHEMA = 1
-SAVED = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}  # formats of figures; without dates, so that equals are equal
+SAVED = {
+    "png": {},
+    "pdf": {"CreationDate": None},
+    "svg": {"Date": None},
+}  # formats of figures; without dates, so that equals are equal
 METRIC_COLUMNS = ("metric", "value", "low", "high", "unit", "direction", "status")
 
 
 class ReportDirectory:
-    """What runs and comparisons have in common on disk. ``kind``: what the directory holds; ``of``: what its reports are of,
-    the first column of metrics.csv and, in the plural, the key of meta.json under which they are described."""
+    """What runs and comparisons have in common on disk. ``kind``: what the directory holds; ``of``: what its
+    reports are of, the first column of metrics.csv and, in the plural, the key of meta.json under which they
+    are described."""
 
     kind: ClassVar[str]
     of: ClassVar[str]
@@ -34,7 +39,13 @@ class ReportDirectory:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         if not (self.path / "meta.json").is_file():
-            why = "it holds no meta.json" if self.path.is_dir() else "it is a file" if self.path.exists() else "there is no such directory"
+            why = (
+                "it holds no meta.json"
+                if self.path.is_dir()
+                else "it is a file"
+                if self.path.exists()
+                else "there is no such directory"
+            )
             inside = sorted(each.parent.name for each in self.path.glob("*/meta.json"))
             why = f"it is a folder of runs, one of them {inside[0]!r}" if inside else why
             raise InputError(f"{str(self.path)!r} is not a {self.kind} of latentrun: {why}")
@@ -43,13 +54,20 @@ class ReportDirectory:
         if kind != self.kind:
             raise InputError(f"{str(self.path)!r} is not a {self.kind} of latentrun: it is a {kind}")
         if not isinstance(schema, int) or schema > SCHEMA:
-            raise InputError(f"{str(self.path)!r} was written by a newer latentrun (schema {schema}; this one reads up to {SCHEMA})")
+            raise InputError(
+                f"{str(self.path)!r} was written by a newer latentrun (schema {schema}; this one "
+                f"reads up to {SCHEMA})"
+            )
 
     @classmethod
     def described(cls, path: Path, meta: Mapping[str, Any]) -> Self:
         """A claimed directory with its first meta.json, without reports."""
         with atomic(path / "meta.json") as file:
-            json.dump({"schema": SCHEMA, "kind": cls.kind, "created": now(), **meta, f"{cls.of}s": {}}, file, indent=1)
+            json.dump(
+                {"schema": SCHEMA, "kind": cls.kind, "created": now(), **meta, f"{cls.of}s": {}},
+                file,
+                indent=1,
+            )
         return cls(path)
 
     # ---------------------------------------------------------------- what it is
@@ -84,7 +102,9 @@ class ReportDirectory:
         except (FileNotFoundError, pd.errors.EmptyDataError):
             return pd.DataFrame()
         except (pd.errors.ParserError, UnicodeDecodeError) as error:
-            raise InputError(f"table {name}.csv of {str(self.path)!r} cannot be read: {str(error).splitlines()[0]}") from None
+            raise InputError(
+                f"table {name}.csv of {str(self.path)!r} cannot be read: {str(error).splitlines()[0]}"
+            ) from None
 
     def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
         """``arrays/<name>.npz``."""
@@ -99,25 +119,37 @@ class ReportDirectory:
             return {}
 
     # ---------------------------------------------------------------- reports
-    def write_report(self, name: str, report: Report, declared: Mapping[str, Metric], entry: Mapping[str, Any]) -> None:
-        """Tables, arrays and metrics of one report; ``entry`` (its config and hash) goes to meta.json, last, so that a report
-        named there is there whole."""
+    def write_report(
+        self, name: str, report: Report, declared: Mapping[str, Metric], entry: Mapping[str, Any]
+    ) -> None:
+        """Tables, arrays and metrics of one report; ``entry`` (its config and hash) goes to meta.json, last,
+        so that a report named there is there whole."""
         for table, frame in report.tables.items():
             self.write_table(f"{name}.{table}", frame)
         if report.arrays:
             self.write_arrays(name, report.arrays)
-        rows = [_metric_row(key, value, declared[key.partition(".")[0]], report.status) for key, value in report.metrics.items()]
+        rows = [
+            _metric_row(key, value, declared[key.partition(".")[0]], report.status)
+            for key, value in report.metrics.items()
+        ]
         if report.status is not Status.OK:
             rows = [dict.fromkeys(METRIC_COLUMNS) | {"status": str(report.status)}]
         known = self.entries
-        known[name] = {**entry, "status": str(report.status), "notes": list(report.notes), "tables": list(report.tables)}
+        known[name] = {
+            **entry,
+            "status": str(report.status),
+            "notes": list(report.notes),
+            "tables": list(report.tables),
+        }
         metrics = self.read_table("metrics")
         if len(metrics):
             metrics = metrics[metrics[self.of] != name]
         own = pd.DataFrame([{self.of: name, **row} for row in rows], columns=[self.of, *METRIC_COLUMNS])
         frames = [frame for frame in (metrics, own) if len(frame)]
         if frames:
-            order = {report: place for place, report in enumerate(known)}  # not that in which they came to be measured
+            order = {
+                report: place for place, report in enumerate(known)
+            }  # not that in which they came to be measured
             metrics = pd.concat(frames, ignore_index=True)
             metrics = metrics.sort_values(self.of, key=lambda column: column.map(order), kind="stable")
             self.write_table("metrics", metrics)
@@ -134,7 +166,10 @@ class ReportDirectory:
         metrics = self.read_table("metrics")
         own = metrics[(metrics[self.of] == name) & metrics["metric"].notna()] if len(metrics) else metrics
         return Report(
-            metrics={row.metric: Estimate(row.value, _number(row.low), _number(row.high)) for row in own.itertuples()},
+            metrics={
+                row.metric: Estimate(row.value, _number(row.low), _number(row.high))
+                for row in own.itertuples()
+            },
             tables={table: self.read_table(f"{name}.{table}") for table in entry["tables"]},
             arrays=self.read_arrays(name),
             status=Status(entry["status"]),
@@ -142,16 +177,21 @@ class ReportDirectory:
         )
 
     # ---------------------------------------------------------------- pictures
-    def write_pictures(self, name: str, pictures: Mapping[str, Picture], formats: Collection[str] = ()) -> None:
-        """``plots/<name>.<picture>.png`` and in other ``formats`` (pdf, svg), or ``.html``, of what moves ``.gif`` too; captions
-        go to meta.json.
+    def write_pictures(
+        self, name: str, pictures: Mapping[str, Picture], formats: Collection[str] = ()
+    ) -> None:
+        """``plots/<name>.<picture>.png`` and in other ``formats`` (pdf, svg), or ``.html``, of what moves
+        ``.gif`` too; captions go to meta.json.
 
-        They take the place of all that ``name`` had; formats that were there are drawn anew, so that no file tells of before.
+        They take the place of all that ``name`` had; formats that were there are drawn anew, so that no file
+        tells of before.
         """
         folder = self.path / "plots"
         before = {path for path in folder.glob("*") if path.name.split(".")[0] == name and path.is_file()}
         formats = {"png", *formats, *(path.suffix[1:] for path in before)} & SAVED.keys()
-        captions = {file: text for file, text in self.meta.get("captions", {}).items() if file.split(".")[0] != name}
+        captions = {
+            file: text for file, text in self.meta.get("captions", {}).items() if file.split(".")[0] != name
+        }
         written = set()
         for key, picture in pictures.items():
             stem = f"{name}.{key}" if key else name
@@ -176,7 +216,8 @@ class ReportDirectory:
             path.unlink()
 
     def pictures(self, name: str) -> Iterator[tuple[Path, str]]:
-        """What the report shows of the files that :meth:`write_pictures` wrote, in its order, with their captions."""
+        """What the report shows of the files that :meth:`write_pictures` wrote, in its order, with their
+        captions."""
         for file, caption in self.meta.get("captions", {}).items():
             path = self._file("plots", file)
             if file.split(".")[0] == name and path.is_file():
@@ -208,7 +249,12 @@ class Reports(Mapping[str, Report]):
 
 
 def _metric_row(key: str, value: Estimate, meaning: Metric, status: Status) -> dict[str, Any]:
-    return asdict(value) | {"metric": key, "unit": meaning.unit, "direction": meaning.better, "status": str(status)}
+    return asdict(value) | {
+        "metric": key,
+        "unit": meaning.unit,
+        "direction": meaning.better,
+        "status": str(status),
+    }
 
 
 def _number(value: Any) -> float | None:

@@ -12,7 +12,8 @@ from latentrun.store.intake import read_meta
 
 def fits(root: str | Path, hashes: Collection[str]) -> list[tuple[Path, dict[str, Any]]]:
     """The runs under ``root`` with one of these fit_hashes, trained or not, and what meta.json says of each.
-    Looks where runs are, at most three folders deep, and parses only what holds a hash as text: training waits for it."""
+    Looks where runs are, at most three folders deep, and parses only what holds a hash as text: training
+    waits for it."""
     wanted, found = [str(each).encode() for each in hashes], []
     try:
         places = [path for depth in (1, 2, 3) for path in Path(root).glob(f"{'*/' * depth}meta.json")]
@@ -32,8 +33,8 @@ def fits(root: str | Path, hashes: Collection[str]) -> list[tuple[Path, dict[str
 
 
 def twin(root: str | Path, identity: Mapping[str, Any]) -> Path | None:
-    """The newest run under ``root`` that was trained to its end and agrees in every entry of ``identity`` (fit_hash,
-    data_hash: the same settings, code and rows), or None."""
+    """The newest run under ``root`` that was trained to its end and agrees in every entry of ``identity``
+    (fit_hash, data_hash: the same settings, code and rows), or None."""
     found = [
         (str(meta["trained"]), path)
         for path, meta in fits(root, [str(identity["fit_hash"])])

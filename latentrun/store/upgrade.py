@@ -12,10 +12,13 @@ SINCE = {
 
 
 def upgraded(settings: Any) -> Any:
-    """A configuration, or part of one, with the settings that its classes have got since; what it has stays."""
+    """A configuration, or part of one, with the settings that its classes have got since; what it has
+    stays."""
     if isinstance(settings, list):
         return [upgraded(value) for value in settings]
     if not isinstance(settings, dict):
         return settings
     known = SINCE.get(str(settings.get("_target_")), {})
-    return {key: upgraded(value) for key, value in settings.items()} | {key: value for key, value in known.items() if key not in settings}
+    return {key: upgraded(value) for key, value in settings.items()} | {
+        key: value for key, value in known.items() if key not in settings
+    }

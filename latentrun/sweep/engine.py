@@ -15,11 +15,10 @@ from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from typing import Annotated, Literal
 
-from latentrun.bounds import Ge, Gt
-from latentrun.interrupts import deferred
+from latentrun.config.bounds import Ge, Gt
 from latentrun.store.files import last_line
-from latentrun.sweep.child import work
 from latentrun.sweep.plan import Job, Places
+from latentrun.system.interrupts import deferred
 
 PATIENCE = 60.0  # seconds that a process has to save its state before it is killed
 TICK = 0.5  # seconds between two looks at the clock and at the screen
@@ -29,10 +28,11 @@ TICK = 0.5  # seconds between two looks at the clock and at the screen
 class Launch:
     """How the jobs are carried out: the values of ``conf/hydra/launcher/process.yaml``.
 
-    ``n_jobs``: processes at a time; ``auto``: one for each accelerator, else as many as there are cores for their threads.
-    ``gpus``: accelerators that take one job each, a number named twice takes two; ``auto``: all there are.
-    ``timeout``: seconds that a job may take, then it is stopped with a checkpoint. ``fail_fast``: the first failure stops
-    all others; ``max_failures``: after so many no further job is started.
+    ``n_jobs``: processes at a time; ``auto``: one for each accelerator, else as many as there are cores for
+    their threads. ``gpus``: accelerators that take one job each, a number named twice takes two; ``auto``:
+    all there are. ``timeout``: seconds that a job may take, then it is stopped with a checkpoint.
+    ``fail_fast``: the first failure stops all others; ``max_failures``: after so many no further job is
+    started.
     """
 
     n_jobs: Annotated[int, Ge(1)] | Literal["auto"]
@@ -64,8 +64,8 @@ class Running:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the process of a job ended: exit ``code`` (negative: the signal that ended it), the ``reason`` in words where it
-    is not 0, ``seconds`` it took."""
+    """How the process of a job ended: exit ``code`` (negative: the signal that ended it), the ``reason`` in
+    words where it is not 0, ``seconds`` it took."""
 
     job: Job
     code: int
@@ -79,8 +79,8 @@ def cores() -> int:
 
 
 def slots(launch: Launch, jobs: Sequence[Job]) -> list[Slot]:
-    """Places for processes on this machine. Threads are cores / workers: two processes of two threads each on two cores are
-    slower than two of one."""
+    """Places for processes on this machine. Threads are cores / workers: two processes of two threads each on
+    two cores are slower than two of one."""
     import torch
 
     wanted = {job.config["device"] for job in jobs}
@@ -95,35 +95,39 @@ def slots(launch: Launch, jobs: Sequence[Job]) -> list[Slot]:
     return [Slot(device, max(1, cores() // len(devices))) for device in devices]
 
 
-def warm() -> ForkServerContext:
+def warm(module: str) -> ForkServerContext:
     """Start the server that is forked for each job, if it does not run yet.
 
-    It has imported everything, so that a job has no start-up and finds nothing that another left behind. The imports take
-    seconds, in which whoever calls this early can do something else."""
+    It has imported ``module`` and all that this needs, so that a job has no start-up and finds nothing that
+    another left behind. The imports take seconds, in which whoever calls this early can do something else."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["latentrun.sweep.child", "latentrun.pipeline"])
+    context.set_forkserver_preload([module])
     forkserver.ensure_running()
     return context
 
 
 class Engine:
-    """Runs jobs, each in its directory of ``places``. ``ended(outcome)`` is called when one has ended, ``shown(running,
-    waiting)`` twice a second."""
+    """Runs jobs, each in its directory of ``places`` and in a process of its own, by
+    ``work(job, path, log, device, threads, trust, parent)``. ``ended(outcome)`` is called when one has ended,
+    ``shown(running, waiting)`` twice a second."""
 
     def __init__(
         self,
         places: Places,
         launch: Launch,
+        work: Callable[..., None],
         trust: Sequence[str],
         ended: Callable[[Outcome], None],
         shown: Callable[[list[Running], int], None],
     ):
-        self.places, self.launch, self.trust, self.ended, self.shown = places, launch, list(trust), ended, shown
-        self.context = warm()
+        self.places, self.launch, self.work, self.trust = places, launch, work, list(trust)
+        self.ended, self.shown = ended, shown
+        self.context = warm(work.__module__)
         self._here, self._end = self.context.Pipe(duplex=False)  # its other end closes with this process
 
     def run(self, jobs: Sequence[Job]) -> list[Outcome]:
-        """Carry out the jobs; Interrupted when the sweep itself was asked to stop, after every job has saved its state."""
+        """Carry out the jobs; Interrupted when the sweep itself was asked to stop, after every job has saved
+        its state."""
         waiting, free, running, outcomes = list(jobs), slots(self.launch, jobs), [], []
         with deferred() as request:
             while waiting or running:
@@ -136,12 +140,18 @@ class Engine:
                     outcomes.append(self._outcome(each))
                     self.ended(outcomes[-1])
                 failures = sum(outcome.code != 0 for outcome in outcomes)
-                if request.signal is not None or (self.launch.max_failures and failures >= self.launch.max_failures):
+                if request.signal is not None or (
+                    self.launch.max_failures and failures >= self.launch.max_failures
+                ):
                     waiting = []
                 if request.signal is not None or (self.launch.fail_fast and failures):
                     waiting = []
                     self._stop(running, "stopped with the sweep")
-                late = [each for each in running if time.monotonic() - each.since > (self.launch.timeout or math.inf)]
+                late = [
+                    each
+                    for each in running
+                    if time.monotonic() - each.since > (self.launch.timeout or math.inf)
+                ]
                 self._stop(late, f"took longer than {self.launch.timeout} s")
                 self.shown(running, len(waiting))
         return outcomes
@@ -149,7 +159,7 @@ class Engine:
     def _start(self, job: Job, slot: Slot) -> Running:
         where = str(self.places.directory(job)), str(self.places.log(job))
         arguments = (job, *where, slot.device, slot.threads, self.trust, self._here)
-        process = self.context.Process(target=work, args=arguments, name=job.name)
+        process = self.context.Process(target=self.work, args=arguments, name=job.name)
         process.start()
         return Running(job, process, slot)
 
@@ -168,7 +178,9 @@ class Engine:
         reason = None
         if code:
             ended = (
-                f"killed by {signal.Signals(-code).name}" if code < 0 else last_line(self.places.log(running.job)) or f"exit code {code}"
+                f"killed by {signal.Signals(-code).name}"
+                if code < 0
+                else last_line(self.places.log(running.job)) or f"exit code {code}"
             )
             reason = ": ".join(filter(None, (running.why, ended)))
         return Outcome(running.job, code, reason, time.monotonic() - running.since)

@@ -1,4 +1,5 @@
-"""What a person sees while a sweep works: one live line for each running job on a terminal, a line for each that ended always."""
+"""What a person sees while a sweep works: one live line for each running job on a terminal, a line for each
+that ended always."""
 
 from __future__ import annotations
 
@@ -35,7 +36,11 @@ class View:
         """A job has ended."""
         self.ended += 1
         self.failed += outcome.code != 0
-        result = f"done in {outcome.seconds:.0f} s" if outcome.code == 0 else f"failed after {outcome.seconds:.0f} s: {outcome.reason}"
+        result = (
+            f"done in {outcome.seconds:.0f} s"
+            if outcome.code == 0
+            else f"failed after {outcome.seconds:.0f} s: {outcome.reason}"
+        )
         print(f"[{self.ended}/{self.total}] {outcome.job.name}: {result}", flush=True)
 
     def show(self, running: Sequence[Running], waiting: int) -> None:
@@ -46,7 +51,11 @@ class View:
 
         table = Table(box=None, pad_edge=False, expand=True)
         failed = f", {self.failed} failed" if self.failed else ""
-        table.add_column(f"{len(running)} running, {waiting} waiting, {self.ended} of {self.total} ended{failed}", ratio=2, no_wrap=True)
+        table.add_column(
+            f"{len(running)} running, {waiting} waiting, {self.ended} of {self.total} ended{failed}",
+            ratio=2,
+            no_wrap=True,
+        )
         table.add_column("", justify="right", width=8)
         table.add_column("", ratio=3, no_wrap=True)
         for each in running:

@@ -1,7 +1,7 @@
 """The plan of a sweep: its jobs with all their settings, written down before the first one starts.
 
-``plan.csv`` names them (job, directory, overrides, hash); ``jobs/<number>.yaml`` holds what each one needs. That is what
-``resume=`` goes by, whatever has become of the options since.
+``plan.csv`` names them (job, directory, overrides, hash); ``jobs/<number>.yaml`` holds what each one needs.
+That is what ``resume=`` goes by, whatever has become of the options since.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ from typing import Any, Protocol
 import pandas as pd
 import yaml
 
-from latentrun.collect import PLAN, is_sweep, read_plan
+from latentrun.config.fingerprint import fit_hash
 from latentrun.errors import InputError
-from latentrun.fingerprint import fit_hash
 from latentrun.store import Plain, atomic, now
 from latentrun.store.files import alone, claim, locks
 from latentrun.store.intake import plain, read_json, read_yaml
+from latentrun.tables.collect import PLAN, is_sweep, read_plan
 
 SCHEMA = 1
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a sweep. ``name``: of its directory within the sweep's; ``overrides``: the swept ones, ``key=value``;
-    ``config``: its settings as plain values; ``about``: what goes to its meta.json; ``skipped``: why it is not run at all,
-    or None; ``measure``: it is trained already, and what it lacks of its diagnostics is measured."""
+    """One run of a sweep. ``name``: of its directory within the sweep's; ``overrides``: the swept ones,
+    ``key=value``; ``config``: its settings as plain values; ``about``: what goes to its meta.json;
+    ``skipped``: why it is not run at all, or None; ``measure``: it is trained already, and what it lacks of
+    its diagnostics is measured."""
 
     number: int
     name: str
@@ -76,15 +77,25 @@ class Sweep:
         return read_json(self.path / "meta.json")
 
     def table(self) -> pd.DataFrame:
-        """``plan.csv``: the number of each job, and as text its directory, overrides, hash, and why it is skipped."""
+        """``plan.csv``: the number of each job, and as text its directory, overrides, hash, and why it is
+        skipped."""
         return read_plan(self.path)
 
     def add(self, jobs: Sequence[Job]) -> None:
         """Write jobs down, behind those that are there; several processes may do so at once."""
         for job in jobs:
             with atomic(self.path / "jobs" / f"{job.number}.yaml") as file:
-                yaml.dump({"config": dict(job.config), "about": dict(job.about)}, file, Plain, sort_keys=False, allow_unicode=True)
-        rows = [(job.number, job.name, shlex.join(job.overrides), fit_hash(job.config), job.skipped or "") for job in jobs]
+                yaml.dump(
+                    {"config": dict(job.config), "about": dict(job.about)},
+                    file,
+                    Plain,
+                    sort_keys=False,
+                    allow_unicode=True,
+                )
+        rows = [
+            (job.number, job.name, shlex.join(job.overrides), fit_hash(job.config), job.skipped or "")
+            for job in jobs
+        ]
         with alone(self.path / ".plan.lock"):
             table = pd.concat([self.table(), pd.DataFrame(rows, columns=list(PLAN))])
             with atomic(self.path / "plan.csv") as file:
@@ -107,7 +118,14 @@ class Sweep:
     def _job(self, row: Any) -> Job:
         stored = read_yaml(self.path / "jobs" / f"{int(row.job)}.yaml")
         overrides = tuple(shlex.split(row.overrides))
-        return Job(int(row.job), plain(row.directory, self.path), overrides, stored["config"], stored["about"], row.skipped or None)
+        return Job(
+            int(row.job),
+            plain(row.directory, self.path),
+            overrides,
+            stored["config"],
+            stored["about"],
+            row.skipped or None,
+        )
 
     @contextmanager
     def locked(self) -> Iterator[None]:

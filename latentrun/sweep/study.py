@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal
 
 import pandas as pd
 
-from latentrun.bounds import Between, Ge, Printable
-from latentrun.build import fit, signature
+from latentrun.config.bounds import Between, Ge, Printable
+from latentrun.config.build import fit, signature
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.errors import InputError, one_line, unknown
 from latentrun.store import atomic
@@ -24,7 +24,11 @@ from latentrun.sweep.plan import Sweep
 from latentrun.types import Metric
 
 DIRECTIONS = {"lower": "minimize", "higher": "maximize"}
-SWEEP, JOB, METRICS = "latentrun.sweep", "latentrun.job", "latentrun.metrics"  # attributes of trials and studies
+SWEEP, JOB, METRICS = (
+    "latentrun.sweep",
+    "latentrun.job",
+    "latentrun.metrics",
+)  # attributes of trials and studies
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,13 @@ class Search:
     def of(cls, values: Mapping[str, Any]) -> Search:
         """From plain values; InputError names the key that is wrong."""
         hints = signature(cls)[1]
-        return cls(**{key: fit(values[key], hint, f"hydra.sweeper.{key}") for key, hint in hints.items() if key in values})
+        return cls(
+            **{
+                key: fit(values[key], hint, f"hydra.sweeper.{key}")
+                for key, hint in hints.items()
+                if key in values
+            }
+        )
 
 
 # ---------------------------------------------------------------- what is optimised
@@ -51,12 +61,20 @@ def metrics_named(optimized: str | Sequence[str] | None) -> list[str]:
     return [optimized] if isinstance(optimized, str) else list(optimized or ())
 
 
-def directions(names: Sequence[str], diagnostics: Mapping[str, Diagnostic], given: str | Sequence[str] | None) -> list[str]:
-    """Minimize or maximize, for each metric: as ``given``, else what it declares to be better; InputError where one is not
-    declared by the chosen diagnostics, or says neither."""
-    declared = {f"{name}/{key}": metric for name, diagnostic in diagnostics.items() for key, metric in diagnostic.metrics.items()}
+def directions(
+    names: Sequence[str], diagnostics: Mapping[str, Diagnostic], given: str | Sequence[str] | None
+) -> list[str]:
+    """Minimize or maximize, for each metric: as ``given``, else what it declares to be better; InputError
+    where one is not declared by the chosen diagnostics, or says neither."""
+    declared = {
+        f"{name}/{key}": metric
+        for name, diagnostic in diagnostics.items()
+        for key, metric in diagnostic.metrics.items()
+    }
     if not names:
-        raise InputError(f"hydra/sweeper=optuna needs optimized_metric=...; known: {', '.join(sorted(declared))}")
+        raise InputError(
+            f"hydra/sweeper=optuna needs optimized_metric=...; known: {', '.join(sorted(declared))}"
+        )
     for name in names:
         if name.partition(".")[0] not in declared:
             raise unknown("optimized_metric", name, declared)
@@ -70,7 +88,10 @@ def directions(names: Sequence[str], diagnostics: Mapping[str, Diagnostic], give
 
 def _better(name: str, metric: Metric) -> str:
     if metric.better not in DIRECTIONS:
-        raise InputError(f"optimized_metric={name}: neither lower nor higher is better; say hydra.sweeper.direction=minimize or maximize")
+        raise InputError(
+            f"optimized_metric={name}: neither lower nor higher is better; say "
+            "hydra.sweeper.direction=minimize or maximize"
+        )
     return DIRECTIONS[metric.better]
 
 
@@ -92,22 +113,34 @@ def open_study(about: Mapping[str, Any]) -> None:
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
-        study = optuna.create_study(study_name=about["name"], storage=about["storage"], directions=about["directions"], load_if_exists=True)
+        study = optuna.create_study(
+            study_name=about["name"],
+            storage=about["storage"],
+            directions=about["directions"],
+            load_if_exists=True,
+        )
     except Exception as error:
         raise InputError(f"hydra.sweeper.storage={about['storage']}: {one_line(error)}") from None
     known = study.user_attrs.get(METRICS, about["metrics"])
     if list(known) != list(about["metrics"]):
-        raise InputError(f"hydra.sweeper.storage={about['storage']}: its study {about['name']!r} optimises {', '.join(known)}")
+        raise InputError(
+            f"hydra.sweeper.storage={about['storage']}: its study {about['name']!r} optimises "
+            f"{', '.join(known)}"
+        )
 
 
 def begin(config: Any, trial: Any) -> None:
-    """Write down with a new trial which sweep it belongs to and which job it is; the table is brought up to date.
+    """Write down with a new trial which sweep it belongs to and which job it is; the table is brought up to
+    date.
 
-    Optuna's sweeper calls it before the job starts (it numbers its jobs from 0 in every call, a study goes on counting).
+    Optuna's sweeper calls it before the job starts (it numbers its jobs from 0 in every call, a study goes on
+    counting).
     """
     path = str(Path(config.hydra.sweep.dir).resolve())
     known = trial.study.get_trials(deepcopy=False)
-    trial.set_user_attr(JOB, sum(SWEEP in each.user_attrs and each.user_attrs[SWEEP] == path for each in known))
+    trial.set_user_attr(
+        JOB, sum(SWEEP in each.user_attrs and each.user_attrs[SWEEP] == path for each in known)
+    )
     trial.set_user_attr(SWEEP, path)
     sweep = Sweep(path)
     trial.study.set_user_attr(METRICS, sweep.meta["study"]["metrics"])
@@ -117,24 +150,36 @@ def begin(config: Any, trial: Any) -> None:
 def write_trials(sweep: Sweep) -> None:
     """``trials.csv`` of a sweep that is a search: all trials of its study, also those of earlier sweeps.
 
-    Columns: ``trial``, ``state`` (complete, failed, running), the optimised metrics, what was searched, ``directory``
-    relative to the sweep's.
+    Columns: ``trial``, ``state`` (complete, failed, running), the optimised metrics, what was searched,
+    ``directory`` relative to the sweep's.
     """
     import optuna
 
     study = sweep.meta["study"]
     try:
-        trials = optuna.load_study(study_name=study["name"], storage=study["storage"]).get_trials(deepcopy=False)
+        trials = optuna.load_study(study_name=study["name"], storage=study["storage"]).get_trials(
+            deepcopy=False
+        )
     except KeyError:  # it was not even begun
         return
     rows = []
     for trial in trials:
         values = dict(zip(study["metrics"], trial.values or (), strict=False))
         state = {"fail": "failed"}.get(trial.state.name.lower(), trial.state.name.lower())
-        rows.append({"trial": trial.number, "state": state, **values, **trial.params, "directory": _directory(sweep, trial)})
+        rows.append(
+            {
+                "trial": trial.number,
+                "state": state,
+                **values,
+                **trial.params,
+                "directory": _directory(sweep, trial),
+            }
+        )
     searched = list(dict.fromkeys(key for trial in trials for key in trial.params))
     table = pd.DataFrame(rows, columns=["trial", "state", *study["metrics"], *searched, "directory"])
-    table[searched] = table[searched].convert_dtypes()  # whole numbers stay whole beside trials that have none yet
+    table[searched] = table[
+        searched
+    ].convert_dtypes()  # whole numbers stay whole beside trials that have none yet
     with atomic(sweep.path / "trials.csv") as file:
         table.to_csv(file, index=False)
 

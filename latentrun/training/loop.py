@@ -12,12 +12,12 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor
 
-from latentrun.bounds import Ge, Gt
+from latentrun.config.bounds import Ge, Gt
 from latentrun.data.base import Dataset
 from latentrun.errors import Misfit
+from latentrun.experiments.latent_noise import LatentNoise
 from latentrun.functional.noise import Noise
 from latentrun.models.base import HasNoisePhase, Model
-from latentrun.nn.latent_noise import LatentNoise
 from latentrun.training.optimisers import Optimisers
 from latentrun.training.recorder import Recorder
 from latentrun.training.sources import Source, source_of
@@ -30,10 +30,11 @@ CHECK_EVERY = 50  # steps between looks at the loss on an accelerator, where eac
 class Training:
     """How long and how: the values of ``conf/training``.
 
-    ``epochs``: the length of phases that name none; ``optimizer`` and ``scheduler``: class with its arguments, made anew
-    for every phase; ``patience``: epochs without a better monitor (by more than ``min_delta``) before a phase stops,
-    null to run the full length; ``clip``: largest gradient norm of an objective's parameters, null for no clipping;
-    ``noise_on_latent``: an experiment that follows the model's own phases.
+    ``epochs``: the length of phases that name none; ``optimizer`` and ``scheduler``: class with its
+    arguments, made anew for every phase; ``patience``: epochs without a better monitor (by more than
+    ``min_delta``) before a phase stops, null to run the full length; ``clip``: largest gradient norm of an
+    objective's parameters, null for no clipping; ``noise_on_latent``: an experiment that follows the model's
+    own phases.
     """
 
     epochs: Annotated[int, Ge(0)]
@@ -50,7 +51,10 @@ class Training:
         if self.noise_on_latent is None:
             return model.phases()
         if not isinstance(model, HasNoisePhase):
-            raise Misfit("training.noise_on_latent: needs a model whose latent variables can be disturbed, such as model=vae")
+            raise Misfit(
+                "training.noise_on_latent: needs a model whose latent variables can be disturbed, "
+                "such as model=vae"
+            )
         return (*model.phases(), model.noise_phase(copy.deepcopy(self.noise_on_latent)))
 
 
@@ -76,7 +80,8 @@ class Stepped:
 
 @dataclass(frozen=True)
 class EpochEnded:
-    """An epoch ended. ``row``: what ``tables/train.csv`` gets; ``seconds`` it took; ``improved``: the best so far."""
+    """An epoch ended. ``row``: what ``tables/train.csv`` gets; ``seconds`` it took; ``improved``: the best so
+    far."""
 
     phase: str
     epoch: int
@@ -96,8 +101,8 @@ class PhaseEnded:
 class Loop:
     """Trains ``model`` on ``data``, phase after phase, as a generator of events; the caller logs and saves.
 
-    All that a continued run needs is in :meth:`state_dict`, and may be taken after any event: the order of examples and
-    all noise are keyed by (seed, phase, step), so nothing else remembers.
+    All that a continued run needs is in :meth:`state_dict`, and may be taken after any event: the order of
+    examples and all noise are keyed by (seed, phase, step), so nothing else remembers.
     """
 
     def __init__(self, model: Model, data: Dataset, settings: Training, noise: Noise, device: torch.device):
@@ -120,8 +125,11 @@ class Loop:
         """Train from the present position to the end."""
         while self.position["phase"] < len(self.phases):
             phase = self.phases[self.position["phase"]]
-            self.model.eval()  # codes of an earlier phase's network are the same when this one is taken up again
-            source = source_of(phase.source, self.data, self.noise.at(phase.name), self.device, self.settings.batch_size)
+            # codes of an earlier phase's network are the same when this one is taken up again
+            self.model.eval()
+            source = source_of(
+                phase.source, self.data, self.noise.at(phase.name), self.device, self.settings.batch_size
+            )
             self.optimisers = Optimisers(phase, self.settings.optimizer, self.settings.scheduler)
             if self._pending is not None:
                 optimisers, memory = self._pending
@@ -143,7 +151,9 @@ class Loop:
                 if phase.decide is not None:
                     phase.decide(row)
                 self._advance_epoch()
-                yield EpochEnded(phase.name, self.position["epoch"] - 1, row, time.perf_counter() - started, improved)
+                yield EpochEnded(
+                    phase.name, self.position["epoch"] - 1, row, time.perf_counter() - started, improved
+                )
             if self.best["weights"] is not None:
                 self.model.load_state_dict(self.best["weights"])
             self.position |= {"phase": self.position["phase"] + 1, "epoch": 0, "batch": 0}
@@ -157,7 +167,9 @@ class Loop:
         epoch = self.position["epoch"]
         for number, batch in source.batches(epoch, self.position["batch"]):
             step = epoch * source.steps + number
-            terms = self._step(phase, batch, self.noise.at(phase.name, step), self._clock(phase, source, step))
+            terms = self._step(
+                phase, batch, self.noise.at(phase.name, step), self._clock(phase, source, step)
+            )
             for name, value in terms.items():
                 # Plain numbers where they cost nothing; an accelerator is not waited for.
                 value = value.item() if self.device.type == "cpu" else value
@@ -170,7 +182,8 @@ class Loop:
             phase.epoch_end(self._clock(phase, source, (epoch + 1) * source.steps))
 
     def _step(self, phase: Phase, batch: Batch, noise: Noise, clock: Clock) -> dict[str, Tensor]:
-        """One update of every objective that is due; their terms, prefixed by the objective where there are several."""
+        """One update of every objective that is due; their terms, prefixed by the objective where there are
+        several."""
         merged: dict[str, Tensor] = {}
         for objective in phase.objectives:
             if clock.step % objective.every:
@@ -190,7 +203,11 @@ class Loop:
     def _row(self, phase: Phase, source: Source) -> dict[str, float]:
         """Mean training terms of the epoch, mean validation terms after it, learning rate."""
         epoch, rows = self.position["epoch"], source.rows
-        row: dict[str, float] = {"phase": phase.name, "epoch": epoch + 1, "step": self.position["total_steps"]}
+        row: dict[str, float] = {
+            "phase": phase.name,
+            "epoch": epoch + 1,
+            "step": self.position["total_steps"],
+        }
         means = {name: value / rows for name, value in self.sums.items()}
         self._check(phase, self._clock(phase, source, (epoch + 1) * source.steps), means)
         row |= {f"train/{name}": float(value) for name, value in means.items()}
@@ -220,10 +237,14 @@ class Loop:
         if value is None:
             self.optimisers.decay(None)
             return False
-        if self.position["epoch"] + 1 < max((schedule.end for schedule in phase.schedules.values()), default=0.0):
+        if self.position["epoch"] + 1 < max(
+            (schedule.end for schedule in phase.schedules.values()), default=0.0
+        ):
             return False
         if not math.isfinite(value):
-            raise NonFiniteLoss(f"the validation value of phase {phase.name} is {value} after epoch {row['epoch']}")
+            raise NonFiniteLoss(
+                f"the validation value of phase {phase.name} is {value} after epoch {row['epoch']}"
+            )
         self.optimisers.decay(value)
         margin = self.settings.min_delta if math.isfinite(self.best["value"]) else 0.0
         if value < self.best["value"] - margin:
@@ -234,7 +255,11 @@ class Loop:
         return False
 
     def _advance_epoch(self) -> None:
-        self.position |= {"epoch": self.position["epoch"] + 1, "batch": 0, "total_epochs": self.position["total_epochs"] + 1}
+        self.position |= {
+            "epoch": self.position["epoch"] + 1,
+            "batch": 0,
+            "total_epochs": self.position["total_epochs"] + 1,
+        }
         self.sums = {}
 
     # ---------------------------------------------------------------- small questions
@@ -261,7 +286,10 @@ class Loop:
     def _check(self, phase: Phase, clock: Clock, terms: Mapping[str, float | Tensor]) -> None:
         if not all(math.isfinite(float(value)) for value in terms.values()):
             shown = ", ".join(f"{name} = {float(value):.4g}" for name, value in terms.items())
-            raise NonFiniteLoss(f"non-finite loss in phase {phase.name}, epoch {clock.epoch + 1}, step {clock.step + 1}: {shown}")
+            raise NonFiniteLoss(
+                f"non-finite loss in phase {phase.name}, epoch {clock.epoch + 1}, step "
+                f"{clock.step + 1}: {shown}"
+            )
 
     # ---------------------------------------------------------------- interruption
     def state_dict(self) -> dict[str, Any]:
@@ -281,7 +309,11 @@ class Loop:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take up the position of :meth:`state_dict`."""
         self.model.load_state_dict(state["model"])
-        self.position, self.best, self.sums = dict(state["position"]), dict(state["best"]), dict(state["sums"])
+        self.position, self.best, self.sums = (
+            dict(state["position"]),
+            dict(state["best"]),
+            dict(state["sums"]),
+        )
         self.rows = list(state["rows"])
         self._pending = (state["optimisers"], state["memory"]) if state["optimisers"] is not None else None
         self.history.load_state_dict(state["history"])

@@ -19,7 +19,9 @@ class Optimisers:
     ``optimizer(params)`` and ``scheduler(optimizer)`` make one each; ``scheduler`` may be None.
     """
 
-    def __init__(self, phase: Phase, optimizer: Callable[[list], torch.optim.Optimizer], scheduler: Callable | None):
+    def __init__(
+        self, phase: Phase, optimizer: Callable[[list], torch.optim.Optimizer], scheduler: Callable | None
+    ):
         groups: list[tuple[set[str], dict[int, Tensor]]] = []
         for objective in phase.objectives:
             names, params = {objective.name}, {id(p): p for p in objective.parameters}
@@ -49,7 +51,8 @@ class Optimisers:
         optimizer.step()
 
     def decay(self, value: float | None) -> None:
-        """Move the learning rates after an epoch; a plateau schedule looks at ``value`` and rests without one."""
+        """Move the learning rates after an epoch; a plateau schedule looks at ``value`` and rests without
+        one."""
         for scheduler in self._schedulers:
             if isinstance(scheduler, ReduceLROnPlateau):
                 if value is not None:
@@ -77,5 +80,10 @@ class Optimisers:
 
 
 def _plain(state: dict[str, Any]) -> dict[str, Any]:
-    """Without what is neither a tensor nor a plain value (schedulers may keep functions, which a checkpoint must not)."""
-    return {name: value for name, value in state.items() if isinstance(value, int | float | str | list | dict | type(None) | Tensor)}
+    """Without what is neither a tensor nor a plain value (schedulers may keep functions, which a checkpoint
+    must not)."""
+    return {
+        name: value
+        for name, value in state.items()
+        if isinstance(value, int | float | str | list | dict | type(None) | Tensor)
+    }

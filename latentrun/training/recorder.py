@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from latentrun.data.base import Dataset
-from latentrun.functional.divergences import gaussian_kl
+from latentrun.functional.distances.divergences import gaussian_kl
 from latentrun.functional.noise import Noise
 from latentrun.models.base import HasEncoder, HasGaussianPosterior, Model
 from latentrun.types import History
@@ -30,7 +30,9 @@ class Recorder:
         train = data.split("train")
         rows = noise.at("history").to("cpu").permutation("rows", len(train.x))[:EPOCH_ROWS].sort().values
         self.index, self.x = train.index[rows].numpy(), train.x[rows].to(device)
-        self.times = set(np.unique(np.geomspace(1, max(planned_steps, 1), STEP_TIMES).round().astype(int)).tolist())
+        self.times = set(
+            np.unique(np.geomspace(1, max(planned_steps, 1), STEP_TIMES).round().astype(int)).tolist()
+        )
         self.seen: dict[str, list] = {"epochs": [], "epoch_codes": [], "steps": [], "step_codes": []}
 
     def step(self, step: int) -> None:
@@ -41,9 +43,9 @@ class Recorder:
             self.model.train()
 
     def epoch(self, epoch: int) -> dict[str, float]:
-        """Record the 512 rows; what they say of each latent variable i, for ``tables/train.csv``: ``latent/var_mean.i`` and, for a
-        Gaussian posterior, ``latent/mean_scale2.i``, ``latent/sum.i`` of both (by the law of stationarity 1) and
-        ``latent/kl.i`` in nats, means over the rows."""
+        """Record the 512 rows; what they say of each latent variable i, for ``tables/train.csv``:
+        ``latent/var_mean.i`` and, for a Gaussian posterior, ``latent/mean_scale2.i``, ``latent/sum.i`` of
+        both (by the law of stationarity 1) and ``latent/kl.i`` in nats, means over the rows."""
         if not self.active:
             return {}
         self.seen["epochs"].append(epoch)
@@ -55,7 +57,11 @@ class Recorder:
             found["mean_scale2"] = codes[1].square().mean(0)
             found["sum"] = found["var_mean"] + found["mean_scale2"]
             found["kl"] = gaussian_kl(codes[0], codes[1].log()).mean(0)
-        return {f"latent/{name}.{i}": value for name, values in found.items() for i, value in enumerate(values.tolist())}
+        return {
+            f"latent/{name}.{i}": value
+            for name, values in found.items()
+            for i, value in enumerate(values.tolist())
+        }
 
     @torch.no_grad()
     def _codes(self, x: Tensor) -> Tensor:

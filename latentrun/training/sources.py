@@ -13,8 +13,8 @@ from latentrun.types import Batch, FromCodes, FromData, FromStream, Split
 
 
 class Source(ABC):
-    """Batches of one phase; ``rows`` examples and ``steps`` batches an epoch. The order depends on the noise's key and
-    the epoch alone, so any epoch can be entered at any batch."""
+    """Batches of one phase; ``rows`` examples and ``steps`` batches an epoch. The order depends on the
+    noise's key and the epoch alone, so any epoch can be entered at any batch."""
 
     rows: int
     steps: int
@@ -35,7 +35,15 @@ class Source(ABC):
 class Rows(Source):
     """Rows of tensors that lie on the device: no worker processes, a batch is an index selection."""
 
-    def __init__(self, train: Split, val: Split, data: Dataset | None, noise: Noise, device: torch.device, batch_size: int):
+    def __init__(
+        self,
+        train: Split,
+        val: Split,
+        data: Dataset | None,
+        noise: Noise,
+        device: torch.device,
+        batch_size: int,
+    ):
         self.train, self.val = resident(train, device), resident(val, device)
         self.data, self.noise, self.device, self.batch_size = data, noise, device, batch_size
         self.rows = len(train.x)
@@ -81,14 +89,23 @@ class Stream(Source):
         return self.draw(min(self.rows, 10_000), self.noise.at("stream", "whole"))
 
 
-def source_of(kind: FromData | FromCodes | FromStream, data: Dataset, noise: Noise, device: torch.device, batch_size: int) -> Source:
+def source_of(
+    kind: FromData | FromCodes | FromStream,
+    data: Dataset,
+    noise: Noise,
+    device: torch.device,
+    batch_size: int,
+) -> Source:
     """The source a phase asks for."""
     if isinstance(kind, FromStream):
         return Stream(kind, noise, batch_size)
     train, val = data.split("train"), data.split("val")
     if isinstance(kind, FromData):
         return Rows(train, val, data, noise, device, batch_size)
-    coded = {name: _coded(rows, kind, noise.at("codes", name), device) for name, rows in (("train", train), ("val", val))}
+    coded = {
+        name: _coded(rows, kind, noise.at("codes", name), device)
+        for name, rows in (("train", train), ("val", val))
+    }
     return Rows(coded["train"], coded["val"], None, noise, device, batch_size)
 
 
@@ -99,7 +116,8 @@ def _coded(rows: Split, kind: FromCodes, noise: Noise, device: torch.device, siz
 
 
 def resident(rows: Split, device: torch.device) -> Split:
-    """The rows on the device; pictures that would take over 40 % of an accelerator's free memory stay behind."""
+    """The rows on the device; pictures that would take over 40 % of an accelerator's free memory stay
+    behind."""
     x = rows.x
     if device.type != "cuda" or x.nbytes < 0.4 * torch.cuda.mem_get_info(device)[0]:
         x = x.to(device)

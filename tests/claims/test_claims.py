@@ -1,4 +1,5 @@
-"""Claims: what is written is checked, runs are found, completed or trained, verdicts are those of planted truths."""
+"""Claims: what is written is checked, runs are found, completed or trained, verdicts are those of planted
+truths."""
 
 from __future__ import annotations
 
@@ -17,9 +18,9 @@ from latentrun.claims.claim import claims_of, size_of
 from latentrun.claims.evidence import check_metrics, merged, requests
 from latentrun.claims.judge import judge, quantity
 from latentrun.cli import main
+from latentrun.command.jobs import asked_for
+from latentrun.config.options import options, shipped
 from latentrun.errors import InputError
-from latentrun.multirun import asked_for
-from latentrun.options import options, shipped
 
 SHIPPED = sorted(options("claim", [shipped()]))
 TINY = [
@@ -35,9 +36,19 @@ TOY = {
     "sentence": "Two latents reconstruct points of the plane better than one.",
     "source": "plane geometry",
     "fixed": "2026-11-20",
-    "runs": {"one": [*TINY, "model=ae", "model.latent_dim=1"], "two": [*TINY, "model=ae", "model.latent_dim=2"]},
+    "runs": {
+        "one": [*TINY, "model=ae", "model.latent_dim=1"],
+        "two": [*TINY, "model=ae", "model.latent_dim=2"],
+    },
     "expect": [
-        {"says": "smaller error", "metric": "reconstruction/error_mean", "of": "two", "against": "one", "by": "difference", "below": 0}
+        {
+            "says": "smaller error",
+            "metric": "reconstruction/error_mean",
+            "of": "two",
+            "against": "one",
+            "by": "difference",
+            "below": 0,
+        }
     ],
 }
 
@@ -52,7 +63,11 @@ def run(*arguments) -> int:
 def planted(part: dict, one: list[float], two: list[float]):
     (claim,) = claims_of({"T": TOY | {"expect": [{"says": "so", "metric": "d/m", "of": "two", **part}]}})
     return judge(
-        claim, {name: {seed: {"d/m": v, "d/n": 2 * v} for seed, v in enumerate(values)} for name, values in (("one", one), ("two", two))}
+        claim,
+        {
+            name: {seed: {"d/m": v, "d/n": 2 * v} for seed, v in enumerate(values)}
+            for name, values in (("one", one), ("two", two))
+        },
     )
 
 
@@ -62,12 +77,17 @@ def test_planted_truths():
     assert planted({**better, "below": 1}, one, two).verdict == "reproduced"
     assert planted({**better, "above": 1}, one, two).verdict == "contradicted"
     assert planted({**better, "below": 0.5}, one, two).verdict == "undecided"
-    equal = planted({"against": "one", "by": "difference", "above": -0.02, "below": 0.02}, one, [v + 0.01 for v in one])
+    equal = planted(
+        {"against": "one", "by": "difference", "above": -0.02, "below": 0.02}, one, [v + 0.01 for v in one]
+    )
     assert equal.verdict == "reproduced" and equal.parts[0].finding.mean == pytest.approx(0.01)
     # Paired: what all runs of a seed share is no uncertainty.
     assert equal.parts[0].finding.high - equal.parts[0].finding.low < 1e-9
     assert planted({"above": 0.4, "below": 0.7}, one, two).verdict == "reproduced"
-    assert planted({}, one, two).verdict == "undecided" and planted({}, one, two).parts[0].finding.verdict == "reported"
+    assert (
+        planted({}, one, two).verdict == "undecided"
+        and planted({}, one, two).parts[0].finding.verdict == "reported"
+    )
 
 
 def test_quantities_of_one_run():
@@ -112,15 +132,50 @@ def test_a_seed_that_was_measured_and_has_no_number_leaves_it_open():
         ({"expect": []}, "names nothing to judge"),
         ({"runs": {"a/b": ["model=ae"]}}, "'a/b' is no name"),
         ({"runs": {1: ["model=ae"]}}, "1 is no name"),
-        ({"runs": TOY["runs"] | {"one": ["seed=3"]}}, "'seed=3': seed, diagnostic, task, skip_inapplicable are not a run's to say"),
-        ({"expect": [{"says": "x", "metric": "reconstruction/error_mean"}]}, "claim.T.expect[0]: of is missing"),
-        ({"expect": [{"says": "x", "metric": "error_mean", "of": "one"}]}, "'error_mean' is no metric; write diagnostic/metric"),
-        ({"expect": [{"says": "x", "metric": "a/b", "of": "tow"}]}, "unknown run of claim.T.expect[0] 'tow' (did you mean 'two'?)"),
-        ({"expect": [{"says": "x", "metric": "a/b", "of": "two", "against": "one"}]}, "against and by (difference or ratio) go together"),
-        ({"expect": [{"says": "x", "metric": "a/b", "of": "two", "against": "one", "by": "ration", "below": 1}]}, "did you mean 'ratio'"),
-        ({"expect": [{"says": "x", "metric": "a/b", "of": "two", "above": 1, "below": 1}]}, "nothing is above 1 and below 1"),
-        ({"expect": [{"says": "x", "metric": "a/b", "of": "two", "against": "one", "by": "ratio", "above": 0}]}, "a ratio is above 0"),
-        ({"expect": [{"says": "x", "metric": "a/b", "over": "a/c", "minus": "a/d", "of": "two"}]}, "over and minus exclude each other"),
+        (
+            {"runs": TOY["runs"] | {"one": ["seed=3"]}},
+            "'seed=3': seed, diagnostic, task, skip_inapplicable are not a run's to say",
+        ),
+        (
+            {"expect": [{"says": "x", "metric": "reconstruction/error_mean"}]},
+            "claim.T.expect[0]: of is missing",
+        ),
+        (
+            {"expect": [{"says": "x", "metric": "error_mean", "of": "one"}]},
+            "'error_mean' is no metric; write diagnostic/metric",
+        ),
+        (
+            {"expect": [{"says": "x", "metric": "a/b", "of": "tow"}]},
+            "unknown run of claim.T.expect[0] 'tow' (did you mean 'two'?)",
+        ),
+        (
+            {"expect": [{"says": "x", "metric": "a/b", "of": "two", "against": "one"}]},
+            "against and by (difference or ratio) go together",
+        ),
+        (
+            {
+                "expect": [
+                    {"says": "x", "metric": "a/b", "of": "two", "against": "one", "by": "ration", "below": 1}
+                ]
+            },
+            "did you mean 'ratio'",
+        ),
+        (
+            {"expect": [{"says": "x", "metric": "a/b", "of": "two", "above": 1, "below": 1}]},
+            "nothing is above 1 and below 1",
+        ),
+        (
+            {
+                "expect": [
+                    {"says": "x", "metric": "a/b", "of": "two", "against": "one", "by": "ratio", "above": 0}
+                ]
+            },
+            "a ratio is above 0",
+        ),
+        (
+            {"expect": [{"says": "x", "metric": "a/b", "over": "a/c", "minus": "a/d", "of": "two"}]},
+            "over and minus exclude each other",
+        ),
     ],
 )
 def test_wrong_claims_are_answered(change, said):
@@ -150,7 +205,9 @@ def test_shipped_claims_fit_what_they_speak_of(name):
     claims = claims_of(node)
     assert [claim.name for claim in claims] == [name]
     size = size_of(yaml.safe_load((shipped() / "task" / "claims.yaml").read_text())["sizes"], "full")
-    asked = asked_for([request for request in requests(claims, size) if request.seed == size.seeds[0]], [], [])
+    asked = asked_for(
+        [request for request in requests(claims, size) if request.seed == size.seeds[0]], [], []
+    )
     check_metrics(claims, *merged(asked), [])
     assert claims[0].runs.keys() == {run for claim in claims for part in claim.expect for run in part.runs}
 
@@ -161,10 +218,18 @@ def folder(tmp_path_factory):
     """Options of one's own: a data set and claims about it."""
     folder = tmp_path_factory.mktemp("options")
     reversed_ = TOY | {"expect": [TOY["expect"][0] | {"below": None, "above": 0}]}
-    more = TOY | {"expect": [*TOY["expect"], {"says": "both move", "metric": "variance_loss/mse.mean", "of": "two"}]}
-    stone = TOY | {"runs": TOY["runs"] | {"one": [*TINY, "model=stumbling", f"model.stone={folder / 'stone'}"]}}
+    more = TOY | {
+        "expect": [*TOY["expect"], {"says": "both move", "metric": "variance_loss/mse.mean", "of": "two"}]
+    }
+    stone = TOY | {
+        "runs": TOY["runs"] | {"one": [*TINY, "model=stumbling", f"model.stone={folder / 'stone'}"]}
+    }
     files = {
-        **{"data/points": {"_target_": "tests.training.toys.Points", "n": 200}, "claim/T1": {"T1": TOY}, "claim/T2": {"T2": reversed_}},
+        **{
+            "data/points": {"_target_": "tests.training.toys.Points", "n": 200},
+            "claim/T1": {"T1": TOY},
+            "claim/T2": {"T2": reversed_},
+        },
         **{"claim/T3": {"T3": more}, "claim/T4": {"T4": stone}, "claim/toys": {"defaults": ["T1", "T2"]}},
         **{"model/stumbling": {"_target_": "tests.training.toys.Stumbling", "stone": "none"}},
         "claim/T5": {"T5": TOY | {"expect": [TOY["expect"][0] | {"metric": "reconstruction/error_maen"}]}},
@@ -205,7 +270,9 @@ def test_claims_train_what_is_missing_and_come_out_as_planted(judged):
     assert len(runs) == 6 and set(runs["state"]) == {"trained"} and sorted(runs["seed"]) == [0, 0, 1, 1, 2, 2]
     values = pd.read_csv(judged / "said" / "values.csv")
     measured = {
-        row.directory: pd.read_csv(Path(row.directory) / "tables" / "metrics.csv").set_index("metric")["value"]["error_mean"]
+        row.directory: pd.read_csv(Path(row.directory) / "tables" / "metrics.csv").set_index("metric")[
+            "value"
+        ]["error_mean"]
         for row in runs.itertuples()
     }
     assert sorted({*values["of"], *values["against"]}) == pytest.approx(sorted(measured.values()))
@@ -229,7 +296,9 @@ def test_what_is_there_is_found_and_what_is_lacking_measured(folder, judged, cap
     assert sorted(states) == ["found"] * 3 + ["measured"] * 3
     table = pd.read_csv(judged / "again" / "claims.csv")
     assert table.loc[table["quantity"].str.startswith("variance_loss"), "n"].tolist() == [3]
-    assert {path: path.stat().st_mtime_ns for path in judged.glob("multirun/*/*/checkpoints/best.pt")} == before
+    assert {
+        path: path.stat().st_mtime_ns for path in judged.glob("multirun/*/*/checkpoints/best.pt")
+    } == before
 
 
 def test_a_run_that_fails_lowers_n_and_is_gone_on_with(folder, tmp_path, capsys):
@@ -254,11 +323,15 @@ def test_a_metric_that_no_run_has_is_said(folder, judged, capsys):
         assert claim(folder, judged, "T6", f"hydra.run.dir={judged}/part") == 1
     finally:
         (folder / "claim" / "T6.yaml").unlink()
-    assert "T6: no run 'two' has 'variance_loss/mse.maen' (did you mean 'variance_loss/mse.mean'?)" in capsys.readouterr().out
+    assert (
+        "T6: no run 'two' has 'variance_loss/mse.maen' (did you mean 'variance_loss/mse.mean'?)"
+        in capsys.readouterr().out
+    )
 
 
 def test_what_others_left_in_the_output_root_is_passed_over(folder, judged, capsys):
-    """A run of a newer program, one whose hash is no text, one whose table holds no numbers: none is evidence, none is fatal."""
+    """A run of a newer program, one whose hash is no text, one whose table holds no numbers: none is
+    evidence, none is fatal."""
     (good,) = judged.glob("multirun/*/0_*")
     meta = json.loads((good / "meta.json").read_text())
     for name, change in (("newer", {"schema": 99}), ("odd", {"fit_hash": [meta["fit_hash"]]}), ("bad", {})):
@@ -280,9 +353,17 @@ def test_a_program_is_taken_where_the_command_trusts_it(folder, judged):
     with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
         torch.jit.script(torch.nn.Flatten()).save(str(folder / "net.pt"))
     part = {"says": "is measured", "metric": "fid/fid.floor", "of": "two"}
-    spec = TOY | {"runs": {"two": ["data=digits", "network=dense", "rows=64", "training.epochs=1"]}, "expect": [part]}
-    chosen = [f"diagnostic.fid.{text}" for text in (f"features={folder / 'net.pt'}", "n=20", "kept=20", "size=null", "channels=1")]
-    (folder / "claim" / "T7.yaml").write_text(yaml.safe_dump({"T7": spec | {"runs": {"two": [*spec["runs"]["two"], *chosen]}}}))
+    spec = TOY | {
+        "runs": {"two": ["data=digits", "network=dense", "rows=64", "training.epochs=1"]},
+        "expect": [part],
+    }
+    chosen = [
+        f"diagnostic.fid.{text}"
+        for text in (f"features={folder / 'net.pt'}", "n=20", "kept=20", "size=null", "channels=1")
+    ]
+    (folder / "claim" / "T7.yaml").write_text(
+        yaml.safe_dump({"T7": spec | {"runs": {"two": [*spec["runs"]["two"], *chosen]}}})
+    )
     try:
         given = ("sizes.full.seeds=[0]", f"hydra.run.dir={judged}/program")
         assert claim(folder, judged, "T7", *given) == 2
@@ -298,10 +379,23 @@ def test_a_program_is_taken_where_the_command_trusts_it(folder, judged):
         ("T9", [], "unknown claim 'T9'"),
         ("[]", [], "claim: name at least one"),
         ("T1", ["size=fast"], "unknown size 'fast'"),
-        ("T1", ["training.epochs=3"], "training.epochs: the claims and sizes.<size>.overrides say what is trained"),
-        ("T1", ["sizes.full.overrides=['training.epoch=3']"], "claim.T1, run 'one': unknown key of training 'epoch'"),
+        (
+            "T1",
+            ["training.epochs=3"],
+            "training.epochs: the claims and sizes.<size>.overrides say what is trained",
+        ),
+        (
+            "T1",
+            ["sizes.full.overrides=['training.epoch=3']"],
+            "claim.T1, run 'one': unknown key of training 'epoch'",
+        ),
         ("T1", ["sizes.full.overrides=['model=vea']"], "unknown model 'vea' (did you mean 'vae'?)"),
-        ("T5", [], "unknown metric of reconstruction in claim.T5.expect[0] 'error_maen' (did you mean 'error_mean'?)"),
+        (
+            "T5",
+            [],
+            "unknown metric of reconstruction in claim.T5.expect[0] 'error_maen' (did you mean "
+            "'error_mean'?)",
+        ),
         ("T1", ["-m"], "leave -m out"),
     ],
 )

@@ -26,15 +26,28 @@ def planted(
     directions: Mapping[str, str] | None = None,
     **model: Any,
 ) -> Run:
-    """A run with the given settings of its model (``model`` is the option's name); ``measured``: ``{"diagnostic/metric": value or
-    Estimate}``; ``errors``: of the rows ``index`` of the test split."""
+    """A run with the given settings of its model (``model`` is the option's name); ``measured``:
+    ``{"diagnostic/metric": value or Estimate}``; ``errors``: of the rows ``index`` of the test split."""
     option = model.pop("model", "ae")
-    values = {key: value if isinstance(value, Estimate) else Estimate(value) for key, value in (measured or {}).items()}
+    values = {
+        key: value if isinstance(value, Estimate) else Estimate(value)
+        for key, value in (measured or {}).items()
+    }
     rows = [
-        (*key.split("/"), value.value, value.low, value.high, "units", (directions or {}).get(key, "lower"), "ok")
+        (
+            *key.split("/"),
+            value.value,
+            value.low,
+            value.high,
+            "units",
+            (directions or {}).get(key, "lower"),
+            "ok",
+        )
         for key, value in values.items()
     ]
-    metrics = pd.DataFrame(rows, columns=["diagnostic", "metric", "value", "low", "high", "unit", "direction", "status"])
+    metrics = pd.DataFrame(
+        rows, columns=["diagnostic", "metric", "value", "low", "high", "unit", "direction", "status"]
+    )
     reports = {}
     if errors is not None:
         table = pd.DataFrame({"index": np.arange(len(errors)) if index is None else index, "error": errors})
@@ -51,14 +64,28 @@ def planted(
     )
 
 
-def with_variance_loss(run: Run, points: Mapping[str, tuple[float, float]], width: float = 0.01, split: str = "test") -> Run:
-    """The run with a report of ``variance_loss``: ``points[kind] = (mse, delta_var)``, all intervals +- ``width`` of the value."""
+def with_variance_loss(
+    run: Run, points: Mapping[str, tuple[float, float]], width: float = 0.01, split: str = "test"
+) -> Run:
+    """The run with a report of ``variance_loss``: ``points[kind] = (mse, delta_var)``, all intervals +-
+    ``width`` of the value."""
     rows = []
     for kind, (mse, delta) in points.items():
         ratio = delta / mse
         ends = {"mse": mse, "ratio": ratio}
-        row = {"kind": kind, "mse": mse, "delta_var": delta, "ratio": ratio, "low": delta * (1 - width), "high": delta * (1 + width)}
-        rows.append(row | {f"{k}_low": v * (1 - width) for k, v in ends.items()} | {f"{k}_high": v * (1 + width) for k, v in ends.items()})
+        row = {
+            "kind": kind,
+            "mse": mse,
+            "delta_var": delta,
+            "ratio": ratio,
+            "low": delta * (1 - width),
+            "high": delta * (1 + width),
+        }
+        rows.append(
+            row
+            | {f"{k}_low": v * (1 - width) for k, v in ends.items()}
+            | {f"{k}_high": v * (1 + width) for k, v in ends.items()}
+        )
     rows.append(dict.fromkeys(rows[0], np.nan) | {"kind": "generated", "delta_var": 1.0})
     run.reports = {**run.reports, "variance_loss": Report(tables={"summary": pd.DataFrame(rows)})}
     run.meta = {**run.meta, "diagnostics": {"variance_loss": {"config": {"split": split}}}}

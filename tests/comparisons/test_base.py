@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from latentrun.comparisons.base import alike, common_rows, groups, positions
+from latentrun.config.settings import varied
 from latentrun.data.base import take
 from latentrun.errors import InputError
-from latentrun.settings import varied
 from tests.comparisons.planted import DATA, planted, with_variance_loss
 from tests.planted import Rows
 
@@ -37,11 +37,20 @@ def test_settings_that_follow_from_an_option_do_not_tell_groups_apart():
     runs = [planted("a", model="ae", latent_dim=2), planted("b", model="vae", latent_dim=2, beta=1.0)]
     assert [group.name for group in groups(runs)] == ["model=ae", "model=vae"]
     runs.append(planted("c", model="vae", latent_dim=2, beta=4.0))
-    assert [group.name for group in groups(runs)] == ["model=ae, model.beta=None", "model=vae, model.beta=1.0", "model=vae, model.beta=4.0"]
+    assert [group.name for group in groups(runs)] == [
+        "model=ae, model.beta=None",
+        "model=vae, model.beta=1.0",
+        "model=vae, model.beta=4.0",
+    ]
 
 
 def test_runs_are_paired_on_more_than_the_seed():
-    runs = [planted("", seed, model=model, latent_dim=d) for model in ("ae", "vae") for d in (2, 3) for seed in (0, 1)]
+    runs = [
+        planted("", seed, model=model, latent_dim=d)
+        for model in ("ae", "vae")
+        for d in (2, 3)
+        for seed in (0, 1)
+    ]
     found = groups(runs, ["model.latent_dim"])
     assert [group.name for group in found] == ["model=ae", "model=vae"]
     assert set(found[0].runs) == set(found[1].runs) == {(2, 0), (2, 1), (3, 0), (3, 1)}
@@ -57,11 +66,17 @@ def test_repetitions_are_groups_of_their_own():
     assert [group.name for group in groups([planted("before"), planted("after")])] == ["before", "after"]
     found = groups([planted(f"{when}{seed}", seed) for when in ("before", "after") for seed in (0, 1)])
     assert [group.name for group in found] == ["repeat=1", "repeat=2"]
-    assert [[run.name for run in group.runs.values()] for group in found] == [["before0", "before1"], ["after0", "after1"]]
+    assert [[run.name for run in group.runs.values()] for group in found] == [
+        ["before0", "before1"],
+        ["after0", "after1"],
+    ]
 
 
 def test_varied_settings_of_flat_rows():
-    rows = [{"model": "a", "seed": 0, "model.x": 1, "same": 2}, {"model": "b", "seed": 1, "model.y": 1, "same": 2}]
+    rows = [
+        {"model": "a", "seed": 0, "model.x": 1, "same": 2},
+        {"model": "b", "seed": 1, "model.y": 1, "same": 2},
+    ]
     assert varied(rows) == ["model", "seed"]
     assert varied([{"model.x": 1, "seed": 0}, {"model.x": 2, "seed": 0}]) == ["model.x"]
 
@@ -83,13 +98,18 @@ def test_rows_in_another_order_are_still_the_same_examples():
 def test_data_without_a_common_row_or_with_other_examples_are_refused_in_one_line():
     with pytest.raises(InputError, match="^the runs have no row of the test split in common: 'a', 'b'$"):
         common_rows([planted("a", data=Chosen(range(10))), planted("b", data=Chosen(range(10, 20)))], "test")
-    with pytest.raises(InputError, match="^the data of 'b' are not those of 'a': rows of the same number differ$"):
+    with pytest.raises(
+        InputError, match="^the data of 'b' are not those of 'a': rows of the same number differ$"
+    ):
         common_rows([planted("a"), planted("b", data=Rows(X + 1e-6))], "test")
     with pytest.raises(InputError, match="rows of the same number differ"):
         common_rows([planted("a"), planted("b", data=Rows(torch.zeros(20, 3)))], "test")
 
 
 def test_diagnostics_with_other_settings_are_not_alike():
-    runs = [with_variance_loss(planted(name), {"mean": (1.0, 1.0)}, split=split) for name, split in (("a", "test"), ("b", "train"))]
+    runs = [
+        with_variance_loss(planted(name), {"mean": (1.0, 1.0)}, split=split)
+        for name, split in (("a", "test"), ("b", "train"))
+    ]
     assert alike(runs, "variance_loss") == "split is test in 'a', train in 'b'"
     assert alike(runs[:1] * 2, "variance_loss") is None

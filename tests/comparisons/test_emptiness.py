@@ -16,10 +16,14 @@ N = 4001
 
 
 def with_density(run, gap: float, miss: float, name: str = "residual", pictures: bool = False):
-    """The run with distances evenly from 0 to ``gap`` in its hull, to half of it in the core, and decoded points at 0 to ``miss``."""
+    """The run with distances evenly from 0 to ``gap`` in its hull, to half of it in the core, and decoded
+    points at 0 to ``miss``."""
     spread = np.linspace(0, 1, N)
     points = pd.concat(
-        [pd.DataFrame({"kind": kind, "gap": gap, name: times * miss * spread}) for kind, times in (("near", 0.1), ("empty", 1.0))]
+        [
+            pd.DataFrame({"kind": kind, "gap": gap, name: times * miss * spread})
+            for kind, times in (("near", 0.1), ("empty", 1.0))
+        ]
     )
     arrays = {"gap_hull": gap * spread, "gap_core": gap / 2 * spread}
     if pictures:
@@ -32,7 +36,9 @@ def with_density(run, gap: float, miss: float, name: str = "residual", pictures:
 def runs(widen: float = 2.0, shake: float = 0.0, **more):
     """Two groups of three seeds, the second with ``widen`` times the distances of the first."""
     return [
-        with_density(planted(f"{option}-{seed}", seed, model=option), times * (1 + shake * seed), 0.4 * times, **more)
+        with_density(
+            planted(f"{option}-{seed}", seed, model=option), times * (1 + shake * seed), 0.4 * times, **more
+        )
         for option, times in (("vae", 1.0), ("ae", widen))
         for seed in range(3)
     ]

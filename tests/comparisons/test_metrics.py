@@ -32,7 +32,9 @@ def test_errors_that_differ_by_a_constant_give_it_and_an_interval_of_no_width():
     _, report = compare(planted("a", errors=ERRORS), planted("b", model="vae", errors=ERRORS + 0.25))
     found = report.metrics["error_difference.model=vae"]
     assert (found.value, found.low, found.high) == pytest.approx((0.25, 0.25, 0.25), abs=1e-12)
-    assert math.isnan(report.metrics["error_effect.model=vae"].value)  # nothing varies: no standardised effect
+    assert math.isnan(
+        report.metrics["error_effect.model=vae"].value
+    )  # nothing varies: no standardised effect
     assert report.tables["examples"].iloc[0][["n", "seeds", "share_lower"]].tolist() == [20, 1, 0.0]
 
 
@@ -47,7 +49,10 @@ def test_errors_example_by_example_are_a_paired_test():
 
 def test_identical_runs_differ_by_nothing():
     measured = {"reconstruction/mse": Estimate(2.0, 1.5, 2.5)}
-    _, report = compare(planted("before", errors=ERRORS, measured=measured), planted("after", errors=ERRORS, measured=measured))
+    _, report = compare(
+        planted("before", errors=ERRORS, measured=measured),
+        planted("after", errors=ERRORS, measured=measured),
+    )
     found = report.metrics["error_difference.after"]
     assert found.value == 0 and found.low <= 0 <= found.high
     mse = row(report, metric="reconstruction/mse")
@@ -56,20 +61,35 @@ def test_identical_runs_differ_by_nothing():
 
 def test_rows_in_another_order_are_matched_by_index():
     order = np.random.default_rng(2).permutation(20)
-    runs = planted("a", errors=ERRORS), planted("b", model="vae", data=Chosen(order), errors=ERRORS[order] - 0.5, index=order)
+    runs = (
+        planted("a", errors=ERRORS),
+        planted("b", model="vae", data=Chosen(order), errors=ERRORS[order] - 0.5, index=order),
+    )
     _, report = compare(*runs)
     assert report.metrics["error_difference.model=vae"].high == pytest.approx(-0.5)
     part = order[:6]
-    _, report = compare(runs[0], planted("c", model="vae", data=Chosen(part), errors=ERRORS[part] - 0.5, index=part))
+    _, report = compare(
+        runs[0], planted("c", model="vae", data=Chosen(part), errors=ERRORS[part] - 0.5, index=part)
+    )
     assert report.metrics["error_difference.model=vae"].value == pytest.approx(-0.5)
     assert report.tables["examples"].iloc[0]["n"] == 6
 
 
 def test_disjoint_data_are_said_in_one_line_and_not_compared():
     a = planted("a", data=Chosen(range(10)), errors=ERRORS[:10], measured={"m/x": 1.0})
-    b = planted("b", model="vae", data=Chosen(range(10, 20)), errors=ERRORS[10:], index=range(10, 20), measured={"m/x": 2.0})
+    b = planted(
+        "b",
+        model="vae",
+        data=Chosen(range(10, 20)),
+        errors=ERRORS[10:],
+        index=range(10, 20),
+        measured={"m/x": 2.0},
+    )
     _, report = compare(a, b)
-    assert "Examples are not compared: the runs have no row of the test split in common: 'a', 'b'." in report.notes
+    assert (
+        "Examples are not compared: the runs have no row of the test split in common: 'a', 'b'."
+        in report.notes
+    )
     assert report.tables["examples"].empty and row(report, metric="m/x")["difference"] == 1.0
 
 
@@ -81,7 +101,9 @@ def test_pairs_over_seeds_are_students_test():
     found, expected = row(report, metric="m/x"), stats.ttest_rel(after, before)
     assert found["difference"] == pytest.approx(2.0) and found["n"] == 3 and found["basis"] == "paired t"
     interval = expected.confidence_interval()
-    assert (found["low"], found["high"], found["p"]) == pytest.approx((interval.low, interval.high, expected.pvalue))
+    assert (found["low"], found["high"], found["p"]) == pytest.approx(
+        (interval.low, interval.high, expected.pvalue)
+    )
     assert found["effect"] == pytest.approx(2.0 / math.sqrt((before.var(ddof=1) + after.var(ddof=1)) / 2))
 
 
@@ -89,7 +111,11 @@ def test_only_common_seeds_are_paired_and_without_any_welch_takes_over():
     a = [planted("", s, measured={"m/x": 10.0 * s}) for s in (0, 1, 2)]
     b = [planted("", s, model="vae", measured={"m/x": 10.0 * s + 1 + 0.1 * s}) for s in (1, 2, 3)]
     found = row(compare(*a, *b)[1], metric="m/x")
-    assert found["n"] == 2 and found["difference"] == pytest.approx(1.15) and found["value"] == pytest.approx(16.15)
+    assert (
+        found["n"] == 2
+        and found["difference"] == pytest.approx(1.15)
+        and found["value"] == pytest.approx(16.15)
+    )
     c = [planted("", s, model="vae", measured={"m/x": 100.0 + s}) for s in (7, 8)]
     found = row(compare(*a, *c)[1], metric="m/x")
     expected = stats.ttest_ind([107, 108], [0, 10, 20], equal_var=False)
@@ -97,9 +123,14 @@ def test_only_common_seeds_are_paired_and_without_any_welch_takes_over():
 
 
 def test_one_run_each_combines_the_intervals_over_examples():
-    runs = planted("a", measured={"m/x": Estimate(1.0, 0.7, 1.3)}), planted("b", model="vae", measured={"m/x": Estimate(2.0, 1.6, 2.4)})
+    runs = (
+        planted("a", measured={"m/x": Estimate(1.0, 0.7, 1.3)}),
+        planted("b", model="vae", measured={"m/x": Estimate(2.0, 1.6, 2.4)}),
+    )
     found = row(compare(*runs)[1], metric="m/x")
-    assert (found["difference"], found["low"], found["high"]) == pytest.approx((1.0, 0.5, 1.5))  # hypot(0.3, 0.4) = 0.5
+    assert (found["difference"], found["low"], found["high"]) == pytest.approx(
+        (1.0, 0.5, 1.5)
+    )  # hypot(0.3, 0.4) = 0.5
     assert found["basis"] == "examples" and found["better"] == "model=ae" and math.isnan(found["p"])
     runs = planted("a", measured={"m/x": 1.0}), planted("b", model="vae", measured={"m/x": 2.0})
     assert math.isnan(row(compare(*runs)[1], metric="m/x")["low"])
@@ -107,30 +138,51 @@ def test_one_run_each_combines_the_intervals_over_examples():
 
 @pytest.mark.parametrize(
     ("direction", "values", "better"),
-    [("higher", (1, 2), "vae"), ("lower", (1, 2), "ae"), ("one", (3, 1.1), "vae"), ("zero", (-5, -1), "vae"), ("none", (1, 2), None)],
+    [
+        ("higher", (1, 2), "vae"),
+        ("lower", (1, 2), "ae"),
+        ("one", (3, 1.1), "vae"),
+        ("zero", (-5, -1), "vae"),
+        ("none", (1, 2), None),
+    ],
 )
 def test_who_is_better_goes_by_the_metrics_direction(direction, values, better):
     a, b = (Estimate(float(v), v - 1e-3, v + 1e-3) for v in values)
-    runs = planted("a", measured={"m/x": a}, directions={"m/x": direction}), planted("b", model="vae", measured={"m/x": b})
+    runs = (
+        planted("a", measured={"m/x": a}, directions={"m/x": direction}),
+        planted("b", model="vae", measured={"m/x": b}),
+    )
     assert row(compare(*runs)[1], metric="m/x")["better"] == (f"model={better}" if better else "")
 
 
 def test_p_values_are_corrected_for_their_number():
     rng = np.random.default_rng(3)
     names = [f"m/x{i}" for i in range(5)]
-    runs = [planted("", s, model=m, measured=dict(zip(names, rng.normal(size=5), strict=True))) for m in ("ae", "vae") for s in range(4)]
+    runs = [
+        planted("", s, model=m, measured=dict(zip(names, rng.normal(size=5), strict=True)))
+        for m in ("ae", "vae")
+        for s in range(4)
+    ]
     table = compare(*runs)[1].tables["differences"].sort_values("p")
-    assert table["p_holm"].iloc[0] == pytest.approx(min(1.0, 5 * table["p"].iloc[0])) and (table["p_holm"] >= table["p"]).all()
+    assert (
+        table["p_holm"].iloc[0] == pytest.approx(min(1.0, 5 * table["p"].iloc[0]))
+        and (table["p_holm"] >= table["p"]).all()
+    )
 
 
 def test_what_not_every_run_has_or_measured_otherwise_is_left_out():
-    runs = planted("a", measured={"m/x": 1.0, "m/y": 1.0, "k/z": 1.0}), planted("b", model="vae", measured={"m/x": 2.0, "k/z": 1.0})
+    runs = (
+        planted("a", measured={"m/x": 1.0, "m/y": 1.0, "k/z": 1.0}),
+        planted("b", model="vae", measured={"m/x": 2.0, "k/z": 1.0}),
+    )
     for run, split in zip(runs, ("test", "train"), strict=True):
         run.meta = {**run.meta, "diagnostics": {"k": {"config": {"split": split}}}}
     _, report = compare(*runs)
     assert report.tables["differences"]["metric"].tolist() == ["m/x"]
     assert any(
-        "k is left out, for it was measured with different settings: split is test in 'a', train in 'b'" in note for note in report.notes
+        "k is left out, for it was measured with different settings: split is test in 'a', train in 'b'"
+        in note
+        for note in report.notes
     )
 
 
@@ -152,5 +204,8 @@ def test_the_picture_shows_the_clearest_differences_first():
 
 def test_runs_without_metrics_are_said_so():
     comparison, report = compare(planted("a"), planted("b", model="vae"))
-    assert report.notes[1:] == ("No run has metrics.", "Examples are not compared: 'a' has no reconstruction.")
+    assert report.notes[1:] == (
+        "No run has metrics.",
+        "Examples are not compared: 'a' has no reconstruction.",
+    )
     assert comparison.plot(report) == {}

@@ -39,11 +39,17 @@ def test_a_law_that_is_kept_exactly_holds_everywhere_with_slope_one():
 def test_a_broken_law_fails_in_the_groups_where_it_is_broken():
     _, report = survey(sweep(lambda dim, seed: {1: 1.0, 2: 1.3, 3: 0.8}[dim] + 0.001 * seed))
     found = report.tables["groups"].set_index("group")
-    assert found["law"].to_dict() == {"model.latent_dim=1": "holds", "model.latent_dim=2": "fails", "model.latent_dim=3": "fails"}
+    assert found["law"].to_dict() == {
+        "model.latent_dim=1": "holds",
+        "model.latent_dim=2": "fails",
+        "model.latent_dim=3": "fails",
+    }
     assert found["ratio"].tolist() == pytest.approx([1.001, 1.301, 0.801])
     assert report.metrics["failing.mean"].value == pytest.approx(2 / 3)
     x = report.tables["runs"]["mse"]
-    assert report.metrics["slope.mean"].value == pytest.approx((x * report.tables["runs"]["delta_var"]).sum() / (x**2).sum())
+    assert report.metrics["slope.mean"].value == pytest.approx(
+        (x * report.tables["runs"]["delta_var"]).sum() / (x**2).sum()
+    )
 
 
 def test_seeds_that_disagree_leave_it_undecided():
@@ -54,7 +60,8 @@ def test_seeds_that_disagree_leave_it_undecided():
 
 def test_a_single_run_goes_by_its_own_interval():
     wide, narrow = (
-        [with_variance_loss(planted(f"{d}", latent_dim=d), {"mean": (0.1, 0.1)}, width) for d in (1, 2)] for width in (0.1, 0.01)
+        [with_variance_loss(planted(f"{d}", latent_dim=d), {"mean": (0.1, 0.1)}, width) for d in (1, 2)]
+        for width in (0.1, 0.01)
     )
     assert survey(wide)[1].tables["groups"]["law"].tolist() == ["undecided"] * 2
     assert survey(narrow)[1].tables["groups"]["law"].tolist() == ["holds"] * 2
@@ -63,10 +70,15 @@ def test_a_single_run_goes_by_its_own_interval():
 @pytest.mark.parametrize(
     ("low", "high", "law"),
     [
-        (0.96, 1.04, "holds"), (0.94, 1.04, "undecided"), (1.06, 1.2, "fails"), (0.5, 0.94, "fails"), (0.5, 2.0, "undecided"),
-        (None, None, "undecided"), (np.nan, np.nan, "undecided"),
+        (0.96, 1.04, "holds"),
+        (0.94, 1.04, "undecided"),
+        (1.06, 1.2, "fails"),
+        (0.5, 0.94, "fails"),
+        (0.5, 2.0, "undecided"),
+        (None, None, "undecided"),
+        (np.nan, np.nan, "undecided"),
     ],
-)  # fmt: skip
+)
 def test_verdicts(low, high, law):
     assert verdict(Estimate(1.0, low, high), 0.05) == law
 
@@ -75,7 +87,10 @@ def test_other_settings_or_a_missing_diagnostic_are_refused_in_one_line():
     runs = sweep(lambda dim, seed: 1.0)
     with pytest.raises(InputError, match="^'bare' has no variance_loss$"):
         survey([*runs, planted("bare")])
-    with pytest.raises(InputError, match="^variance_loss was measured with different settings: split is test in '1-0', train in 'x'$"):
+    with pytest.raises(
+        InputError,
+        match="^variance_loss was measured with different settings: split is test in '1-0', train in 'x'$",
+    ):
         survey([*runs, with_variance_loss(planted("x"), {"mean": (1.0, 1.0)}, split="train")])
 
 
@@ -83,5 +98,7 @@ def test_the_pictures_show_every_group_and_the_verdict():
     comparison, report = survey(sweep(lambda dim, seed: 1.0 + 0.1 * dim, ("mean", "posterior")))
     pictures = comparison.plot(report)
     law = pictures["law"].figure
-    assert [text.get_text() for text in law.legends[0].get_texts()] == [f"model.latent_dim={dim}" for dim in (1, 2, 3)]
+    assert [text.get_text() for text in law.legends[0].get_texts()] == [
+        f"model.latent_dim={dim}" for dim in (1, 2, 3)
+    ]
     assert len(law.axes) == len(pictures["ratios"].figure.axes) == 2

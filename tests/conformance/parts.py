@@ -15,12 +15,12 @@ import yaml
 from matplotlib.figure import Figure
 from PIL import Image
 
-from latentrun.build import build
+from latentrun.config.build import build
+from latentrun.config.options import options, shipped
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Question
 from latentrun.models.base import Model
 from latentrun.nn.base import Network
-from latentrun.options import options, shipped
 from latentrun.plotting.style import paper
 from latentrun.run import Run
 from latentrun.store import ReportDirectory
@@ -50,7 +50,10 @@ def table(folder: Path) -> dict:
     return {"file": str(table_file(folder / "table.csv")), "label": "quarter", "factors": ["age"]}
 
 
-MADE = {"images": images, "table": table}  # data options that need files of one's own: what writes some into a folder and names them
+MADE = {
+    "images": images,
+    "table": table,
+}  # data options that need files of one's own: what writes some into a folder and names them
 SCRATCH = TemporaryDirectory()
 atexit.register(SCRATCH.cleanup)
 
@@ -95,7 +98,12 @@ SMALL = {  # sizes of networks that take no time
 def model(name: str, on: Dataset, network: str = "dense", **changes) -> Model:
     net = build(spec("network", network) | SMALL.get(network, {}), Network, "network")
     torch.manual_seed(0)
-    given = {"network": net, "event_shape": on.event_shape, "value_range": on.value_range, "columns": on.columns}
+    given = {
+        "network": net,
+        "event_shape": on.event_shape,
+        "value_range": on.value_range,
+        "columns": on.columns,
+    }
     return build(spec("model", name) | changes, Model, "model", **given)
 
 
@@ -109,7 +117,9 @@ def small(name: str) -> Dataset:
 
 def run(model_name: str, data_name: str, network: str = "dense", **changes) -> Run:
     on = small(data_name)
-    return Run(model(model_name, on, network, **changes), on, config={"model": spec("model", model_name) | changes})
+    return Run(
+        model(model_name, on, network, **changes), on, config={"model": spec("model", model_name) | changes}
+    )
 
 
 def check_numbers(question: Question, report: Report) -> None:

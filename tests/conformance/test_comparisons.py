@@ -1,4 +1,5 @@
-"""Every comparison of conf/comparison keeps the protocol, on runs of one model, of several, and on equal ones."""
+"""Every comparison of conf/comparison keeps the protocol, on runs of one model, of several, and on equal
+ones."""
 
 from __future__ import annotations
 
@@ -8,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from latentrun.build import build
 from latentrun.comparisons.base import Comparison
+from latentrun.config.build import build
 from latentrun.diagnostics.base import Diagnostic, misfit
 from latentrun.functional.noise import Noise
 from latentrun.run import Run
@@ -47,7 +48,10 @@ def measured(model: str, seed: int, path: Path, names) -> Run:
 def test_protocol(name, case, tmp_path, monkeypatch):
     asked = comparison(name)
     names = dict.fromkeys((*ALWAYS, *asked.needs))
-    runs = [measured(model, seed, tmp_path / f"{number}_{model}_{seed}", names) for number, (model, seed) in enumerate(CASES[case])]
+    runs = [
+        measured(model, seed, tmp_path / f"{number}_{model}_{seed}", names)
+        for number, (model, seed) in enumerate(CASES[case])
+    ]
     assert all(misfit(asked, run.model, run.data) is None for run in runs)
     weights, rng = [copy.deepcopy(run.model.state_dict()) for run in runs], torch.get_rng_state()
     (tmp_path / "here").mkdir()
@@ -57,11 +61,17 @@ def test_protocol(name, case, tmp_path, monkeypatch):
     report = asked(runs, Noise(0).at(name))
 
     assert sorted(tmp_path.rglob("*")) == before
-    assert all(torch.equal(old[key], run.model.state_dict()[key]) for old, run in zip(weights, runs, strict=True) for key in old)
+    assert all(
+        torch.equal(old[key], run.model.state_dict()[key])
+        for old, run in zip(weights, runs, strict=True)
+        for key in old
+    )
     assert torch.equal(rng, torch.get_rng_state())
     parts.check_numbers(asked, report)
     again = asked(runs, Noise(0).at(name))
-    assert {k: v.value for k, v in again.metrics.items()} == pytest.approx({k: v.value for k, v in report.metrics.items()}, nan_ok=True)
+    assert {k: v.value for k, v in again.metrics.items()} == pytest.approx(
+        {k: v.value for k, v in report.metrics.items()}, nan_ok=True
+    )
     parts.check_pictures(asked, report, ComparisonDirectory.create(tmp_path / "comparison", {}), name)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from latentrun.build import build
+from latentrun.config.build import build
 from latentrun.data.base import SPLITS, Dataset, Oracle
 from latentrun.functional.noise import Noise
 from tests.conformance import parts
@@ -43,7 +43,10 @@ def test_factors_lie_in_their_ranges(data):
         for column, factor in zip(rows.y.T, data.factors, strict=True):
             assert factor.low - 1e-5 <= column.min() and column.max() <= factor.high + 1e-5
             if factor.kind == "categorical":
-                assert torch.equal(column, column.round()) and len(factor.categories) == factor.high - factor.low + 1
+                assert (
+                    torch.equal(column, column.round())
+                    and len(factor.categories) == factor.high - factor.low + 1
+                )
     if data.label is not None:
         assert data.label in {factor.name for factor in data.factors}
         column = [factor.name for factor in data.factors].index(data.label)
@@ -65,7 +68,10 @@ def test_an_oracle_renders_and_finds_its_own_rows(data):
     found = data.project(data.render(y))
     assert found.residual.max() < 1e-6 and found.inside.dtype == torch.bool
     assert torch.allclose(found.factors, y, atol=1e-5)
-    assert data.intrinsic_dim == sum(factor.kind != "categorical" for factor in data.factors) and data.betti[0] >= 1
+    assert (
+        data.intrinsic_dim == sum(factor.kind != "categorical" for factor in data.factors)
+        and data.betti[0] >= 1
+    )
 
 
 @pytest.mark.parametrize("name", [name for name in parts.DATA if "root" not in parts.spec("data", name)])

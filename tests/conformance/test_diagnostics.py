@@ -1,4 +1,5 @@
-"""Every diagnostic of conf/diagnostic keeps the protocol, on every model it fits and at awkward latent dimensions."""
+"""Every diagnostic of conf/diagnostic keeps the protocol, on every model it fits and at awkward latent
+dimensions."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import copy
 import pytest
 import torch
 
-from latentrun.build import build
+from latentrun.config.build import build
 from latentrun.diagnostics.base import Diagnostic, misfit
 from latentrun.functional.noise import Noise
 from latentrun.run import Run
@@ -16,9 +17,23 @@ from latentrun.types import Factor
 from tests.conformance import parts
 from tests.planted import Rows, noise_curves
 
-LACKING = [("labels", "data"), ("pictures", "data"), ("a data set with a known family (oracle)", "data")]  # what some data sets do not have
-NO_NOISE = ("noise on a latent variable (training=latent_noise)", "training")  # what most trainings do not have
-SMALLER = {"resamples": 100, "n": 40, "samples": 40, "variants": 2, "finalists": 2, "moves": [0.1]}  # so that the whole table takes seconds
+LACKING = [
+    ("labels", "data"),
+    ("pictures", "data"),
+    ("a data set with a known family (oracle)", "data"),
+]  # what some data sets do not have
+NO_NOISE = (
+    "noise on a latent variable (training=latent_noise)",
+    "training",
+)  # what most trainings do not have
+SMALLER = {
+    "resamples": 100,
+    "n": 40,
+    "samples": 40,
+    "variants": 2,
+    "finalists": 2,
+    "moves": [0.1],
+}  # so that the whole table takes seconds
 
 
 def diagnostic(name: str) -> Diagnostic:
@@ -29,13 +44,17 @@ def diagnostic(name: str) -> Diagnostic:
 def vectors() -> Rows:
     """Data that are no pictures, with one factor."""
     x = {name: Noise(i).normal("x", (48, 6)) for i, name in enumerate(("train", "val", "test"))}
-    return Rows(x, {k: v[:, :1] for k, v in x.items()}, (Factor("first", "real", -5.0, 5.0),), value_range=(-6.0, 6.0))
+    return Rows(
+        x, {k: v[:, :1] for k, v in x.items()}, (Factor("first", "real", -5.0, 5.0),), value_range=(-6.0, 6.0)
+    )
 
 
 def under_noise(run: Run) -> Run:
     """The run as if noise had been put on its second latent variable."""
     run.config = {**run.config, "training": parts.spec("training", "latent_noise")}
-    run.curves = noise_curves([9.0, 4.0, 0.1, 2.0], [1.0, 1.2, 0.5, 0.6], [0.0, 0.1, 0.1, 0.0], [0, 0, 1, 2], [0.9, 1.5, 0.1, 0.6])
+    run.curves = noise_curves(
+        [9.0, 4.0, 0.1, 2.0], [1.0, 1.2, 0.5, 0.6], [0.0, 0.1, 0.1, 0.0], [0, 0, 1, 2], [0.9, 1.5, 0.1, 0.6]
+    )
     return run
 
 
@@ -49,7 +68,9 @@ CASES = {
     "ae-digits-1d": lambda: parts.run("ae", "digits", latent_dim=1),
     "two_stage-digits-3d": lambda: parts.run("two_stage_race", "digits", latent_dim=3),
     "vae-table": lambda: parts.run("vae", "table"),
-    "vae-vectors": lambda: (lambda data: Run(parts.model("vae", data), data, config={"model": parts.spec("model", "vae")}))(vectors()),
+    "vae-vectors": lambda: (
+        lambda data: Run(parts.model("vae", data), data, config={"model": parts.spec("model", "vae")})
+    )(vectors()),
 }
 
 
@@ -60,7 +81,12 @@ def test_protocol(name, case, tmp_path, monkeypatch):
     run, asked = CASES[case](), diagnostic(name)
     lack = misfit(asked, run.model, run.data, run.config.get("training"))
     if lack is not None:
-        assert "ae" in case.split("-") or case == "vae-vectors" or lack in LACKING or (lack == NO_NOISE and case != "vae-digits-2d")
+        assert (
+            "ae" in case.split("-")
+            or case == "vae-vectors"
+            or lack in LACKING
+            or (lack == NO_NOISE and case != "vae-digits-2d")
+        )
         return
     before = copy.deepcopy(run.model.state_dict())
     rng = torch.get_rng_state()
@@ -72,6 +98,8 @@ def test_protocol(name, case, tmp_path, monkeypatch):
     parts.check_numbers(asked, report)
 
     again = asked(CASES[case](), Noise(0).at(name))
-    assert {k: v.value for k, v in again.metrics.items()} == pytest.approx({k: v.value for k, v in report.metrics.items()}, nan_ok=True)
+    assert {k: v.value for k, v in again.metrics.items()} == pytest.approx(
+        {k: v.value for k, v in report.metrics.items()}, nan_ok=True
+    )
 
     parts.check_pictures(asked, report, RunDirectory.create(tmp_path / "run", {}, {}), name)

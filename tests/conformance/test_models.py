@@ -35,7 +35,9 @@ def x():
 
 
 def clock(phase) -> Clock:
-    return Clock(phase.name, 0, 0, 1, {name: schedule.value(0.0) for name, schedule in phase.schedules.items()})
+    return Clock(
+        phase.name, 0, 0, 1, {name: schedule.value(0.0) for name, schedule in phase.schedules.items()}
+    )
 
 
 def shown(phase, x) -> Batch | None:
@@ -63,14 +65,19 @@ def test_capabilities_do_what_they_promise(model, x):
     if isinstance(model, HasGenerator):
         z = model.sample_prior(7, Noise(0))
         assert z.shape == (7, d) and len(model.origin) > 10
-        assert torch.equal(z, model.sample_prior(7, Noise(0))) and not torch.equal(z, model.sample_prior(7, Noise(1)))
+        assert torch.equal(z, model.sample_prior(7, Noise(0))) and not torch.equal(
+            z, model.sample_prior(7, Noise(1))
+        )
     if isinstance(model, HasPrior):
         law = model.prior()
         assert law.batch_shape == () and law.event_shape == (d,) and law.log_prob(z).shape == (7,)
     if isinstance(model, HasSamplers):
         ways = model.samplers()
         found = {name: draw(7, Noise(0)) for name, draw in ways.items()}
-        assert all(codes.shape == (7, d) and torch.equal(codes, ways[name](7, Noise(0))) for name, codes in found.items())
+        assert all(
+            codes.shape == (7, d) and torch.equal(codes, ways[name](7, Noise(0)))
+            for name, codes in found.items()
+        )
         assert any(torch.equal(codes, z) for codes in found.values())
         assert all(name.removesuffix(RENORMALISED) in ways for name in ways)
     if isinstance(model, HasLikelihood):
@@ -139,6 +146,8 @@ def test_two_copies_stack_with_torch_func(model, x):
             both = [Loss(m, number, place) for m in (model, other)]
             state = stack_module_state(both)
             base = copy.deepcopy(both[0]).to("meta")
-            call = torch.func.vmap(lambda p, b, base=base: functional_call(base, (p, b), (x, Noise(0))), randomness="same")
+            call = torch.func.vmap(
+                lambda p, b, base=base: functional_call(base, (p, b), (x, Noise(0))), randomness="same"
+            )
             expected = torch.stack([loss(x, Noise(0)) for loss in both])
             assert torch.allclose(call(*state), expected, rtol=1e-5)

@@ -41,7 +41,8 @@ def scipy_picture(r, v1, v2, size=36, extent=3.0):
 
 
 def strange():
-    """Pictures that are no ellipse: two blobs, an off-centre blob, mixtures, a ring, a square, a cross (kink at r = 0)."""
+    """Pictures that are no ellipse: two blobs, an off-centre blob, mixtures, a ring, a square, a cross (kink
+    at r = 0)."""
     side = torch.linspace(-3, 3, 36, dtype=torch.float64)
     y, x = torch.meshgrid(-side, side, indexing="ij")
 
@@ -80,10 +81,14 @@ def test_the_study_has_11875_pictures(data):
 
 
 def test_orientation(data):
-    x = data.render(torch.tensor([[0.0, 4.0, 0.5], [0.0, 0.5, 4.0], [0.8, 2.0, 2.0]], dtype=torch.float64))[:, 0]
+    x = data.render(torch.tensor([[0.0, 4.0, 0.5], [0.0, 0.5, 4.0], [0.8, 2.0, 2.0]], dtype=torch.float64))[
+        :, 0
+    ]
     assert x[0, 18, 0] > 10 * x[0, 0, 18]  # a large variance_x is wide: the middle row reaches the frame
     assert x[1, 0, 18] > 10 * x[1, 18, 0]
-    assert x[2, 5, 30] > 1e3 * x[2, 5, 5]  # positive correlation: bright in the upper right, dark in the upper left
+    assert (
+        x[2, 5, 30] > 1e3 * x[2, 5, 5]
+    )  # positive correlation: bright in the upper right, dark in the upper left
 
 
 def test_maximum_is_on_the_grid(data):
@@ -127,18 +132,36 @@ def test_random_sampling():
     assert len(y) == 500 and len(y[:, 1].unique()) == 500
     for column, low, high in zip(y.T, (-0.95, 0.1, 0.1), (0.85, 4.9, 4.9), strict=True):
         assert column.min() >= low and column.max() <= high
-        assert abs(column.mean() - (low + high) / 2) < 4 * (high - low) / np.sqrt(12 * 500)  # four standard errors
+        assert abs(column.mean() - (low + high) / 2) < 4 * (high - low) / np.sqrt(
+            12 * 500
+        )  # four standard errors
     assert torch.equal(make(sampling="random", n=500).split("train").x, data.split("train").x)
 
 
 @pytest.mark.parametrize(
     ("key", "values", "said"),
     [
-        ("correlation", {"low": -1.2, "high": 0.85, "step": 0.1}, r"data\.correlation: .*\|r\| must be below 1"),
-        ("correlation", {"low": 0.5, "high": 0.1, "step": 0.1}, r"data\.correlation: low 0.5 is above high 0.1"),
-        ("variance_x", {"low": 0.0, "high": 4.9, "step": 0.2}, r"data\.variance_x: .*variance must be above 0"),
+        (
+            "correlation",
+            {"low": -1.2, "high": 0.85, "step": 0.1},
+            r"data\.correlation: .*\|r\| must be below 1",
+        ),
+        (
+            "correlation",
+            {"low": 0.5, "high": 0.1, "step": 0.1},
+            r"data\.correlation: low 0.5 is above high 0.1",
+        ),
+        (
+            "variance_x",
+            {"low": 0.0, "high": 4.9, "step": 0.2},
+            r"data\.variance_x: .*variance must be above 0",
+        ),
         ("variance_y", {"low": 0.1, "high": 4.9, "step": 0.0}, r"data\.variance_y\.step: 0 given"),
-        ("variance_y", {"low": 0.1, "high": 4.9, "stepp": 0.2}, r"key of data\.variance_y 'stepp' \(did you mean 'step'\?\)"),
+        (
+            "variance_y",
+            {"low": 0.1, "high": 4.9, "stepp": 0.2},
+            r"key of data\.variance_y 'stepp' \(did you mean 'step'\?\)",
+        ),
         ("variance_x", {"low": 0.1, "high": float("nan"), "step": 0.2}, r"data\.variance_x\.high: nan given"),
         ("sampling", "gird", r"data\.sampling 'gird' \(did you mean 'grid'\?\)"),
     ],
@@ -166,7 +189,9 @@ def test_members_rounded_to_float32_are_recovered(data, some):
 
 
 def test_members_beyond_the_ranges(data):
-    y = torch.tensor([[0.97, 2.0, 1.0], [-0.3, 9.0, 0.4], [0.2, 0.05, 1.0], [0.0, 30.0, 20.0]], dtype=torch.float64)
+    y = torch.tensor(
+        [[0.97, 2.0, 1.0], [-0.3, 9.0, 0.4], [0.2, 0.05, 1.0], [0.0, 30.0, 20.0]], dtype=torch.float64
+    )
     free, bounded = data.project(data.render(y)), data.project(data.render(y), bounded=True)
     torch.testing.assert_close(free.factors, y, rtol=1e-6, atol=1e-6)
     assert not free.inside.any() and bounded.inside.all()
@@ -202,7 +227,9 @@ def test_residual_is_what_it_says(data):
 def test_never_worse_than_scipy_from_many_starts(data, bounded):
     x = strange()
     found = data.project(x, bounded=bounded)
-    low, high = ([-0.95, 0.1, 0.1], [0.85, 4.9, 4.9]) if bounded else ([-0.9999, 1e-3, 1e-3], [0.9999, 1e4, 1e4])
+    low, high = (
+        ([-0.95, 0.1, 0.1], [0.85, 4.9, 4.9]) if bounded else ([-0.9999, 1e-3, 1e-3], [0.9999, 1e4, 1e4])
+    )
     generator = np.random.default_rng(0)
     starts = generator.uniform([-0.8, 0.15, 0.15], [0.8, 4, 4], (12, 3))
     side = np.linspace(-3, 3, 36)
@@ -214,7 +241,9 @@ def test_never_worse_than_scipy_from_many_starts(data, bounded):
             q = (a * a / v1 - 2 * r * a * b / np.sqrt(v1 * v2) + b * b / v2) / (1 - r * r)
             return (np.exp((q.min() - q) / 2) - picture).ravel()
 
-        cost = min(least_squares(missed, start, bounds=(low, high), x_scale=(0.3, 1, 1)).cost for start in starts)
+        cost = min(
+            least_squares(missed, start, bounds=(low, high), x_scale=(0.3, 1, 1)).cost for start in starts
+        )
         assert residual <= np.sqrt(2 * cost) / np.linalg.norm(picture) * (1 + 1e-6)
 
 
@@ -223,7 +252,9 @@ def test_anything_gets_a_finite_answer(data, options):
     g = torch.Generator().manual_seed(0)
     noise = torch.randn(8, 1, 36, 36, generator=g)
     flat = torch.tensor([0.0, 1.0, 0.3, -1.0]).view(4, 1, 1, 1).expand(4, 1, 36, 36)
-    x = torch.cat([noise, -noise.abs(), flat, 1e15 * noise[:2], -data.render(torch.tensor([[0.5, 1.0, 1.0]]))])
+    x = torch.cat(
+        [noise, -noise.abs(), flat, 1e15 * noise[:2], -data.render(torch.tensor([[0.5, 1.0, 1.0]]))]
+    )
     found = data.project(x, **options)
     for column in (found.factors, found.residual, found.amplitude):
         assert column.isfinite().all()

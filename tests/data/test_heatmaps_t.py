@@ -61,13 +61,17 @@ def test_render_is_scipys_to_float64(data):
 def test_render_is_differentiable_in_the_matrix(data):
     y = torch.tensor([[0.3, 1.0, 2.0]], dtype=torch.float64, requires_grad=True)
     for kind in (0.0, 1.0):
-        assert torch.autograd.gradcheck(lambda y, kind=kind: data.render(torch.cat([y, y.new_full((1, 1), kind)], 1)), (y,))
+        assert torch.autograd.gradcheck(
+            lambda y, kind=kind: data.render(torch.cat([y, y.new_full((1, 1), kind)], 1)), (y,)
+        )
 
 
 def test_many_degrees_of_freedom_are_the_normal_density(data):
     endless, normal = make(degrees={"above": 2, "below": 1e9}), make(Heatmaps, "heatmaps")
     y = normal._table()[::500]
-    torch.testing.assert_close(endless.render(torch.cat([y, torch.ones(len(y), 1)], 1)), normal.render(y), rtol=0, atol=1e-7)
+    torch.testing.assert_close(
+        endless.render(torch.cat([y, torch.ones(len(y), 1)], 1)), normal.render(y), rtol=0, atol=1e-7
+    )
 
 
 # ---------------------------------------------------------------- the rule
@@ -83,7 +87,8 @@ def test_the_rule_decides_with_uniform_noise(data):
     assert not few[square <= 20].any() and few[square >= 30].all()
     between = (square > 20) & (square < 30)
     chance = (square[between] - 20) / 10
-    # Sum of independent Bernoulli draws: within four standard deviations, also in the lower and the upper half.
+    # Sum of independent Bernoulli draws: within four standard deviations, also in the lower and the upper
+    # half.
     for half in (chance <= 0.5, chance > 0.5):
         p = chance[half]
         assert abs(few[between][half].sum() - p.sum()) < 4 * (p * (1 - p)).sum().sqrt()
@@ -110,7 +115,9 @@ def test_the_seed_fixes_the_noise_of_the_rule(data):
 def test_labels_are_the_fourth_factor(data):
     for name in SPLITS:
         split = data.split(name)
-        assert torch.equal(split.labels, split.y[:, 3].long()) and torch.equal(split.y.double()[:, 3], data._table()[split.index, 3])
+        assert torch.equal(split.labels, split.y[:, 3].long()) and torch.equal(
+            split.y.double()[:, 3], data._table()[split.index, 3]
+        )
     assert data.label == "dof" and [factor.name for factor in data.factors][3] == "dof"
 
 
@@ -123,13 +130,19 @@ def test_pieces_are_the_kinds_that_occur():
 
 def test_random_matrices():
     table = make(sampling="random", n=400)._table()
-    assert torch.equal(table[:, :3], make(Heatmaps, "heatmaps", sampling="random", n=400)._table()) and 0.2 < table[:, 3].mean() < 0.8
+    assert (
+        torch.equal(table[:, :3], make(Heatmaps, "heatmaps", sampling="random", n=400)._table())
+        and 0.2 < table[:, 3].mean() < 0.8
+    )
 
 
 @pytest.mark.parametrize(
     ("degrees", "said"),
     [
-        ({"above": 2, "below": 2.0}, "data.degrees: above and below are both 2; two kinds need two different numbers"),
+        (
+            {"above": 2, "below": 2.0},
+            "data.degrees: above and below are both 2; two kinds need two different numbers",
+        ),
         ({"above": 0, "below": 200}, r"data\.degrees\.above: 0 given; a finite number above 0"),
         ({"above": 2, "below": float("inf")}, r"data\.degrees\.below: inf given"),
         ({"above": 2}, r"data\.degrees\.below: None given"),
@@ -159,7 +172,9 @@ def test_members_rounded_to_float32_are_recovered(data):
 
 
 def test_members_beyond_the_ranges(data):
-    y = torch.tensor([[0.95, 2.0, 1.0, 0.0], [-0.3, 9.0, 0.4, 1.0], [0.2, 30.0, 20.0, 0.0]], dtype=torch.float64)
+    y = torch.tensor(
+        [[0.95, 2.0, 1.0, 0.0], [-0.3, 9.0, 0.4, 1.0], [0.2, 30.0, 20.0, 0.0]], dtype=torch.float64
+    )
     free, bounded = data.project(data.render(y)), data.project(data.render(y), bounded=True)
     torch.testing.assert_close(free.factors, y, rtol=1e-6, atol=1e-6)
     assert not free.inside.any() and bounded.inside.all() and (bounded.residual > 1e-3).all()
@@ -173,7 +188,8 @@ def test_brightness_is_fitted_where_asked(data, some):
 
 
 def test_the_better_kind_is_chosen_and_the_residual_is_its_own(data, some):
-    """A mixture of both kinds with one matrix is nearer to the kind it holds more of; each kind alone does no better."""
+    """A mixture of both kinds with one matrix is nearer to the kind it holds more of; each kind alone does no
+    better."""
     y = some[0][: len(some[0]) // 2 : 20]
     few, many = data.render(y), data.render(torch.cat([y[:, :3], torch.ones(len(y), 1)], 1))
     for share, kind in ((0.9, 0.0), (0.1, 1.0)):
@@ -182,12 +198,17 @@ def test_the_better_kind_is_chosen_and_the_residual_is_its_own(data, some):
         assert (found.factors[:, 3] == kind).all()
         missed = (x - data.render(found.factors)).flatten(1).norm(dim=1) / x.flatten(1).norm(dim=1)
         torch.testing.assert_close(found.residual, missed)
-        assert (found.residual <= (x - (few if kind == 0 else many)).flatten(1).norm(dim=1) / x.flatten(1).norm(dim=1) + 1e-9).all()
+        assert (
+            found.residual
+            <= (x - (few if kind == 0 else many)).flatten(1).norm(dim=1) / x.flatten(1).norm(dim=1) + 1e-9
+        ).all()
 
 
 def test_anything_gets_a_finite_answer(data):
     g = torch.Generator().manual_seed(0)
-    x = torch.cat([torch.randn(4, 1, 36, 36, generator=g), torch.zeros(1, 1, 36, 36), -torch.ones(1, 1, 36, 36)])
+    x = torch.cat(
+        [torch.randn(4, 1, 36, 36, generator=g), torch.zeros(1, 1, 36, 36), -torch.ones(1, 1, 36, 36)]
+    )
     x = torch.cat([x, torch.full((1, 1, 36, 36), torch.nan)])
     found = data.project(x)
     assert found.factors.isfinite().all() and found.residual[:6].isfinite().all()

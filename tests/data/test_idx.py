@@ -15,14 +15,22 @@ from latentrun.functional.noise import Noise
 
 ROOT = Path(__file__).parents[2]
 REAL = Path(os.environ.get("LATENTRUN_DATA", ROOT.parent / "shared/data"))
-NAMES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+NAMES = (
+    "train-images-idx3-ubyte",
+    "train-labels-idx1-ubyte",
+    "t10k-images-idx3-ubyte",
+    "t10k-labels-idx1-ubyte",
+)
 N, N_TEST = 2500, 400
 
 
 def arrays():
     g = np.random.default_rng(0)
     shapes = ((N, 5, 4), (N,), (N_TEST, 5, 4), (N_TEST,))
-    return {name: g.integers(0, 256 if len(shape) == 3 else 3, shape, np.uint8) for name, shape in zip(NAMES, shapes, strict=True)}
+    return {
+        name: g.integers(0, 256 if len(shape) == 3 else 3, shape, np.uint8)
+        for name, shape in zip(NAMES, shapes, strict=True)
+    }
 
 
 def idx(a: np.ndarray) -> bytes:
@@ -54,16 +62,24 @@ def test_rows_are_those_of_the_files(tiny):
         split = data.split(name)
         np.testing.assert_array_equal((split.x[:, 0] * 255).round().numpy(), images[split.index.numpy()])
         np.testing.assert_array_equal(split.labels.numpy(), labels[split.index.numpy()])
-        assert torch.equal(split.y[:, 0], split.labels.float()) and split.x.shape[1:] == data.event_shape == (1, 5, 4)
+        assert torch.equal(split.y[:, 0], split.labels.float()) and split.x.shape[1:] == data.event_shape == (
+            1,
+            5,
+            4,
+        )
     assert [len(data.split(name).x) for name in SPLITS] == [2250, 250, N_TEST]
     assert torch.equal(data.split("test").index, torch.arange(N, N + N_TEST))
-    assert torch.cat([data.split("train").index, data.split("val").index]).sort().values.equal(torch.arange(N))
+    assert (
+        torch.cat([data.split("train").index, data.split("val").index]).sort().values.equal(torch.arange(N))
+    )
     assert data.factors[0].categories == ("a", "b", "c") and data.label == data.factors[0].name
 
 
 def test_limit_keeps_the_first_training_rows(tiny):
     data = tiny(limit=100)
-    assert torch.cat([data.split("train").index, data.split("val").index]).sort().values.equal(torch.arange(100))
+    assert (
+        torch.cat([data.split("train").index, data.split("val").index]).sort().values.equal(torch.arange(100))
+    )
     assert torch.equal(data.split("test").x, tiny().split("test").x)
 
 
@@ -75,8 +91,15 @@ def test_static_draws_are_bernoulli_and_fixed_for_a_row(tiny):
     assert abs(torch.corrcoef(torch.stack([(x - p).flatten(), p.flatten()]))[0, 1]) < 4 / p.numel() ** 0.5
     assert torch.equal(tiny(binarize="static").split("train").x, x)
     other = tiny(binarize="static", val_fraction=0.4)
-    drawn = {int(k): row for name in ("train", "val") for k, row in zip(static.split(name).index, static.split(name).x, strict=True)}
-    assert all(torch.equal(row, drawn[int(k)]) for k, row in zip(other.split("val").index, other.split("val").x, strict=True))
+    drawn = {
+        int(k): row
+        for name in ("train", "val")
+        for k, row in zip(static.split(name).index, static.split(name).x, strict=True)
+    }
+    assert all(
+        torch.equal(row, drawn[int(k)])
+        for k, row in zip(other.split("val").index, other.split("val").x, strict=True)
+    )
     assert not torch.equal(tiny(binarize="static", seed=1).split("test").x, static.split("test").x)
 
 
@@ -135,7 +158,9 @@ def test_bad_arguments(tiny, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist"])
-@pytest.mark.skipif(not (REAL / "mnist").is_dir(), reason="MNIST and Fashion-MNIST: no files under LATENTRUN_DATA")
+@pytest.mark.skipif(
+    not (REAL / "mnist").is_dir(), reason="MNIST and Fashion-MNIST: no files under LATENTRUN_DATA"
+)
 def test_the_official_files(name):
     arguments = yaml.safe_load((ROOT / f"conf/data/{name}.yaml").read_text())
     assert arguments.pop("_target_") == "latentrun.data.idx.Idx"
@@ -148,5 +173,7 @@ def test_the_official_files(name):
     assert data.split("test").labels[:5].tolist() == first
     mean = {"mnist": 0.1307, "fashion_mnist": 0.2860}[name]  # the published mean of the training pictures
     n = [len(data.split(part).x) for part in ("train", "val")]
-    both = sum(k * float(data.split(part).x.mean()) for k, part in zip(n, ("train", "val"), strict=True)) / sum(n)
+    both = sum(
+        k * float(data.split(part).x.mean()) for k, part in zip(n, ("train", "val"), strict=True)
+    ) / sum(n)
     assert abs(both - mean) < 1e-4

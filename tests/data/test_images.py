@@ -7,11 +7,11 @@ import torch
 import yaml
 from PIL import Image
 
-from latentrun.build import build
+from latentrun.config.build import build
 from latentrun.data import images
 from latentrun.data.base import SPLITS, Dataset
+from latentrun.data.formats.pictures import picture
 from latentrun.errors import InputError
-from latentrun.pictures import picture
 
 N = 40
 LUMA = np.array([0.299, 0.587, 0.114])
@@ -27,7 +27,9 @@ def make(path, **changes) -> images.Images:
 def together(data, what="x") -> torch.Tensor:
     """All rows in the order of the source."""
     rows = [data.split(name) for name in SPLITS]
-    return torch.cat([getattr(part, what) for part in rows])[torch.cat([part.index for part in rows]).argsort()]
+    return torch.cat([getattr(part, what) for part in rows])[
+        torch.cat([part.index for part in rows]).argsort()
+    ]
 
 
 def colours(n=N, h=5, w=4) -> np.ndarray:
@@ -59,7 +61,9 @@ def table(tmp_path):
 
     def write(key="file", names=NAMES, **columns) -> str:
         lines = [",".join([key, *columns])]
-        lines += [",".join([text, *(column[i] for column in columns.values())]) for i, text in enumerate(names)]
+        lines += [
+            ",".join([text, *(column[i] for column in columns.values())]) for i, text in enumerate(names)
+        ]
         (tmp_path / "table.csv").write_text("\n".join([lines[0], *lines[:0:-1]]))
         return str(tmp_path / "table.csv")
 
@@ -70,7 +74,9 @@ def table(tmp_path):
 def test_rows_are_the_files_in_the_order_of_their_names(folder):
     data = make(folder, labels="folders")
     order = [*range(0, N, 2), *range(1, N, 2)]  # all of a, then all of b
-    np.testing.assert_array_equal((together(data) * 255).round().numpy(), colours()[order].transpose(0, 3, 1, 2))
+    np.testing.assert_array_equal(
+        (together(data) * 255).round().numpy(), colours()[order].transpose(0, 3, 1, 2)
+    )
     assert data.event_shape == (3, 5, 4) and data.value_range == (0.0, 1.0)
     assert together(data, "labels").tolist() == [0] * 20 + [1] * 20
     assert data.label == "class" and data.factors[0].categories == ("a", "b")
@@ -81,7 +87,9 @@ def test_rows_are_the_files_in_the_order_of_their_names(folder):
 def test_every_format_gives_its_pixels(tmp_path, ending):
     path = tmp_path / f"x.{ending}"
     smooth = np.linspace(0, 255, 32 * 32 * 3).reshape(32, 32, 3).astype(np.uint8)
-    Image.fromarray(smooth).save(path, **({"lossless": True} if ending == "webp" else {"quality": 100} if ending == "jpg" else {}))
+    Image.fromarray(smooth).save(
+        path, **({"lossless": True} if ending == "webp" else {"quality": 100} if ending == "jpg" else {})
+    )
     found = picture(path, (3, 32, 32)).transpose(1, 2, 0) * 255
     assert np.abs(found - smooth).max() <= (4 if ending == "jpg" else 1e-4)
 
@@ -108,7 +116,11 @@ def kinds() -> dict:
         "colour.png": (Image.fromarray(COLOUR), COLOUR @ LUMA / 255, {}),
         "palette.png": (palette, np.asarray(palette.convert("RGB")) @ LUMA / 255, {}),
         "alpha.png": (Image.fromarray(see_through), over_white, {}),
-        "grey_alpha.png": (Image.fromarray(np.dstack([GREY, alpha])), (GREY / 255.0 * alpha + 255 - alpha) / 255, {}),
+        "grey_alpha.png": (
+            Image.fromarray(np.dstack([GREY, alpha])),
+            (GREY / 255.0 * alpha + 255 - alpha) / 255,
+            {},
+        ),
         "keyed.png": (keyed, np.where(GREY > 99, 1.0, 10 / 255), {"transparency": 1}),
         "print.tif": (Image.fromarray(255 - COLOUR).convert("CMYK"), (255 - COLOUR) @ LUMA / 255, {}),
     }
@@ -119,14 +131,25 @@ def test_every_mode_stands_for_its_grey_values(tmp_path, kind):
     stored, expected, options = kinds()[kind]
     stored.save(tmp_path / kind, **options)
     one = picture(tmp_path / kind, (1, 6, 4))
-    exact = kind.partition(".")[0] in ("bits", "grey", "deep", "float")  # the others are rounded to 8 bits on the way
+    exact = kind.partition(".")[0] in (
+        "bits",
+        "grey",
+        "deep",
+        "float",
+    )  # the others are rounded to 8 bits on the way
     np.testing.assert_allclose(one[0], expected, atol=1e-6 if exact else 1.1 / 255)
     three = picture(tmp_path / kind, (3, 6, 4))
     np.testing.assert_allclose(np.tensordot(LUMA, three, 1), expected, atol=1.1 / 255)
 
 
 @pytest.mark.parametrize(
-    "orientation, turn", [(1, lambda x: x), (3, lambda x: x[::-1, ::-1]), (6, lambda x: np.rot90(x, -1)), (7, lambda x: np.rot90(x, 2).T)]
+    "orientation, turn",
+    [
+        (1, lambda x: x),
+        (3, lambda x: x[::-1, ::-1]),
+        (6, lambda x: np.rot90(x, -1)),
+        (7, lambda x: np.rot90(x, 2).T),
+    ],
 )
 @pytest.mark.parametrize("ending", ["png", "tif", "webp"])
 def test_pictures_are_turned_as_their_camera_says(tmp_path, orientation, turn, ending):
@@ -143,14 +166,20 @@ def test_pictures_are_turned_as_their_camera_says(tmp_path, orientation, turn, e
 # ---------------------------------------------------------------- one size, one mode
 def test_shrinking_averages_and_files_agree_with_arrays(tmp_path):
     board = np.indices((64, 48)).sum(0) % 2 * 255
-    x = np.stack([board, np.linspace(0, 255, 64 * 48).reshape(64, 48), *colours(12, 64, 48)[..., 0]]).astype(np.uint8)
+    x = np.stack([board, np.linspace(0, 255, 64 * 48).reshape(64, 48), *colours(12, 64, 48)[..., 0]]).astype(
+        np.uint8
+    )
     for i, one in enumerate(x):
         Image.fromarray(one).save(tmp_path / f"{i:02d}.png")
     np.save(tmp_path / "x.npy", x)
     files, array = (together(make(path, size=[8, 6])) for path in (tmp_path, tmp_path / "x.npy"))
     assert files.shape == (14, 1, 8, 6) and (files - array).abs().max() < 1.1 / 255
-    assert (array[0] - 0.5).abs().max() < 0.02  # a checkerboard becomes grey; taking every eighth pixel would give 0 or 1
-    blocks = x[1].reshape(8, 8, 6, 8).mean((1, 3)) / 255  # a ramp keeps the mean of every block, away from the border
+    assert (
+        array[0] - 0.5
+    ).abs().max() < 0.02  # a checkerboard becomes grey; taking every eighth pixel would give 0 or 1
+    blocks = (
+        x[1].reshape(8, 8, 6, 8).mean((1, 3)) / 255
+    )  # a ramp keeps the mean of every block, away from the border
     np.testing.assert_allclose(array[1, 0, 1:-1, 1:-1], blocks[1:-1, 1:-1], atol=1e-3)
 
 
@@ -159,7 +188,11 @@ def test_a_large_jpeg_is_decoded_small(tmp_path):
     wide[:, 1200:] = (200, 100, 50)
     Image.fromarray(wide).save(tmp_path / "x.jpg", quality=95)
     found = picture(tmp_path / "x.jpg", (3, 20, 30))
-    np.testing.assert_allclose(found[:, :, 20:], np.broadcast_to(np.array([200, 100, 50])[:, None, None] / 255, (3, 20, 10)), atol=0.01)
+    np.testing.assert_allclose(
+        found[:, :, 20:],
+        np.broadcast_to(np.array([200, 100, 50])[:, None, None] / 255, (3, 20, 10)),
+        atol=0.01,
+    )
     assert found[:, :, :14].max() < 0.01
 
 
@@ -178,14 +211,23 @@ def test_auto_is_grey_until_one_picture_has_colour(tmp_path):
 # ---------------------------------------------------------------- arrays
 def test_arrays_in_every_layout_and_type(tmp_path):
     x = colours()
-    layouts = {"last": x, "first": x.transpose(0, 3, 1, 2), "fortran": np.asfortranarray(x), "deep": x.astype(">u2") * 257}
+    layouts = {
+        "last": x,
+        "first": x.transpose(0, 3, 1, 2),
+        "fortran": np.asfortranarray(x),
+        "deep": x.astype(">u2") * 257,
+    }
     layouts |= {"float": x / 255, "half": (x / 255).astype(np.float16)}
     for kind, array in layouts.items():
         np.save(tmp_path / f"{kind}.npy", array)
         data = make(tmp_path / f"{kind}.npy")
         assert data.event_shape == (3, 5, 4)
-        np.testing.assert_allclose(together(data), x.transpose(0, 3, 1, 2) / 255, atol=1e-3 if kind == "half" else 1e-6)
-    np.testing.assert_allclose(together(make(tmp_path / "last.npy", mode="grey"))[:, 0], x @ LUMA / 255, atol=1e-6)
+        np.testing.assert_allclose(
+            together(data), x.transpose(0, 3, 1, 2) / 255, atol=1e-3 if kind == "half" else 1e-6
+        )
+    np.testing.assert_allclose(
+        together(make(tmp_path / "last.npy", mode="grey"))[:, 0], x @ LUMA / 255, atol=1e-6
+    )
     for kind, array in {"flat": x[..., 0], "one": x[..., :1], "bits": x[..., 0] > 99}.items():
         np.savez(tmp_path / f"{kind}.npz", images=array)
         expected = array.reshape(N, 1, 5, 4) / (1 if kind == "bits" else 255)
@@ -197,7 +239,11 @@ def test_what_a_npz_file_says_beside_its_pictures(tmp_path):
     path, place = tmp_path / "x.npz", np.random.default_rng(0).normal(size=(N, 2))
     np.savez_compressed(path, x=colours(), labels=np.arange(N) % 12, y=place)
     data = make(path)
-    assert [(f.name, f.kind) for f in data.factors] == [("y0", "real"), ("y1", "real"), ("labels", "categorical")]
+    assert [(f.name, f.kind) for f in data.factors] == [
+        ("y0", "real"),
+        ("y1", "real"),
+        ("labels", "categorical"),
+    ]
     assert data.label == "labels" and data.factors[2].categories == tuple(map(str, range(12)))
     np.testing.assert_allclose(together(data, "y")[:, :2], place, rtol=1e-6)
     assert together(data, "labels").tolist() == [i % 12 for i in range(N)]
@@ -211,7 +257,10 @@ def test_floating_point_numbers_keep_their_range(tmp_path):
     data = make(path, value_range=[-3, 5])
     assert data.value_range == (-3.0, 5.0)
     np.testing.assert_allclose(together(data)[:, 0], x, rtol=1e-6)
-    with pytest.raises(InputError, match=rf"value_range: values in .* go from {x.min():.6g} to {x.max():.6g}, not within \[0, 1\]; set"):
+    with pytest.raises(
+        InputError,
+        match=rf"value_range: values in .* go from {x.min():.6g} to {x.max():.6g}, not within \[0, 1\]; set",
+    ):
         make(path).split("train")
     x[[7, 30], 2, 2] = np.nan, np.inf
     np.save(path, x)
@@ -224,7 +273,11 @@ def test_a_table_gives_factors_by_file_name(folder, table):
     level, size = np.arange(N) % 7, np.random.default_rng(0).normal(size=N)
     made = table(kind=["x", "y"] * 20, size=[repr(s) for s in size.tolist()], level=[str(v) for v in level])
     data = make(folder, table=made, labels="kind")
-    assert [(f.name, f.kind) for f in data.factors] == [("kind", "categorical"), ("size", "real"), ("level", "ordinal")]
+    assert [(f.name, f.kind) for f in data.factors] == [
+        ("kind", "categorical"),
+        ("size", "real"),
+        ("level", "ordinal"),
+    ]
     order = [*range(0, N, 2), *range(1, N, 2)]
     np.testing.assert_allclose(together(data, "y")[:, 1:], np.stack([size, level], 1)[order], rtol=1e-6)
     assert together(data, "labels").tolist() == [i % 2 for i in order] and data.label == "kind"
@@ -242,12 +295,18 @@ def test_a_table_names_the_rows_of_an_array(tmp_path, table):
 
 COUNT = [str(i) for i in range(N)]
 TABLES = {
-    r"names 'a/deep/1.png', not in .* \(did you mean 'a/deep/1\d.png'\?\)$": dict(names=["a/deep/1.png", *NAMES[1:]], v=COUNT),
-    r"has no line for file 'a/deep/32.png', 'a/deep/34.png', 'a/deep/36.png' and 5 more, of 40$": dict(names=NAMES[:32], v=COUNT),
+    r"names 'a/deep/1.png', not in .* \(did you mean 'a/deep/1\d.png'\?\)$": dict(
+        names=["a/deep/1.png", *NAMES[1:]], v=COUNT
+    ),
+    r"has no line for file 'a/deep/32.png', 'a/deep/34.png', 'a/deep/36.png' and 5 more, of 40$": dict(
+        names=NAMES[:32], v=COUNT
+    ),
     r"has several lines for file 'b/deep/01.png'$": dict(names=[*NAMES, NAMES[1]], v=[*COUNT, "1"]),
     r"has no value of 'v' for file 'a/deep/00.png'$": dict(v=["", *COUNT[1:]]),
     r"data.factors: 'v' is '5' for every picture; data.factors=\[...\] can leave it out$": dict(v=["5"] * N),
-    r"data.factors: 'v' has 40 classes in 40 rows, too few rows for each; data.factors": dict(v=[f"n{i}" for i in range(N)]),
+    r"data.factors: 'v' has 40 classes in 40 rows, too few rows for each; data.factors": dict(
+        v=[f"n{i}" for i in range(N)]
+    ),
     r"data.factors: 'v' is 'inf' for a picture; data.factors": dict(v=["inf", *COUNT[1:]]),
     r"cannot be read: line 2 has 3 values; the first line names 2 columns$": dict(v=["1,2"] * N),
 }
@@ -262,7 +321,9 @@ def test_tables_that_do_not_fit(folder, table, says):
 
 def test_labels_and_factors_that_are_not_there(folder, table):
     made = table(weight=[str(i / 3) for i in range(N)], kind=["x", "y"] * 20)
-    with pytest.raises(InputError, match=r"unknown data.labels 'knd' \(did you mean 'kind'\?\); known: folders, kind, weight"):
+    with pytest.raises(
+        InputError, match=r"unknown data.labels 'knd' \(did you mean 'kind'\?\); known: folders, kind, weight"
+    ):
         make(folder, table=made, labels="knd")
     with pytest.raises(InputError, match=r"unknown data.factors 'wight' \(did you mean 'weight'\?\)"):
         make(folder, table=made, factors=["wight"])
@@ -290,7 +351,12 @@ def broken(kind: str) -> bytes:
 
 @pytest.mark.parametrize(
     "kind, reason",
-    [("empty", "it is empty"), ("text", "it is not a picture"), ("eps", "it is not a picture"), ("bomb", "more than 89,478,485 pixels")],
+    [
+        ("empty", "it is empty"),
+        ("text", "it is not a picture"),
+        ("eps", "it is not a picture"),
+        ("bomb", "more than 89,478,485 pixels"),
+    ],
 )
 def test_files_that_are_no_pictures_are_named_at_once(folder, kind, reason):
     (folder / "a/bad.png").write_bytes(broken(kind))
@@ -301,7 +367,9 @@ def test_files_that_are_no_pictures_are_named_at_once(folder, kind, reason):
 def test_a_file_that_ends_too_early_is_named_when_it_is_read(folder):
     (folder / "a/bad.png").write_bytes(broken("cut"))
     data = make(folder, size=[8, 8])
-    with pytest.raises(InputError, match=r"data.path: '.*/a/bad.png' cannot be read: image file is truncated"):
+    with pytest.raises(
+        InputError, match=r"data.path: '.*/a/bad.png' cannot be read: image file is truncated"
+    ):
         data.split("train")
 
 
@@ -313,27 +381,41 @@ def test_a_file_that_went_away(folder):
 
 def test_sizes_that_differ_name_the_first_that_does(folder):
     Image.fromarray(GREY).save(folder / "b/x.png")
-    with pytest.raises(InputError, match=r"data.size: 'b/x.png' is 6 x 4 \(height x width\) and 'a/deep/00.png' 5 x 4; data.size=\[5,4\]"):
+    with pytest.raises(
+        InputError,
+        match=r"data.size: 'b/x.png' is 6 x 4 \(height x width\) and 'a/deep/00.png' 5 x 4; "
+        r"data.size=\[5,4\]",
+    ):
         make(folder)
     assert make(folder, size=[5, 4]).event_shape == (3, 5, 4)
 
 
 def test_places_without_pictures(folder):
-    with pytest.raises(InputError, match=r"data.path: there is no '.*/pictrues' \(did you mean 'pictures'\?\)$"):
+    with pytest.raises(
+        InputError, match=r"data.path: there is no '.*/pictrues' \(did you mean 'pictures'\?\)$"
+    ):
         make(folder.with_name("pictrues"))
-    with pytest.raises(InputError, match=r"there is no '.*/picture/a', nor '.*/picture' \(did you mean 'pictures'\?\)$"):
+    with pytest.raises(
+        InputError, match=r"there is no '.*/picture/a', nor '.*/picture' \(did you mean 'pictures'\?\)$"
+    ):
         make(folder.with_name("picture") / "a")
     with pytest.raises(InputError, match="is neither a folder of pictures nor a .npy or .npz file"):
         make(folder / "notes.txt")
     for path in folder.rglob("*.png"):
         path.unlink()
-    with pytest.raises(InputError, match=r"no pictures in '.*', which holds 1 files with other endings: '.txt'; known endings: .png, "):
+    with pytest.raises(
+        InputError,
+        match=r"no pictures in '.*', which holds 1 files with other endings: '.txt'; known endings: .png, ",
+    ):
         make(folder)
 
 
 def test_too_few_pictures(tmp_path):
     np.save(tmp_path / "x.npy", colours(5))
-    with pytest.raises(InputError, match="data.path: 5 pictures in .* cannot fill train, val and test rows with val_fraction=0.1"):
+    with pytest.raises(
+        InputError,
+        match="data.path: 5 pictures in .* cannot fill train, val and test rows with val_fraction=0.1",
+    ):
         make(tmp_path / "x.npy")
     assert [len(make(tmp_path / "x.npy", val_fraction=0.3).split(part).x) for part in SPLITS] == [3, 1, 1]
 
@@ -382,11 +464,18 @@ def test_arrays_that_are_refused(tmp_path, monkeypatch):
 
 def test_what_does_not_fit_the_memory_is_refused_before_it_is_read(folder, monkeypatch):
     monkeypatch.setattr(images, "free_memory", lambda: 2**20)
-    with pytest.raises(InputError, match=r"40 pictures of 3 x 64 x 64 take 0.00183 GiB, more than 60% of the 0.000977 GiB of free memory"):
+    with pytest.raises(
+        InputError,
+        match=r"40 pictures of 3 x 64 x 64 take 0.00183 GiB, more than 60% of the 0.000977 GiB of "
+        r"free memory",
+    ):
         make(folder, size=[64, 64]).split("train")
     few, again = make(folder, size=[64, 64]), make(folder, size=[64, 64])
     few.rows = again.rows = 3
     chosen = [few.split(part).index for part in SPLITS]
     for i in set(range(N)) - set(torch.cat(chosen).tolist()):  # the other files are not even opened
         (folder / few.source.names[i]).unlink()
-    assert all(torch.equal(again.split(part).x, few.split(part).x) for part in SPLITS) and len(torch.cat(chosen)) == 9
+    assert (
+        all(torch.equal(again.split(part).x, few.split(part).x) for part in SPLITS)
+        and len(torch.cat(chosen)) == 9
+    )

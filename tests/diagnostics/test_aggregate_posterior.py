@@ -9,10 +9,10 @@ from scipy import stats
 from scipy.integrate import quad
 from torch.distributions import Independent, Laplace
 
-from latentrun.diagnostics.aggregate_posterior import AggregatePosterior
 from latentrun.diagnostics.base import misfit
+from latentrun.diagnostics.codes.aggregate_posterior import AggregatePosterior
 from latentrun.errors import InputError
-from latentrun.functional.divergences import gaussian_kl
+from latentrun.functional.distances.divergences import gaussian_kl
 from latentrun.functional.noise import Noise
 from tests.planted import Deterministic, Gaussian, Rows, planted_run
 
@@ -37,7 +37,9 @@ def codes(n, d, seed=0):
 def run_of(mean, scale):
     """A run whose posteriors are N(mean_n, scale²): the means are the data."""
     scale = torch.as_tensor(scale, dtype=torch.float32).expand(mean.shape[1])
-    model = Gaussian(lambda x: x, lambda x: scale.expand(len(x), -1), lambda z: z, mean.shape[1], mean.shape[1:])
+    model = Gaussian(
+        lambda x: x, lambda x: scale.expand(len(x), -1), lambda z: z, mean.shape[1], mean.shape[1:]
+    )
     return planted_run(model, Rows(mean.float()))
 
 
@@ -56,7 +58,8 @@ def test_needs_a_gaussian_posterior_and_a_prior():
 
 
 def test_posterior_is_the_prior():
-    """q(z|x) = N(0, I) for every x: nothing is told, nothing is lost, and the samples cannot be told from the prior's."""
+    """q(z|x) = N(0, I) for every x: nothing is told, nothing is lost, and the samples cannot be told from the
+    prior's."""
     _, report, value = measure(torch.zeros(2000, 3), 1.0)
     for name in (
         "kl",
@@ -69,7 +72,13 @@ def test_posterior_is_the_prior():
         "frechet",
     ):
         assert value[name] == pytest.approx(0, abs=1e-9), name
-    for name, truth in (("mean.worst", 0), ("variance.least", 1), ("variance.greatest", 1), ("skewness.worst", 0), ("kurtosis.worst", 0)):
+    for name, truth in (
+        ("mean.worst", 0),
+        ("variance.least", 1),
+        ("variance.greatest", 1),
+        ("skewness.worst", 0),
+        ("kurtosis.worst", 0),
+    ):
         assert value[name] == pytest.approx(truth, abs=1e-6), name
     assert value["correlation.worst"] == pytest.approx(0, abs=1e-9)
     assert report.metrics["mmd2"].low < 0 < report.metrics["mmd2"].high and value["p_mmd2"] > 0.02
@@ -87,22 +96,31 @@ def test_the_floor_is_what_a_perfect_aggregate_of_as_many_points_would_give():
     assert value["gaussian_floor"] == pytest.approx(expected, rel=0.7)
     assert value["frechet"] == pytest.approx(value["frechet.floor"], rel=0.8)
     assert report.metrics["mmd2"].low < 0 < report.metrics["mmd2"].high
-    assert value["empty.prior"] == pytest.approx(0.05, abs=0.025) == pytest.approx(value["empty.floor"], abs=0.025)
+    assert (
+        value["empty.prior"]
+        == pytest.approx(0.05, abs=0.025)
+        == pytest.approx(value["empty.floor"], abs=0.025)
+    )
 
 
 @pytest.mark.parametrize(("m", "s"), [(1.0, 1.0), (0.0, 0.3), (-0.5, 0.6)])
 def test_a_shifted_or_shrunken_aggregate(m, s):
-    """All posteriors N(m, s²): q(z) is that normal, with the KL in closed form, and the code says nothing of the example."""
+    """All posteriors N(m, s²): q(z) is that normal, with the KL in closed form, and the code says nothing of
+    the example."""
     d = 2
     _, report, value = measure(torch.full((1500, d), m), s)
     kl = d * gaussian_kl(torch.tensor(m), torch.tensor(s).log()).item()
     for name in ("kl", "kl_aggregate", "kl_aggregate.gaussian"):
         assert value[name] == pytest.approx(kl, rel=1e-5), name
-    assert value["information"] == pytest.approx(0, abs=1e-9) and value["kl_aggregate.shape"] == pytest.approx(0, abs=1e-5)
+    assert value["information"] == pytest.approx(0, abs=1e-9) and value[
+        "kl_aggregate.shape"
+    ] == pytest.approx(0, abs=1e-5)
     assert value["kl_marginals"] == pytest.approx(kl, rel=0.02) and value["kl_marginals"] <= kl + 1e-9
     assert value["frechet"] == pytest.approx(d * (m**2 + (s - 1) ** 2), rel=1e-5)
     assert report.metrics["mmd2"].low > 0 and value["p_mmd2"] == pytest.approx(0.01)
-    assert value["mean.rms"] == pytest.approx(abs(m), abs=1e-6) and value["variance.mean"] == pytest.approx(s**2, rel=1e-5)
+    assert value["mean.rms"] == pytest.approx(abs(m), abs=1e-6) and value["variance.mean"] == pytest.approx(
+        s**2, rel=1e-5
+    )
     if s < 1:
         assert value["empty.prior"] > 0.2
 
@@ -111,7 +129,9 @@ def test_codes_that_are_told_apart_hold_the_logarithm_of_their_number():
     """N = 512 narrow posteriors far apart: I = ln N; half of the examples, ln N/2."""
     mean = torch.cartesian_prod(*[torch.linspace(-4, 4, 8)] * 3)
     _, report, value = measure(mean[torch.randperm(512, generator=torch.Generator().manual_seed(0))], 0.01)
-    assert value["information"] == pytest.approx(math.log(512), abs=1e-6) and value["information_share"] == pytest.approx(1)
+    assert value["information"] == pytest.approx(math.log(512), abs=1e-6) and value[
+        "information_share"
+    ] == pytest.approx(1)
     assert value["kl_aggregate"] == pytest.approx(value["kl"] - math.log(512), abs=1e-5)
     rows = report.tables["rows"]
     assert rows["n"].tolist() == [64, 128, 256, 512]
@@ -121,7 +141,8 @@ def test_codes_that_are_told_apart_hold_the_logarithm_of_their_number():
 
 
 def test_two_kinds_of_example_hold_one_bit_and_the_rest_is_shape():
-    """Half the posteriors at +a, half at -a, everywhere s: I = ln 2 as they do not overlap; KL of the pair by quadrature."""
+    """Half the posteriors at +a, half at -a, everywhere s: I = ln 2 as they do not overlap; KL of the pair by
+    quadrature."""
     a, s = 1.5, 0.2
     mean = torch.tensor([[a], [-a]]).repeat(1000, 1)
     diagnostic, report, value = measure(mean, s)
@@ -137,11 +158,17 @@ def test_two_kinds_of_example_hold_one_bit_and_the_rest_is_shape():
     assert value["kl_aggregate.shape"] == pytest.approx(kl - value["kl_aggregate.gaussian"], rel=1e-4)
     assert 0.95 * kl < value["kl_marginals"] <= kl + 1e-9
     assert value["kurtosis.worst"] == pytest.approx(2 * a**4 / variance**2, rel=1e-4)
-    assert set(diagnostic.plot(report)) == {"marginals", "moments", "budget", "distances"}  # one variable: no plane
+    assert set(diagnostic.plot(report)) == {
+        "marginals",
+        "moments",
+        "budget",
+        "distances",
+    }  # one variable: no plane
 
 
 def test_information_of_a_gaussian_channel_lies_between_the_bounds():
-    """mu ~ N(0, a²), sigma = s: q(z) = N(0, a² + s²), I = ½ ln(1 + a²/s²) a variable. The mixture of N comes close to it."""
+    """mu ~ N(0, a²), sigma = s: q(z) = N(0, a² + s²), I = ½ ln(1 + a²/s²) a variable. The mixture of N comes
+    close to it."""
     a, s, d = 0.8, 0.6, 2
     _, report, value = measure(a * codes(4000, d), s)
     information = d * 0.5 * math.log(1 + a**2 / s**2)
@@ -160,7 +187,11 @@ def test_correlated_codes():
     rho, z = 0.6, codes(4000, 2)
     mean = torch.stack([z[:, 0], rho * z[:, 0] + math.sqrt(1 - rho**2) * z[:, 1]], 1)
     _, _, value = measure(mean, 0.01)
-    assert value["correlation.worst"] == pytest.approx(rho, abs=0.03) == pytest.approx(value["correlation.rms"], abs=0.03)
+    assert (
+        value["correlation.worst"]
+        == pytest.approx(rho, abs=0.03)
+        == pytest.approx(value["correlation.rms"], abs=0.03)
+    )
     assert value["kl_aggregate.gaussian"] == pytest.approx(-0.5 * math.log(1 - rho**2), abs=0.03)
     assert value["kl_marginals"] < 0.03
 
@@ -168,8 +199,9 @@ def test_correlated_codes():
 @pytest.mark.parametrize("edge", [0.5, 1.0, 1.5])
 @pytest.mark.parametrize("others", [0, 8])
 def test_a_hole_between_two_clusters_is_the_priors_mass_there(edge, others):
-    """Codes like the prior's but for |z_0| < edge: that share of the prior's mass has no code nearby, besides the 5 % in the
-    tails, which the denser codes there reach better. Variables that are not in use do not hide it."""
+    """Codes like the prior's but for |z_0| < edge: that share of the prior's mass has no code nearby, besides
+    the 5 % in the tails, which the denser codes there reach better. Variables that are not in use do not hide
+    it."""
     n = 4000
     u = torch.rand(n, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     tail = torch.special.ndtri(0.5 * math.erfc(edge / math.sqrt(2)) * u)

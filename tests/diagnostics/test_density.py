@@ -11,14 +11,16 @@ import torch
 import yaml
 from scipy.stats import ncx2
 
-from latentrun.build import build
+from latentrun.config.build import build
 from latentrun.diagnostics.base import Diagnostic
-from latentrun.functional.hulls import convex_hull
+from latentrun.functional.clouds.hulls import convex_hull
+from latentrun.functional.clouds.whitening import whitening
 from latentrun.functional.noise import Noise
-from latentrun.functional.whitening import whitening
 from tests.planted import Deterministic, Rows, Span, planted_run
 
-SHIPPED = yaml.safe_load((Path(__file__).parents[2] / "conf" / "diagnostic" / "density.yaml").read_text())["density"]
+SHIPPED = yaml.safe_load((Path(__file__).parents[2] / "conf" / "diagnostic" / "density.yaml").read_text())[
+    "density"
+]
 HOLE = 0.7  # radius of the hole in the cube
 
 
@@ -37,7 +39,9 @@ def cube(n: int = 16000, hole: float = 0.0) -> torch.Tensor:
 
 
 def identity(z: torch.Tensor):
-    return planted_run(Deterministic(lambda x: x, lambda z: z, z.shape[1], z.shape[1:]), Rows(z, value_range=(-1, 1)))
+    return planted_run(
+        Deterministic(lambda x: x, lambda z: z, z.shape[1], z.shape[1:]), Rows(z, value_range=(-1, 1))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -48,8 +52,8 @@ def holed():
 def test_a_known_hole_is_found(holed):
     sd = cube(hole=HOLE).std(0).mean().item()
     side, radius = 2 / sd, HOLE / sd
-    # Farther than q from every code: a ball smaller by q, and in whitened units everything grows by 1 / sd. Codes do not lie on the
-    # rim of the hole but up to a spacing off it: the radius found is a little larger.
+    # Farther than q from every code: a ball smaller by q, and in whitened units everything grows by 1 / sd.
+    # Codes do not lie on the rim of the hole but up to a spacing off it: the radius found is a little larger.
     exact = 4 / 3 * math.pi * (radius - 0.4) ** 3 / side**3
     assert value(holed, "empty.0.4") == pytest.approx(exact, rel=0.2) and value(holed, "empty.0.4") > exact
     assert value(holed, "widest") == pytest.approx(radius, rel=0.08)
@@ -68,7 +72,9 @@ def test_a_full_cube_has_none():
 
 
 def test_a_gaussian_blob_is_as_empty_as_theory_says_and_only_in_its_tail():
-    z = torch.randn(8000, 3, generator=torch.Generator().manual_seed(3)) @ torch.tensor([[2.0, 1, 0], [0, 1, 0.3], [0, 0, 0.2]])
+    z = torch.randn(8000, 3, generator=torch.Generator().manual_seed(3)) @ torch.tensor(
+        [[2.0, 1, 0], [0, 1, 0.3], [0, 0, 0.2]]
+    )
     report = make()(identity(z), Noise(0))
     u = whitening(z.numpy(), 0.0).to(z.double().numpy())
     # Of N normal points none lies within q of x with probability (1 - P(χ'²(3, |x|²) < q²))^N.
@@ -90,7 +96,8 @@ def test_what_is_decoded_in_the_hole():
     good = make(beyond=0.4)(data.run(), Noise(0))
     assert all(value(good, f"residual_{kind}.p99") < 1e-5 for kind in ("near", "empty", "prior"))
     assert math.isnan(value(good, "ratio.empty"))  # rounding errors have no ratio
-    # A blur everywhere, and a fault that only shows inside the hole: a residual of sin(atan(0.2 / |z|)) there.
+    # A blur everywhere, and a fault that only shows inside the hole: a residual of sin(atan(0.2 / |z|))
+    # there.
     bad = make(beyond=0.4)(data.run(lambda z: torch.where(z.norm(dim=1) < HOLE, 0.2, 0.01)), Noise(0))
     points = bad.tables["points"]
     assert bad.metrics["ratio.empty"].low > 10 and value(bad, "residual_near.mean") < 0.02
@@ -99,7 +106,9 @@ def test_what_is_decoded_in_the_hole():
     assert points.loc[points["kind"] == "empty", "residual"].min() > 0.2 / math.hypot(0.2, HOLE)
     assert set(make().plot(bad)) == {"map", "emptiness", "residual", "decoded"}
     labels = [text.get_text() for text in make().plot(bad)["decoded"].figure.axes[0].texts]
-    assert len(labels) == 36 and float(labels[12]) == pytest.approx(points.loc[points["kind"] == "empty", "residual"].min(), rel=0.01)
+    assert len(labels) == 36 and float(labels[12]) == pytest.approx(
+        points.loc[points["kind"] == "empty", "residual"].min(), rel=0.01
+    )
 
 
 def test_without_an_oracle_the_distance_to_the_training_examples(holed):
@@ -115,7 +124,9 @@ def test_a_flat_direction_is_left_out():
     z[:, 2] = 1e-4 * z[:, 2]
     report = make()(identity(z), Noise(0))
     assert "1 of 3 principal directions" in " ".join(report.notes)
-    assert report.tables["empty"]["volume"].iloc[0] == pytest.approx(12, rel=0.02)  # a square of side 2, sd 1 / √3
+    assert report.tables["empty"]["volume"].iloc[0] == pytest.approx(
+        12, rel=0.02
+    )  # a square of side 2, sd 1 / √3
     assert report.arrays["map"].shape == (1, 90, 90)
 
 
@@ -126,7 +137,9 @@ def test_collapsed_codes_are_said():
 
 
 def test_many_latents_are_measured_in_projection():
-    z = torch.randn(500, 8, generator=torch.Generator().manual_seed(0)) * torch.tensor([9, 8, 7, 1, 1, 1, 1, 1.0])
+    z = torch.randn(500, 8, generator=torch.Generator().manual_seed(0)) * torch.tensor(
+        [9, 8, 7, 1, 1, 1, 1, 1.0]
+    )
     report = make()(identity(z), Noise(0))
     assert "8 dimensions onto the 3 leading" in " ".join(report.notes)
     shown = make()(identity(z[:, :3].contiguous()), Noise(0))

@@ -10,12 +10,14 @@ import pytest
 import torch
 import yaml
 
-from latentrun.build import build
+from latentrun.config.build import build
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.functional.noise import Noise
 from tests.planted import Deterministic, Rows, Span, planted_run
 
-SHIPPED = yaml.safe_load((Path(__file__).parents[2] / "conf" / "diagnostic" / "empty_space.yaml").read_text())["empty_space"]
+SHIPPED = yaml.safe_load(
+    (Path(__file__).parents[2] / "conf" / "diagnostic" / "empty_space.yaml").read_text()
+)["empty_space"]
 
 
 def make(**changes) -> Diagnostic:

@@ -10,13 +10,15 @@ import pytest
 import torch
 import yaml
 
-from latentrun.build import build
+from latentrun.config.build import build
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.functional.noise import Noise
 from latentrun.types import Factor
 from tests.planted import Deterministic, Rows, Span, planted_run
 
-SHIPPED = yaml.safe_load((Path(__file__).parents[2] / "conf" / "diagnostic" / "factor_paths.yaml").read_text())["factor_paths"]
+SHIPPED = yaml.safe_load(
+    (Path(__file__).parents[2] / "conf" / "diagnostic" / "factor_paths.yaml").read_text()
+)["factor_paths"]
 NAMES = ("correlation", "variance_x", "variance_y")
 Y = 2 * torch.rand(4000, 3, generator=torch.Generator().manual_seed(0)) - 1
 # Columns: where each factor goes; oblique, of different lengths.
@@ -31,7 +33,9 @@ def coded(y: torch.Tensor, to, back, d: int = 3):
     """A run whose codes are ``to`` of the factors, and whose decoder renders ``back`` of the code."""
     data = Span(y)
     basis = Span.basis[:3]
-    model = Deterministic(lambda x: to(x.flatten(1) @ basis.T), lambda z: data.render(back(z)), d, data.event_shape)
+    model = Deterministic(
+        lambda x: to(x.flatten(1) @ basis.T), lambda z: data.render(back(z)), d, data.event_shape
+    )
     return planted_run(model, data)
 
 
@@ -73,8 +77,14 @@ def test_the_direction_of_each_factor_is_found(oblique, i):
 
 def test_the_score_is_what_its_parts_say(oblique):
     best = oblique.tables["best"]
-    assert np.allclose(best["score"], best["monotonicity"] * best["coverage"] * best["within"] / (1 + best["leakage"]))
-    assert (best["searched"] > 1000).all() and (best["decoded"] > 8).all() and set(best["kind"]) == {"straight", "hull"}
+    assert np.allclose(
+        best["score"], best["monotonicity"] * best["coverage"] * best["within"] / (1 + best["leakage"])
+    )
+    assert (
+        (best["searched"] > 1000).all()
+        and (best["decoded"] > 8).all()
+        and set(best["kind"]) == {"straight", "hull"}
+    )
     # The judgement, at other points, finds what the choice has found.
     assert np.allclose(best["score"], best["score_chosen"], atol=0.02)
 
@@ -88,8 +98,8 @@ def test_paths_rise_and_hull_paths_run_at_the_hull(oblique):
 
 
 def test_a_factor_that_follows_one_line_only():
-    # The first factor turns the plane of the others: it moves alone along the axis of the turning and nowhere else; each of the
-    # others along the direction that belongs to the first factor's value.
+    # The first factor turns the plane of the others: it moves alone along the axis of the turning and nowhere
+    # else; each of the others along the direction that belongs to the first factor's value.
     report = make(kinds=["straight"])(coded(Y, lambda y: turned(y), lambda z: turned(z, -1)), Noise(0))
     steps = report.tables["steps"].set_index("path")
     axis = steps.loc["correlation, straight"]
@@ -97,7 +107,9 @@ def test_a_factor_that_follows_one_line_only():
     for i, name in enumerate(NAMES[1:]):
         z = steps.loc[f"{name}, straight", ["z0", "z1", "z2"]].to_numpy()
         unit = torch.tensor([[z[:, 0].mean(), 1.0 - i, float(i)]])
-        assert way(report, f"{name}, straight") @ (turned(unit)[0] * torch.tensor([0.0, 1, 1])).numpy() > math.cos(math.radians(5))
+        assert way(report, f"{name}, straight") @ (
+            turned(unit)[0] * torch.tensor([0.0, 1, 1])
+        ).numpy() > math.cos(math.radians(5))
     for name in NAMES:
         assert value(report, f"leakage.{name}") < 0.12 and value(report, f"score.{name}") > 0.75
 
@@ -106,8 +118,14 @@ def test_a_factor_that_follows_one_line_only():
 def test_a_factor_that_nothing_encodes_has_no_path():
     report = make()(coded(Y, lambda y: y[:, :2], lambda z: torch.cat([z, 0 * z[:, :1]], 1), 2), Noise(0))
     for prefix in ("", "hull_"):
-        assert value(report, f"{prefix}score.variance_y") == 0 and value(report, f"{prefix}coverage.variance_y") < 0.01
-        assert value(report, f"{prefix}score.correlation") > 0.85 and value(report, f"{prefix}score.variance_x") > 0.85
+        assert (
+            value(report, f"{prefix}score.variance_y") == 0
+            and value(report, f"{prefix}coverage.variance_y") < 0.01
+        )
+        assert (
+            value(report, f"{prefix}score.correlation") > 0.85
+            and value(report, f"{prefix}score.variance_x") > 0.85
+        )
 
 
 def test_promises_that_the_decoder_does_not_keep():
@@ -115,14 +133,20 @@ def test_promises_that_the_decoder_does_not_keep():
     report = make()(coded(Y, lambda y: y, lambda z: 0 * z + 0.3), Noise(0))
     for name in NAMES:
         for prefix in ("", "hull_"):
-            assert value(report, f"{prefix}score.{name}") == 0 and value(report, f"{prefix}coverage.{name}") < 1e-6
+            assert (
+                value(report, f"{prefix}score.{name}") == 0
+                and value(report, f"{prefix}coverage.{name}") < 1e-6
+            )
     assert (report.tables["best"]["searched"] > 0).all() and math.isnan(value(report, "leakage.correlation"))
 
 
 def test_factors_shuffled_against_pictures(oblique):
     # What is known of the codes is wrong; the oracle sees what they decode to.
     run = coded(Y, lambda y: y @ MIX.T, lambda z: z @ MIX.inverse().T)
-    run.data._y = {name: y[torch.randperm(len(y), generator=torch.Generator().manual_seed(1))] for name, y in run.data._y.items()}
+    run.data._y = {
+        name: y[torch.randperm(len(y), generator=torch.Generator().manual_seed(1))]
+        for name, y in run.data._y.items()
+    }
     report = make()(run, Noise(0))
     for name in NAMES:
         found = report.metrics.get(f"score.{name}")
@@ -136,7 +160,9 @@ def test_a_path_that_leaves_the_codes_does_not_win():
     report = make(kinds=["straight"], reach=2.0)(run, Noise(0))
     assert value(report, "coverage.correlation") < 0.4 and value(report, "within.correlation") == 1
     allowed = make(kinds=["straight"], reach=100.0)(run, Noise(0))
-    assert value(allowed, "coverage.correlation") > 0.9 and value(allowed, "gap.correlation") > value(report, "gap.correlation")
+    assert value(allowed, "coverage.correlation") > 0.9 and value(allowed, "gap.correlation") > value(
+        report, "gap.correlation"
+    )
 
 
 def test_a_path_that_leaves_the_family_does_not_win():
@@ -160,13 +186,25 @@ class Plain(Rows):
 def test_a_probe_judges_where_there_is_no_oracle():
     span, third = Span(Y), len(Y) // 3
     parts = {name: slice(i * third, (i + 1) * third) for i, name in enumerate(("train", "val", "test"))}
-    data = Plain({n: span.render(Y[p]) for n, p in parts.items()}, {n: Y[p] for n, p in parts.items()}, span.factors, value_range=(-1, 1))
-    model = Deterministic(lambda x: x.flatten(1) @ Span.basis[:3].T @ MIX.T, lambda z: data_render(z @ MIX.inverse().T), 3, (1, 4, 4))
+    data = Plain(
+        {n: span.render(Y[p]) for n, p in parts.items()},
+        {n: Y[p] for n, p in parts.items()},
+        span.factors,
+        value_range=(-1, 1),
+    )
+    model = Deterministic(
+        lambda x: x.flatten(1) @ Span.basis[:3].T @ MIX.T,
+        lambda z: data_render(z @ MIX.inverse().T),
+        3,
+        (1, 4, 4),
+    )
     report = make()(planted_run(model, data), Noise(0))
     assert "no oracle" in " ".join(report.notes)
     for i, name in enumerate(NAMES):
         assert value(report, f"score.{name}") > 0.8 and value(report, f"leakage.{name}") < 0.1
-        assert way(report, f"{name}, straight") @ (MIX[:, i] / MIX[:, i].norm()).numpy() > math.cos(math.radians(4))
+        assert way(report, f"{name}, straight") @ (MIX[:, i] / MIX[:, i].norm()).numpy() > math.cos(
+            math.radians(4)
+        )
         assert f"distance.{name}" in report.metrics and f"residual.{name}" not in report.metrics
     # A decoder that draws one picture is not believed.
     blind = planted_run(Deterministic(model.encode, lambda z: model.decode(0 * z), 3, (1, 4, 4)), data)
@@ -179,7 +217,10 @@ def data_render(y: torch.Tensor) -> torch.Tensor:
 
 def ring(factors) -> Rows:
     step = torch.arange(1500)[:, None] / 1500
-    shake = {name: torch.rand(1500, 1, generator=torch.Generator().manual_seed(i)) for i, name in enumerate(("train", "val", "test"))}
+    shake = {
+        name: torch.rand(1500, 1, generator=torch.Generator().manual_seed(i))
+        for i, name in enumerate(("train", "val", "test"))
+    }
     angle = {name: 360 * (step + part / 1500) for name, part in shake.items()}
     x = {name: torch.cat([torch.deg2rad(a).cos(), torch.deg2rad(a).sin()], 1) for name, a in angle.items()}
     y = {name: torch.cat([a, (a > 180).float()], 1) for name, a in angle.items()}
@@ -187,7 +228,10 @@ def ring(factors) -> Rows:
 
 
 def test_an_angle_is_followed_round_and_categories_are_left_out():
-    factors = (Factor("angle", "cyclic", 0, 360), Factor("half", "categorical", 0, 1, categories=("upper", "lower")))
+    factors = (
+        Factor("angle", "cyclic", 0, 360),
+        Factor("half", "categorical", 0, 1, categories=("upper", "lower")),
+    )
     report = make()(planted_run(Deterministic(lambda x: x, lambda z: z, 2, (2,)), ring(factors)), Noise(0))
     assert "half left out" in report.notes[0]
     assert {name.partition(".")[2] for name in report.metrics} == {"angle"}
@@ -215,7 +259,9 @@ def test_pictures(oblique):
     pictures = make().plot(oblique)
     assert set(pictures) == {"strips", "along_straight", "along_hull", "map"}
     labels = [label.get_text() for label in pictures["strips"].figure.axes[0].get_yticklabels()]
-    assert labels[0] == f"correlation, straight: {value(oblique, 'score.correlation'):.2f}" and len(labels) == 6
+    assert (
+        labels[0] == f"correlation, straight: {value(oblique, 'score.correlation'):.2f}" and len(labels) == 6
+    )
     names = [trace.name for trace in pictures["map"].figure.data]
     assert names[:2] == ["codes", "hull"] and "variance_y, hull" in names
     path = next(trace for trace in pictures["map"].figure.data if trace.name == "correlation, straight")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from latentrun.diagnostics import fid
-from latentrun.diagnostics.fid import FID
+from latentrun.diagnostics.samples.fid import FID
+from latentrun.diagnostics.samples.samples import fid
 from latentrun.errors import InputError, Misfit
 from latentrun.functional.noise import Noise
 from latentrun.models.base import HasPrior, Model
@@ -16,9 +16,20 @@ from tests.planted import Deterministic, Gaussian, Rows, planted_run
 
 DIM, N = 4, 1000
 GIVEN = {
-    "features": "pixels", "n": N, "groups": 10, "kept": N, "k_precision": 3, "k_coverage": 5, "components": 3, "classifier_rows": 2000,
-    "classifier_steps": 300, "classifier_width": 16, "size": None, "channels": 1, "input_range": (0.0, 1.0),
-}  # fmt: skip
+    "features": "pixels",
+    "n": N,
+    "groups": 10,
+    "kept": N,
+    "k_precision": 3,
+    "k_coverage": 5,
+    "components": 3,
+    "classifier_rows": 2000,
+    "classifier_steps": 300,
+    "classifier_width": 16,
+    "size": None,
+    "channels": 1,
+    "input_range": (0.0, 1.0),
+}
 
 
 def make(**changes) -> FID:
@@ -58,16 +69,24 @@ def test_a_perfect_model_is_at_the_floor(gaussian):
     # what is decoded from the codes of the identity are the rows themselves
     assert m["fid.reconstructions"] == m["fid.floor"] and m["recall.reconstructions"] == m["recall.floor"]
     table = report.tables["summary"]
-    assert list(table["set"]) == ["samples", "reconstructions", "floor", "floor_train"] and set(table["features"]) == {"pixels"}
-    assert (table[["d", "n", "kept"]] == [DIM, N, N]).all(axis=None) and table["fid"][0] == m["fid.samples"].value
+    assert list(table["set"]) == ["samples", "reconstructions", "floor", "floor_train"] and set(
+        table["features"]
+    ) == {"pixels"}
+    assert (table[["d", "n", "kept"]] == [DIM, N, N]).all(axis=None) and table["fid"][0] == m[
+        "fid.samples"
+    ].value
 
 
-@pytest.mark.parametrize(("decode", "truth"), [
-    (lambda z: z + 0.5, 4 * 0.25),  # a shift: its square, in each of four dimensions
-    (lambda z: 1.5 * z, 4 * 0.25),  # sd 1.5 for 1
-    (lambda z: 0 * z, 4.0),  # a point
-    (lambda z: z * torch.tensor([1, 1, 1, 0.0]) - 0.1, 1 + 4 * 0.01),
-], ids=["shift", "scale", "point", "flat"])  # fmt: skip
+@pytest.mark.parametrize(
+    ("decode", "truth"),
+    [
+        (lambda z: z + 0.5, 4 * 0.25),  # a shift: its square, in each of four dimensions
+        (lambda z: 1.5 * z, 4 * 0.25),  # sd 1.5 for 1
+        (lambda z: 0 * z, 4.0),  # a point
+        (lambda z: z * torch.tensor([1, 1, 1, 0.0]) - 0.1, 1 + 4 * 0.01),
+    ],
+    ids=["shift", "scale", "point", "flat"],
+)
 def test_known_distances(gaussian, decode, truth):
     report = measured(decode, gaussian)
     assert within(report.metrics["fid_corrected.samples"], truth)
@@ -80,7 +99,12 @@ def test_a_shift_beside_the_kernel_distance(gaussian):
     def expected(p, q, d=DIM):
         t = d * p * q  # mean of a·b; its variance and third central moment
         variance, third = d * (1 + p * p + q * q), 6 * t
-        return sum(c * m / d**j for j, (c, m) in enumerate([(1, 1), (3, t), (3, variance + t * t), (1, third + 3 * t * variance + t**3)]))
+        return sum(
+            c * m / d**j
+            for j, (c, m) in enumerate(
+                [(1, 1), (3, t), (3, variance + t * t), (1, third + 3 * t * variance + t**3)]
+            )
+        )
 
     truth = expected(0, 0) + expected(0.5, 0.5) - 2 * expected(0, 0.5)
     assert within(measured(lambda z: z + 0.5, gaussian).metrics["kid.samples"], truth)
@@ -98,14 +122,25 @@ def test_a_generator_that_misses_a_mode():
     shift = torch.tensor([10.0, 0, 0, 0])
     whole, half = (
         make()(
-            planted_run(Gaussian(lambda x: x[:, [0, 1, 2, 3, 0]], lambda x: torch.ones(len(x), 1), decode, DIM + 1, (DIM,)), data), Noise(0)
+            planted_run(
+                Gaussian(
+                    lambda x: x[:, [0, 1, 2, 3, 0]], lambda x: torch.ones(len(x), 1), decode, DIM + 1, (DIM,)
+                ),
+                data,
+            ),
+            Noise(0),
         ).metrics
         for decode in (lambda z: z[:, :DIM] + shift * z[:, DIM:].sign(), lambda z: z[:, :DIM] + shift)
     )
-    assert half["recall.samples"].value == pytest.approx(0.5, abs=0.07) and half["coverage.samples"].value == pytest.approx(0.5, abs=0.04)
+    assert half["recall.samples"].value == pytest.approx(0.5, abs=0.07) and half[
+        "coverage.samples"
+    ].value == pytest.approx(0.5, abs=0.04)
     assert whole["recall.samples"].value > 0.85 and whole["coverage.samples"].value > 0.9
     assert half["precision.samples"].value == pytest.approx(whole["precision.samples"].value, abs=0.04)
-    assert half["density.samples"].value == pytest.approx(1, abs=0.08) and whole["precision.samples"].value > 0.85
+    assert (
+        half["density.samples"].value == pytest.approx(1, abs=0.08)
+        and whole["precision.samples"].value > 0.85
+    )
     assert half["fid.samples"].value > 10 * whole["fid.samples"].value
 
 
@@ -137,7 +172,11 @@ def test_rows_of_the_sets_are_disjoint_and_n_is_cut():
     asked._gather = spy
     report = asked(planted_run(Deterministic(lambda x: x, lambda z: z, 1, (1,)), data), Noise(0))
     real, samples, reconstructions, floor, train = seen
-    assert all(len(set(rows)) == 20 for rows in seen) and not set(real) & set(floor) and min(real) >= 500 > max(train)
+    assert (
+        all(len(set(rows)) == 20 for rows in seen)
+        and not set(real) & set(floor)
+        and min(real) >= 500 > max(train)
+    )
     assert reconstructions == floor and report.tables["summary"]["n"].unique().tolist() == [20]
     assert "Gaussian fitted" in report.notes[0]
 
@@ -151,17 +190,27 @@ def test_examples_are_made_a_chunk_at_a_time_and_chunks_change_nothing(gaussian,
     second = measured(lambda z: z + 1, gaussian).metrics
     for name in ("reconstructions", "floor", "floor_train"):  # samples are drawn a chunk at a time
         for metric in ("fid", "fid_corrected", "kid", "recall"):
-            assert first[f"{metric}.{name}"].value == pytest.approx(second[f"{metric}.{name}"].value, rel=1e-9, abs=1e-9)
+            assert first[f"{metric}.{name}"].value == pytest.approx(
+                second[f"{metric}.{name}"].value, rel=1e-9, abs=1e-9
+            )
     assert first["fid.samples"].value == pytest.approx(second["fid.samples"].value, rel=0.1)
 
 
 def test_kept_rows_bound_what_is_held(gaussian):
     report = measured(lambda z: z, gaussian, kept=50)
-    assert report.tables["summary"]["kept"].tolist() == [50] * 4 and report.tables["summary"]["n"].tolist() == [N] * 4
+    assert (
+        report.tables["summary"]["kept"].tolist() == [50] * 4
+        and report.tables["summary"]["n"].tolist() == [N] * 4
+    )
     full = measured(lambda z: z, gaussian)
-    assert report.metrics["fid.floor"] == full.metrics["fid.floor"] and report.metrics["recall.floor"] != full.metrics["recall.floor"]
+    assert (
+        report.metrics["fid.floor"] == full.metrics["fid.floor"]
+        and report.metrics["recall.floor"] != full.metrics["recall.floor"]
+    )
     once = measured(lambda z: z, gaussian, groups=None).metrics
-    assert once["fid.floor"].low is None and once["kid.floor"].low is None and "fid_corrected.floor" not in once
+    assert (
+        once["fid.floor"].low is None and once["kid.floor"].low is None and "fid_corrected.floor" not in once
+    )
     assert once["fid.floor"].value == pytest.approx(full.metrics["fid.floor"].value)
 
 
@@ -176,7 +225,9 @@ def test_without_an_encoder_and_with_few_rows(gaussian):
             return noise.normal("prior", (n, self.latent_dim))
 
     report = make()(planted_run(Generator((DIM,), DIM), gaussian), Noise(0))
-    assert list(report.tables["summary"]["set"]) == ["samples", "floor", "floor_train"] and set(make().plot(report)) == {
+    assert list(report.tables["summary"]["set"]) == ["samples", "floor", "floor_train"] and set(
+        make().plot(report)
+    ) == {
         "distances",
         "reach",
     }
@@ -199,7 +250,10 @@ def test_features_of_a_classifier_are_the_same_for_every_model_and_are_learnt_on
     monkeypatch.setattr(fid, "_CLASSIFIERS", {})
     decoders = (lambda z: torch.sigmoid(z[:, :64]).view(-1, 1, 8, 8), lambda z: z.view(-1, 1, 8, 8))
     found = [
-        make(features="classifier")(planted_run(vae(d, lambda x: x.flatten(1), 64, data.event_shape), data), Noise(0)) for d in decoders
+        make(features="classifier")(
+            planted_run(vae(d, lambda x: x.flatten(1), 64, data.event_shape), data), Noise(0)
+        )
+        for d in decoders
     ]
     assert calls == [1] and found[0].metrics["fid.floor"] == found[1].metrics["fid.floor"]
     assert found[0].metrics["accuracy"].value > 0.9 and "labels" in found[0].notes[1]
@@ -215,7 +269,9 @@ def test_equal_noise_gives_equal_reports_and_other_noise_others(gaussian):
 def test_settings_are_held_against_the_data(gaussian, tmp_path):
     model = vae(lambda z: z)
     make(features="pca").check(model, gaussian)
-    with pytest.raises(InputError, match=r"'pxels' is neither pixels, pca, classifier nor a file \(did you mean 'pixels'\?\)"):
+    with pytest.raises(
+        InputError, match=r"'pxels' is neither pixels, pca, classifier nor a file \(did you mean 'pixels'\?\)"
+    ):
         make(features="pxels").check(model, gaussian)
     with pytest.raises(Misfit, match="needs labels"):
         make(features="classifier").check(model, gaussian)
@@ -228,7 +284,13 @@ def test_settings_are_held_against_the_data(gaussian, tmp_path):
 
 def test_features_are_named_in_table_and_notes(gaussian):
     report = measured(lambda z: z, gaussian, features="pca")
-    assert set(report.tables["summary"]["features"]) == {"pca (3 components)"} and report.tables["summary"]["d"].tolist() == [3] * 4
+    assert (
+        set(report.tables["summary"]["features"]) == {"pca (3 components)"}
+        and report.tables["summary"]["d"].tolist() == [3] * 4
+    )
     x = gaussian.split("train").x.double()
     values = np.linalg.eigvalsh(np.cov(x.numpy().T))
-    assert f"pca (3 components), 3 numbers an example, {values[1:].sum() / values.sum():.1%} of the variance" in report.notes[1]
+    assert (
+        f"pca (3 components), 3 numbers an example, {values[1:].sum() / values.sum():.1%} of the variance"
+        in report.notes[1]
+    )

@@ -10,12 +10,14 @@ import pytest
 import torch
 import yaml
 
-from latentrun.build import build
+from latentrun.config.build import build
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.functional.noise import Noise
 from tests.planted import Deterministic, Rows, Span, planted_run
 
-SHIPPED = yaml.safe_load((Path(__file__).parents[2] / "conf" / "diagnostic" / "hull.yaml").read_text())["hull"]
+SHIPPED = yaml.safe_load((Path(__file__).parents[2] / "conf" / "diagnostic" / "hull.yaml").read_text())[
+    "hull"
+]
 GRID = torch.cartesian_prod(*[torch.linspace(-1, 1, 11)] * 3)
 
 
@@ -38,21 +40,27 @@ def test_the_hull_of_a_cube(cube):
 
 
 def test_the_edges_of_the_strip_change_one_factor_alone(cube):
-    # Variances are equal on a diagonal plane; its edges are two sides of the cube, along which only the correlation moves.
+    # Variances are equal on a diagonal plane; its edges are two sides of the cube, along which only the
+    # correlation moves.
     steps = cube.tables["steps"].set_index("path")
     assert "its bins are over z0" in " ".join(cube.notes)
     ends = []
     for name in ("strip, outer edge", "strip, inner edge"):
         z = steps.loc[name, ["z0", "z1", "z2"]].to_numpy()
         ends.append(z[0, 1])
-        assert np.allclose(z[:, 1:], z[0, 1], atol=1e-5) and np.allclose(np.sort(z[:, 0]), np.linspace(-1, 1, 11), atol=1e-5)
+        assert np.allclose(z[:, 1:], z[0, 1], atol=1e-5) and np.allclose(
+            np.sort(z[:, 0]), np.linspace(-1, 1, 11), atol=1e-5
+        )
         factors = cube.tables["factors"].set_index(["path", "factor"])
         assert factors.loc[(name, "correlation"), "monotonicity"] == pytest.approx(1)
         assert factors.loc[(name, "correlation"), "leakage"] < 1e-4
         assert factors.loc[(name, "variance_x"), "monotonicity"] == 0
     assert np.allclose(sorted(ends), [-1, 1], atol=1e-5)
     assert value(cube, "residual") < 1e-5 and value(cube, "gap") < 0.2
-    assert value(cube, "monotonicity.correlation") == pytest.approx(1) and value(cube, "leakage.correlation") < 1e-4
+    assert (
+        value(cube, "monotonicity.correlation") == pytest.approx(1)
+        and value(cube, "leakage.correlation") < 1e-4
+    )
 
 
 def test_bounding_planes_lie_on_the_faces(cube):
@@ -68,7 +76,10 @@ def test_a_fault_outside_the_hull_is_seen_near_it():
     def off(z):
         return 0.1 + (z.abs().amax(1) - 1).clamp_min(0)
 
-    good, bad = make()(Span(GRID).run(lambda z: 0.1 * z.norm(dim=1)), Noise(0)), make()(Span(GRID).run(off), Noise(0))
+    good, bad = (
+        make()(Span(GRID).run(lambda z: 0.1 * z.norm(dim=1)), Noise(0)),
+        make()(Span(GRID).run(off), Noise(0)),
+    )
     # The same share of the norm everywhere: moving changes nothing.
     for length in (0, 0.05, 0.1, 0.2):
         assert value(good, f"residual_hull.{length}") == pytest.approx(0.1 / math.hypot(1, 0.1), rel=1e-4)
@@ -92,19 +103,24 @@ def test_the_cloud_is_coloured_by_every_factor_and_shows_what_is_encoded_and_dec
     labels = [button.label for button in figure.layout.updatemenus[0].buttons]
     assert labels == ["variance_x - variance_y", "correlation", "variance_x", "variance_y"]
     codes, colours = cube.arrays["codes"], figure.layout.updatemenus[0].buttons[0].args[0]["marker.color"][0]
-    assert np.array(colours) == pytest.approx(codes[:, 1] - codes[:, 2], abs=1e-4)  # codes are the factors here
-    # The pictures are those that were encoded, in the order of the codes, and of the paths what is decoded from them.
+    assert np.array(colours) == pytest.approx(
+        codes[:, 1] - codes[:, 2], abs=1e-4
+    )  # codes are the factors here
+    # The pictures are those that were encoded, in the order of the codes, and of the paths what is decoded
+    # from them.
     shown = Span(GRID).render(torch.tensor(codes)).numpy()
     assert np.abs(cube.arrays["code_pictures"] / 127.5 - 1 - np.clip(shown, -1, 1)).max() < 0.01
     knots = Span(GRID).render(torch.tensor(cube.arrays["knots"]).float().flatten(0, 1)).numpy()
     assert np.abs(cube.arrays["knot_pictures"] / 127.5 - 1 - np.clip(knots, -1, 1)).max() < 0.01
     traces = {trace.name: trace for trace in figure.data}
     n, steps = len(codes), cube.arrays["pictures"].shape[1]
-    firsts = [traces[name].meta["tile"] for name in ("codes", *cube.tables["paths"]["path"], "hull points of bins")]
+    firsts = [
+        traces[name].meta["tile"] for name in ("codes", *cube.tables["paths"]["path"], "hull points of bins")
+    ]
     assert firsts == [0, *(n + steps * i for i in range(5))]
-    assert "fitted variance_x: " in traces["plane above"].customdata[0] and traces["plane above"].customdata[0].startswith(
-        "plane above\nposition: 0\n"
-    )
+    assert "fitted variance_x: " in traces["plane above"].customdata[0] and traces["plane above"].customdata[
+        0
+    ].startswith("plane above\nposition: 0\n")
 
 
 def test_given_latents():
@@ -113,7 +129,9 @@ def test_given_latents():
     above = report.tables["steps"].set_index("path").loc["plane above"]
     assert np.allclose(above["z2"], 1, atol=1e-5) and (above["z0"].diff().iloc[1:] > 0.1).all()
     report = make(along=7, plane=[0, 9])(Span(GRID).run(), Noise(0))
-    assert "there is no z7" in " ".join(report.notes) and "[0, 9] does not fit 3 latents" in " ".join(report.notes)
+    assert "there is no z7" in " ".join(report.notes) and "[0, 9] does not fit 3 latents" in " ".join(
+        report.notes
+    )
 
 
 def test_without_the_factors_straight_paths_between_hull_points():
@@ -126,7 +144,11 @@ def test_without_the_factors_straight_paths_between_hull_points():
     assert np.allclose(np.abs(steps.loc["axis 0", "z0"].iloc[[0, -1]]), 3, atol=0.01)
     assert np.allclose(np.abs(steps.loc["axis 1", "z1"].iloc[[0, -1]]), 1, atol=0.01)
     assert value(report, "volume") == pytest.approx(12, rel=0.02)
-    assert {"distance", "distance_hull.0", "ratio.0.05"} <= report.metrics.keys() and "residual" not in report.metrics
+    assert {
+        "distance",
+        "distance_hull.0",
+        "ratio.0.05",
+    } <= report.metrics.keys() and "residual" not in report.metrics
     assert value(report, "distance_hull.0") == 0 and math.isnan(value(report, "ratio.0.05"))
     pictures = make().plot(report)
     assert set(pictures) == {"hull", "along"} and not {"targets", "code_pictures"} & set(report.arrays)

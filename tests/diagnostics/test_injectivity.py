@@ -9,7 +9,7 @@ import pytest
 import torch
 import yaml
 
-from latentrun.build import build
+from latentrun.config.build import build
 from latentrun.data.base import Oracle
 from latentrun.data.heatmaps import Heatmaps, HeatmapsT
 from latentrun.diagnostics.base import Diagnostic
@@ -33,13 +33,16 @@ def value(report, name: str) -> float:
 
 
 class Planted(Rows, Oracle):
-    """4 x 4 pictures of three factors in [-1, 1], their coordinates bent by a given function and laid along orthonormal pictures."""
+    """4 x 4 pictures of three factors in [-1, 1], their coordinates bent by a given function and laid along
+    orthonormal pictures."""
 
     intrinsic_dim, betti = 3, (1,)
 
     def __init__(self, bend, names=("correlation", "variance_x", "variance_y"), y=GRID):
         self.bend = bend
-        super().__init__(self.render(y), y, tuple(Factor(name, "real", -1, 1) for name in names), value_range=(-1, 1))
+        super().__init__(
+            self.render(y), y, tuple(Factor(name, "real", -1, 1) for name in names), value_range=(-1, 1)
+        )
 
     def render(self, factors):
         return (self.bend(factors) @ FRAME.to(factors)).view(-1, 1, 4, 4)
@@ -50,7 +53,10 @@ class Planted(Rows, Oracle):
     def run(self, mix=None):
         """A run whose code is ``mix (d, 3)`` times the picture's coordinates."""
         mix = torch.eye(3) if mix is None else mix
-        return planted_run(Deterministic(lambda x: x.flatten(1) @ FRAME.T @ mix.T, lambda z: z, len(mix), self.event_shape), self)
+        return planted_run(
+            Deterministic(lambda x: x.flatten(1) @ FRAME.T @ mix.T, lambda z: z, len(mix), self.event_shape),
+            self,
+        )
 
 
 def vanishing(y):
@@ -62,7 +68,14 @@ def vanishing(y):
 def test_an_isometry_loses_nothing_anywhere():
     report = make()(Span(GRID).run(), Noise(0))
     # A range of 2 for every factor: all singular values are 2, and 1 per unit of the factors.
-    for name, expected in (("least", 2), ("median", 2), ("condition", 1), ("corner", 1), ("factor_corner", 1), ("collision", 2)):
+    for name, expected in (
+        ("least", 2),
+        ("median", 2),
+        ("condition", 1),
+        ("corner", 1),
+        ("factor_corner", 1),
+        ("collision", 2),
+    ):
         assert value(report, f"image_{name}") == pytest.approx(expected, rel=1e-6), name
     assert value(report, "raw.image") == pytest.approx(1, rel=1e-6)
     points = report.tables["points"]
@@ -77,9 +90,17 @@ def test_an_isometry_loses_nothing_anywhere():
 def test_a_linear_encoder_has_the_singular_values_of_its_matrix():
     mix = torch.randn(4, 3, generator=torch.Generator().manual_seed(2))
     data = Planted(lambda y: y)
-    model = Gaussian(lambda x: x.flatten(1) @ FRAME.T @ mix.T, lambda x: torch.full((len(x), 4), 0.25), lambda z: z, 4, data.event_shape)
+    model = Gaussian(
+        lambda x: x.flatten(1) @ FRAME.T @ mix.T,
+        lambda x: torch.full((len(x), 4), 0.25),
+        lambda z: z,
+        4,
+        data.event_shape,
+    )
     report = make()(planted_run(model, data), Noise(0))
-    values = np.linalg.svd(2 * mix.double().numpy() / 0.25, compute_uv=False)  # per range, in posterior standard deviations
+    values = np.linalg.svd(
+        2 * mix.double().numpy() / 0.25, compute_uv=False
+    )  # per range, in posterior standard deviations
     assert value(report, "posterior_least") == pytest.approx(values[-1], rel=1e-5)
     assert value(report, "posterior_condition") == pytest.approx(values[0] / values[-1], rel=1e-5)
     norms = np.linalg.norm(2 * mix.double().numpy() / 0.25, axis=0)
@@ -100,14 +121,19 @@ def test_a_factor_that_vanishes_in_the_corner_is_found_there():
         # Pictures of all r at a = 1 are one picture: a collision.
         assert value(report, f"{space}_collision") == pytest.approx(0, abs=1e-6)
     least = report.tables["least"]
-    assert (least["variance_x"] == 1).all() and np.allclose(least.loc[least["space"] == "image", "weak.correlation"], 1)
+    assert (least["variance_x"] == 1).all() and np.allclose(
+        least.loc[least["space"] == "image", "weak.correlation"], 1
+    )
     pairs = report.tables["collisions"]
     assert (pairs["variance_x"] == 1).all() and np.allclose(pairs["variance_y"], pairs["variance_y other"])
-    # The column of r has norm 2 (1 - a) / 2: the table has it at every point, and the regions' mean of the low end is 2.
+    # The column of r has norm 2 (1 - a) / 2: the table has it at every point, and the regions' mean of the
+    # low end is 2.
     points = report.tables["points"]
     assert np.allclose(points["image.correlation"], 1 - points["variance_x"], atol=1e-6)
     regions = report.tables["regions"].set_index("variance_x")
-    assert regions.loc["low", "image.correlation"] == pytest.approx(2) and regions.loc["high", "points"] == 121
+    assert (
+        regions.loc["low", "image.correlation"] == pytest.approx(2) and regions.loc["high", "points"] == 121
+    )
 
 
 def test_the_same_fold_elsewhere_is_not_the_corners():
@@ -120,12 +146,15 @@ def test_what_shows_least_need_not_be_the_factor_that_is_suspected():
     """In the corner the third factor is nearly lost, the first is as visible as anywhere."""
     bend = lambda y: torch.stack([y[:, 0], y[:, 1], y[:, 2] * (1.01 - y[:, 1]) / 2], 1)  # noqa: E731
     report = make(corner={"variance_x": "high"}, within=0.01)(Planted(bend).run(), Noise(0))
-    assert value(report, "image_corner") < 0.05 and value(report, "image_rank") < 121 / 1331  # none outside it
+    assert (
+        value(report, "image_corner") < 0.05 and value(report, "image_rank") < 121 / 1331
+    )  # none outside it
     assert value(report, "image_factor_corner") == pytest.approx(1) and value(report, "image_alignment") < 0.1
 
 
 def test_an_encoder_that_folds_pictures_that_do_not():
-    """z = (r², a, b): no picture is lost, but r and -r have one code, and at r = 0 the derivative is lost too."""
+    """z = (r², a, b): no picture is lost, but r and -r have one code, and at r = 0 the derivative is lost
+    too."""
     data = Planted(lambda y: y)
 
     def encode(x):
@@ -133,7 +162,9 @@ def test_an_encoder_that_folds_pictures_that_do_not():
         return torch.stack([y[:, 0] ** 2, y[:, 1], y[:, 2]], 1)
 
     report = make()(planted_run(Deterministic(encode, lambda z: z, 3, data.event_shape), data), Noise(0))
-    assert value(report, "image_least") == pytest.approx(2, rel=1e-6) and value(report, "image_collision") == pytest.approx(2, rel=1e-6)
+    assert value(report, "image_least") == pytest.approx(2, rel=1e-6) and value(
+        report, "image_collision"
+    ) == pytest.approx(2, rel=1e-6)
     assert value(report, "latent_least") < 1e-5 and value(report, "latent_collision") < 1e-5
     worst = report.tables["least"].query("space == 'latent'")
     assert np.allclose(worst["correlation"], 0, atol=1e-6) and np.allclose(worst["weak.correlation"], 1)
@@ -177,7 +208,10 @@ def test_derivatives_of_the_heatmaps_are_finite_differences(cls, option):
 def test_data_without_the_named_factors_get_the_general_numbers():
     report = make()(Planted(vanishing, ("height", "width", "depth")).run(), Noise(0))
     assert value(report, "image_least") == pytest.approx(0, abs=1e-12)
-    assert not any("corner" in name or "alignment" in name for name in report.metrics) and "regions" not in report.tables
+    assert (
+        not any("corner" in name or "alignment" in name for name in report.metrics)
+        and "regions" not in report.tables
+    )
     assert "no corner: the data have no real factor variance_x, variance_y" in report.notes
     assert set(make().plot(report)) == {"map", "collisions"}
 
@@ -188,7 +222,12 @@ def test_pictures_of_a_whole_report():
     drawn = asked.plot(report)
     assert set(drawn) == {"map", "diagonal", "corner", "collisions"}
     panels = drawn["map"].figure.axes
-    assert [ax.get_title() for ax in panels[:4]] == ["correlation -1", "correlation 0", "correlation 1", "least over correlation"]
+    assert [ax.get_title() for ax in panels[:4]] == [
+        "correlation -1",
+        "correlation 0",
+        "correlation 1",
+        "least over correlation",
+    ]
     # A row of pictures that changes by r alone: in the corner a = b = 1 not at all, at the other end by 2.
     change = report.arrays["sweep_change"]
     assert np.allclose(change[0], 0, atol=1e-9) and np.allclose(change[2], np.linspace(0, 2, 9))
@@ -202,7 +241,9 @@ def test_at_most_so_many_points_the_same_every_time():
 
 
 def test_a_wrong_end_is_named():
-    with pytest.raises(InputError, match=r"diagnostic\.injectivity\.corner\.variance_x 'hgih' \(did you mean 'high'\?\)"):
+    with pytest.raises(
+        InputError, match=r"diagnostic\.injectivity\.corner\.variance_x 'hgih' \(did you mean 'high'\?\)"
+    ):
         make(corner={"variance_x": "hgih"})
 
 

@@ -10,8 +10,8 @@ import torch
 from scipy import ndimage
 
 from latentrun.diagnostics.base import misfit
-from latentrun.diagnostics.invariant_error import InvariantError, factor_error
-from latentrun.functional.ellipses import Ellipses, normal
+from latentrun.diagnostics.decoder.invariant_error import InvariantError, factor_error
+from latentrun.functional.images.ellipses import Ellipses, normal
 from latentrun.functional.noise import Noise
 from latentrun.types import Factor
 from tests.conformance import parts
@@ -35,13 +35,21 @@ def moved(x: torch.Tensor, right: float, up: float, degrees: float) -> torch.Ten
     back = np.array([[math.cos(a), math.sin(a)], [-math.sin(a), math.cos(a)]])
     middle = np.array([(h - 1) / 2, (w - 1) / 2])
     offset = middle - back @ (middle + np.array([-up, right]))
-    planes = [ndimage.affine_transform(p, back, offset, order=5, mode="nearest") for p in x.flatten(0, 1).double().numpy()]
+    planes = [
+        ndimage.affine_transform(p, back, offset, order=5, mode="nearest")
+        for p in x.flatten(0, 1).double().numpy()
+    ]
     return torch.from_numpy(np.stack(planes)).float().view(x.shape)
 
 
 def report(x, made, shift=2.0, angle=10.0):
     data = Rows(x, torch.arange(len(x)).float()[:, None])
-    model = Deterministic(lambda x: x.flatten(1), lambda z: made.view(len(x), -1).view_as(x)[: len(z)], x[0].numel(), x.shape[1:])
+    model = Deterministic(
+        lambda x: x.flatten(1),
+        lambda z: made.view(len(x), -1).view_as(x)[: len(z)],
+        x[0].numel(),
+        x.shape[1:],
+    )
     diagnostic = InvariantError("test", shift, angle, worst=5, resamples=200)
     return diagnostic, diagnostic(planted_run(model, data), Noise(0))
 
@@ -55,14 +63,20 @@ def test_displacement_is_forgiven(shape):
     x = ellipses()[..., : shape[2]].repeat(1, shape[0], 1, 1)
     made = moved(x, -0.7, 0.4, -5.0)
     _, found = report(x, made)
-    assert value(found, "error_mean") > 0.3 and value(found, "aligned_error_mean") < 0.1 * value(found, "error_mean")
+    assert value(found, "error_mean") > 0.3 and value(found, "aligned_error_mean") < 0.1 * value(
+        found, "error_mean"
+    )
     assert value(found, "gain") > 0.99 and value(found, "gain_swapped") < 0.9
     assert value(found, "shift") == pytest.approx(math.hypot(0.7, 0.4), abs=0.02)
     assert value(found, "angle") == pytest.approx(5, abs=0.1)
     assert value(found, "at_limit") == 0
-    assert value(found, "error_mean") == pytest.approx((x - made).flatten(1).norm(dim=1).mean().item(), rel=1e-5)
+    assert value(found, "error_mean") == pytest.approx(
+        (x - made).flatten(1).norm(dim=1).mean().item(), rel=1e-5
+    )
     _, narrow = report(x, made, shift=0.1, angle=1.0)
-    assert value(narrow, "at_limit") == 1 and value(narrow, "aligned_error_mean") > value(found, "aligned_error_mean")
+    assert value(narrow, "at_limit") == 1 and value(narrow, "aligned_error_mean") > value(
+        found, "aligned_error_mean"
+    )
 
 
 def test_pictures_displaced_each_its_own_way_gain_more_than_with_errors_of_others():
@@ -89,7 +103,12 @@ def test_errors_without_direction_gain_as_much_as_those_of_others():
 def test_identity_has_no_error_and_no_gain():
     x = ellipses()
     _, found = report(x, x)
-    assert [value(found, name) for name in ("error_mean", "aligned_error_p99", "shift", "angle")] == [0, 0, 0, 0]
+    assert [value(found, name) for name in ("error_mean", "aligned_error_p99", "shift", "angle")] == [
+        0,
+        0,
+        0,
+        0,
+    ]
     assert math.isnan(value(found, "gain"))
 
 
@@ -111,7 +130,9 @@ def test_table_and_pictures():
 def span(decode) -> tuple:
     y = 2 * torch.rand(200, 3, generator=torch.Generator().manual_seed(3)) - 1
     data = Span(y)
-    model = Deterministic(lambda x: x.flatten(1) @ data.basis[:3].T, lambda z: decode(data, z), 3, data.event_shape)
+    model = Deterministic(
+        lambda x: x.flatten(1) @ data.basis[:3].T, lambda z: decode(data, z), 3, data.event_shape
+    )
     return y, InvariantError("test", 0.0, 0.0, worst=3, resamples=200)(planted_run(model, data), Noise(0))
 
 
@@ -127,13 +148,17 @@ def test_factors_in_closed_form():
     assert value(found, "factor_error.variance_y") == pytest.approx(0, abs=1e-5)
     size, square = y.norm(dim=1), 0.09 + y[:, 1].square() / 4  # the basis is orthonormal
     assert value(found, "family_error_mean") == pytest.approx((square.sqrt() / size).mean().item(), rel=1e-4)
-    assert value(found, "relative_error_mean") == pytest.approx(((square + 0.25).sqrt() / size).mean().item(), rel=1e-4)
+    assert value(found, "relative_error_mean") == pytest.approx(
+        ((square + 0.25).sqrt() / size).mean().item(), rel=1e-4
+    )
     assert value(found, "family_error_median") == pytest.approx(np.median(square.sqrt() / size), rel=1e-4)
 
 
 def test_what_leaves_the_factors_alone_is_forgiven_up_to_the_family():
     _, found = span(lambda data, z: data.render(z) + 0.5 * data.basis[3].view(4, 4))
-    assert value(found, "error_mean") == pytest.approx(0.5, rel=1e-5) and value(found, "family_error_p99") < 1e-5
+    assert (
+        value(found, "error_mean") == pytest.approx(0.5, rel=1e-5) and value(found, "family_error_p99") < 1e-5
+    )
     _, same = span(lambda data, z: data.render(z))
     assert value(same, "family_error_p99") < 1e-5 and value(same, "factor_error.variance_x") < 1e-5
 
@@ -158,7 +183,9 @@ def test_heatmaps_rendered_from_their_codes_have_the_factors_planted():
 
 def test_cyclic_and_categorical_factors():
     angle = Factor("angle", "cyclic", 0.0, 360.0)
-    assert factor_error(angle, np.array([350.0, 10.0, 0.0]), np.array([10.0, 725.0, 180.0])) == pytest.approx([20 / 360, 5 / 360, 0.5])
+    assert factor_error(angle, np.array([350.0, 10.0, 0.0]), np.array([10.0, 725.0, 180.0])) == pytest.approx(
+        [20 / 360, 5 / 360, 0.5]
+    )
     kind = Factor("kind", "categorical", 0.0, 2.0, categories=("a", "b", "c"))
     assert factor_error(kind, np.array([0.0, 1.0, 2.0]), np.array([0.0, 2.0, 2.0])).tolist() == [0, 1, 0]
     assert np.isnan(factor_error(Factor("flat", "real", 1.0, 1.0), np.ones(2), np.ones(2))).all()

@@ -10,7 +10,7 @@ from scipy.stats import norm
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 from sklearn.neighbors import KNeighborsClassifier
 
-from latentrun.diagnostics.knn import KNN, _columns
+from latentrun.diagnostics.codes.knn import KNN, _columns
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.types import Factor
@@ -21,7 +21,8 @@ DEFAULTS = {"train_rows": 10000, "k": 11, "neighbours": [1, 3, 51], "factors": "
 
 
 def measure(x, labels, scale=False, data=None, **options):
-    """Report on codes that are the rows ``x`` themselves; ``scale``: with a posterior, so that their unit is the prior's."""
+    """Report on codes that are the rows ``x`` themselves; ``scale``: with a posterior, so that their unit is
+    the prior's."""
     d = x["train"].shape[1]
     same = (lambda v: v, lambda z: z)
     model = Gaussian(same[0], torch.ones_like, same[1], d, (d,)) if scale else Deterministic(*same, d, (d,))
@@ -31,7 +32,9 @@ def measure(x, labels, scale=False, data=None, **options):
 
 def normals(distance, d=2, sizes=SIZES, share=0.5):
     """Codes of two classes, N(0, I) and N(distance e_1, I), the second with probability ``share``."""
-    labels = {name: (Noise(i).uniform("label", (n,)) < share).long() for i, (name, n) in enumerate(sizes.items())}
+    labels = {
+        name: (Noise(i).uniform("label", (n,)) < share).long() for i, (name, n) in enumerate(sizes.items())
+    }
     x = {name: Noise(i).normal("x", (n, d)) for i, (name, n) in enumerate(sizes.items())}
     for name in x:
         x[name][:, 0] += distance * labels[name]
@@ -49,11 +52,14 @@ def test_two_normal_classes_reach_the_bayes_rate():
     _, found = measure(*normals(2.0), scale=True, k=201)
     accuracy = found.metrics["accuracy"]
     assert accuracy.low < norm.cdf(1.0) < accuracy.high
-    assert found.metrics["macro_f1"].low < norm.cdf(1.0) < found.metrics["macro_f1"].high  # equal shares: both are told alike
+    assert (
+        found.metrics["macro_f1"].low < norm.cdf(1.0) < found.metrics["macro_f1"].high
+    )  # equal shares: both are told alike
 
 
 def test_one_neighbour_errs_twice_as_often_where_labels_are_coins():
-    """Labels that are 1 with probability p everywhere: with k = 1 the error is 2 p (1 - p), with many neighbours min(p, 1 - p)."""
+    """Labels that are 1 with probability p everywhere: with k = 1 the error is 2 p (1 - p), with many
+    neighbours min(p, 1 - p)."""
     x, labels = normals(0.0, share=0.2)
     _, found = measure(x, labels, scale=True, k=1, neighbours=[301])
     nearest = found.metrics["accuracy"]
@@ -78,7 +84,9 @@ def test_labels_that_have_nothing_to_do_with_the_codes_are_guessed():
         assert found.metrics[score].low < 0.5 < found.metrics[score].high
     share = max((labels["test"] == c).double().mean().item() for c in (0, 1))
     assert found.metrics["accuracy.majority"].value in (pytest.approx(share), pytest.approx(1 - share))
-    assert found.metrics["macro_f1.majority"].value < 0.35  # one class is never named: (2 s / (1 + s) + 0) / 2
+    assert (
+        found.metrics["macro_f1.majority"].value < 0.35
+    )  # one class is never named: (2 s / (1 + s) + 0) / 2
 
 
 def test_separate_classes_are_told_without_a_mistake():
@@ -96,7 +104,9 @@ def test_answers_and_scores_are_scikit_learns():
     for k in (1, 2, 7, 8):  # even numbers tie: the lowest class wins
         answer = KNeighborsClassifier(k).fit(x["train"], labels["train"]).predict(x["test"])
         assert over(found, "codes", k) == pytest.approx((answer == labels["test"].numpy()).mean())
-        assert over(found, "codes", k, "macro_f1") == pytest.approx(f1_score(labels["test"], answer, average="macro"))
+        assert over(found, "codes", k, "macro_f1") == pytest.approx(
+            f1_score(labels["test"], answer, average="macro")
+        )
     answer = KNeighborsClassifier(7).fit(x["train"], labels["train"]).predict(x["test"])
     assert np.array_equal(found.arrays["predicted"], answer[found.arrays["index"]])
     whole = np.zeros((5, 5), int)
@@ -115,7 +125,9 @@ def test_codes_without_a_posterior_are_standardised_and_others_not():
     _, plain = measure(x, labels)
     _, prior = measure(x, labels, scale=True)
     assert plain.metrics["accuracy"].value > 0.91 and prior.metrics["accuracy"].value < 0.7
-    assert any("standardised" in note for note in plain.notes) and any("units of the prior" in note for note in prior.notes)
+    assert any("standardised" in note for note in plain.notes) and any(
+        "units of the prior" in note for note in prior.notes
+    )
 
 
 # ---------------------------------------------------------------- the factors beside the codes
@@ -148,21 +160,31 @@ def test_true_factors_say_what_could_be_known():
     _, blind = with_factors(factors=["b", "angle"])
     assert blind.metrics["accuracy.factors"].low < 0.5 < blind.metrics["accuracy.factors"].high
     _, every = with_factors()
-    assert 0.9 < every.metrics["accuracy.factors"].value < alone.metrics["accuracy.factors"].value  # the label itself is not among them
+    assert (
+        0.9 < every.metrics["accuracy.factors"].value < alone.metrics["accuracy.factors"].value
+    )  # the label itself is not among them
     assert any("a, b, angle, standardised" in note for note in every.notes)
     assert alone.tables["classes"]["class"].tolist() == ["left", "right"]
 
 
 def test_factors_become_numbers_that_can_be_compared():
     """Two classes are equally far from each other whatever their codes, and angles close at their ends."""
-    factors = [Factor("c", "categorical", 0, 2, categories=tuple("xyz")), Factor("angle", "cyclic", 0, 360), Factor("a", "real", 0, 1)]
-    columns = _columns(list(enumerate(factors)), np.array([[0.0, 0.0, 0.3], [2.0, 360.0, 0.3], [1.0, 90.0, 0.3]]))
+    factors = [
+        Factor("c", "categorical", 0, 2, categories=tuple("xyz")),
+        Factor("angle", "cyclic", 0, 360),
+        Factor("a", "real", 0, 1),
+    ]
+    columns = _columns(
+        list(enumerate(factors)), np.array([[0.0, 0.0, 0.3], [2.0, 360.0, 0.3], [1.0, 90.0, 0.3]])
+    )
     expected = [[1, 0, 0, 1, 0, 0.3], [0, 0, 1, 1, 0, 0.3], [0, 1, 0, 0, 1, 0.3]]
     np.testing.assert_allclose(columns, expected, atol=1e-12)
 
 
 def test_a_factor_that_is_not_there_is_named():
-    with pytest.raises(InputError, match=r"diagnostic\.knn\.factors: unknown factor 'angl' \(did you mean 'angle'\?\)"):
+    with pytest.raises(
+        InputError, match=r"diagnostic\.knn\.factors: unknown factor 'angl' \(did you mean 'angle'\?\)"
+    ):
         with_factors(factors=["angl"])
     with pytest.raises(InputError, match="unknown factor 'side'"):  # the label does not predict itself
         with_factors(factors=["side"])
@@ -185,7 +207,12 @@ def test_more_neighbours_than_rows():
 def test_one_class_only():
     x, labels = normals(1.0, share=-1.0)
     diagnostic, found = measure(x, labels)
-    assert found.metrics["accuracy"].value == found.metrics["macro_f1"].value == found.metrics["accuracy.majority"].value == 1
+    assert (
+        found.metrics["accuracy"].value
+        == found.metrics["macro_f1"].value
+        == found.metrics["accuracy.majority"].value
+        == 1
+    )
     assert any("only one class" in note for note in found.notes)
     assert set(diagnostic.plot(found)) == {"over_k", "confusion", "regions"}
 
@@ -218,7 +245,10 @@ def test_equal_codes_give_one_answer():
 
 
 # ---------------------------------------------------------------- pictures
-@pytest.mark.parametrize(("d", "names"), [(1, {"regions"}), (2, {"regions"}), (3, {"regions", "layers"}), (6, {"regions", "layers"})])
+@pytest.mark.parametrize(
+    ("d", "names"),
+    [(1, {"regions"}), (2, {"regions"}), (3, {"regions", "layers"}), (6, {"regions", "layers"})],
+)
 def test_pictures_for_every_dimension(d, names):
     diagnostic, found = measure(*normals(2.0, d=d, sizes={"train": 300, "val": 5, "test": 200}))
     pictures = diagnostic.plot(found)
@@ -233,17 +263,26 @@ def test_the_cloud_is_coloured_by_truth_and_answer_and_rings_the_mistakes():
     asked = KNN(split="test", **DEFAULTS)
     found = asked(planted_run(model, Rows(x, labels=labels)), Noise(0))
     figure = asked.plot(found)["layers"].figure
-    assert [button.label for button in figure.layout.updatemenus[0].buttons] == ["true class", "predicted class", "answer"]
+    assert [button.label for button in figure.layout.updatemenus[0].buttons] == [
+        "true class",
+        "predicted class",
+        "answer",
+    ]
     wrong = found.arrays["truth"] != found.arrays["predicted"]
     assert [trace.name for trace in figure.data] == ["codes", "wrongly predicted"] and 0 < wrong.sum() < 200
     rings = figure.data[1]
-    assert np.column_stack([rings.x, rings.y, rings.z]) == pytest.approx(found.arrays["codes"][wrong], abs=1e-4)
+    assert np.column_stack([rings.x, rings.y, rings.z]) == pytest.approx(
+        found.arrays["codes"][wrong], abs=1e-4
+    )
     assert figure.data[0].customdata[int(np.flatnonzero(wrong)[0])].endswith("answer: wrong")
-    assert found.arrays["codes"] == pytest.approx(found.arrays["pictures"].reshape(200, 4)[:, :3] / 255, abs=0.003)
+    assert found.arrays["codes"] == pytest.approx(
+        found.arrays["pictures"].reshape(200, 4)[:, :3] / 255, abs=0.003
+    )
 
 
 def test_the_map_of_decisions_is_the_classifier():
-    """Classes on two sides of z_0 = 1 (and a scale of its own for each latent): the map changes there, not along z_1."""
+    """Classes on two sides of z_0 = 1 (and a scale of its own for each latent): the map changes there, not
+    along z_1."""
     x, labels = normals(0.0)
     labels = {name: (v[:, 0] > 1).long() for name, v in x.items()}
     x = {name: v * torch.tensor([1.0, 100.0]) for name, v in x.items()}
@@ -256,9 +295,16 @@ def test_the_map_of_decisions_is_the_classifier():
 
 
 def test_the_matrix_of_many_classes_shows_those_most_mistaken():
-    from latentrun.plotting.knn import confusion
+    from latentrun.diagnostics.codes.knn_plot import confusion
 
     truth = np.arange(30)
-    table = pd.DataFrame({"truth": [*truth, 29], "predicted": [*truth, 28], "rows": [5] * 29 + [4, 6], "share": [1.0] * 29 + [0.4, 0.6]})
+    table = pd.DataFrame(
+        {
+            "truth": [*truth, 29],
+            "predicted": [*truth, 28],
+            "rows": [5] * 29 + [4, 6],
+            "share": [1.0] * 29 + [0.4, 0.6],
+        }
+    )
     fig, drawn = confusion(table, [f"c{i}" for i in truth])
     assert drawn == 20 and [text.get_text() for text in fig.axes[0].get_yticklabels()][-2:] == ["c28", "c29"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import norm
 
-from latentrun.diagnostics.latent_map import LatentMap
+from latentrun.diagnostics.codes.latent_map import LatentMap
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.models.base import HasEncoder, HasPrior
@@ -21,7 +21,8 @@ SETTINGS = {"over": None, "wide": 6, "side": 4, "slices": 3, "pairs": 4000, "res
 
 
 def linear_vae(directions: torch.Tensor, scales: torch.Tensor) -> Run:
-    """A VAE with x = sum_i a_i z_i, whose codes have the given standard deviations; test rows are standard normal."""
+    """A VAE with x = sum_i a_i z_i, whose codes have the given standard deviations; test rows are standard
+    normal."""
     d, D = directions.shape
     x = torch.randn(3000, D, generator=torch.Generator().manual_seed(0))
     model = VAE((D,), (-5.0, 5.0), (), Dense([]), **(VAE_VALUES | {"latent_dim": d}))
@@ -34,8 +35,8 @@ def linear_vae(directions: torch.Tensor, scales: torch.Tensor) -> Run:
 
 
 def test_steps_of_a_linear_decoder_in_closed_form():
-    """Neighbours along z_i differ by |a_i| times the gap of the quantiles; two standard normal examples of D dimensions are on
-    average sqrt(2) E[chi_D] apart."""
+    """Neighbours along z_i differ by |a_i| times the gap of the quantiles; two standard normal examples of D
+    dimensions are on average sqrt(2) E[chi_D] apart."""
     directions = torch.zeros(2, 4)
     directions[0, 0], directions[1, 1] = 1.0, 3.0
     report = LatentMap(**SETTINGS)(linear_vae(directions, torch.ones(2)), Noise(0))
@@ -61,8 +62,8 @@ def test_it_is_drawn_over_the_variables_that_vary_most():
 
 
 def test_every_place_stands_where_the_picture_shows_it():
-    """x = z through a decoder that writes each variable into a pixel of its own: columns rise with the first variable, rows fall
-    with the second, squares rise with the third."""
+    """x = z through a decoder that writes each variable into a pixel of its own: columns rise with the first
+    variable, rows fall with the second, squares rise with the third."""
     run = linear_vae(torch.eye(3), torch.ones(3))
     run.data = Rows(torch.rand(50, 1, 1, 3))
     run.model.event_shape = (1, 1, 3)
@@ -89,7 +90,13 @@ def test_without_a_prior_places_are_quantiles_of_the_codes():
 
 
 @pytest.mark.parametrize(
-    "over, says", [([0, 0], "none twice"), ([], "one to 3"), ([0, 1, 2, 3], "one to 3"), ([3], "there is no latent 3; the model has 3")]
+    "over, says",
+    [
+        ([0, 0], "none twice"),
+        ([], "one to 3"),
+        ([0, 1, 2, 3], "one to 3"),
+        ([3], "there is no latent 3; the model has 3"),
+    ],
 )
 def test_wrong_variables_are_named(over, says):
     run = linear_vae(torch.ones(3, 4), torch.ones(3))

@@ -1,4 +1,5 @@
-"""A made-up course of gain and KL with a known crossing, collapse and revival; courses without one; a real run with and without noise."""
+"""A made-up course of gain and KL with a known crossing, collapse and revival; courses without one; a real
+run with and without noise."""
 
 from __future__ import annotations
 
@@ -12,7 +13,7 @@ import torch
 import latentrun
 from latentrun.cli import main
 from latentrun.diagnostics.base import misfit
-from latentrun.diagnostics.latent_noise import LatentNoise
+from latentrun.diagnostics.training.latent_noise import LatentNoise
 from latentrun.functional.noise import Noise
 from latentrun.store import RunDirectory
 from latentrun.types import Status
@@ -40,7 +41,9 @@ def measure(collapsed=0.05, revived=0.05, inactive_kl=0.01, **changes):
 
 
 def numbers(report) -> dict[str, float]:
-    assert all(found.low is None and found.high is None for found in report.metrics.values())  # one training: no interval
+    assert all(
+        found.low is None and found.high is None for found in report.metrics.values()
+    )  # one training: no interval
     return {name: found.value for name, found in report.metrics.items()}
 
 
@@ -48,28 +51,53 @@ def test_a_planted_course_is_read_as_it_was_planted():
     diagnostic, report = measure()
     assert numbers(report) == pytest.approx(
         {
-            # row 5 is the first with noise in which 1.6 < 1.8; row 7 the first under 5 % of 40 whose KL is 0 too; row 10 the first
-            # above 2 and its KL
-            "crossed": 1, "collapsed": 1, "revived": 1,
-            "noise.crossing": 0.5, "noise.collapse": 0.5, "noise.steepest": 0.4, "noise.greatest": 0.5, "noise.flight": 0.2,
-            "gain.before": 40, "gain.crossing": 1.6, "gain.held": 0.1, "gain.revived": 10,
-            "kl.before": 2, "kl.crossing": 1.8, "kl.held": 0, "kl.revived": 1.2,
-            "gain_share.crossing": 0.04, "gain_share.held": 0.0025, "gain_share.revived": 0.25,
+            # row 5 is the first with noise in which 1.6 < 1.8; row 7 the first under 5 % of 40 whose KL is 0
+            # too; row 10 the first above 2 and its KL
+            "crossed": 1,
+            "collapsed": 1,
+            "revived": 1,
+            "noise.crossing": 0.5,
+            "noise.collapse": 0.5,
+            "noise.steepest": 0.4,
+            "noise.greatest": 0.5,
+            "noise.flight": 0.2,
+            "gain.before": 40,
+            "gain.crossing": 1.6,
+            "gain.held": 0.1,
+            "gain.revived": 10,
+            "kl.before": 2,
+            "kl.crossing": 1.8,
+            "kl.held": 0,
+            "kl.revived": 1.2,
+            "gain_share.crossing": 0.04,
+            "gain_share.held": 0.0025,
+            "gain_share.revived": 0.25,
             "steepest": 16 / 40,
-            "var_mean.before": 0.9, "var_mean.crossing": 0.5, "var_mean.held": 0.01, "var_mean.revived": 0.8, "var_mean.greatest": 3.5,
-            "epochs.crossing": 5, "epochs.collapse": 2, "epochs.revival": 3,
+            "var_mean.before": 0.9,
+            "var_mean.crossing": 0.5,
+            "var_mean.held": 0.01,
+            "var_mean.revived": 0.8,
+            "var_mean.greatest": 3.5,
+            "epochs.crossing": 5,
+            "epochs.collapse": 2,
+            "epochs.revival": 3,
         }
-    )  # fmt: skip
+    )
     curve = report.tables["curve"]
     assert curve["stage"].tolist() == ["rising"] * 6 + ["held"] * 2 + ["removed"] * 4
-    assert curve["epoch"].tolist() == list(range(1, 13)) and curve["step"].iloc[0] == 30  # after two epochs of training
+    assert (
+        curve["epoch"].tolist() == list(range(1, 13)) and curve["step"].iloc[0] == 30
+    )  # after two epochs of training
     np.testing.assert_allclose(curve["gain_share"], np.array(GAIN) / 40)
     np.testing.assert_allclose(curve["mean_scale2"], 1 - np.clip(VARIANCE, 0, 1))
     assert "Latent variable 1. Epochs of each stage: rising 6, held 2, removed 4" in report.notes[0]
     assert "no interval" in report.notes[1]
     (picture,) = diagnostic.plot(report).values()
     above, middle, below = picture.figure.axes
-    assert [line.get_ydata().tolist() for line in above.lines if line.get_label() in ("gain", "KL")] == [GAIN, KL]
+    assert [line.get_ydata().tolist() for line in above.lines if line.get_label() in ("gain", "KL")] == [
+        GAIN,
+        KL,
+    ]
     assert any(line.get_xdata() == [6, 6] for line in above.lines)  # the crossing
     assert {line.get_label() for line in middle.lines} >= {"var(μ)", "mean σ²"}
     assert below.lines[-1].get_ydata().tolist() == SCALE
@@ -90,14 +118,18 @@ def test_a_collapse_before_the_crossing_counts_backwards():
     assert found["steepest"] == pytest.approx(38.1 / 40)
 
 
-@pytest.mark.parametrize(("collapsed", "revived", "collapse", "revival"), [(0.5, 0.2, 0.4, 4), (0.7, 0.0, 0.3, 1), (0.01, 0.05, 0.5, 3)])
+@pytest.mark.parametrize(
+    ("collapsed", "revived", "collapse", "revival"),
+    [(0.5, 0.2, 0.4, 4), (0.7, 0.0, 0.3, 1), (0.01, 0.05, 0.5, 3)],
+)
 def test_the_limits_are_those_of_the_settings(collapsed, revived, collapse, revival):
     found = numbers(measure(collapsed, revived, inactive_kl=100.0)[1])
     assert found["noise.collapse"] == collapse and found["epochs.revival"] == revival
 
 
 def test_a_small_gain_is_no_collapse_while_the_variable_still_costs_something():
-    """Under 5 % of the gain before, yet worth more than it costs, or at least not given up: the KL decides."""
+    """Under 5 % of the gain before, yet worth more than it costs, or at least not given up: the KL
+    decides."""
     found = numbers(measure(gain=[40.0, 40.0, *[1.9] * 6, *GAIN[8:]], kl=[1.0] * 8 + KL[8:])[1])
     assert (found["crossed"], found["collapsed"]) == (0, 0) and math.isnan(found["epochs.collapse"])
 
@@ -105,9 +137,21 @@ def test_a_small_gain_is_no_collapse_while_the_variable_still_costs_something():
 def test_a_variable_that_holds_out_has_no_crossing_and_nothing_to_revive():
     _, report = measure(gain=[40.0 - i for i in range(12)])
     found = numbers(report)
-    assert (found["crossed"], found["collapsed"]) == (0, 0) and found["gain_share.held"] == pytest.approx(33 / 40)
-    empty = ("revived", "noise.crossing", "noise.collapse", "gain.crossing", "kl.crossing", "gain_share.crossing", "var_mean.crossing")
-    assert all(math.isnan(found[name]) for name in (*empty, "epochs.crossing", "epochs.collapse", "epochs.revival"))
+    assert (found["crossed"], found["collapsed"]) == (0, 0) and found["gain_share.held"] == pytest.approx(
+        33 / 40
+    )
+    empty = (
+        "revived",
+        "noise.crossing",
+        "noise.collapse",
+        "gain.crossing",
+        "kl.crossing",
+        "gain_share.crossing",
+        "var_mean.crossing",
+    )
+    assert all(
+        math.isnan(found[name]) for name in (*empty, "epochs.crossing", "epochs.collapse", "epochs.revival")
+    )
     assert found["steepest"] == pytest.approx(1 / 40)
 
 
@@ -120,7 +164,9 @@ def test_the_control_without_noise():
     """A gain that happens to fall under the KL without noise is no crossing; it says that there was none."""
     diagnostic, report = measure(scale=[0.0] * 12)
     found = numbers(report)
-    assert (found["crossed"], found["collapsed"], found["noise.greatest"]) == (0, 0, 0) and math.isnan(found["revived"])
+    assert (found["crossed"], found["collapsed"], found["noise.greatest"]) == (0, 0, 0) and math.isnan(
+        found["revived"]
+    )
     assert any("increment 0" in note for note in report.notes)
     assert "There was no noise" in diagnostic.plot(report)["curve"].caption
 
@@ -134,32 +180,53 @@ def test_a_variable_that_never_gained_anything_has_no_shares():
 
 def test_without_a_record_of_the_codes_there_are_no_variances():
     diagnostic, report = measure(var_mean=None)
-    assert not any(name.startswith("var_mean") for name in report.metrics) and "noise.flight" not in report.metrics
+    assert (
+        not any(name.startswith("var_mean") for name in report.metrics)
+        and "noise.flight" not in report.metrics
+    )
     assert len(diagnostic.plot(report)["curve"].figure.axes) == 2
 
 
 def test_a_run_without_such_epochs_is_skipped_and_says_why():
-    for curves in (pd.DataFrame(), noise_curves(**COURSE).iloc[:2], noise_curves(**COURSE)[["phase", "epoch", "step", "learning_rate"]]):
+    for curves in (
+        pd.DataFrame(),
+        noise_curves(**COURSE).iloc[:2],
+        noise_curves(**COURSE)[["phase", "epoch", "step", "learning_rate"]],
+    ):
         run = run_of()
         run.curves = curves
         diagnostic = LatentNoise(0.05, 0.01, 0.05)
         report = diagnostic(run, Noise(0))
-        assert report.status is Status.SKIPPED and "no epochs with noise" in report.notes[0] and diagnostic.plot(report) == {}
+        assert (
+            report.status is Status.SKIPPED
+            and "no epochs with noise" in report.notes[0]
+            and diagnostic.plot(report) == {}
+        )
 
 
 def test_needs_a_training_with_noise():
     run = run_of()
     lack = ("noise on a latent variable (training=latent_noise)", "training")
     asked = LatentNoise(0.05, 0.01, 0.05)
-    assert misfit(asked, run.model, run.data) == lack == misfit(asked, run.model, run.data, {"noise_on_latent": None})
+    assert (
+        misfit(asked, run.model, run.data)
+        == lack
+        == misfit(asked, run.model, run.data, {"noise_on_latent": None})
+    )
     assert misfit(asked, run.model, run.data, {"noise_on_latent": {"variable": None}}) is None
 
 
 # ---------------------------------------------------------------- of a real run
 LINE = [
-    "data=digits", "network=dense", "network.widths=[16]", "model.latent_dim=3", "debug=quick", "rows=200", "threads=1",
+    "data=digits",
+    "network=dense",
+    "network.widths=[16]",
+    "model.latent_dim=3",
+    "debug=quick",
+    "rows=200",
+    "threads=1",
     "training.epochs=2",
-]  # fmt: skip
+]
 SHORT = ["rise=2", "hold=1", "revive=2", "inactive_kl=0.0001"]
 
 
@@ -188,15 +255,27 @@ def test_a_trained_run_has_the_curve_the_caveat_and_the_picture_of_training(trai
     report = directory.read_report("latent_noise")
     assert report.metrics["gain.before"].value == pytest.approx(curves["val/gain"][2])
     variable = int(curves["val/noise_variable"][2])
-    assert report.metrics["var_mean.revived"].value == pytest.approx(curves[f"latent/var_mean.{variable}"].iloc[-1])
+    assert report.metrics["var_mean.revived"].value == pytest.approx(
+        curves[f"latent/var_mean.{variable}"].iloc[-1]
+    )
     assert report.tables["curve"]["stage"].tolist() == ["rising", "rising", "held", "removed", "removed"]
-    assert sum("growing noise was put on one latent variable" in note for note in directory.meta["caveats"]) == 1
-    assert {path.name for path, _ in directory.pictures("training")} == {"training.png", "training.latents.png"}
+    assert (
+        sum("growing noise was put on one latent variable" in note for note in directory.meta["caveats"]) == 1
+    )
+    assert {path.name for path, _ in directory.pictures("training")} == {
+        "training.png",
+        "training.latents.png",
+    }
     assert not any("latent/" in key for key in directory.read_report("latent_noise").metrics)
 
 
-def test_a_training_without_noise_is_refused_in_one_line_before_it_begins_and_afterwards(tmp_path, capsys, trained):
-    said = "diagnostic 'latent_noise' needs noise on a latent variable (training=latent_noise); training 'default' has none"
+def test_a_training_without_noise_is_refused_in_one_line_before_it_begins_and_afterwards(
+    tmp_path, capsys, trained
+):
+    said = (
+        "diagnostic 'latent_noise' needs noise on a latent variable (training=latent_noise); "
+        "training 'default' has none"
+    )
     plain = [*LINE, f"hydra.run.dir={tmp_path / 'plain'}"]
     assert run(*plain, "diagnostic=[latent_noise]") == 2 and not (tmp_path / "plain").exists()
     assert run(*plain, "diagnostic=[]") == 0

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from latentrun.diagnostics.latent_trajectory import LatentTrajectory
+from latentrun.diagnostics.training.latent_trajectory import LatentTrajectory
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.plotting.animation import gif
@@ -21,23 +21,47 @@ from tests.planted import Deterministic, Rows, planted_run
 
 N, E = 512, 21
 SPREAD = Noise(0).normal("codes", (N, 2)).double()
-SPREAD = ((SPREAD - SPREAD.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(torch.cov(SPREAD.T))).T).numpy()  # covariance 1
-SETTINGS = {"record": "steps", "shown": 10, "pair": None, "settled": 0.1, "flat": 0.02, "resamples": 200, "tail": 5, "milliseconds": 80}
+SPREAD = (
+    (SPREAD - SPREAD.mean(0)) @ torch.linalg.inv(torch.linalg.cholesky(torch.cov(SPREAD.T))).T
+).numpy()  # covariance 1
+SETTINGS = {
+    "record": "steps",
+    "shown": 10,
+    "pair": None,
+    "settled": 0.1,
+    "flat": 0.02,
+    "resamples": 200,
+    "tail": 5,
+    "milliseconds": 80,
+}
 
 
-def history(epochs: np.ndarray, scale: np.ndarray | float | None = 0.2, steps: np.ndarray | None = None) -> History:
+def history(
+    epochs: np.ndarray, scale: np.ndarray | float | None = 0.2, steps: np.ndarray | None = None
+) -> History:
     """The record of codes ``(E, N, d)``; ``steps (S, 10, d)`` are those of the epochs unless given."""
     steps = epochs[:, :10] if steps is None else steps
-    scales = [np.zeros((*z.shape[:2], 0)) if scale is None else np.broadcast_to(scale, z.shape) for z in (epochs, steps)]
+    scales = [
+        np.zeros((*z.shape[:2], 0)) if scale is None else np.broadcast_to(scale, z.shape)
+        for z in (epochs, steps)
+    ]
     times = np.unique(np.geomspace(1, 5000, 4 * len(steps)).round().astype(int))[: len(steps)]
     return History(
-        np.arange(N), np.arange(1, len(epochs) + 1), epochs.astype(np.float32), scales[0].astype(np.float32), scales[0].astype(np.float32),
-        np.arange(10), times, steps.astype(np.float32), scales[1].astype(np.float32),
-    )  # fmt: skip
+        np.arange(N),
+        np.arange(1, len(epochs) + 1),
+        epochs.astype(np.float32),
+        scales[0].astype(np.float32),
+        scales[0].astype(np.float32),
+        np.arange(10),
+        times,
+        steps.astype(np.float32),
+        scales[1].astype(np.float32),
+    )
 
 
 def line(speed: np.ndarray) -> np.ndarray:
-    """Codes of covariance 1 that all move along (1, 1) by ``speed (E - 1,)`` an epoch, in sd along each axis."""
+    """Codes of covariance 1 that all move along (1, 1) by ``speed (E - 1,)`` an epoch, in sd along each
+    axis."""
     way = np.concatenate([[0], np.cumsum(speed)])
     return SPREAD + way[:, None, None]
 
@@ -55,7 +79,12 @@ def measure(found: History | None, **changes):
 def test_known_speed_along_a_line():
     asked, report = measure(history(line(np.full(E - 1, 0.25)), scale=np.array([0.1, 0.4])))
     m = report.metrics
-    for name, expected in {"moved.first": 0.25, "moved.last": 0.25, "straightness": 1.0, "rigid": 1.0}.items():
+    for name, expected in {
+        "moved.first": 0.25,
+        "moved.last": 0.25,
+        "straightness": 1.0,
+        "rigid": 1.0,
+    }.items():
         assert m[name].value == pytest.approx(expected, rel=1e-4)
     assert m["sigma_geometric"].value == m["sigma_geometric.pair"].value == pytest.approx(0.2, rel=1e-5)
     assert math.isnan(m["settled"].value) and any("Not settled" in note for note in report.notes)
@@ -75,7 +104,8 @@ def test_settles_at_the_epoch_planted(stop):
 
 
 def test_the_interval_of_settling_reaches_to_epochs_that_other_examples_would_have_named():
-    """One example in eight makes a long step in epoch 10: the mean step is just above the limit, of many resamples below."""
+    """One example in eight makes a long step in epoch 10: the mean step is just above the limit, of many
+    resamples below."""
     z = line(np.where(np.arange(E - 1) < 4, 0.5, 0.0))
     jump = np.zeros((N, 1))
     jump[::8] = 0.95
@@ -97,7 +127,9 @@ def test_a_turning_space_is_rigid_and_a_growing_one_is_not():
     turned, grown = SPREAD @ turn, SPREAD * np.linspace(0.5, 1, E)[:, None, None]
     assert measure(history(turned))[1].metrics["rigid"].value == pytest.approx(1, abs=1e-4)
     found = measure(history(grown))[1].metrics
-    assert found["rigid"].value == pytest.approx(0, abs=1e-3) and found["straightness"].value == pytest.approx(1, abs=1e-4)
+    assert found["rigid"].value == pytest.approx(0, abs=1e-3) and found[
+        "straightness"
+    ].value == pytest.approx(1, abs=1e-4)
 
 
 def test_units_are_the_spread_of_the_last_codes_and_flat_axes_do_not_count():
@@ -107,7 +139,9 @@ def test_units_are_the_spread_of_the_last_codes_and_flat_axes_do_not_count():
     report = measure(history(flat))[1]
     assert report.metrics["moved.last"].value == pytest.approx(0.25, rel=1e-3)
     assert any("1 of 3 principal directions" in note for note in report.notes)
-    assert report.arrays["pair"].tolist() == [0, 1] and measure(history(flat), pair=(2, 0))[1].arrays["pair"].tolist() == [2, 0]
+    assert report.arrays["pair"].tolist() == [0, 1] and measure(history(flat), pair=(2, 0))[1].arrays[
+        "pair"
+    ].tolist() == [2, 0]
 
 
 def test_intervals_of_moves_are_those_of_a_mean():
@@ -127,11 +161,15 @@ def test_equal_codes_and_one_epoch_say_so(tmp_path):
     assert all(math.isnan(report.metrics[name].value) for name in ("moved.last", "settled", "rigid"))
     assert any("equal" in note for note in report.notes) and set(asked.plot(report)) == {"paths"}
     asked, report = measure(history(SPREAD[None]))
-    assert list(report.metrics) == ["sigma_geometric", "sigma_geometric.pair"] and set(asked.plot(report)) == {"paths"}
+    assert list(report.metrics) == ["sigma_geometric", "sigma_geometric.pair"] and set(
+        asked.plot(report)
+    ) == {"paths"}
     assert gif(asked.plot(report)["paths"].frame, [80])
 
 
-@pytest.mark.parametrize(("pair", "said"), [((0, 2), "there is no latent 2; the model has 2"), ((1, 1), "names one latent twice")])
+@pytest.mark.parametrize(
+    ("pair", "said"), [((0, 2), "there is no latent 2; the model has 2"), ((1, 1), "names one latent twice")]
+)
 def test_a_pair_that_is_none_is_refused(pair, said):
     with pytest.raises(InputError, match=said):
         measure(history(line(np.full(E - 1, 0.2))), pair=pair)
@@ -172,7 +210,7 @@ def test_discs_are_where_the_codes_are():
 def test_circles_have_the_geometric_mean_of_sigma_as_radius():
     asked, report = measure(history(line(np.full(E - 1, 0.25)), scale=np.array([0.1, 0.9])))
     np.testing.assert_allclose(report.arrays["radius"], 0.3, rtol=1e-5)
-    from latentrun.plotting.trajectory import Scene
+    from latentrun.diagnostics.training.latent_trajectory_plot import Scene
 
     scene = Scene(report.arrays)
     scene.still()

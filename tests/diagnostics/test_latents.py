@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 
-from latentrun.diagnostics.latents import Latents
+from latentrun.diagnostics.codes.latents import Latents
 from latentrun.functional.noise import Noise
 from latentrun.types import Factor
 from tests.planted import Deterministic, Gaussian, Rows, planted_run
@@ -30,7 +30,14 @@ def measure(x, y=None, factors=(), labels=None, scale=None, **options):
     d = x["train"].shape[1]
     pair = (lambda v: v, lambda z: z)
     model = Deterministic(*pair, d, (d,)) if scale is None else Gaussian(pair[0], scale, pair[1], d, (d,))
-    given = {"train_rows": 8000, "neighbours": 10, "information_rows": 1500, "information_neighbours": 3, "resamples": 200, **options}
+    given = {
+        "train_rows": 8000,
+        "neighbours": 10,
+        "information_rows": 1500,
+        "information_neighbours": 3,
+        "resamples": 200,
+        **options,
+    }
     diagnostic = Latents(split="test", **given)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -42,7 +49,9 @@ def test_codes_that_are_the_factors():
     _, found = measure(y, y, REAL)
     value = {name: e.value for name, e in found.metrics.items()}
     for factor in "ab":
-        assert value[f"linear_r2.{factor}"] == pytest.approx(1) and value[f"linear_spearman.{factor}"] == pytest.approx(1)
+        assert value[f"linear_r2.{factor}"] == pytest.approx(1) and value[
+            f"linear_spearman.{factor}"
+        ] == pytest.approx(1)
         assert value[f"knn_r2.{factor}"] > 0.99
         assert value[f"max_spearman.{factor}"] == pytest.approx(1)
         assert value[f"max_information.{factor}"] > 4
@@ -77,11 +86,19 @@ def test_classes_and_angles_get_the_scores_that_fit_them():
     y = uniform(2, seed=3)
     y = {name: torch.stack([(3 * v[:, 0]).floor(), 2 * math.pi * v[:, 1]], 1) for name, v in y.items()}
     x = {name: torch.stack([3 * v[:, 0], v[:, 1].cos(), v[:, 1].sin()], 1) for name, v in y.items()}
-    factors = (Factor("kind", "categorical", 0, 2, categories=("u", "v", "w")), Factor("angle", "cyclic", 0, 2 * math.pi, "rad"))
+    factors = (
+        Factor("kind", "categorical", 0, 2, categories=("u", "v", "w")),
+        Factor("angle", "cyclic", 0, 2 * math.pi, "rad"),
+    )
     _, found = measure(x, y, factors)
     assert set(found.metrics) == {
-        "linear_accuracy.kind", "knn_accuracy.kind", "linear_r2.angle", "knn_r2.angle", "max_information.kind", "max_information.angle"
-    }  # fmt: skip
+        "linear_accuracy.kind",
+        "knn_accuracy.kind",
+        "linear_r2.angle",
+        "knn_r2.angle",
+        "max_information.kind",
+        "max_information.angle",
+    }
     assert found.metrics["linear_accuracy.kind"].value == found.metrics["knn_accuracy.kind"].value == 1
     assert found.metrics["linear_r2.angle"].value == pytest.approx(1)
     assert found.metrics["max_information.kind"].value == pytest.approx(math.log(3), abs=0.02)
@@ -93,7 +110,10 @@ def test_constant_latents_and_constant_factors_are_nan_or_zero():
     x = {name: torch.cat([v[:, :1], torch.full((len(v), 1), 0.37)], 1) for name, v in y.items()}
     _, found = measure(x, y, REAL)
     table = found.tables["dependence"].set_index(["latent", "factor"])
-    assert table.loc[(1, "a"), ["pearson", "spearman"]].isna().all() and table.loc[(1, "a"), "mutual_information"] == 0
+    assert (
+        table.loc[(1, "a"), ["pearson", "spearman"]].isna().all()
+        and table.loc[(1, "a"), "mutual_information"] == 0
+    )
     assert table.loc[(0, "a"), "pearson"] == pytest.approx(1)
     assert math.isnan(found.metrics["linear_r2.b"].value) and "max_spearman.b" not in found.metrics
     assert found.tables["codes"].loc[1, "sd"] == pytest.approx(0, abs=1e-6)
@@ -104,10 +124,14 @@ def test_moments_scale_and_kl_in_closed_form():
     x = {name: torch.randn(n, 2, generator=g) * torch.tensor([1.0, 0.0]) for name, n in SIZES.items()}
     _, found = measure(x, scale=lambda v: torch.tensor([0.5, 1.0]).expand(len(v), 2))
     codes, mu = found.tables["codes"], x["test"][:, 0].double().numpy()
-    assert codes.loc[0, ["mean", "sd", "min", "max"]].tolist() == pytest.approx([mu.mean(), mu.std(), mu.min(), mu.max()])
+    assert codes.loc[0, ["mean", "sd", "min", "max"]].tolist() == pytest.approx(
+        [mu.mean(), mu.std(), mu.min(), mu.max()]
+    )
     assert codes["mean_scale"].tolist() == pytest.approx([0.5, 1])
     # KL(N(m, s^2) || N(0, 1)); a collapsed variable costs nothing
-    assert codes["mean_kl"].tolist() == pytest.approx([((mu**2).mean() + 0.25 - 1) / 2 - math.log(0.5), 0], abs=1e-6)
+    assert codes["mean_kl"].tolist() == pytest.approx(
+        [((mu**2).mean() + 0.25 - 1) / 2 - math.log(0.5), 0], abs=1e-6
+    )
     _, plain = measure(x)
     assert plain.tables["codes"][["mean_scale", "mean_kl"]].isna().all(axis=None)
 
@@ -118,8 +142,14 @@ def test_without_factors_only_codes_with_labels_only_classes():
     assert bare.metrics == {} and set(bare.tables) == {"codes", "factors"} and "neither" in bare.notes[-1]
     labels = {name: (v[:, 0] > 0.5).long() for name, v in x.items()}
     _, found = measure(x, labels=labels)
-    assert {name for name in found.metrics} == {"linear_accuracy.class", "knn_accuracy.class", "max_information.class"}
-    assert found.metrics["linear_accuracy.class"].value > 0.98 and found.metrics["knn_accuracy.class"].low > 0.93
+    assert {name for name in found.metrics} == {
+        "linear_accuracy.class",
+        "knn_accuracy.class",
+        "max_information.class",
+    }
+    assert (
+        found.metrics["linear_accuracy.class"].value > 0.98 and found.metrics["knn_accuracy.class"].low > 0.93
+    )
     assert found.metrics["max_information.class"].value == pytest.approx(math.log(2), abs=0.03)
 
 
@@ -128,7 +158,9 @@ def test_probes_are_fitted_on_train_codes_only():
     y["train"] = 1 - y["train"]  # the relation is turned round in the test split
     x = {name: v if name != "train" else 1 - v for name, v in y.items()}
     _, found = measure(x, y, REAL[:1])
-    assert found.metrics["linear_r2.a"].value < -2 and found.metrics["linear_spearman.a"].value == pytest.approx(-1)
+    assert found.metrics["linear_r2.a"].value < -2 and found.metrics[
+        "linear_spearman.a"
+    ].value == pytest.approx(-1)
 
 
 def names(pictures):
@@ -152,9 +184,17 @@ def test_cloud_offers_each_factor_and_the_difference_of_variances():
     diagnostic, found = measure(y, y, factors, resamples=20)
     cloud = diagnostic.plot(found)["cloud"]
     buttons = cloud.figure.layout.updatemenus[0].buttons
-    assert [button.label for button in buttons] == ["correlation", "variance_x", "variance_y", "variance_x - variance_y"]
+    assert [button.label for button in buttons] == [
+        "correlation",
+        "variance_x",
+        "variance_y",
+        "variance_x - variance_y",
+    ]
     assert len(cloud.figure.data[0].x) == 3000 and "3000 of 4000" in cloud.caption
-    shown, colours = found.arrays["targets"][:3000], json.loads(json.dumps(buttons[3].args[0]["marker.color"][0]))
+    shown, colours = (
+        found.arrays["targets"][:3000],
+        json.loads(json.dumps(buttons[3].args[0]["marker.color"][0])),
+    )
     assert np.array(colours) == pytest.approx(shown[:, 1] - shown[:, 2], abs=1e-4)
     # the thinned rows are rows of the split, with their own factors
     assert found.arrays["codes"] == pytest.approx(y["test"].numpy()[found.arrays["index"]])
@@ -168,13 +208,21 @@ def test_a_touched_point_shows_the_picture_that_was_encoded():
     found = asked(planted_run(model, Rows(x)), Noise(0))
     pictures = found.arrays["pictures"]
     assert pictures.shape == (1500, 1, 2, 2) and pictures.dtype == np.uint8
-    assert found.arrays["codes"] == pytest.approx(pictures.reshape(1500, 4)[:, :3] / 255, abs=0.003)  # codes are pixels here
+    assert found.arrays["codes"] == pytest.approx(
+        pictures.reshape(1500, 4)[:, :3] / 255, abs=0.003
+    )  # codes are pixels here
     cloud = asked.plot(found)["cloud"]
-    assert cloud.figure.layout.meta["sprite"].startswith("data:image/png;base64,") and "the picture that was encoded" in cloud.caption
+    assert (
+        cloud.figure.layout.meta["sprite"].startswith("data:image/png;base64,")
+        and "the picture that was encoded" in cloud.caption
+    )
     # Nothing is shown where examples are no pictures, and nothing kept where there is no cloud.
     _, bare = measure(uniform(3))
     assert "pictures" not in bare.arrays
-    flat = asked(planted_run(Deterministic(lambda v: v.flatten(1)[:, :2], lambda z: z, 2, (1, 2, 2)), Rows(x)), Noise(0))
+    flat = asked(
+        planted_run(Deterministic(lambda v: v.flatten(1)[:, :2], lambda z: z, 2, (1, 2, 2)), Rows(x)),
+        Noise(0),
+    )
     assert "pictures" not in flat.arrays
 
 
@@ -183,7 +231,9 @@ def test_pictures_can_be_redrawn_from_tables_on_disk():
     y = {name: torch.stack([v[:, 0], (3 * v[:, 1]).floor()], 1) for name, v in y.items()}
     factors = (REAL[1], Factor("kind", "categorical", 0, 2, categories=("u|1", "v,", "w")))
     diagnostic, found = measure(uniform(3, seed=7), y, factors)
-    stored = {name: pd.read_csv(io.StringIO(table.to_csv(index=False))) for name, table in found.tables.items()}
+    stored = {
+        name: pd.read_csv(io.StringIO(table.to_csv(index=False))) for name, table in found.tables.items()
+    }
     again = diagnostic.plot(replace(found, tables=stored))
     button = again["cloud"].figure.layout.updatemenus[0].buttons[1]
     assert list(button.args[0]["marker.colorbar.ticktext"][0]) == ["u|1", "v,", "w"]
@@ -202,7 +252,13 @@ def test_a_collapsed_latent_knows_nothing_though_its_mean_does():
     """q(z|x) = N(1e-3 y, 1): the mean is a perfect copy of the factor, the code is noise."""
     y = {name: Noise(seed).uniform("y", (800, 1)) for seed, name in enumerate(("train", "val", "test"))}
     data = Rows(y, y, (Factor("f", "real", 0.0, 1.0),))
-    model = Gaussian(lambda x: torch.cat([1e-3 * x, 0 * x], 1), lambda x: torch.ones(len(x), 2), lambda z: z[:, :1], 2, (1,))
+    model = Gaussian(
+        lambda x: torch.cat([1e-3 * x, 0 * x], 1),
+        lambda x: torch.ones(len(x), 2),
+        lambda z: z[:, :1],
+        2,
+        (1,),
+    )
     asked = Latents("test", 800, 10, 800, 3, 100)
     report = asked(planted_run(model, data), Noise(0))
     table = report.tables["dependence"]

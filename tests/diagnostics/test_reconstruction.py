@@ -10,7 +10,7 @@ from scipy import stats
 
 from latentrun.data.base import Oracle
 from latentrun.diagnostics.base import misfit
-from latentrun.diagnostics.reconstruction import Reconstruction
+from latentrun.diagnostics.decoder.reconstruction import Reconstruction
 from latentrun.functional.noise import Noise
 from latentrun.models.base import Model
 from latentrun.types import Factor, Projection
@@ -33,9 +33,10 @@ def report(decode, data, d=None, split="test", resamples=200):
 
 def test_identity_has_no_error():
     _, found = report(lambda x: x, Rows(pictures()))
-    assert {name: found.metrics[name].value for name in ("error_mean", "error_max", "error_sd", "mse", "unexplained")} == dict.fromkeys(
-        ("error_mean", "error_max", "error_sd", "mse", "unexplained"), 0.0
-    )
+    assert {
+        name: found.metrics[name].value
+        for name in ("error_mean", "error_max", "error_sd", "mse", "unexplained")
+    } == dict.fromkeys(("error_mean", "error_max", "error_sd", "mse", "unexplained"), 0.0)
     assert math.isnan(found.metrics["error_skewness"].value) and math.isnan(found.metrics["tail_ratio"].value)
 
 
@@ -56,7 +57,9 @@ def test_mean_picture_leaves_all_unexplained():
     _, found = report(lambda z: x.mean(0).expand_as(z), Rows(x))
     e = found.metrics["unexplained"]
     assert e.value == pytest.approx(1, abs=1e-6) and e.low <= 1 <= e.high
-    assert found.metrics["mse"].value == pytest.approx(x.flatten(1).var(0, correction=0).mean().item(), rel=1e-5)
+    assert found.metrics["mse"].value == pytest.approx(
+        x.flatten(1).var(0, correction=0).mean().item(), rel=1e-5
+    )
 
 
 def test_statistics_of_known_errors_are_scipys_and_numpys():
@@ -73,17 +76,30 @@ def test_statistics_of_known_errors_are_scipys_and_numpys():
     value = {name: e.value for name, e in found.metrics.items()}
     e = amount.double().numpy()
     expected = {
-        "error_mean": e.mean(), "error_median": np.median(e), "error_sd": e.std(), "error_skewness": stats.skew(e),
-        "error_excess_kurtosis": stats.kurtosis(e), "error_p95": np.percentile(e, 95), "error_p99": np.percentile(e, 99),
-        "error_p999": np.percentile(e, 99.9), "error_max": e.max(), "tail_ratio": np.percentile(e, 99.9) / np.median(e),
+        "error_mean": e.mean(),
+        "error_median": np.median(e),
+        "error_sd": e.std(),
+        "error_skewness": stats.skew(e),
+        "error_excess_kurtosis": stats.kurtosis(e),
+        "error_p95": np.percentile(e, 95),
+        "error_p99": np.percentile(e, 99),
+        "error_p999": np.percentile(e, 99.9),
+        "error_max": e.max(),
+        "tail_ratio": np.percentile(e, 99.9) / np.median(e),
         "mse": (e**2).mean() / 42,
-    }  # fmt: skip
+    }
     assert {name: value[name] for name in expected} == pytest.approx(expected, rel=1e-4)
     for name in set(expected) - {"error_max"}:
         assert found.metrics[name].low < value[name] <= found.metrics[name].high, name
     assert found.metrics["error_max"].low is None
     worst = found.tables["worst"]
-    assert worst["index"].tolist() == np.argsort(-e)[:5].tolist() and worst["rank"].tolist() == [1, 2, 3, 4, 5]
+    assert worst["index"].tolist() == np.argsort(-e)[:5].tolist() and worst["rank"].tolist() == [
+        1,
+        2,
+        3,
+        4,
+        5,
+    ]
     assert set(found.tables["summary"]["statistic"]) == set(found.metrics)
     assert any("99.9" in note for note in found.notes)
 
@@ -109,7 +125,10 @@ def test_distance_of_reconstructions_from_the_family():
     tilt = torch.tensor([[1.5, 0.5], [0.5, 1.5]])
     _, flat = report(lambda z: 0.5 * z, data)
     _, off = report(lambda z: z * tilt, data)
-    assert flat.metrics["residual.mean"].value == pytest.approx(0, abs=1e-6) and flat.metrics["error_mean"].value > 0.1
+    assert (
+        flat.metrics["residual.mean"].value == pytest.approx(0, abs=1e-6)
+        and flat.metrics["error_mean"].value > 0.1
+    )
     for name in ("residual.mean", "residual.p95", "residual.p99"):
         assert off.metrics[name].value == pytest.approx(math.sqrt(0.25 / 1.25), rel=1e-5)
     assert off.tables["errors"]["brightness"].to_numpy() == pytest.approx(y[:, 0].numpy())
@@ -129,7 +148,9 @@ def test_pictures_from_the_report_alone_and_only_where_data_are_pictures():
     drawn = diagnostic.plot(found)
     assert set(drawn) == {"histogram", "examples", "worst"}
     assert found.arrays["shown_error"].tolist() == sorted(found.arrays["shown_error"].tolist())
-    assert found.arrays["shown_error"][[0, -1]] == pytest.approx([found.arrays["errors"].min(), found.arrays["errors"].max()])
+    assert found.arrays["shown_error"][[0, -1]] == pytest.approx(
+        [found.arrays["errors"].min(), found.arrays["errors"].max()]
+    )
     assert found.arrays["worst_error"][0] == found.arrays["errors"].max()
     diagnostic, found = report(lambda x: 0.9 * x, Rows(pictures(shape=(11,))))
     assert set(diagnostic.plot(found)) == {"histogram"}

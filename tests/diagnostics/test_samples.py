@@ -12,7 +12,7 @@ from scipy.spatial import cKDTree
 from torch.distributions import Independent, Normal
 
 from latentrun.data.base import Oracle, take
-from latentrun.diagnostics.samples import Samples
+from latentrun.diagnostics.samples.samples import Samples
 from latentrun.errors import Misfit
 from latentrun.functional.noise import Noise
 from latentrun.models.base import HasPrior, Model
@@ -90,12 +90,14 @@ def test_fresh_data_look_like_fresh_data(gaussian):
     assert metrics["duplicates"].value < 0.1  # 0.05; its interval is rough
     for name, truth in (("distance_ratio", 1), ("copies", 0.05)):
         assert metrics[name].low < truth < metrics[name].high, name
-    assert metrics["distance_ratio"].high - metrics["distance_ratio"].low < 0.2  # and the interval says something
+    assert (
+        metrics["distance_ratio"].high - metrics["distance_ratio"].low < 0.2
+    )  # and the interval says something
 
 
 def test_intervals_cover_the_truth_as_often_as_they_say():
-    # 80 data sets and models that draw from the same distribution: the truth is 1 and 0.05. (``duplicates`` is promised
-    # only roughly.) Binomial(80, 0.95) is below 69 once in 1,000.
+    # 80 data sets and models that draw from the same distribution: the truth is 1 and 0.05. (``duplicates``
+    # is promised only roughly.) Binomial(80, 0.95) is below 69 once in 1,000.
     diagnostic = make(n=300, resamples=200)
     truth, hits = {"distance_ratio": 1, "copies": 0.05, "duplicates": 0.05}, {}
     for seed in range(80):
@@ -139,8 +141,8 @@ def test_neighbours_are_those_of_a_tree_and_named_by_their_permanent_row():
 
 def test_residual_and_inside_in_closed_form():
     data = Plane()
-    # Samples (u, v, h): u, v from N(0, 1) lie in the unit square with probability (Φ(1) - Φ(0))², h = |(u, v)| gives a
-    # residual of 1 / √2 for all of them.
+    # Samples (u, v, h): u, v from N(0, 1) lie in the unit square with probability (Φ(1) - Φ(0))², h = |(u,
+    # v)| gives a residual of 1 / √2 for all of them.
     run = run_of(lambda z: torch.cat((z[:, :2], z[:, :2].norm(dim=1, keepdim=True)), 1), data, 2)
     report = make(n=2000)(run, Noise(0))
     for part in ("mean", "p95", "p99"):
@@ -207,13 +209,19 @@ def test_histogram_holds_every_distance(gaussian):
     areas = []
     for patch in ax.patches:
         corners = patch.get_path().vertices
-        areas.append(abs(np.dot(corners[:, 0], np.roll(corners[:, 1], 1)) - np.dot(corners[:, 1], np.roll(corners[:, 0], 1))) / 2)
+        areas.append(
+            abs(
+                np.dot(corners[:, 0], np.roll(corners[:, 1], 1))
+                - np.dot(corners[:, 1], np.roll(corners[:, 0], 1))
+            )
+            / 2
+        )
     width = ax.get_xlim()[1] / 40
     assert np.allclose(areas, width)
 
 
 def test_the_shipped_values_fit(gaussian):
-    from latentrun.build import build
+    from latentrun.config.build import build
     from latentrun.diagnostics.base import Diagnostic
 
     path = Path(__file__).parents[2] / "conf" / "diagnostic" / "samples.yaml"

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from latentrun.diagnostics.base import misfit
-from latentrun.diagnostics.sparsity import Sparsity, ratio_interval
-from latentrun.functional.divergences import gaussian_kl
+from latentrun.diagnostics.variables.sparsity import Sparsity, ratio_interval
+from latentrun.functional.distances.divergences import gaussian_kl
 from latentrun.functional.noise import Noise
 from latentrun.types import History
 from tests.planted import Deterministic, Gaussian, Rows, planted_run
@@ -27,7 +27,9 @@ SETTINGS = {
     "shown": 4,
 }
 # Orthogonal columns of known length; the variables outside USED do nothing.
-DIRECTIONS = torch.linalg.qr(DRAW.normal("directions", (D, d)).double()).Q * torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0, 0.5])
+DIRECTIONS = torch.linalg.qr(DRAW.normal("directions", (D, d)).double()).Q * torch.tensor(
+    [1.0, 2.0, 3.0, 4.0, 5.0, 0.5]
+)
 USES = torch.zeros(d).index_fill(0, torch.tensor(USED), 1.0)
 CODES = DRAW.normal("codes", (N, d))
 
@@ -47,7 +49,9 @@ def linear_run(uses=USES, scale_on=0.1, scale_off=0.97, mean_off=0.01, noise=0.0
     def decode(z):
         return ((z * uses) @ directions.T).view(-1, *event)
 
-    return planted_run(Gaussian(encode, scale, decode, d, event), Rows(x.view(-1, *event), value_range=(-8.0, 8.0)))
+    return planted_run(
+        Gaussian(encode, scale, decode, d, event), Rows(x.view(-1, *event), value_range=(-8.0, 8.0))
+    )
 
 
 def measure(run, **changes):
@@ -65,10 +69,18 @@ def test_needs_a_gaussian_posterior():
 def test_finds_exactly_the_variables_the_decoder_ignores():
     diagnostic, report = measure(linear_run())
     assert report.arrays["kept"].tolist() == list(USED)
-    assert [report.metrics[name].value for name in ("active", "inactive", "doubtful", "ignored")] == [3, 3, 0, 3]
+    assert [report.metrics[name].value for name in ("active", "inactive", "doubtful", "ignored")] == [
+        3,
+        3,
+        0,
+        3,
+    ]
     assert report.metrics["zeroing_mse"].value == 0 and report.metrics["zeroing_relative"].value == 0
     assert np.array_equal(report.arrays["samples"], report.arrays["samples_zeroed"])
-    assert sum(note.count("[0, 2, 5]: latentrun task=prune run=DIR writes that model") for note in report.notes) == 1
+    assert (
+        sum(note.count("[0, 2, 5]: latentrun task=prune run=DIR writes that model") for note in report.notes)
+        == 1
+    )
     pictures = diagnostic.plot(report)
     assert set(pictures) == {"variances", "contributions", "zeroing"}
 
@@ -83,7 +95,8 @@ def test_gains_of_a_linear_decoder_in_closed_form():
 
 
 def test_gain_has_a_cross_term_where_the_decoder_is_wrong():
-    """A decoder that overdoes variable 0 by f errs by (f - 1)² |a|² mu² with it and |a|² mu² without: gain = (2f - f²) |a|² mean mu²."""
+    """A decoder that overdoes variable 0 by f errs by (f - 1)² |a|² mu² with it and |a|² mu² without: gain =
+    (2f - f²) |a|² mean mu²."""
     uses = USES.clone()
     uses[0] = 2.5
     table = measure(linear_run(uses=uses))[1].tables["variables"]
@@ -98,7 +111,9 @@ def test_sampled_gain_adds_the_posterior_variance():
     lengths = DIRECTIONS.square().sum(0)
     for i in USED:
         expected = float(lengths[i] * (CODES[:, i].double().square().mean() - 0.6**2))
-        assert table["gain"][i] == pytest.approx(expected, rel=0.15)  # four standard errors; without sigma it would be 50 % more
+        assert table["gain"][i] == pytest.approx(
+            expected, rel=0.15
+        )  # four standard errors; without sigma it would be 50 % more
 
 
 def test_moments_and_kl_of_each_variable():
@@ -111,7 +126,8 @@ def test_moments_and_kl_of_each_variable():
 
 
 def test_criteria_that_disagree_make_a_variable_doubtful():
-    """sigma is small although decoder and mu do not use the variable; and the reverse: the decoder uses what the posterior says is off."""
+    """sigma is small although decoder and mu do not use the variable; and the reverse: the decoder uses what
+    the posterior says is off."""
     _, report = measure(linear_run(scale_off=0.3))
     assert report.metrics["doubtful"].value == 3 and report.metrics["inactive"].value == 0
     assert report.metrics["ignored"].value == 3  # by the gain alone
@@ -122,7 +138,12 @@ def test_criteria_that_disagree_make_a_variable_doubtful():
 
 
 @pytest.mark.parametrize(
-    ("how", "says"), [({"sample": False}, "sigma is untrained"), ({"kl": "quadratic"}, "kl=quadratic"), ({"kl": "none"}, "kl=none")]
+    ("how", "says"),
+    [
+        ({"sample": False}, "sigma is untrained"),
+        ({"kl": "quadratic"}, "kl=quadratic"),
+        ({"kl": "none"}, "kl=none"),
+    ],
 )
 def test_only_the_gain_counts_where_training_left_the_moments_free(how, says):
     run = linear_run(scale_off=0.3)
@@ -133,7 +154,8 @@ def test_only_the_gain_counts_where_training_left_the_moments_free(how, says):
 
 
 def test_zeroing_and_pruning_when_the_decoder_does_read_a_variable_a_little():
-    """A decoder that reads unused variables with weight w: samples move by w² |a|² z², the pruned code loses w² |a|² mu²."""
+    """A decoder that reads unused variables with weight w: samples move by w² |a|² z², the pruned code loses
+    w² |a|² mu²."""
     w = 0.01
     _, report = measure(linear_run(uses=USES + w * (1 - USES), noise=0.5), samples=20_000)
     assert report.arrays["kept"].tolist() == list(USED)
@@ -150,7 +172,8 @@ def test_nothing_inactive_is_said_and_leaves_the_four_numbers_empty():
     _, report = measure(linear_run(uses=torch.ones(d), scale_off=0.1, mean_off=1.0, noise=0.5))
     assert report.metrics["inactive"].value == 0
     assert all(
-        math.isnan(report.metrics[name].value) for name in ("zeroing_mse", "zeroing_relative", "pruned_error_ratio", "pruned_drawn_ratio")
+        math.isnan(report.metrics[name].value)
+        for name in ("zeroing_mse", "zeroing_relative", "pruned_error_ratio", "pruned_drawn_ratio")
     )
     assert "samples" not in report.arrays
     assert any("No variable is inactive" in note for note in report.notes)
@@ -158,14 +181,18 @@ def test_nothing_inactive_is_said_and_leaves_the_four_numbers_empty():
 
 
 def test_pruning_takes_the_noise_of_inactive_variables_out_of_drawn_codes():
-    """A decoder that reads inactive variables with weight f errs by f² |a|² sigma² more for drawn codes; without them it does not."""
+    """A decoder that reads inactive variables with weight f errs by f² |a|² sigma² more for drawn codes;
+    without them it does not."""
     uses = torch.where(USES > 0, 1.0, 0.02)
     run = linear_run(uses=uses, scale_on=1e-3, mean_off=0.0, noise=0.1)
     report = measure(run)[1]
     off = USES == 0
     left = float((run.x("test") - run.decode(run.latents("test").mean)).square().flatten(1).sum(1).mean())
     more = float((0.02**2 * 0.97**2 * DIRECTIONS.square().sum(0))[off].sum())
-    assert report.metrics["pruned_drawn_ratio"].value == pytest.approx(left / (left + more), rel=0.02) and more > 0.05 * left
+    assert (
+        report.metrics["pruned_drawn_ratio"].value == pytest.approx(left / (left + more), rel=0.02)
+        and more > 0.05 * left
+    )
     assert report.metrics["pruned_error_ratio"].value == pytest.approx(1, abs=1e-4)
 
 
@@ -174,7 +201,8 @@ def test_ratio_interval_is_exact_for_a_constant_ratio_and_covers_otherwise():
     exact = ratio_interval(1.7 * below, below)
     assert exact.value == pytest.approx(1.7) and exact.high - exact.low < 1e-6
     trials = [
-        ratio_interval(1 + DRAW.at(t).normal("a", (200,)), 2 + 0.3 * DRAW.at(t).normal("b", (200,))) for t in range(400)
+        ratio_interval(1 + DRAW.at(t).normal("a", (200,)), 2 + 0.3 * DRAW.at(t).normal("b", (200,)))
+        for t in range(400)
     ]  # true ratio 1/2; 380 of 400 expected, four standard errors below is 362
     assert sum(e.low < 0.5 < e.high for e in trials) >= 362
 

@@ -6,24 +6,33 @@ import numpy as np
 import pytest
 import torch
 
-from latentrun.diagnostics.stationarity import Stationarity, rescaling_loss
-from latentrun.functional.divergences import gaussian_kl
+from latentrun.diagnostics.variables.stationarity import Stationarity, rescaling_loss
+from latentrun.functional.distances.divergences import gaussian_kl
 from latentrun.functional.noise import Noise
 from tests.planted import Gaussian, Rows, planted_run
 
 N, d = 500, 4
-SHARES = torch.tensor([0.9, 0.99, 0.5, 0.001], dtype=torch.float64)  # var(mu) of each variable; the last is inactive
+SHARES = torch.tensor(
+    [0.9, 0.99, 0.5, 0.001], dtype=torch.float64
+)  # var(mu) of each variable; the last is inactive
 DRAW = Noise(5).at("stationarity")
 
 
 def law_run(c=1.0, shift=0.0, **how):
-    """Codes with var(mu) = SHARES exactly and mean sigma² = 1 - SHARES (sigma differs from row to row), times c, plus shift."""
+    """Codes with var(mu) = SHARES exactly and mean sigma² = 1 - SHARES (sigma differs from row to row), times
+    c, plus shift."""
     codes = DRAW.normal("codes", (N, d)).double()
     codes = (codes - codes.mean(0)) / codes.std(0, correction=0) * SHARES.sqrt()
     scale2 = 0.5 + DRAW.uniform("scale", (N, d)).double()
     scale2 = scale2 / scale2.mean(0) * (1 - SHARES)
     x = torch.cat([codes, scale2], 1).float()
-    model = Gaussian(lambda x: c * x[:, :d] + shift, lambda x: c * x[:, d:].sqrt(), lambda z: torch.cat([z, z], 1), d, (2 * d,))
+    model = Gaussian(
+        lambda x: c * x[:, :d] + shift,
+        lambda x: c * x[:, d:].sqrt(),
+        lambda z: torch.cat([z, z], 1),
+        d,
+        (2 * d,),
+    )
     vars(model).update(how)
     return planted_run(model, Rows(x))
 
@@ -50,7 +59,9 @@ def test_rescaled_codes_have_s_equal_c_squared(c):
     report = measure(law_run(c))[1]
     np.testing.assert_allclose(report.tables["variables"]["s"], c**2, rtol=1e-5)
     assert report.metrics["worst"].value == pytest.approx(abs(c**2 - 1), rel=1e-4)
-    assert report.metrics["rescaling_loss"].value == pytest.approx(d * (c**2 - 1 - math.log(c**2)) / 2, rel=1e-4)
+    assert report.metrics["rescaling_loss"].value == pytest.approx(
+        d * (c**2 - 1 - math.log(c**2)) / 2, rel=1e-4
+    )
 
 
 def test_rescaling_loss_is_the_kl_that_the_best_rescaling_saves():
@@ -69,7 +80,9 @@ def test_a_shift_changes_the_second_moment_but_not_s():
     table = report.tables["variables"]
     np.testing.assert_allclose(table["s"], 1, atol=1e-5)
     np.testing.assert_allclose(table["second_moment"], 1.25, atol=1e-5)
-    assert report.metrics["rescaling_loss.second_moment"].value == pytest.approx(d * (0.25 - math.log(1.25)) / 2, rel=1e-3)
+    assert report.metrics["rescaling_loss.second_moment"].value == pytest.approx(
+        d * (0.25 - math.log(1.25)) / 2, rel=1e-3
+    )
 
 
 def test_intervals_have_the_width_of_the_sampling_error():
@@ -91,7 +104,9 @@ def test_one_variable_and_no_inactive_ones():
     x = DRAW.normal("single", (N, 1))
     run = planted_run(Gaussian(lambda x: 0.9 * x, lambda x: 0.4 + 0 * x, lambda z: z, 1, (1,)), Rows(x))
     diagnostic, report = measure(run)
-    assert report.metrics["mean"].value == pytest.approx(0.81 * float(x.double().var(correction=0)) + 0.16, rel=1e-5)
+    assert report.metrics["mean"].value == pytest.approx(
+        0.81 * float(x.double().var(correction=0)) + 0.16, rel=1e-5
+    )
     assert math.isnan(report.metrics["mean.inactive"].value) and report.metrics["mean.inactive"].low is None
     assert math.isnan(report.metrics["spread"].value)
     assert len(diagnostic.plot(report)) == 2

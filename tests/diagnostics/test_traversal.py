@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from torch.distributions import Independent, Normal
 
 from latentrun.data.base import Oracle
-from latentrun.diagnostics.traversal import Traversal
+from latentrun.diagnostics.decoder.traversal import Traversal
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.models.base import HasPrior, Model
@@ -106,7 +106,8 @@ def make(**changes) -> Traversal:
 
 
 def autoencoder(data, mix=None, extra=None):
-    """Codes u = share of the range of each factor, 0 in its middle; the decoder's factors are ``mix @ u``; ``extra`` is added to x."""
+    """Codes u = share of the range of each factor, 0 in its middle; the decoder's factors are ``mix @ u``;
+    ``extra`` is added to x."""
     mix = torch.eye(3) if mix is None else mix
     width = HIGH - LOW
 
@@ -136,10 +137,13 @@ def test_one_latent_a_factor_is_read_as_perfect(perfect):
         assert report.metrics[f"monotonicity.{name}"].value == pytest.approx(1)
         assert report.metrics[f"leakage.{name}"].value == pytest.approx(0, abs=1e-5)
     assert report.metrics["residual"].value == pytest.approx(0, abs=1e-6)
-    assert report.metrics["unevenness"].value == pytest.approx(0, abs=1e-4)  # a linear decoder takes equal steps
+    assert report.metrics["unevenness"].value == pytest.approx(
+        0, abs=1e-4
+    )  # a linear decoder takes equal steps
     best = report.tables["best"].set_index("factor")
     assert best.loc["b", "path"] == "z1" and best.loc["b", "spearman"] == pytest.approx(1)
-    # 3 axes + 2 diagonals in each of 3 planes + 4 lines; lines at 0 and 90 degrees are axes again. QR gives 3 + 1 directions.
+    # 3 axes + 2 diagonals in each of 3 planes + 4 lines; lines at 0 and 90 degrees are axes again. QR gives 3
+    # + 1 directions.
     assert set(best["compared"]) == {13}
 
 
@@ -169,18 +173,27 @@ def test_leakage_of_a_mixing_decoder_in_closed_form(flat):
         for f, name in enumerate("abc"):
             if a[f, j] == 0:
                 assert math.isnan(leak[(f"z{j}", name)])
-                assert report.tables["factors"].set_index(["path", "factor"])["monotonicity"][(f"z{j}", name)] == 0
+                assert (
+                    report.tables["factors"].set_index(["path", "factor"])["monotonicity"][(f"z{j}", name)]
+                    == 0
+                )
             else:
-                assert leak[(f"z{j}", name)] == pytest.approx((a[:, j].sum() - a[f, j]) / 2 / a[f, j], rel=1e-3)
+                assert leak[(f"z{j}", name)] == pytest.approx(
+                    (a[:, j].sum() - a[f, j]) / 2 / a[f, j], rel=1e-3
+                )
     # Every factor is monotone along every axis that moves it: the one that leaks least is taken.
     assert report.metrics["leakage.a"].value == pytest.approx(0.5, rel=1e-3)  # z0: (1 + 0) / 2 / 1
     assert report.metrics["leakage.b"].value == pytest.approx(0.375, rel=1e-3)  # z1: (0.5 + 0.25) / 2 / 1
     assert report.metrics["leakage.c"].value == pytest.approx(0.1, rel=1e-3)  # z2: (0 + 0.2) / 2 / 1
-    assert report.tables["factors"].set_index(["path", "factor"])["spearman"][("z1", "c")] == pytest.approx(-1)
+    assert report.tables["factors"].set_index(["path", "factor"])["spearman"][("z1", "c")] == pytest.approx(
+        -1
+    )
 
 
 def test_residual_of_a_decoder_that_leaves_the_family(flat):
-    report = make()(planted_run(autoencoder(flat, extra=lambda z: 2.0 * OFF.expand(len(z), 64)), flat), Noise(0))
+    report = make()(
+        planted_run(autoencoder(flat, extra=lambda z: 2.0 * OFF.expand(len(z), 64)), flat), Noise(0)
+    )
     steps = report.tables["steps"]
     norm = np.sqrt((steps[["fitted.a", "fitted.b", "fitted.c"]] ** 2).sum(axis=1) + 4)
     assert np.allclose(steps["residual"], 2 / norm, rtol=1e-4)
@@ -217,11 +230,17 @@ def test_a_drift_too_small_to_see_does_not_count(flat):
 def test_slack_prefers_the_clean_path_to_the_one_that_wins_by_a_rank(flat):
     # Along z0 the factor a stops at +-1 sd; along z1 it runs with b all the way.
     model = autoencoder(flat)
-    model._decode = lambda z: flat.render(middle() + torch.stack((z[:, 0].clamp(-0.5, 0.5) + z[:, 1], z[:, 1], z[:, 2]), 1) * (HIGH - LOW))
+    model._decode = lambda z: flat.render(
+        middle() + torch.stack((z[:, 0].clamp(-0.5, 0.5) + z[:, 1], z[:, 1], z[:, 2]), 1) * (HIGH - LOW)
+    )
     run = planted_run(model, flat)
     strict, slack = (make(slack=s)(run, Noise(0)) for s in (0.0, 0.1))
-    assert strict.tables["best"]["path"][0] == "z1" and strict.metrics["leakage.a"].value == pytest.approx(0.5, rel=1e-3)
-    assert slack.tables["best"]["path"][0] == "z0" and slack.metrics["leakage.a"].value == pytest.approx(0, abs=1e-5)
+    assert strict.tables["best"]["path"][0] == "z1" and strict.metrics["leakage.a"].value == pytest.approx(
+        0.5, rel=1e-3
+    )
+    assert slack.tables["best"]["path"][0] == "z0" and slack.metrics["leakage.a"].value == pytest.approx(
+        0, abs=1e-5
+    )
     assert slack.metrics["monotonicity.a"].value == strict.metrics["monotonicity.a"].value == pytest.approx(1)
     assert slack.tables["best"]["spearman"][0] < 1
 
@@ -229,14 +248,18 @@ def test_slack_prefers_the_clean_path_to_the_one_that_wins_by_a_rank(flat):
 def test_arcs_and_closed_circles(perfect):
     report = make(paths=["axes", "angles"], pairs=[(0, 1)], steps=21)(perfect, Noise(0))
     paths = report.tables["paths"].set_index("path")
-    assert math.isnan(paths.loc["z0,z1 0° to 360°", "monotonicity"]) and paths.loc["z0,z1 0° to 360°", "closed"]
+    assert (
+        math.isnan(paths.loc["z0,z1 0° to 360°", "monotonicity"]) and paths.loc["z0,z1 0° to 360°", "closed"]
+    )
     half = report.tables["factors"].set_index(["path", "factor"])
     # From -90 to 90 degrees z1 rises as a sine, z0 rises and falls as a cosine.
     assert half.loc[("z0,z1 -90° to 90°", "b"), "spearman"] == pytest.approx(1)
     assert half.loc[("z0,z1 -90° to 90°", "a"), "spearman"] == pytest.approx(0, abs=1e-3)
     # V of the falling and the rising half of the cosine together is that of the sine.
     codes = perfect.latents("train").mean.std(0)
-    assert half.loc[("z0,z1 -90° to 90°", "b"), "leakage"] == pytest.approx((codes[0] / codes[1] / 2).item(), rel=1e-3)
+    assert half.loc[("z0,z1 -90° to 90°", "b"), "leakage"] == pytest.approx(
+        (codes[0] / codes[1] / 2).item(), rel=1e-3
+    )
     assert "0° to 360°" in " ".join(paths.index) and set(report.tables["best"]["path"]) == {"z0", "z1", "z2"}
 
 
@@ -247,9 +270,13 @@ def test_gap_is_the_whitened_distance_to_the_nearest_code(perfect):
     sd = codes.std(0).numpy()
     expected = cKDTree(codes.numpy() / sd).query(steps[["z0", "z1", "z2"]].to_numpy(np.float32) / sd)[0]
     assert np.allclose(steps["gap"], expected, atol=1e-5)
-    line = steps[steps["path"] == "3 to 77"]  # the splits of this data set are the same rows: its ends are codes
+    line = steps[
+        steps["path"] == "3 to 77"
+    ]  # the splits of this data set are the same rows: its ends are codes
     assert line["gap"].iloc[[0, -1]].tolist() == pytest.approx([0, 0], abs=1e-6)
-    assert np.allclose(line[["z0", "z1", "z2"]].iloc[0], codes[3]) and np.allclose(line[["z0", "z1", "z2"]].iloc[-1], codes[77])
+    assert np.allclose(line[["z0", "z1", "z2"]].iloc[0], codes[3]) and np.allclose(
+        line[["z0", "z1", "z2"]].iloc[-1], codes[77]
+    )
 
 
 def test_rows_that_are_not_there_are_named(perfect):
@@ -269,7 +296,10 @@ def test_a_model_without_encoder_is_walked_around_zero(flat):
     steps = report.tables["steps"].set_index(["path", "step"])
     assert steps.loc[("z0", 0), ["z0", "z1", "z2"]].tolist() == [-3, 0, 0]
     assert report.metrics["monotonicity.c"].value == pytest.approx(1)
-    assert any("no encoder" in note for note in report.notes) and (report.tables["paths"]["kind"] == "lines").sum() == 4
+    assert (
+        any("no encoder" in note for note in report.notes)
+        and (report.tables["paths"]["kind"] == "lines").sum() == 4
+    )
 
 
 def test_data_without_oracle_get_speed_and_gap_alone():
@@ -285,7 +315,9 @@ def test_data_without_oracle_get_speed_and_gap_alone():
     assert straight.set_index("path").loc["z0", "speed"] == pytest.approx(step.item(), rel=1e-4)
     pictures = diagnostic.plot(report)
     assert set(pictures) == {"axes", "pairs", "lines", "angles"}
-    assert len(pictures["axes"].figure.axes[0].lines) == 11  # more than 8 components: a line for each position
+    assert (
+        len(pictures["axes"].figure.axes[0].lines) == 11
+    )  # more than 8 components: a line for each position
 
 
 def test_one_latent_has_no_planes():
@@ -301,7 +333,9 @@ def test_angles_are_unwrapped():
     data = Circle()
     model = Deterministic(lambda x: torch.atan2(x[:, 1], x[:, 0])[:, None], lambda z: data.render(z), 1, (2,))
     diagnostic = make(steps=31)
-    report = diagnostic(planted_run(model, data), Noise(0))  # 3 sd of a uniform angle on each side: beyond a whole turn
+    report = diagnostic(
+        planted_run(model, data), Noise(0)
+    )  # 3 sd of a uniform angle on each side: beyond a whole turn
     assert report.metrics["monotonicity.angle"].value == pytest.approx(1)
     x = data.split("train").x
     sd = torch.atan2(x[:, 1], x[:, 0]).std()
@@ -310,14 +344,18 @@ def test_angles_are_unwrapped():
 
 
 def test_many_latents_draw_the_widest():
-    x = torch.randn(300, 20, generator=torch.Generator().manual_seed(2)) * torch.arange(20.0)  # z0 never moves
+    x = torch.randn(300, 20, generator=torch.Generator().manual_seed(2)) * torch.arange(
+        20.0
+    )  # z0 never moves
     model = Deterministic(lambda x: x, lambda z: z, 20, (20,))
     report = make(strips=3)(planted_run(model, Rows(x)), Noise(0))
     assert set(report.tables["paths"].query("drawn")["path"]) == {"z17", "z18", "z19"}
     assert report.arrays["pictures"].shape == (3, 11, 20)
     assert any("only the 3 latents" in note for note in report.notes)
     pairs = make(paths=["pairs"])(planted_run(model, Rows(x)), Noise(0)).tables["paths"]["path"]
-    assert {name.split(" ")[0] for name in pairs} == {f"z{i},z{j}" for i in range(16, 20) for j in range(i + 1, 20)}
+    assert {name.split(" ")[0] for name in pairs} == {
+        f"z{i},z{j}" for i in range(16, 20) for j in range(i + 1, 20)
+    }
 
 
 def test_pictures_are_drawn_from_the_report(perfect):
@@ -327,12 +365,16 @@ def test_pictures_are_drawn_from_the_report(perfect):
     assert set(pictures) == {"axes", "pairs", "lines", "angles", "best", "factors"}
     labels = [text.get_text() for text in pictures["axes"].figure.axes[0].get_yticklabels()]
     assert labels == ["z0: −3 … 3", "z1: −3 … 3", "z2: −3 … 3"]
-    axes = np.array(pictures["factors"].figure.axes).reshape(4, 3)  # three factors and the residual; three latents
-    assert np.allclose(axes[1, 1].lines[0].get_ydata(), report.tables["steps"].query("path == 'z1'")["fitted.b"])
+    axes = np.array(pictures["factors"].figure.axes).reshape(
+        4, 3
+    )  # three factors and the residual; three latents
+    assert np.allclose(
+        axes[1, 1].lines[0].get_ydata(), report.tables["steps"].query("path == 'z1'")["fitted.b"]
+    )
 
 
 def test_the_shipped_values_fit(perfect):
-    from latentrun.build import build
+    from latentrun.config.build import build
     from latentrun.diagnostics.base import Diagnostic
 
     path = Path(__file__).parents[2] / "conf" / "diagnostic" / "traversal.yaml"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentrun.diagnostics.two_sample import TwoSample
+from latentrun.diagnostics.samples.two_sample import TwoSample
 from latentrun.errors import InputError, Misfit
 from latentrun.functional.noise import Noise
 from latentrun.models.base import HasPrior, Model
@@ -25,7 +25,14 @@ def gaussian():
 
 
 def make(**changes) -> TwoSample:
-    given = {"n": N, "classifiers": ["logistic", "mlp"], "components": 8, "widths": [0.5, 1.0], "permutations": 199, "shown": 5}
+    given = {
+        "n": N,
+        "classifiers": ["logistic", "mlp"],
+        "components": 8,
+        "widths": [0.5, 1.0],
+        "permutations": 199,
+        "shown": 5,
+    }
     return TwoSample(**(given | changes))
 
 
@@ -34,7 +41,9 @@ def vae(decode, encode=lambda x: x, shape=(DIM,), dim=DIM):
 
 
 def values(report, name):
-    return {key.partition(".")[2]: e.value for key, e in report.metrics.items() if key.partition(".")[0] == name}
+    return {
+        key.partition(".")[2]: e.value for key, e in report.metrics.items() if key.partition(".")[0] == name
+    }
 
 
 def test_a_perfect_model_cannot_be_told(gaussian):
@@ -44,41 +53,62 @@ def test_a_perfect_model_cannot_be_told(gaussian):
         for name, truth in (("accuracy", 0.5), ("auc", 0.5), ("mmd2", 0.0)):
             estimate = report.metrics[f"{name}.{pair}"]
             assert estimate.low < truth < estimate.high, (name, pair)
-        assert report.metrics[f"p_accuracy.{pair}"].value > 0.02 and report.metrics[f"p_mmd2.{pair}"].value > 0.02
+        assert (
+            report.metrics[f"p_accuracy.{pair}"].value > 0.02
+            and report.metrics[f"p_mmd2.{pair}"].value > 0.02
+        )
 
 
 def test_a_prior_that_misses_the_codes_is_told_from_the_decoders_faults(gaussian):
     # Codes lie at 3 x; the decoder is right there. Only what is drawn from N(0, I) is too narrow.
     report = make(classifiers=["mlp"])(planted_run(vae(lambda z: z / 3, lambda x: 3 * x), gaussian), Noise(0))
     accuracy, p = values(report, "accuracy"), values(report, "p_mmd2")
-    assert accuracy["samples"] > 0.8 and accuracy["prior"] > 0.8 and accuracy["reconstructions"] < 0.58 and accuracy["floor"] < 0.58
-    assert p["samples"] == p["prior"] == pytest.approx(1 / 200) and p["reconstructions"] > 0.02 and p["floor"] > 0.02
+    assert (
+        accuracy["samples"] > 0.8
+        and accuracy["prior"] > 0.8
+        and accuracy["reconstructions"] < 0.58
+        and accuracy["floor"] < 0.58
+    )
+    assert (
+        p["samples"] == p["prior"] == pytest.approx(1 / 200)
+        and p["reconstructions"] > 0.02
+        and p["floor"] > 0.02
+    )
 
 
 def test_a_decoders_fault_shows_in_reconstructions_and_not_between_what_is_decoded(gaussian):
     report = make(classifiers=["logistic"])(planted_run(vae(lambda z: z + 1), gaussian), Noise(0))
     accuracy, mmd = values(report, "accuracy"), values(report, "mmd2")
     # Shifted by 1 in each of 4 dimensions: distance 2, Bayes rate Phi(1) = 0.841.
-    assert accuracy["samples"] == pytest.approx(0.841, abs=0.04) and accuracy["reconstructions"] == pytest.approx(0.841, abs=0.05)
+    assert accuracy["samples"] == pytest.approx(0.841, abs=0.04) and accuracy[
+        "reconstructions"
+    ] == pytest.approx(0.841, abs=0.05)
     assert accuracy["prior"] < 0.56 and report.metrics["p_mmd2.prior"].value > 0.02
     assert mmd["samples"] == pytest.approx(mmd["reconstructions"], rel=0.2)
     # the same model with kernels of known width: closed form
     table = report.tables["mmd2"].query("pair == 'samples' and factor == 1")
     w2 = table["width"].item() ** 2
-    assert table["width"].item() == pytest.approx(2.6, abs=0.15)  # the median distance of 4-dimensional normal points is 2.59
+    assert table["width"].item() == pytest.approx(
+        2.6, abs=0.15
+    )  # the median distance of 4-dimensional normal points is 2.59
     expected = 2 * (w2 / (w2 + 2)) ** (DIM / 2) * (1 - np.exp(-DIM / (2 * (w2 + 2))))
     assert table["low"].item() < expected < table["high"].item()
 
 
 def test_kernels_are_the_same_for_every_model(gaussian):
-    first, second = (make()(planted_run(vae(decode), gaussian), Noise(0)) for decode in (lambda z: z, lambda z: 9 * z))
+    first, second = (
+        make()(planted_run(vae(decode), gaussian), Noise(0)) for decode in (lambda z: z, lambda z: 9 * z)
+    )
     assert first.tables["mmd2"]["width"].equals(second.tables["mmd2"]["width"])
     assert first.metrics["accuracy.floor"] == second.metrics["accuracy.floor"]
 
 
 def test_an_autoencoder_is_sampled_from_a_gaussian_and_a_generator_without_encoder_has_two_pairs(gaussian):
     report = make()(planted_run(Deterministic(lambda x: x, lambda z: z, DIM, (DIM,)), gaussian), Noise(0))
-    assert "Gaussian fitted" in report.notes[0] and report.metrics["accuracy.samples"].low < 0.5 < report.metrics["accuracy.samples"].high
+    assert (
+        "Gaussian fitted" in report.notes[0]
+        and report.metrics["accuracy.samples"].low < 0.5 < report.metrics["accuracy.samples"].high
+    )
 
     class Generator(Model, HasPrior):
         def decode(self, z, space="z"):
@@ -115,7 +145,9 @@ def test_rows_of_a_pair_are_disjoint_and_of_equal_size():
     assert len(pairs["reconstructions"][0]) == 20 and len(pairs["samples"][0]) == len(pairs["prior"][1]) == 40
     report = asked(run, Noise(0))
     assert any("approximate" not in note for note in report.notes)
-    assert "p_mmd2 is approximate" in " ".join(make(n=60)(planted_run(model, Rows(number(0, 60))), Noise(0)).notes)
+    assert "p_mmd2 is approximate" in " ".join(
+        make(n=60)(planted_run(model, Rows(number(0, 60))), Noise(0)).notes
+    )
 
 
 def test_few_rows_are_said():
@@ -124,15 +156,24 @@ def test_few_rows_are_said():
     report = make()(planted_run(vae(lambda z: z), Rows(normal(6, 0))), Noise(0))
     assert "accuracy.reconstructions" not in report.metrics and "accuracy.samples" in report.metrics
     constant = make(n=20)(planted_run(vae(lambda z: 0 * z), Rows(torch.zeros(30, DIM))), Noise(0))
-    assert values(constant, "accuracy") == dict.fromkeys(("floor", "reconstructions", "prior", "samples"), 0.5)
+    assert values(constant, "accuracy") == dict.fromkeys(
+        ("floor", "reconstructions", "prior", "samples"), 0.5
+    )
     assert "are equal" in " ".join(constant.notes)
 
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_pictures_show_the_ends_of_the_score(channels):
     shape = (channels, 4, 5)
-    x = {name: torch.rand(300, *shape, generator=torch.Generator().manual_seed(i)) for i, name in enumerate(("train", "val", "test"))}
-    model = vae(lambda z: torch.sigmoid(z[:, :1, None, None]).expand(-1, *shape), lambda x: x.flatten(1)[:, :DIM], shape)
+    x = {
+        name: torch.rand(300, *shape, generator=torch.Generator().manual_seed(i))
+        for i, name in enumerate(("train", "val", "test"))
+    }
+    model = vae(
+        lambda z: torch.sigmoid(z[:, :1, None, None]).expand(-1, *shape),
+        lambda x: x.flatten(1)[:, :DIM],
+        shape,
+    )
     diagnostic = make(n=300)
     report = diagnostic(planted_run(model, Rows(x)), Noise(0))
     made, data = report.arrays["made_samples"], report.arrays["data_samples"]
@@ -153,7 +194,9 @@ def test_pictures_show_the_ends_of_the_score(channels):
 def test_equal_noise_gives_equal_reports(gaussian):
     run = planted_run(vae(lambda z: z), gaussian)
     first, second = make()(run, Noise(4)), make()(run, Noise(4))
-    assert first.metrics == second.metrics and first.tables["classifiers"].equals(second.tables["classifiers"])
+    assert first.metrics == second.metrics and first.tables["classifiers"].equals(
+        second.tables["classifiers"]
+    )
 
 
 def test_empty_lists_are_refused():

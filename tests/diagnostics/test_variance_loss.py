@@ -8,7 +8,7 @@ import torch
 from torch.distributions import Independent, Laplace
 
 from latentrun.diagnostics.base import misfit
-from latentrun.diagnostics.variance_loss import VarianceLoss
+from latentrun.diagnostics.variables.variance_loss import VarianceLoss
 from latentrun.functional.noise import Noise
 from latentrun.models.base import HasPosterior
 from tests.planted import Deterministic, Gaussian, Rows, planted_run
@@ -34,7 +34,9 @@ def test_identity_loses_nothing():
     diagnostic, report = measure(autoencoder(lambda z: z.view(-1, *EVENT)))
     assert report.metrics["delta_var.mean"].value == 0 and report.metrics["mse.mean"].value == 0
     assert math.isnan(report.metrics["ratio.mean"].value) and report.metrics["ratio.mean"].low is None
-    rounded = measure(autoencoder(lambda z: ((z * 3.3 + 0.7) / 3.3 - 0.7 / 3.3).view(-1, *EVENT)))[1].metrics  # the identity, nearly
+    rounded = measure(autoencoder(lambda z: ((z * 3.3 + 0.7) / 3.3 - 0.7 / 3.3).view(-1, *EVENT)))[
+        1
+    ].metrics  # the identity, nearly
     assert 0 < rounded["mse.mean"].value < 1e-12 and math.isnan(rounded["ratio.mean"].value)
     assert set(diagnostic.plot(report)) == {"bars", "maps"}
 
@@ -74,7 +76,8 @@ def test_a_conditional_mean_loses_as_much_variance_as_it_errs():
 
 
 def test_the_law_holds_up_to_sampling_error_on_new_rows():
-    """A decoder with E[x|z] of the population: fresh rows give 1 within the bootstrap interval (seen to cover in most of 20 draws)."""
+    """A decoder with E[x|z] of the population: fresh rows give 1 within the bootstrap interval (seen to cover
+    in most of 20 draws)."""
     covered = 0
     mix = DRAW.normal("mix", (3, D)) / 3
     for t in range(20):
@@ -89,7 +92,13 @@ def test_the_law_holds_up_to_sampling_error_on_new_rows():
 def test_sampled_codes_add_their_own_variance():
     """dec(z) = z with z ~ N(x, sigma²): delta_var = -sigma², mse = sigma², while codes mu lose nothing."""
     sigma = 0.1
-    model = Gaussian(lambda x: x.flatten(1), lambda x: torch.full((len(x), D), sigma), lambda z: z.view(-1, *EVENT), D, EVENT)
+    model = Gaussian(
+        lambda x: x.flatten(1),
+        lambda x: torch.full((len(x), D), sigma),
+        lambda z: z.view(-1, *EVENT),
+        D,
+        EVENT,
+    )
     metrics = measure(model)[1].metrics
     assert metrics["delta_var.mean"].value == 0
     assert metrics["mse.posterior"].value == pytest.approx(sigma**2, rel=0.05)
@@ -99,7 +108,9 @@ def test_sampled_codes_add_their_own_variance():
 
 def test_samples_have_a_variance_but_no_error():
     """Prior samples N(0, I) through dec(z) = z/2 have variance 1/4 per dimension."""
-    model = Gaussian(lambda x: x.flatten(1), lambda x: 0.1 + 0 * x.flatten(1), lambda z: (z / 2).view(-1, *EVENT), D, EVENT)
+    model = Gaussian(
+        lambda x: x.flatten(1), lambda x: 0.1 + 0 * x.flatten(1), lambda z: (z / 2).view(-1, *EVENT), D, EVENT
+    )
     report = measure(model)[1]
     row = report.tables["summary"].set_index("kind").loc["generated"]
     assert np.isnan(row[["mse", "ratio", "covariance", "bias2"]].astype(float)).all()
@@ -138,12 +149,17 @@ def test_other_posteriors_are_sampled_repeatably_without_touching_torchs_generat
     before = torch.random.get_rng_state()
     first = measure(model)[1].metrics["mse.posterior"].value
     assert torch.equal(before, torch.random.get_rng_state())
-    assert measure(model)[1].metrics["mse.posterior"].value == first != measure(model, seed=1)[1].metrics["mse.posterior"].value
+    assert (
+        measure(model)[1].metrics["mse.posterior"].value
+        == first
+        != measure(model, seed=1)[1].metrics["mse.posterior"].value
+    )
     assert first == pytest.approx(2 * 0.1**2, rel=0.1)  # variance of a Laplace distribution of scale b: 2 b²
 
 
 def test_deterministic_models_and_flat_data():
-    """No posterior: two kinds; no pictures: no maps. Samples come from the fitted Gaussian, and the notes say so."""
+    """No posterior: two kinds; no pictures: no maps. Samples come from the fitted Gaussian, and the notes say
+    so."""
     model = Deterministic(lambda x: x, lambda z: z, D, (D,))
     diagnostic, report = measure(model, FLAT)
     assert report.tables["summary"]["kind"].tolist() == ["mean", "generated"]

@@ -92,7 +92,9 @@ def test_mixed_is_the_product_of_torchs_laws():
     )
     assert torch.allclose(law.log_prob(x), expected, rtol=1e-5, atol=1e-5)
     assert torch.equal(law.level(x), picked[:, [1, 3]])
-    assert torch.isfinite(law.log_prob(torch.full((40, 9), 50.0))).all()  # off any level: the nearest one counts
+    assert torch.isfinite(
+        law.log_prob(torch.full((40, 9), 50.0))
+    ).all()  # off any level: the nearest one counts
 
 
 def test_extreme_logits_neither_overflow_nor_mix():
@@ -119,11 +121,18 @@ def test_tables_of_one_kind(kind):
     keep = [i for column in columns for i in range(column.start, column.start + column.width)]
     start, moved = 0, []
     for column in columns:
-        moved.append(Column(column.name, kind, start, column.width, column.categories, column.mean, column.scale))
+        moved.append(
+            Column(column.name, kind, start, column.width, column.categories, column.mean, column.scale)
+        )
         start += column.width
     n = {"real": 2, "ordinal": 2}
-    scale, thresholds = SCALE[: n["real"] if kind == "real" else 0], THRESHOLDS[: n["ordinal"] if kind == "ordinal" else 0]
+    scale, thresholds = (
+        SCALE[: n["real"] if kind == "real" else 0],
+        THRESHOLDS[: n["ordinal"] if kind == "ordinal" else 0],
+    )
     law = Mixed(Layout(moved), torch.zeros(5, len(keep)), scale, thresholds)
     assert law.log_prob(x[:, keep]).shape == (5,) and law.mean.shape == (5, len(keep)) == law.sample().shape
     if kind == "categorical":
-        assert law.log_prob(x[:, keep]).tolist() == pytest.approx([-torch.log(torch.tensor(6.0)).item()] * 5, rel=1e-5)
+        assert law.log_prob(x[:, keep]).tolist() == pytest.approx(
+            [-torch.log(torch.tensor(6.0)).item()] * 5, rel=1e-5
+        )

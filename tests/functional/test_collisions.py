@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from latentrun.functional import collisions as module
-from latentrun.functional.collisions import collisions
+from latentrun.functional.clouds import collisions as module
+from latentrun.functional.clouds.collisions import collisions
 
 
 def brute(y, x, beyond):
@@ -29,7 +29,9 @@ def test_the_least_ratio_of_all_pairs(monkeypatch, side):
 def test_an_isometry_has_ratio_one_and_a_fold_zero():
     steps = torch.linspace(-1, 1, 21, dtype=torch.float64)
     y = torch.cartesian_prod(steps, steps)
-    turn = torch.linalg.qr(torch.randn(5, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)).Q
+    turn = torch.linalg.qr(
+        torch.randn(5, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    ).Q
     ratio, _ = collisions(y, y @ turn.T, 0.5)
     torch.testing.assert_close(ratio, torch.ones_like(ratio))
     folded = torch.stack([y[:, 0] ** 2, y[:, 1]], 1)  # (a, b) and (-a, b) meet; only these
@@ -53,9 +55,13 @@ def test_a_collision_below_the_rounding_of_float32_is_found():
 def test_a_step_of_exactly_the_threshold_counts():
     y = torch.arange(6, dtype=torch.float64)[:, None] * 0.1
     ratio, partner = collisions(y, y, 0.3)
-    assert ratio.isfinite().all() and partner[2] == 5 and partner[3] == 0  # the only ones three steps from these
+    assert (
+        ratio.isfinite().all() and partner[2] == 5 and partner[3] == 0
+    )  # the only ones three steps from these
 
 
 def test_nothing_is_far_enough():
-    ratio, partner = collisions(torch.zeros(4, 2), torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), 0.1)
+    ratio, partner = collisions(
+        torch.zeros(4, 2), torch.randn(4, 3, generator=torch.Generator().manual_seed(0)), 0.1
+    )
     assert ratio.isinf().all() and (partner == -1).all()

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from latentrun.functional.columns import codes, courses, decode, encode, in_order, inferred, levels, placed
+from latentrun.data.formats.columns import codes, courses, decode, encode, in_order, inferred, levels, placed
 from latentrun.types import Column
 
 
@@ -37,7 +37,9 @@ def test_orders():
 
 def test_codes_are_places_and_numbers():
     texts = column("2.0", "10", None, "3")
-    assert codes(texts, Column("c", "ordinal", 0, categories=("2", "10"))).tolist() == pytest.approx([0, 1, np.nan, np.nan], nan_ok=True)
+    assert codes(texts, Column("c", "ordinal", 0, categories=("2", "10"))).tolist() == pytest.approx(
+        [0, 1, np.nan, np.nan], nan_ok=True
+    )
     assert codes(texts, Column("c", "categorical", 0, categories=("10", "2"))).tolist() == pytest.approx(
         [np.nan, 0, np.nan, np.nan], nan_ok=True
     )
@@ -73,5 +75,11 @@ def test_courses_name_what_moves():
     x[0, :, 1:4] = torch.tensor([[0.9, 0.1, 0], [0.5, 0.35, 0.15], [0.7, 0, 0.3]])
     course, table = courses(x, found)
     assert table["column"].tolist() == ["r", "c = a", "o"]
-    assert table["from"].tolist() == ["0.0", "90%", "middle"] and table["to"].tolist() == ["4.0", "70%", "middle"]
-    assert table["change"].tolist() == pytest.approx([4, 0.8, 0]) and course[0, 1].tolist() == pytest.approx([1.8, 1, 1.4])
+    assert table["from"].tolist() == ["0.0", "90%", "middle"] and table["to"].tolist() == [
+        "4.0",
+        "70%",
+        "middle",
+    ]
+    assert table["change"].tolist() == pytest.approx([4, 0.8, 0]) and course[0, 1].tolist() == pytest.approx(
+        [1.8, 1, 1.4]
+    )

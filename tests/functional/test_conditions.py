@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from latentrun.errors import InputError
-from latentrun.functional.conditions import select
+from latentrun.tables.conditions import select
 
 FRAME = pd.DataFrame(
     {
@@ -55,7 +55,10 @@ def test_selects(condition, rows):
     [
         ("latent_dim > 2", "'latent_dim' is no column (did you mean 'model.latent_dim'?)"),
         ("model == vea", "'vea' is no column nor a value of 'model' (did you mean 'vae'?)"),
-        ("reconstruction/eror_mean < 2", "'reconstruction/eror_mean' is no column (did you mean 'reconstruction/error_mean'?)"),
+        (
+            "reconstruction/eror_mean < 2",
+            "'reconstruction/eror_mean' is no column (did you mean 'reconstruction/error_mean'?)",
+        ),
         ("model.latent_dim >", "cannot be read"),
         ("model.latent_dim", "neither true nor false"),
         ("1 < 2", "name no column"),

@@ -2,14 +2,19 @@
 
 import pytest
 
-from latentrun.functional.delimited import cells
+from latentrun.data.formats.delimited import cells
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 @pytest.mark.parametrize("asked", ["auto", None])
 def test_cells_are_texts_without_outer_spaces(separator, asked):
     text = (
-        separator.join(["a", "b", "c"]) + "\r\n" + separator.join(["1", ' "x" ', ""]) + "\n\n" + separator.join(["NA", "2.50 ", "é"]) + "\n"
+        separator.join(["a", "b", "c"])
+        + "\r\n"
+        + separator.join(["1", ' "x" ', ""])
+        + "\n\n"
+        + separator.join(["NA", "2.50 ", "é"])
+        + "\n"
     )
     frame, lines = cells(text, asked or separator, ["", "NA"])
     assert frame.columns.tolist() == ["a", "b", "c"] and lines == [2, 4]

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from latentrun.functional.dependence import mutual_information, pearson, rank_interval, spearman, spread, targets
+from latentrun.functional.statistics.dependence import (
+    mutual_information,
+    pearson,
+    rank_interval,
+    spearman,
+    spread,
+    targets,
+)
 from latentrun.types import Factor
 
 N = 3000
@@ -23,7 +30,9 @@ def test_gaussian_pair(rng, rho):
     y = rho * z + np.sqrt(1 - rho**2) * e
     assert pearson(z[:, None], y[:, None])[0, 0] == pytest.approx(rho, abs=4 / np.sqrt(N))
     # Spearman of a Gaussian pair: 6/pi asin(rho/2)
-    assert spearman(z[:, None], y[:, None])[0, 0] == pytest.approx(6 / np.pi * np.arcsin(rho / 2), abs=4 / np.sqrt(N))
+    assert spearman(z[:, None], y[:, None])[0, 0] == pytest.approx(
+        6 / np.pi * np.arcsin(rho / 2), abs=4 / np.sqrt(N)
+    )
     found = mutual_information(z[:, None], y, "real", 3, 0)[0]
     assert found == pytest.approx(-0.5 * np.log(1 - rho**2), abs=0.06)
 

@@ -3,7 +3,7 @@
 import torch
 from torch.distributions import Normal, kl_divergence
 
-from latentrun.functional.divergences import gaussian_kl, quadratic_penalty
+from latentrun.functional.distances.divergences import gaussian_kl, quadratic_penalty
 from latentrun.functional.noise import Noise
 
 DRAW = Noise(0).at("divergences")
@@ -12,7 +12,9 @@ DRAW = Noise(0).at("divergences")
 def test_gaussian_kl_agrees_with_torch():
     mean = 3 * DRAW.normal("mean", (500, 4)).double()
     log_scale = 2 * DRAW.normal("scale", (500, 4)).double()
-    torch.testing.assert_close(gaussian_kl(mean, log_scale), kl_divergence(Normal(mean, log_scale.exp()), Normal(0.0, 1.0)))
+    torch.testing.assert_close(
+        gaussian_kl(mean, log_scale), kl_divergence(Normal(mean, log_scale.exp()), Normal(0.0, 1.0))
+    )
 
 
 def test_gaussian_kl_vanishes_only_at_the_prior():
@@ -22,7 +24,8 @@ def test_gaussian_kl_vanishes_only_at_the_prior():
 
 
 def test_gaussian_kl_keeps_small_values_in_float32():
-    """Near the prior the KL is mean²/2 + log_scale² to third order; the naive formula in float32 is off by about 1e-7 there."""
+    """Near the prior the KL is mean²/2 + log_scale² to third order; the naive formula in float32 is off by
+    about 1e-7 there."""
     mean, log_scale = torch.full((1000,), 1e-4), torch.linspace(-3e-4, 3e-4, 1000)
     expected = mean.double().square() / 2 + log_scale.double().square()
     assert (gaussian_kl(mean, log_scale).double() - expected).abs().max() < 2e-10

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.distance import cdist
 
-from latentrun.functional.emptiness import emptiest, spread_out
+from latentrun.functional.clouds.emptiness import emptiest, spread_out
 
 PROBES = 16
 
@@ -23,7 +23,9 @@ def brute(codes: np.ndarray) -> tuple[set, float, float]:
 
 
 def find(codes, candidates=1000, n=1, apart=1.0, near=16, eligible=None):
-    return emptiest(codes, np.arange(len(codes)) if eligible is None else eligible, candidates, PROBES, n, apart, near)
+    return emptiest(
+        codes, np.arange(len(codes)) if eligible is None else eligible, candidates, PROBES, n, apart, near
+    )
 
 
 @pytest.mark.parametrize(("k", "seed"), [(1, 0), (2, 0), (2, 1), (3, 2), (6, 3)])

@@ -1,11 +1,12 @@
-"""Factors as functions of codes: planes are met exactly, angles across their seam, distances as by brute force."""
+"""Factors as functions of codes: planes are met exactly, angles across their seam, distances as by brute
+force."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from latentrun.functional.factor_field import factor_field, wrapped
+from latentrun.functional.clouds.factor_field import factor_field, wrapped
 
 RNG = np.random.default_rng(0)
 
@@ -54,4 +55,6 @@ def test_copies_and_few_codes():
 
 
 def test_wrapped():
-    assert np.allclose(wrapped(np.array([[350.0, 350], [-190, 10]]), np.array([360.0, 0])), [[-10, 350], [170, 10]])
+    assert np.allclose(
+        wrapped(np.array([[350.0, 350], [-190, 10]]), np.array([360.0, 0])), [[-10, 350], [170, 10]]
+    )

@@ -29,7 +29,11 @@ def test_the_difference_is_one_more_factor_with_a_range_about_zero():
     assert len(found) == 3
     factor, values = found[2]
     assert np.allclose(values, [-1.9, 4.4])
-    assert factor == Factor("variance_x - variance_y", "real", -4.4, 4.4, "px")  # the greatest difference that there can be
+    assert factor == Factor(
+        "variance_x - variance_y", "real", -4.4, 4.4, "px"
+    )  # the greatest difference that there can be
     assert with_difference([(FACTORS[0], x)]) == [(FACTORS[0], x)]
-    assert len(with_difference([(FACTORS[0], x), (FACTORS[2], y)], ("variance_x", FACTORS[2].name))) == 2  # classes have no difference
+    assert (
+        len(with_difference([(FACTORS[0], x), (FACTORS[2], y)], ("variance_x", FACTORS[2].name))) == 2
+    )  # classes have no difference
     assert len(with_difference([(FACTORS[0], x), (FACTORS[1], y)], ("variance_x", "angle"))) == 2

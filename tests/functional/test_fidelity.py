@@ -1,4 +1,5 @@
-"""Precision, recall, density and coverage: by their definition, where they are known, and of generators with known faults."""
+"""Precision, recall, density and coverage: by their definition, where they are known, and of generators with
+known faults."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentrun.functional.fidelity import fidelity
+from latentrun.functional.distances.fidelity import fidelity
 
 
 def normal(n, d, seed, mean=0.0, sd=1.0):
@@ -29,13 +30,16 @@ def by_definition(real, made, k1, k2):
     precision = (cross <= radius(real, k1)[:, None]).any(0).double().mean()
     recall = (cross <= radius(made, k1)[None]).any(1).double().mean()
     inside = cross <= radius(real, k2)[:, None]
-    return [v.item() for v in (precision, recall, inside.double().sum(0).mean() / k2, inside.any(1).double().mean())]
+    return [
+        v.item()
+        for v in (precision, recall, inside.double().sum(0).mean() / k2, inside.any(1).double().mean())
+    ]
 
 
 @pytest.mark.parametrize("cells", [1, 500, 1 << 21])
 @pytest.mark.parametrize(("n", "m"), [(60, 60), (80, 30)])
 def test_definitions_for_every_chunk_size(n, m, cells, monkeypatch):
-    monkeypatch.setattr("latentrun.functional.fidelity.CELLS", cells)
+    monkeypatch.setattr("latentrun.functional.distances.fidelity.CELLS", cells)
     real, made = normal(n, 3, 0) + 1e4, normal(m, 3, 1, 0.5, 1.2) + 1e4
     found = fidelity(real, made, 3, 5)
     assert [e.value for e in vars(found).values()] == pytest.approx(by_definition(real, made, 3, 5))
@@ -45,12 +49,21 @@ def test_definitions_for_every_chunk_size(n, m, cells, monkeypatch):
 def test_equal_distributions():
     n, k, found = 100, 5, []
     for seed in range(60):
-        found.append([e.value for e in vars(fidelity(normal(n, 3, 2 * seed), normal(n, 3, 2 * seed + 1), 3, k)).values()])
+        found.append(
+            [
+                e.value
+                for e in vars(fidelity(normal(n, 3, 2 * seed), normal(n, 3, 2 * seed + 1), 3, k)).values()
+            ]
+        )
     precision, recall, density, coverage = np.array(found).T
-    # A new row is in the ball around a given one with probability k / n, whatever the distribution; a ball misses all n new rows where
-    # its k rows come before them in the order of distance.
+    # A new row is in the ball around a given one with probability k / n, whatever the distribution; a ball
+    # misses all n new rows where its k rows come before them in the order of distance.
     j = np.arange(1, k + 1)
-    for values, truth in ((density, 1.0), (coverage, 1 - np.prod((n - j) / (2 * n - j))), (precision - recall, 0.0)):
+    for values, truth in (
+        (density, 1.0),
+        (coverage, 1 - np.prod((n - j) / (2 * n - j))),
+        (precision - recall, 0.0),
+    ):
         assert abs(values.mean() - truth) < 4 * values.std() / 60**0.5
     assert precision.mean() > 0.8
 
@@ -65,7 +78,9 @@ def test_a_missing_mode_takes_from_recall_and_coverage_alone():
 
 def test_a_made_up_mode_takes_from_precision_and_density_alone():
     found = fidelity(two_modes(600, 0, (0,)), two_modes(600, 1), 3, 5)
-    assert found.precision.value == pytest.approx(0.5, abs=0.04) and found.density.value == pytest.approx(0.5, abs=0.07)
+    assert found.precision.value == pytest.approx(0.5, abs=0.04) and found.density.value == pytest.approx(
+        0.5, abs=0.07
+    )
     assert found.recall.value > 0.9 and found.coverage.value > 0.8
 
 

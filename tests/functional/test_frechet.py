@@ -9,7 +9,14 @@ import pytest
 import torch
 from scipy.linalg import sqrtm
 
-from latentrun.functional.frechet import GaussianFit, frechet, frechet_jackknife, gaussian_fit, joined, root
+from latentrun.functional.distances.frechet import (
+    GaussianFit,
+    frechet,
+    frechet_jackknife,
+    gaussian_fit,
+    joined,
+    root,
+)
 
 
 def normal(n, d, seed, mean=0.0, sd=1.0):
@@ -28,7 +35,9 @@ def test_running_moments_are_those_of_all_rows_however_they_are_cut():
             found = gaussian_fit((rows + offset).split(size))
             assert found.n == 1000
             assert found.mean.numpy() == pytest.approx(rows.mean(0).numpy() + offset, rel=1e-12, abs=1e-12)
-            assert found.covariance.numpy() == pytest.approx(np.cov(rows.numpy().T), abs=1e-8 if offset else 1e-12)
+            assert found.covariance.numpy() == pytest.approx(
+                np.cov(rows.numpy().T), abs=1e-8 if offset else 1e-12
+            )
     parts = [gaussian_fit([part]) for part in rows.split(130)]
     assert torch.allclose(joined(parts).scatter, gaussian_fit([rows]).scatter, atol=1e-9)
 
@@ -91,15 +100,26 @@ def test_the_correction_takes_the_bias_and_intervals_cover(mean, sd):
     value, corrected = (np.array([pair[i].value for pair in found]) for i in (0, 1))
     error = corrected.std() / repeats**0.5
     assert value.mean() - truth > 10 * error  # the bias is there ...
-    assert abs(corrected.mean() - truth) < 4 * error and abs(corrected.mean() - truth) < 0.1 * (value.mean() - truth)  # ... and goes
-    # Binomial(120, 0.95) is below 104 once in 10,000; where the distributions are equal the jackknife is too wide.
+    assert abs(corrected.mean() - truth) < 4 * error and abs(corrected.mean() - truth) < 0.1 * (
+        value.mean() - truth
+    )  # ... and goes
+    # Binomial(120, 0.95) is below 104 once in 10,000; where the distributions are equal the jackknife is too
+    # wide.
     assert sum(e.low <= value.mean() <= e.high for e, _ in found) >= 104
     assert sum(c.low <= truth <= c.high for _, c in found) >= 104
     width = np.mean([c.high - c.low for _, c in found]) / (2 * 2.262)
-    assert width == pytest.approx(corrected.std(), rel=0.2) if mean else corrected.std() < width < 2 * corrected.std()
+    assert (
+        width == pytest.approx(corrected.std(), rel=0.2)
+        if mean
+        else corrected.std() < width < 2 * corrected.std()
+    )
 
 
 def test_one_group_has_no_interval():
     fits = [[gaussian_fit([normal(50, 3, seed)])] for seed in (0, 1)]
     found = frechet_jackknife(*fits)
-    assert found.estimate.value == frechet(fits[0][0], fits[1][0]) and found.estimate.low is None and found.corrected is None
+    assert (
+        found.estimate.value == frechet(fits[0][0], fits[1][0])
+        and found.estimate.low is None
+        and found.corrected is None
+    )

@@ -25,7 +25,9 @@ def test_a_linear_decoder_whatever_the_chunk(chunk):
     r = X - Z @ W.T
     torch.testing.assert_close(full[0], r.square().sum(1))
     torch.testing.assert_close(gains[0], (2 * Z * (r @ W) + W.square().sum(0) * Z.square()).T)
-    assert gains.shape == (2, d, N) and (gains[:, 3] == 0).all()  # the decoder ignores variable 3: exactly nothing
+    assert (
+        gains.shape == (2, d, N) and (gains[:, 3] == 0).all()
+    )  # the decoder ignores variable 3: exactly nothing
     without = Z.clone()
     without[:, 4] = 0
     torch.testing.assert_close(gains[1, 4] + full[1], losses(without, X)[1])

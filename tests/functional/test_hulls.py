@@ -7,7 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from latentrun.functional.hulls import bounding_line, bounding_path, convex_hull, measurable, strip_edges
+from latentrun.functional.clouds.hulls import (
+    bounding_line,
+    bounding_path,
+    convex_hull,
+    measurable,
+    strip_edges,
+)
 from latentrun.functional.noise import Noise
 
 
@@ -44,7 +50,8 @@ def test_draws_are_even(k):
 
 
 @pytest.mark.parametrize(
-    "points", [np.zeros((9, 1)), np.ones((9, 2)) * np.arange(9)[:, None], np.eye(3), np.c_[cube(2), np.full(104, 0.3)]]
+    "points",
+    [np.zeros((9, 1)), np.ones((9, 2)) * np.arange(9)[:, None], np.eye(3), np.c_[cube(2), np.full(104, 0.3)]],
 )
 def test_flat_clouds_have_no_hull(points):
     assert convex_hull(points) is None

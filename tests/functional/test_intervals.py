@@ -7,8 +7,15 @@ import pytest
 import torch
 from scipy import stats
 
-from latentrun.functional.intervals import bootstrap, bootstrap_each, bootstrap_means, mean_and_tail, mean_interval, share_interval
 from latentrun.functional.noise import Noise
+from latentrun.functional.statistics.intervals import (
+    bootstrap,
+    bootstrap_each,
+    bootstrap_means,
+    mean_and_tail,
+    mean_interval,
+    share_interval,
+)
 
 
 def test_mean_interval_is_the_closed_form():
@@ -28,7 +35,9 @@ def test_no_interval_without_spread_to_measure(values):
 @pytest.mark.parametrize(("hits", "n"), [(0, 50), (3, 50), (50, 50), (1234, 20000)])
 def test_share_interval_is_wilsons(hits, n):
     found, expected = share_interval(hits, n), stats.binomtest(hits, n).proportion_ci(0.95, "wilson")
-    assert (found.value, found.low, found.high) == pytest.approx((hits / n, expected.low, expected.high), abs=1e-12)
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (hits / n, expected.low, expected.high), abs=1e-12
+    )
 
 
 def test_a_share_of_nothing_is_unknown():
@@ -39,7 +48,9 @@ def test_mean_and_tail_of_an_exponential():
     values = torch.distributions.Exponential(1.0).icdf(torch.linspace(0.5, 19999.5, 20000) / 20000)
     found = mean_and_tail(values, Noise(0), 200)
     for part, truth in (("mean", 1.0), ("p95", math.log(20)), ("p99", math.log(100))):
-        assert found[part].value == pytest.approx(truth, rel=1e-3) and found[part].low < truth < found[part].high
+        assert (
+            found[part].value == pytest.approx(truth, rel=1e-3) and found[part].low < truth < found[part].high
+        )
 
 
 def test_bootstrap_of_a_mean_is_the_normal_interval():
@@ -57,11 +68,15 @@ def covered(intervals, truth):
 LEAST, MOST = stats.binom.ppf([0.001, 0.999], 200, 0.95)
 
 
-@pytest.mark.parametrize("statistic, truth", [(lambda r: r.mean(1), 1.0), (lambda r: r.median(1).values, 1.0), (lambda r: r.std(1), 2.0)])
+@pytest.mark.parametrize(
+    "statistic, truth",
+    [(lambda r: r.mean(1), 1.0), (lambda r: r.median(1).values, 1.0), (lambda r: r.std(1), 2.0)],
+)
 def test_bootstrap_covers_the_truth_in_95_of_100(statistic, truth):
     data = 1 + 2 * torch.randn(200, 301, generator=torch.Generator().manual_seed(1))
     found = [bootstrap(statistic, row, Noise(0).at(i), 400) for i, row in enumerate(data)]
-    # the percentile interval of a standard deviation is known to be a little short: one more percent allowed below
+    # the percentile interval of a standard deviation is known to be a little short: one more percent allowed
+    # below
     assert LEAST - 2 <= covered(found, truth) <= MOST
 
 
@@ -87,7 +102,9 @@ def test_index_matrices_bootstrap_several_arrays_together():
 
 def test_same_key_same_interval_other_key_other():
     data = torch.randn(100, generator=torch.Generator().manual_seed(4))
-    first, again, other = (bootstrap(lambda r: r.std(1), data, noise) for noise in (Noise(0), Noise(0), Noise(1)))
+    first, again, other = (
+        bootstrap(lambda r: r.std(1), data, noise) for noise in (Noise(0), Noise(0), Noise(1))
+    )
     assert first == again and first != other
 
 

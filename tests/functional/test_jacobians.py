@@ -22,7 +22,12 @@ def test_derivatives_of_a_curved_map_are_autograds():
     values, found = derivatives(function, y, directions)
     for part, (value, derivative) in enumerate(zip(values, found, strict=True)):
         torch.testing.assert_close(value, function(y)[part])
-        jacobian = torch.stack([torch.autograd.functional.jacobian(lambda row, part=part: function(row[None])[part][0], row) for row in y])
+        jacobian = torch.stack(
+            [
+                torch.autograd.functional.jacobian(lambda row, part=part: function(row[None])[part][0], row)
+                for row in y
+            ]
+        )
         torch.testing.assert_close(derivative, torch.einsum("kf,ndf->knd", directions, jacobian))
 
 
@@ -51,13 +56,20 @@ def test_fewer_outputs_than_arguments_lose_a_mixture():
     j = torch.tensor([[1.0, 1.0, 0.0], [0.0, 0.0, 2.0]], dtype=torch.float64)
     found = spectrum(j[None].permute(2, 0, 1))
     assert found.least.item() == 0 and abs(found.greatest.item() - 2) < 1e-12
-    torch.testing.assert_close(found.weakest[0].abs(), torch.tensor([0.5, 0.5, 0.0], dtype=torch.float64).sqrt())
+    torch.testing.assert_close(
+        found.weakest[0].abs(), torch.tensor([0.5, 0.5, 0.0], dtype=torch.float64).sqrt()
+    )
     assert found.weakest[0, 0] * found.weakest[0, 1] < 0
 
 
 def test_a_constant_map_has_nothing_but_zeros():
     found = spectrum(torch.zeros(3, 4, 6))
-    assert not found.least.any() and not found.greatest.any() and not found.columns.any() and found.weakest.isfinite().all()
+    assert (
+        not found.least.any()
+        and not found.greatest.any()
+        and not found.columns.any()
+        and found.weakest.isfinite().all()
+    )
 
 
 def test_no_dimension_at_all_keeps_nothing():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from latentrun.functional.kernel_distance import kid, polynomial_mmd2
+from latentrun.functional.distances.kernel_distance import kid, polynomial_mmd2
 
 
 def normal(shape, seed, mean=0.0, sd=1.0):
@@ -25,12 +25,14 @@ def test_definition_pair_by_pair():
 
 @pytest.mark.parametrize(("mean", "sd"), [(0.0, 1.0), (0.4, 1.0), (0.0, 1.5)])
 def test_unbiased_in_closed_form_and_the_interval_covers(mean, sd):
-    # In one dimension k(a, b) = Σ_j C(3, j) a^j b^j, so MMD² is the weighted squared difference of the first three moments.
+    # In one dimension k(a, b) = Σ_j C(3, j) a^j b^j, so MMD² is the weighted squared difference of the first
+    # three moments.
     truth = 3 * mean**2 + 3 * (sd**2 + mean**2 - 1) ** 2 + (mean**3 + 3 * mean * sd**2) ** 2
     found = [kid(normal((2000, 1), 2 * i), normal((2000, 1), 2 * i + 1, mean, sd), 10) for i in range(400)]
     values = np.array([e.value for e in found])
     assert abs(values.mean() - truth) < 4 * values.std() / 20
-    # 0.95 is meant; Binomial(400, 0.95) is below 362 once in 10,000. MMD² of few rows is skewed: the mean of 10 blocks is, a little.
+    # 0.95 is meant; Binomial(400, 0.95) is below 362 once in 10,000. MMD² of few rows is skewed: the mean of
+    # 10 blocks is, a little.
     assert sum(e.low <= truth <= e.high for e in found) >= 362
 
 

@@ -29,7 +29,9 @@ def decay(y):
 
 def planted(n, noise, seed=0):
     g = torch.Generator().manual_seed(seed)
-    truth = torch.rand(n, 3, generator=g, dtype=torch.float64) * torch.tensor([2.0, 1.5, 1.0]) + torch.tensor([0.5, 0.3, -0.5])
+    truth = torch.rand(n, 3, generator=g, dtype=torch.float64) * torch.tensor([2.0, 1.5, 1.0]) + torch.tensor(
+        [0.5, 0.3, -0.5]
+    )
     a, k, c = truth.T[:, :, None]
     y = a * (-k * T).exp() + c
     return truth, y + noise * torch.randn(y.shape, generator=g, dtype=torch.float64)
@@ -38,7 +40,14 @@ def planted(n, noise, seed=0):
 def reference(y, low=-np.inf, high=np.inf):
     start = np.clip(np.ones(3), low, high)
     t, seen = T.numpy(), y.numpy()
-    return least_squares(lambda p: p[0] * np.exp(-p[1] * t) + p[2] - seen, start, bounds=(low, high), xtol=1e-14, ftol=1e-14, gtol=1e-14)
+    return least_squares(
+        lambda p: p[0] * np.exp(-p[1] * t) + p[2] - seen,
+        start,
+        bounds=(low, high),
+        xtol=1e-14,
+        ftol=1e-14,
+        gtol=1e-14,
+    )
 
 
 def test_planted_parameters_come_back():
@@ -58,7 +67,10 @@ def test_agrees_with_scipy_on_noisy_problems():
 
 def test_agrees_with_scipy_inside_a_box():
     truth, y = planted(30, 0.05)
-    low, high = torch.tensor([0.6, 0.5, -0.2], dtype=torch.float64), torch.tensor([1.5, 1.0, 0.2], dtype=torch.float64)
+    low, high = (
+        torch.tensor([0.6, 0.5, -0.2], dtype=torch.float64),
+        torch.tensor([1.5, 1.0, 0.2], dtype=torch.float64),
+    )
     fit = levenberg_marquardt(decay(y), torch.ones_like(truth), low, high)
     assert ((fit.theta >= low) & (fit.theta <= high)).all()
     assert ((fit.theta == low) | (fit.theta == high)).any(1).double().mean() > 0.5  # the box matters here

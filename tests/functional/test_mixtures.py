@@ -7,11 +7,19 @@ import pytest
 import torch
 from scipy import stats
 from scipy.linalg import sqrtm
-from torch.distributions import Categorical, Independent, MixtureSameFamily, MultivariateNormal, Normal, kl_divergence
+from torch.distributions import (
+    Categorical,
+    Independent,
+    MixtureSameFamily,
+    MultivariateNormal,
+    Normal,
+    kl_divergence,
+)
 
-from latentrun.functional import mixtures
-from latentrun.functional.divergences import gaussian_kl
-from latentrun.functional.mixtures import (
+from latentrun.functional.distances.divergences import gaussian_kl
+from latentrun.functional.noise import Noise
+from latentrun.functional.statistics import mixtures
+from latentrun.functional.statistics.mixtures import (
     bin_masses,
     binned_kl,
     component_log_density,
@@ -20,7 +28,6 @@ from latentrun.functional.mixtures import (
     log_densities,
     marginal_moments,
 )
-from latentrun.functional.noise import Noise
 
 N, d = 40, 3
 DRAW = Noise(0).at("mixtures")
@@ -30,7 +37,9 @@ Z = MEAN + SCALE * DRAW.normal("z", (N, d))
 
 
 def mixture(mean, scale):
-    return MixtureSameFamily(Categorical(torch.ones(len(mean), dtype=torch.float64)), Independent(Normal(mean, scale), 1))
+    return MixtureSameFamily(
+        Categorical(torch.ones(len(mean), dtype=torch.float64)), Independent(Normal(mean, scale), 1)
+    )
 
 
 def test_densities_are_those_of_torch_with_and_without_a_points_own_component(monkeypatch):
@@ -39,7 +48,9 @@ def test_densities_are_those_of_torch_with_and_without_a_points_own_component(mo
     torch.testing.assert_close(whole, mixture(MEAN, SCALE).log_prob(Z))
     rest = [mixture(MEAN[torch.arange(N) != n], SCALE[torch.arange(N) != n]).log_prob(Z[n]) for n in range(N)]
     torch.testing.assert_close(others, torch.stack(rest))
-    torch.testing.assert_close(component_log_density(Z, MEAN, SCALE), Independent(Normal(MEAN, SCALE), 1).log_prob(Z))
+    torch.testing.assert_close(
+        component_log_density(Z, MEAN, SCALE), Independent(Normal(MEAN, SCALE), 1).log_prob(Z)
+    )
 
 
 def test_narrow_components_keep_their_digits():
@@ -66,7 +77,9 @@ def test_moments_are_those_of_a_large_sample_and_of_a_known_mixture():
     for name, truth in (("mean", 7), ("variance", variance), ("skewness", 0), ("kurtosis", kurtosis)):
         (e,) = known[name]
         assert e.value == pytest.approx(truth, abs=1e-9) and e.low <= e.value <= e.high, name
-    assert known["mean"][0].high - known["mean"][0].low == pytest.approx(2 * 1.96 * a / math.sqrt(400), rel=0.15)
+    assert known["mean"][0].high - known["mean"][0].low == pytest.approx(
+        2 * 1.96 * a / math.sqrt(400), rel=0.15
+    )
 
 
 def test_identical_components_are_one_normal():
@@ -116,7 +129,9 @@ def test_gaussian_distances_against_other_libraries():
     mean, cov = DRAW.normal("m", (d,)).double(), a @ a.T + 0.1 * torch.eye(d)
     kl, frechet = gaussian_distances(mean, cov)
     unit = torch.eye(d, dtype=torch.float64)
-    assert kl == pytest.approx(kl_divergence(MultivariateNormal(mean, cov), MultivariateNormal(0 * mean, unit)).item())
+    assert kl == pytest.approx(
+        kl_divergence(MultivariateNormal(mean, cov), MultivariateNormal(0 * mean, unit)).item()
+    )
     expected = mean.square().sum() + (cov + unit).trace() - 2 * np.trace(sqrtm(cov.numpy()).real)
     assert frechet == pytest.approx(expected.item())
     assert gaussian_distances(0 * mean, unit) == pytest.approx((0, 0), abs=1e-12)
@@ -125,7 +140,8 @@ def test_gaussian_distances_against_other_libraries():
 
 @pytest.mark.parametrize("narrow", [1e-6, 1e-8, 1e-9])
 def test_information_never_exceeds_that_of_the_index(narrow):
-    """However narrow the components: ln q(z|n) - ln q(z) <= ln N, and here, where none overlap, it is that."""
+    """However narrow the components: ln q(z|n) - ln q(z) <= ln N, and here, where none overlap, it is
+    that."""
     noise = torch.Generator().manual_seed(0)
     mean = torch.randn(500, 3, generator=noise, dtype=torch.float64)
     scale = torch.full_like(mean, narrow)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from latentrun.functional.moments import central_powers, percentiles, shape_statistics
+from latentrun.functional.statistics.moments import central_powers, percentiles, shape_statistics
 
 
 @pytest.mark.parametrize("draw", ["normal", "exponential", "lognormal"])
@@ -18,11 +18,15 @@ def test_shape_equals_scipys_of_data_and_of_resamples(draw):
     found = shape_statistics(means).numpy()
     for r, (sd, skewness, kurtosis) in zip(rows, found, strict=True):
         assert sd == pytest.approx(values[r].std() / values.std())
-        assert (skewness, kurtosis) == pytest.approx((stats.skew(values[r]), stats.kurtosis(values[r])), rel=1e-7)
+        assert (skewness, kurtosis) == pytest.approx(
+            (stats.skew(values[r]), stats.kurtosis(values[r])), rel=1e-7
+        )
 
 
 def test_percentiles_are_numpys():
     values = np.random.default_rng(1).exponential(size=(4, 333))
     shares = (0.0, 0.5, 0.95, 0.99, 0.999, 1.0)
-    assert percentiles(torch.from_numpy(values), shares).numpy() == pytest.approx(np.percentile(values, 100 * np.array(shares), axis=1).T)
+    assert percentiles(torch.from_numpy(values), shares).numpy() == pytest.approx(
+        np.percentile(values, 100 * np.array(shares), axis=1).T
+    )
     assert percentiles(torch.tensor([[3.0]]), (0.2, 1.0)).tolist() == [[3, 3]]

@@ -7,12 +7,20 @@ import math
 import pytest
 import torch
 
-from latentrun.functional.motion import rigid_estimate, rigid_share, settles_at, step_lengths, straightness
+from latentrun.functional.clouds.motion import (
+    rigid_estimate,
+    rigid_share,
+    settles_at,
+    step_lengths,
+    straightness,
+)
 from latentrun.functional.noise import Noise
 
 X = Noise(0).normal("x", (300, 3)).double()
 ANGLE = torch.tensor(0.4, dtype=torch.float64)
-TURN = torch.tensor([[ANGLE.cos(), -ANGLE.sin(), 0], [ANGLE.sin(), ANGLE.cos(), 0], [0, 0, 1]], dtype=torch.float64)
+TURN = torch.tensor(
+    [[ANGLE.cos(), -ANGLE.sin(), 0], [ANGLE.sin(), ANGLE.cos(), 0], [0, 0, 1]], dtype=torch.float64
+)
 
 
 def test_a_step_of_one_in_every_coordinate_has_length_one():
@@ -21,7 +29,8 @@ def test_a_step_of_one_in_every_coordinate_has_length_one():
 
 
 @pytest.mark.parametrize(
-    ("lengths", "expected"), [([3, 2, 0.5, 0.1], 2), ([0.1, 0.2], 0), ([0.1, 3, 0.1], 2), ([0.1, 0.1, 3], 3), ([], 0), ([1.0], 0)]
+    ("lengths", "expected"),
+    [([3, 2, 0.5, 0.1], 2), ([0.1, 0.2], 0), ([0.1, 3, 0.1], 2), ([0.1, 0.1, 3], 3), ([], 0), ([1.0], 0)],
 )
 def test_settling_counts_to_the_last_long_step(lengths, expected):
     assert settles_at(torch.tensor(lengths), 1.0).item() == expected
@@ -60,7 +69,8 @@ def test_a_shift_beside_random_steps_has_its_share_of_the_squares():
 
 @pytest.mark.parametrize("d", [2, 16])
 def test_the_jackknife_takes_the_excess_off_and_its_interval_holds_the_truth(d):
-    """Random steps, and steps of which one half is a shift of all points: 40 draws of each, in some of which an interval misses."""
+    """Random steps, and steps of which one half is a shift of all points: 40 draws of each, in some of which
+    an interval misses."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(256, d, generator=generator, dtype=torch.float64)
     for shifted in (0.0, 1.0):

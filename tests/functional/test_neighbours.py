@@ -6,8 +6,8 @@ import pytest
 import torch
 from scipy.spatial import cKDTree
 
-from latentrun.functional import neighbours
-from latentrun.functional.neighbours import nearest
+from latentrun.functional.clouds import neighbours
+from latentrun.functional.clouds.neighbours import nearest
 
 
 def rows(n: int, d: int, seed: int) -> torch.Tensor:
@@ -48,7 +48,8 @@ def test_copies_far_from_the_origin_are_exact():
 
 @pytest.mark.parametrize(("size", "dtype"), [(1e-2, torch.float32), (1e-5, torch.float64)])
 def test_a_cluster_finer_than_products_resolve_is_searched_again(size, dtype):
-    # 300 points close to each other but 1e3 from the centre: |q|² + |p|² - 2 q·p in this precision cannot order them.
+    # 300 points close to each other but 1e3 from the centre: |q|² + |p|² - 2 q·p in this precision cannot
+    # order them.
     fine = size * rows(300, 3, 5).double()
     fine[:, 0] += 1e3
     p = torch.cat((fine, -fine))
@@ -61,7 +62,8 @@ def test_a_cluster_finer_than_products_resolve_is_searched_again(size, dtype):
 
 
 def test_many_at_the_same_distance():
-    # 31 copies of 12 points on a sphere, seen from its centre: any k of the equally near will do, at the right distance.
+    # 31 copies of 12 points on a sphere, seen from its centre: any k of the equally near will do, at the
+    # right distance.
     p = torch.nn.functional.normalize(rows(12, 3, 6), dim=1).repeat(31, 1)
     distance, _ = nearest(torch.zeros(1, 3), p, 5)
     assert torch.allclose(distance, torch.ones(1, 5, dtype=torch.float64), atol=1e-6)

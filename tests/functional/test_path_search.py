@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from latentrun.diagnostics.factor_paths import Kind
-from latentrun.functional.factor_field import factor_field
-from latentrun.functional.hulls import convex_hull
+from latentrun.diagnostics.decoder.factor_paths import Kind
+from latentrun.functional.clouds.factor_field import factor_field
+from latentrun.functional.clouds.hulls import convex_hull
 from latentrun.functional.noise import Noise
-from latentrun.functional.path_search import (
+from latentrun.functional.paths.lines import follow
+from latentrun.functional.paths.search import (
     FINDERS,
     Cloud,
     Effort,
@@ -25,7 +26,6 @@ from latentrun.functional.path_search import (
     resampled,
     within,
 )
-from latentrun.functional.paths import follow
 
 EFFORT = Effort(ends=300, pairs=1000, probes=9, wanted=4, apart=0.2, depth=0.15, links=12, knots=9)
 RNG = np.random.default_rng(0)
@@ -57,7 +57,9 @@ def marks(values: torch.Tensor, ranges=((0.0, 1.0), (0.0, 1.0)), cyclic=(False, 
 def test_score_in_closed_form():
     t = torch.linspace(0, 1, 11, dtype=torch.float64)
     found = marks(torch.stack([0.1 + 0.8 * t, 0.5 + 0.2 * t], 1)[None])
-    assert found.coverage[0].tolist() == pytest.approx([0.8, 0.2]) and found.leakage[0].tolist() == pytest.approx([0.25, 4])
+    assert found.coverage[0].tolist() == pytest.approx([0.8, 0.2]) and found.leakage[
+        0
+    ].tolist() == pytest.approx([0.25, 4])
     assert found.score[0].tolist() == pytest.approx([0.8 / 1.25, 0.2 / 5])
     outside = marks(torch.stack([0.1 + 0.8 * t, 0.5 + 0.2 * t], 1)[None], inside=0.5)
     assert outside.score[0].tolist() == pytest.approx([0.4 / 1.25, 0.1 / 5])
@@ -74,13 +76,19 @@ def test_what_lies_beyond_the_range_neither_covers_nor_excuses():
 def test_back_and_forth_is_no_path_and_small_drifts_are_none():
     t = torch.linspace(-1, 1, 11, dtype=torch.float64)
     found = marks(torch.stack([t.square(), 0.5 + 0.01 * t], 1)[None])
-    assert found.score[0].tolist() == pytest.approx([0, 0], abs=1e-9) and found.coverage[0, 0] == pytest.approx(1)
+    assert found.score[0].tolist() == pytest.approx([0, 0], abs=1e-9) and found.coverage[
+        0, 0
+    ] == pytest.approx(1)
 
 
 def test_an_angle_that_goes_round_covers_its_range_once():
     t = torch.linspace(0, 1.5, 61, dtype=torch.float64)[None, :, None] % 1
     found = marks(t, ranges=((0.0, 1.0),), cyclic=(True,))
-    assert found.coverage.item() == 1 and found.monotonicity.item() == pytest.approx(1) and found.score.item() == pytest.approx(1)
+    assert (
+        found.coverage.item() == 1
+        and found.monotonicity.item() == pytest.approx(1)
+        and found.score.item() == pytest.approx(1)
+    )
 
 
 def test_within():
@@ -98,7 +106,9 @@ def test_curves_go_through_their_knots():
 def test_resampling_goes_by_length():
     corner = np.array([[[0.0, 0], [3, 0], [3, 1], [3, 1]], [[0, 0], [0, 1], [0, 2], [0, 4]]])
     found = resampled(corner, np.array([0, 0.25, 0.75, 1]))
-    assert np.allclose(found[0], [[0, 0], [1, 0], [3, 0], [3, 1]]) and np.allclose(found[1, :, 1], [0, 1, 3, 4])
+    assert np.allclose(found[0], [[0, 0], [1, 0], [3, 0], [3, 1]]) and np.allclose(
+        found[1, :, 1], [0, 1, 3, 4]
+    )
     still = resampled(np.ones((1, 4, 2)), np.array([0, 0.5, 1]))
     assert np.allclose(still, 1)
 
@@ -132,7 +142,10 @@ def test_the_way_through_a_ball_is_its_diameter():
     way = (knots[1] - knots[0]) / np.linalg.norm(knots[1] - knots[0])
     assert way[0] > 0.995 and np.linalg.norm(knots[1] - knots[0]) > 1.85
     assert found.compared > EFFORT.pairs / 2
-    assert FINDERS["straight"].find(cloud(BALL, BALL, [[-1.0, 1]] * 3), 0, EFFORT, Noise(0)).knots[0].tolist() == knots.tolist()
+    assert (
+        FINDERS["straight"].find(cloud(BALL, BALL, [[-1.0, 1]] * 3), 0, EFFORT, Noise(0)).knots[0].tolist()
+        == knots.tolist()
+    )
 
 
 def test_a_path_does_not_cross_a_hole():
@@ -152,12 +165,20 @@ def test_a_factor_that_does_not_move_has_no_path():
 
 # ---------------------------------------------------------------- along the hull
 def test_points_are_drawn_onto_a_cube():
-    box = cloud(np.concatenate([BOX, np.array(np.meshgrid(*[[-1.0, 1]] * 3)).reshape(3, -1).T]), np.zeros((6008, 1)), [[0.0, 1]])
-    knots = np.array([[[2.0, 0, 0], [1.1, 1.0, 0.5]], [[1, 0.9, -0.9], [1, -0.9, 0.9]], [[0, 0, 0], [1, 0, 0]]])
+    box = cloud(
+        np.concatenate([BOX, np.array(np.meshgrid(*[[-1.0, 1]] * 3)).reshape(3, -1).T]),
+        np.zeros((6008, 1)),
+        [[0.0, 1]],
+    )
+    knots = np.array(
+        [[[2.0, 0, 0], [1.1, 1.0, 0.5]], [[1, 0.9, -0.9], [1, -0.9, 0.9]], [[0, 0, 0], [1, 0, 0]]]
+    )
     found = near_hull(box, knots, EFFORT)
     assert len(found) == 2  # the last runs through the middle
     assert np.allclose(np.abs(found).max(2), 1, atol=0.02) and np.allclose(found[1], knots[1], atol=0.02)
-    assert np.allclose(found[0, 0], [1, 0, 0], atol=0.02) and np.allclose(found[0, 1], np.array([1.1, 1, 0.5]) / 1.1, atol=0.02)
+    assert np.allclose(found[0, 0], [1, 0, 0], atol=0.02) and np.allclose(
+        found[0, 1], np.array([1.1, 1, 0.5]) / 1.1, atol=0.02
+    )
 
 
 def test_along_the_faces_of_a_box_nothing_else_moves():
@@ -170,8 +191,9 @@ def test_along_the_faces_of_a_box_nothing_else_moves():
 
 
 def test_along_a_sphere_the_best_path_is_a_piece_of_a_meridian():
-    # From latitude -a to a: V = sin a, the one other factor that moves goes out and back, 1 - cos a, mean over two half of it:
-    # score = sin a / (1 + tan(a / 2) / 2), at most 0.698, near a = 73 degrees. Beneath the surface a little more.
+    # From latitude -a to a: V = sin a, the one other factor that moves goes out and back, 1 - cos a, mean
+    # over two half of it: score = sin a / (1 + tan(a / 2) / 2), at most 0.698, near a = 73 degrees. Beneath
+    # the surface a little more.
     sphere = cloud(BALL, BALL, [[-1.0, 1]] * 3)
     found = FINDERS["hull"].find(sphere, 2, EFFORT, Noise(0)).knots
     score = sphere.mark(found[:1], 33).score[0, 2].item()

@@ -8,7 +8,18 @@ import pytest
 import scipy.stats
 import torch
 
-from latentrun.functional.paths import arcs, axis_lines, far_apart, leakage, plane_lines, ranks, segments, spearman, unwrap, variation
+from latentrun.functional.paths.lines import (
+    arcs,
+    axis_lines,
+    far_apart,
+    leakage,
+    plane_lines,
+    ranks,
+    segments,
+    spearman,
+    unwrap,
+    variation,
+)
 
 MEAN, SCALE = torch.tensor([1.0, -2.0, 0.5]), torch.tensor([0.5, 2.0, 1.0])
 
@@ -63,7 +74,9 @@ def test_far_apart_takes_the_ends_of_a_cigar_and_no_outlier():
 
 def test_far_apart_gives_every_pair_once():
     z = torch.arange(50.0)[:, None]
-    assert len(far_apart(z, torch.ones(4, 1, 1) * torch.tensor([1.0, -1.0, 2.0, -3.0])[:, None, None], 4)) == 1
+    assert (
+        len(far_apart(z, torch.ones(4, 1, 1) * torch.tensor([1.0, -1.0, 2.0, -3.0])[:, None, None], 4)) == 1
+    )
 
 
 def test_ranks_and_spearman_against_scipy():
@@ -89,14 +102,16 @@ def test_unwrap_takes_the_jumps_out_of_angles_alone():
     angle = torch.linspace(0, 4 * math.pi, 30).double()
     wrapped = torch.remainder(angle, 2 * math.pi)
     other = 10 * torch.cos(angle)
-    values = unwrap(torch.stack((wrapped, other), -1)[None], torch.tensor([2 * math.pi, 0.0], dtype=torch.float64))
+    values = unwrap(
+        torch.stack((wrapped, other), -1)[None], torch.tensor([2 * math.pi, 0.0], dtype=torch.float64)
+    )
     assert torch.allclose(values[0, :, 0], angle)
     assert torch.allclose(values[0, :, 1], other)
 
 
 def test_variation_and_leakage_in_closed_form():
-    # Three factors of widths 1, 2, 4: the first moves by its whole range, the second goes a quarter there and back
-    # (V = 1/2), the third stays. L_0 = (1/2 + 0) / 2 / 1, L_1 = (1 + 0) / 2 / (1/2).
+    # Three factors of widths 1, 2, 4: the first moves by its whole range, the second goes a quarter there and
+    # back (V = 1/2), the third stays. L_0 = (1/2 + 0) / 2 / 1, L_1 = (1 + 0) / 2 / (1/2).
     t = torch.linspace(0, 1, 21).double()
     values = torch.stack((t, 1 - (2 * t - 1).abs() * 0.5, torch.zeros(21)), -1)[None]
     moved = variation(values, torch.tensor([1.0, 2.0, 4.0]))

@@ -8,7 +8,16 @@ from sklearn.metrics import r2_score
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
 from latentrun.functional.noise import Noise
-from latentrun.functional.probes import accuracy, estimates, knn_predict, linear_predict, neighbours, outputs, r2, standardised
+from latentrun.functional.statistics.probes import (
+    accuracy,
+    estimates,
+    knn_predict,
+    linear_predict,
+    neighbours,
+    outputs,
+    r2,
+    standardised,
+)
 from latentrun.types import Factor
 
 N, M = 2000, 800
@@ -29,7 +38,9 @@ def test_standardised_by_train_moments_constants_become_zero():
     train, test = rng.normal(3, 2, (N, 2)), rng.normal(3, 2, (M, 2))
     train[:, 1], test[:, 1] = 7.3, 9.0
     found = standardised(train.astype(np.float32), test.astype(np.float32))
-    assert found.train[:, 0].mean() == pytest.approx(0, abs=1e-6) and found.train[:, 0].std() == pytest.approx(1, abs=1e-6)
+    assert found.train[:, 0].mean() == pytest.approx(0, abs=1e-6) and found.train[
+        :, 0
+    ].std() == pytest.approx(1, abs=1e-6)
     assert found.test[:, 0] == pytest.approx((test[:, 0] - train[:, 0].mean()) / train[:, 0].std(), abs=1e-5)
     assert (found.train[:, 1] == 0).all() and (found.test[:, 1] == 0).all()
 
@@ -64,7 +75,9 @@ def test_probes_of_independent_factors_say_nothing(codes):
 def test_r2_is_sklearns_and_constant_truth_has_none():
     rng = np.random.default_rng(4)
     truth, predicted = rng.normal(5, 1, (M, 1)), rng.normal(5, 1, (M, 1))
-    assert one(r2(truth, predicted), Noise(0), 50).value == pytest.approx(r2_score(truth, predicted), abs=1e-9)
+    assert one(r2(truth, predicted), Noise(0), 50).value == pytest.approx(
+        r2_score(truth, predicted), abs=1e-9
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert np.isnan(one(r2(np.full((M, 1), 0.1), predicted), Noise(0), 50).value)
@@ -73,9 +86,13 @@ def test_r2_is_sklearns_and_constant_truth_has_none():
 def test_knn_equals_sklearns(codes):
     nearest = neighbours(codes, 10)
     y = codes.train[:, :2] ** 2
-    assert knn_predict(nearest, y) == pytest.approx(KNeighborsRegressor(10).fit(codes.train, y).predict(codes.test))
+    assert knn_predict(nearest, y) == pytest.approx(
+        KNeighborsRegressor(10).fit(codes.train, y).predict(codes.test)
+    )
     labels = 3 * (codes.train[:, 0] > 0) + 5 * (codes.train[:, 1] > 0.3)
-    assert (knn_predict(nearest, labels) == KNeighborsClassifier(10).fit(codes.train, labels).predict(codes.test)).all()
+    assert (
+        knn_predict(nearest, labels) == KNeighborsClassifier(10).fit(codes.train, labels).predict(codes.test)
+    ).all()
     assert neighbours(standardised(codes.train[:4], codes.test), 10).shape == (M, 4)
 
 
@@ -83,7 +100,10 @@ def test_separable_classes_are_told_apart_and_chance_is_chance(codes):
     def labels(z):
         return (z[:, 0] > 0).astype(int)
 
-    for answer in (linear_predict(codes, labels(codes.train)), knn_predict(neighbours(codes, 10), labels(codes.train))):
+    for answer in (
+        linear_predict(codes, labels(codes.train)),
+        knn_predict(neighbours(codes, 10), labels(codes.train)),
+    ):
         assert one(accuracy(labels(codes.test), answer), Noise(0), 200).value > 0.97
     coins = np.random.default_rng(5).integers(0, 2, N + M)
     chance = one(accuracy(coins[N:], knn_predict(neighbours(codes, 10), coins[:N])), Noise(0), 500)
@@ -93,7 +113,9 @@ def test_separable_classes_are_told_apart_and_chance_is_chance(codes):
 
 def test_cyclic_factors_become_cosine_and_sine():
     hour = Factor("hour", "cyclic", 0, 24)
-    assert outputs(hour, np.array([0.0, 6.0, 12.0, 24.0])) == pytest.approx(np.array([[1, 0], [0, 1], [-1, 0], [1, 0]]), abs=1e-12)
+    assert outputs(hour, np.array([0.0, 6.0, 12.0, 24.0])) == pytest.approx(
+        np.array([[1, 0], [0, 1], [-1, 0], [1, 0]]), abs=1e-12
+    )
     angle = np.random.default_rng(6).uniform(0, 24, N + M)
     circle = outputs(hour, angle)
     codes = standardised(circle[:N], circle[N:])
@@ -103,9 +125,15 @@ def test_cyclic_factors_become_cosine_and_sine():
 
 def test_scores_together_are_the_scores_alone(codes):
     truth = np.random.default_rng(7).normal(size=(M, 1))
-    scores = [r2(truth, 0.5 * truth), r2(np.ones((M, 1)), truth), accuracy(truth[:, 0] > 0, truth[:, 0] > 0.2)]
+    scores = [
+        r2(truth, 0.5 * truth),
+        r2(np.ones((M, 1)), truth),
+        accuracy(truth[:, 0] > 0, truth[:, 0] > 0.2),
+    ]
     together = estimates(scores, Noise(0), 100)
     assert np.isnan(together[1].value) and together[1].low is None
     for i in (0, 2):
         alone = one(scores[i], Noise(0), 100)
-        assert (together[i].value, together[i].low, together[i].high) == pytest.approx((alone.value, alone.low, alone.high))
+        assert (together[i].value, together[i].low, together[i].high) == pytest.approx(
+            (alone.value, alone.low, alone.high)
+        )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from latentrun.functional.ranking import PAIRED, WELCH, holm, moments, over_seeds, pairwise
+from latentrun.functional.statistics.ranking import PAIRED, WELCH, holm, moments, over_seeds, pairwise
 
 RNG = np.random.default_rng(0)
 
@@ -84,7 +84,9 @@ def test_holm_by_hand():
     # m = 4: 0.005 * 4, 0.01 * 3, 0.03 * 2 = 0.06, and 0.04 * 1 raised to it.
     np.testing.assert_allclose(holm(np.array([0.01, 0.04, 0.03, 0.005])), [0.03, 0.06, 0.06, 0.02])
     np.testing.assert_allclose(holm(np.array([0.5, 0.9])), [1.0, 1.0])
-    np.testing.assert_allclose(holm(np.array([0.03, np.nan, 0.02])), [0.04, np.nan, 0.04])  # what is not tested does not count
+    np.testing.assert_allclose(
+        holm(np.array([0.03, np.nan, 0.02])), [0.04, np.nan, 0.04]
+    )  # what is not tested does not count
     assert holm(np.array([])).size == 0
 
 

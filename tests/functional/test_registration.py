@@ -9,7 +9,7 @@ import pytest
 import torch
 from scipy import ndimage, optimize
 
-from latentrun.functional.registration import align
+from latentrun.functional.images.registration import align
 
 
 def noise(*shape, seed=0):
@@ -17,8 +17,8 @@ def noise(*shape, seed=0):
 
 
 def smooth(n, c, h, w, shift, angle, seed=0):
-    """Pictures of four Gaussian bumps in closed form, turned by ``angle`` (radians, counter-clockwise) about the middle of the
-    frame and then moved by ``shift`` (right, up): no pixel of them is interpolated."""
+    """Pictures of four Gaussian bumps in closed form, turned by ``angle`` (radians, counter-clockwise) about
+    the middle of the frame and then moved by ``shift`` (right, up): no pixel of them is interpolated."""
     u, v = torch.meshgrid(torch.arange(w) - (w - 1) / 2, (h - 1) / 2 - torch.arange(h), indexing="xy")
     u, v = u - shift[:, 0, None, None], v - shift[:, 1, None, None]
     cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
@@ -26,7 +26,9 @@ def smooth(n, c, h, w, shift, angle, seed=0):
     x, draws = torch.zeros(n, c, h, w), noise(4, 3, n, c, 1, 1, seed=seed)
     for right, up, size in draws:
         sd = 2 + 2 * size
-        x += torch.exp(-((u - (right - 0.5) * w / 2).square() + (v - (up - 0.5) * h / 2).square()) / (2 * sd.square()))
+        x += torch.exp(
+            -((u - (right - 0.5) * w / 2).square() + (v - (up - 0.5) * h / 2).square()) / (2 * sd.square())
+        )
     return x
 
 
@@ -55,7 +57,11 @@ def test_motions_of_a_pixel_and_of_a_right_angle_are_those_of_numpy():
     assert found.shift[0].tolist() == pytest.approx([2, 1], abs=1e-3) and found.aligned[0] < 1e-3
     turned = torch.from_numpy(np.rot90(x.numpy(), axes=(2, 3)).copy())  # counter-clockwise as one looks at it
     found = align(turned, x, 0.0, 90.0)
-    assert found.angle[0].item() == pytest.approx(90, abs=0.01) and found.shift[0].abs().max() == 0 and found.aligned[0] < 1e-3
+    assert (
+        found.angle[0].item() == pytest.approx(90, abs=0.01)
+        and found.shift[0].abs().max() == 0
+        and found.aligned[0] < 1e-3
+    )
 
 
 def test_as_good_as_scipys_search_with_its_own_spline():
@@ -66,7 +72,9 @@ def test_as_good_as_scipys_search_with_its_own_spline():
 
     def error(theta, target, picture):
         right, up, a = theta
-        back = np.array([[math.cos(a), math.sin(a)], [-math.sin(a), math.cos(a)]])  # (row, column) of the place that is read
+        back = np.array(
+            [[math.cos(a), math.sin(a)], [-math.sin(a), math.cos(a)]]
+        )  # (row, column) of the place that is read
         offset = middle - back @ (middle + np.array([-up, right]))
         moved = ndimage.affine_transform(picture, back, offset, order=3, mode="nearest")
         return ((target - moved) ** 2).sum()
@@ -74,7 +82,10 @@ def test_as_good_as_scipys_search_with_its_own_spline():
     for i in range(4):
         target, picture = x[i, 0].double().numpy(), made[i, 0].double().numpy()
         starts = [[right, up, a] for right in (-1, 0, 1) for up in (-1, 0, 1) for a in (-0.1, 0.1)]
-        best = min((optimize.minimize(error, s, (target, picture), method="Powell") for s in starts), key=lambda r: r.fun)
+        best = min(
+            (optimize.minimize(error, s, (target, picture), method="Powell") for s in starts),
+            key=lambda r: r.fun,
+        )
         assert found.aligned[i].square().item() == pytest.approx(best.fun, rel=0.01)
         assert found.shift[i].tolist() == pytest.approx(best.x[:2], abs=0.02)
         assert found.angle[i].item() == pytest.approx(math.degrees(best.x[2]), abs=0.2)
@@ -92,10 +103,17 @@ def test_blur_is_no_displacement():
 def test_the_identity_stays_and_is_never_worsened():
     x = noise(20, 3, 7, 5)
     found = align(x, x, 2.0, 10.0)
-    assert torch.equal(found.moved, x) and not found.plain.any() and not found.aligned.any() and not found.shift.any()
+    assert (
+        torch.equal(found.moved, x)
+        and not found.plain.any()
+        and not found.aligned.any()
+        and not found.shift.any()
+    )
     found = align(x, noise(20, 3, 7, 5, seed=1), 2.0, 10.0)
     assert (found.aligned <= found.plain).all()
-    round_ = torch.exp(-(torch.linspace(-2, 2, 21)[:, None] ** 2 + torch.linspace(-2, 2, 21) ** 2))[None, None]
+    round_ = torch.exp(-(torch.linspace(-2, 2, 21)[:, None] ** 2 + torch.linspace(-2, 2, 21) ** 2))[
+        None, None
+    ]
     assert align(round_, 0.9 * round_, 2.0, 10.0).angle.abs().max() < 0.1  # a disc is not turned for nothing
 
 
@@ -118,6 +136,8 @@ def test_tiny_pictures(shape):
 def test_chunks_do_not_show(monkeypatch):
     x, made, *_ = planted(n=12)
     whole = align(x, made, 2.0, 10.0)
-    monkeypatch.setattr("latentrun.functional.registration.BUDGET", 1)
+    monkeypatch.setattr("latentrun.functional.images.registration.BUDGET", 1)
     single = align(x, made, 2.0, 10.0)
-    assert torch.allclose(whole.shift, single.shift, atol=1e-3) and torch.allclose(whole.aligned, single.aligned, atol=1e-4)
+    assert torch.allclose(whole.shift, single.shift, atol=1e-3) and torch.allclose(
+        whole.aligned, single.aligned, atol=1e-4
+    )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from latentrun.functional.regression import through_origin
+from latentrun.functional.statistics.regression import through_origin
 
 
 def test_points_on_a_line_give_its_slope_without_width():
@@ -22,7 +22,9 @@ def test_slope_and_interval_equal_least_squares_of_another_library():
     found = through_origin(x, y)
     (slope,), covariance = optimize.curve_fit(lambda t, b: b * t, x, y)
     half = stats.t.ppf(0.975, 11) * math.sqrt(covariance[0, 0])
-    assert (found.value, found.low, found.high) == pytest.approx((slope, slope - half, slope + half), rel=1e-5)
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (slope, slope - half, slope + half), rel=1e-5
+    )
 
 
 def test_the_interval_covers():

@@ -9,8 +9,8 @@ from scipy.special import ndtr
 from scipy.stats import kstest
 from sklearn.metrics import roc_auc_score
 
+from latentrun.functional.distances.two_sample import auc, median_distance, mmd2, told_apart
 from latentrun.functional.noise import Noise
-from latentrun.functional.two_sample import auc, median_distance, mmd2, told_apart
 
 D = 3
 
@@ -22,8 +22,8 @@ def normal(m, seed, d=D, mean=0.0, sd=1.0):
 
 
 def between_gaussians(d, mean, sd, width) -> float:
-    """MMD² of N(0, I) and N((mean, 0, ...), sd² I): E k = (w² / (w² + a))^(d/2) exp(-|difference of means|² / (2 (w² + a))), a the
-    sum of the two variances."""
+    """MMD² of N(0, I) and N((mean, 0, ...), sd² I): E k = (w² / (w² + a))^(d/2) exp(-|difference of means|² /
+    (2 (w² + a))), a the sum of the two variances."""
 
     def expected(a, distance):
         return (width**2 / (width**2 + a)) ** (d / 2) * np.exp(-(distance**2) / (2 * (width**2 + a)))
@@ -43,11 +43,13 @@ def test_mmd_is_equation_3_for_every_chunk_size(monkeypatch):
     expected = [by_definition(x, y, width) for width in (0.5, 2.0)]
     expected.append(sum(expected) / 2)
     for cells in (1, 1000, 1 << 22):
-        monkeypatch.setattr("latentrun.functional.two_sample.CELLS", cells)
+        monkeypatch.setattr("latentrun.functional.distances.two_sample.CELLS", cells)
         found = mmd2(x, y, [0.5, 2.0], 50, Noise(0))
         assert [e.value for e in found.estimates] == pytest.approx(expected, abs=2e-6)
     # far from the origin, where products of float32 would lose all digits
-    assert mmd2(x + 1000, y + 1000, [0.5], 50, Noise(0)).estimates[0].value == pytest.approx(expected[0], abs=1e-5)
+    assert mmd2(x + 1000, y + 1000, [0.5], 50, Noise(0)).estimates[0].value == pytest.approx(
+        expected[0], abs=1e-5
+    )
 
 
 @pytest.mark.parametrize(("mean", "sd"), [(0.5, 1.0), (0.0, 1.5), (1.0, 0.7), (0.0, 1.0)])
@@ -64,7 +66,10 @@ def test_mmd_of_two_gaussians_in_closed_form(mean, sd):
 @pytest.mark.parametrize(("mean", "sd"), [(0.0, 1.0), (0.6, 1.0), (0.0, 1.6)])
 def test_mmd_is_unbiased_and_its_interval_covers(mean, sd):
     truth, repeats = between_gaussians(D, mean, sd, 1.5), 300
-    found = [mmd2(normal(50, 2 * i), normal(50, 2 * i + 1, mean=mean, sd=sd), [1.5], 1, Noise(i)).estimates[0] for i in range(repeats)]
+    found = [
+        mmd2(normal(50, 2 * i), normal(50, 2 * i + 1, mean=mean, sd=sd), [1.5], 1, Noise(i)).estimates[0]
+        for i in range(repeats)
+    ]
     values = np.array([e.value for e in found])
     assert abs(values.mean() - truth) < 4 * values.std() / repeats**0.5
     covered = sum(e.low <= truth <= e.high for e in found)
@@ -74,7 +79,9 @@ def test_mmd_is_unbiased_and_its_interval_covers(mean, sd):
 
 
 def test_p_is_uniform_where_nothing_differs():
-    p = np.array([mmd2(normal(12, 2 * i), normal(12, 2 * i + 1), [1.0, 3.0], 99, Noise(i)).p for i in range(300)])
+    p = np.array(
+        [mmd2(normal(12, 2 * i), normal(12, 2 * i + 1), [1.0, 3.0], 99, Noise(i)).p for i in range(300)]
+    )
     for column in p.T:
         # on 0.01, 0.02 ... 1: spread out over the steps it is uniform
         assert kstest(column - np.random.default_rng(0).uniform(0, 0.01, 300), "uniform").pvalue > 0.01
@@ -98,9 +105,13 @@ def test_median_distance():
 @pytest.mark.parametrize("classifier", ["mlp", "knn", "logistic"])
 def test_accuracy_of_two_gaussians_is_the_bayes_rate(classifier):
     distance, m = 2.0, 3000
-    found = told_apart(normal(m, 0, d=4, mean=distance), normal(m, 1, d=4), [classifier], 4, Noise(0))[classifier]
+    found = told_apart(normal(m, 0, d=4, mean=distance), normal(m, 1, d=4), [classifier], 4, Noise(0))[
+        classifier
+    ]
     bayes, area = ndtr(distance / 2), ndtr(distance / 2**0.5)  # 0.841, 0.921
-    assert found.accuracy.value == pytest.approx(bayes, abs=0.02) and found.auc.value == pytest.approx(area, abs=0.02)
+    assert found.accuracy.value == pytest.approx(bayes, abs=0.02) and found.auc.value == pytest.approx(
+        area, abs=0.02
+    )
     assert found.accuracy.high - found.accuracy.low < 0.03 and found.p < 1e-100
     if classifier == "logistic":
         assert found.accuracy.low < bayes < found.accuracy.high and found.auc.low < area < found.auc.high
@@ -111,7 +122,10 @@ def test_accuracy_of_two_gaussians_is_the_bayes_rate(classifier):
 
 @pytest.mark.parametrize("classifier", ["mlp", "knn", "logistic"])
 def test_nothing_is_told_where_there_is_nothing(classifier):
-    every = [told_apart(normal(100, 2 * i), normal(100, 2 * i + 1), [classifier], 3, Noise(i))[classifier] for i in range(60)]
+    every = [
+        told_apart(normal(100, 2 * i), normal(100, 2 * i + 1), [classifier], 3, Noise(i))[classifier]
+        for i in range(60)
+    ]
     accuracy = np.array([v.accuracy.value for v in every])
     assert abs(accuracy.mean() - 0.5) < 4 * 0.05 / 60**0.5  # sd of a share of 100 is 0.05
     assert np.mean([v.auc.value for v in every]) == pytest.approx(0.5, abs=0.03)
@@ -127,9 +141,15 @@ def test_what_differs_in_variance_is_told_by_what_bends():
 
 
 def test_what_lies_off_the_plane_of_the_components_is_seen():
-    low = normal(1000, 0, d=2) @ torch.randn(2, 30, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-    other = normal(1000, 1, d=2) @ torch.randn(2, 30, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
-    found = told_apart(low + 0.02 * normal(1000, 2, d=30), other + 0.01 * normal(1000, 3, d=30), ["logistic"], 2, Noise(0))["logistic"]
+    low = normal(1000, 0, d=2) @ torch.randn(
+        2, 30, generator=torch.Generator().manual_seed(5), dtype=torch.float64
+    )
+    other = normal(1000, 1, d=2) @ torch.randn(
+        2, 30, generator=torch.Generator().manual_seed(5), dtype=torch.float64
+    )
+    found = told_apart(
+        low + 0.02 * normal(1000, 2, d=30), other + 0.01 * normal(1000, 3, d=30), ["logistic"], 2, Noise(0)
+    )["logistic"]
     assert found.accuracy.value > 0.95
 
 
@@ -144,7 +164,9 @@ def test_test_labels_do_not_reach_the_features():
 
 
 def test_constant_and_equal_rows_are_survived():
-    found = told_apart(torch.ones(20, 1, 3, 3), torch.ones(20, 1, 3, 3), ["mlp", "knn", "logistic"], 5, Noise(0))
+    found = told_apart(
+        torch.ones(20, 1, 3, 3), torch.ones(20, 1, 3, 3), ["mlp", "knn", "logistic"], 5, Noise(0)
+    )
     assert all(v.accuracy.value == 0.5 for v in found.values())
 
 
@@ -152,7 +174,9 @@ def test_area_is_scikit_learns_with_delongs_interval():
     rng = np.random.default_rng(0)
     above, below = np.round(rng.normal(0.7, 1, 80), 1), np.round(rng.normal(0, 1, 120), 1)  # with ties
     found = auc(above, below)
-    assert found.value == pytest.approx(roc_auc_score(np.repeat([1, 0], [80, 120]), np.concatenate([above, below])))
+    assert found.value == pytest.approx(
+        roc_auc_score(np.repeat([1, 0], [80, 120]), np.concatenate([above, below]))
+    )
     truth = ndtr(0.7 / 2**0.5)
     hits = 0
     for _ in range(300):

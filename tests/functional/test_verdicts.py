@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from latentrun.functional.verdicts import CONTRADICTED, REPORTED, REPRODUCED, UNDECIDED, contrast, judged, overall, verdict
+from latentrun.functional.statistics.verdicts import (
+    CONTRADICTED,
+    REPORTED,
+    REPRODUCED,
+    UNDECIDED,
+    contrast,
+    judged,
+    overall,
+    verdict,
+)
 
 
 def test_the_interval_is_students():
@@ -23,25 +32,34 @@ def test_of_ratios_it_is_that_of_the_logarithms():
     ends = stats.t.interval(0.95, 3, np.log(values).mean(), stats.sem(np.log(values)))
     assert (found.mean, found.low, found.high) == pytest.approx((stats.gmean(values), *np.exp(ends)))
     turned = judged(1 / values, ratio=True, above=None, below=None)
-    assert (turned.mean, turned.low) == pytest.approx((1 / found.mean, 1 / found.high))  # which of two is the reference does not matter
+    assert (turned.mean, turned.low) == pytest.approx(
+        (1 / found.mean, 1 / found.high)
+    )  # which of two is the reference does not matter
 
 
 @pytest.mark.parametrize(
     ("low", "high", "above", "below", "expected"),
     [
-        (1.1, 1.3, 1, None, REPRODUCED), (0.9, 1.3, 1, None, UNDECIDED), (0.8, 1.0, 1, None, CONTRADICTED),
-        (1.1, 1.3, None, 1, CONTRADICTED), (0.2, 0.9, None, 1, REPRODUCED),
-        (-0.01, 0.01, -0.02, 0.02, REPRODUCED), (-0.03, 0.01, -0.02, 0.02, UNDECIDED),
-        (0.021, 0.03, -0.02, 0.02, CONTRADICTED), (-0.5, 0.5, -0.02, 0.02, UNDECIDED),
-        (math.nan, math.nan, 1, None, UNDECIDED), (0.0, 1.0, None, None, REPORTED),
+        (1.1, 1.3, 1, None, REPRODUCED),
+        (0.9, 1.3, 1, None, UNDECIDED),
+        (0.8, 1.0, 1, None, CONTRADICTED),
+        (1.1, 1.3, None, 1, CONTRADICTED),
+        (0.2, 0.9, None, 1, REPRODUCED),
+        (-0.01, 0.01, -0.02, 0.02, REPRODUCED),
+        (-0.03, 0.01, -0.02, 0.02, UNDECIDED),
+        (0.021, 0.03, -0.02, 0.02, CONTRADICTED),
+        (-0.5, 0.5, -0.02, 0.02, UNDECIDED),
+        (math.nan, math.nan, 1, None, UNDECIDED),
+        (0.0, 1.0, None, None, REPORTED),
     ],
-)  # fmt: skip
+)
 def test_where_the_interval_lies(low, high, above, below, expected):
     assert verdict(low, high, above, below) == expected
 
 
 def test_errors_are_as_rare_as_the_level_says():
-    """True mean at the end of the range: either verdict is wrong, each in 2.5 % of all cases; equivalence at its margin too."""
+    """True mean at the end of the range: either verdict is wrong, each in 2.5 % of all cases; equivalence at
+    its margin too."""
     draws = np.random.default_rng(1).normal(1.0, 0.3, (4000, 5))
     found = [judged(row, False, 1.0, None).verdict for row in draws]
     for wrong in (REPRODUCED, CONTRADICTED):
@@ -71,10 +89,14 @@ def test_contrasts():
 @pytest.mark.parametrize(
     ("parts", "expected"),
     [
-        ([REPRODUCED, REPORTED, REPRODUCED], REPRODUCED), ([REPRODUCED, UNDECIDED], UNDECIDED), ([UNDECIDED, CONTRADICTED], CONTRADICTED),
-        ([REPRODUCED, CONTRADICTED], CONTRADICTED), ([REPORTED], UNDECIDED), ([], UNDECIDED),
+        ([REPRODUCED, REPORTED, REPRODUCED], REPRODUCED),
+        ([REPRODUCED, UNDECIDED], UNDECIDED),
+        ([UNDECIDED, CONTRADICTED], CONTRADICTED),
+        ([REPRODUCED, CONTRADICTED], CONTRADICTED),
+        ([REPORTED], UNDECIDED),
+        ([], UNDECIDED),
     ],
-)  # fmt: skip
+)
 def test_a_sentence_asserts_all_of_its_parts(parts, expected):
     assert overall(parts) == expected
 

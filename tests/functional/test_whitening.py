@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from latentrun.functional.clouds.whitening import perturbed, whitening
 from latentrun.functional.noise import Noise
-from latentrun.functional.whitening import perturbed, whitening
 
 MIX = np.array([[2.0, 0.3, 0.0], [0.0, 0.5, 0.1], [0.0, 0.0, 5.0]])
 

@@ -15,8 +15,18 @@ import pytest
 from tests.launchers.parts import TINY, command, environment, require, run
 
 pytestmark = pytest.mark.slow
-SWEEP = ["-m", *TINY, "diagnostic=[stationarity]", "model.latent_dim=2,3", "training.optimizer.lr=0.001,1e30"]  # 1e30 explodes
-ENGINES = {"joblib": "hydra_joblib_launcher", "submitit_local": "hydra_submitit_launcher", "ray": "hydra_ray_launcher"}
+SWEEP = [
+    "-m",
+    *TINY,
+    "diagnostic=[stationarity]",
+    "model.latent_dim=2,3",
+    "training.optimizer.lr=0.001,1e30",
+]  # 1e30 explodes
+ENGINES = {
+    "joblib": "hydra_joblib_launcher",
+    "submitit_local": "hydra_submitit_launcher",
+    "ray": "hydra_ray_launcher",
+}
 OWN = {"ray": ["+hydra.launcher.ray.init.num_cpus=2"]}
 
 
@@ -57,16 +67,26 @@ def test_a_preempted_job_is_put_into_the_queue_again_and_goes_on(tmp_path):
     path, arguments = tmp_path / "sweep", [*TINY[:-1], "diagnostic=[stationarity]", "training.epochs=200"]
     undisturbed = run(*arguments, "model.latent_dim=2", f"hydra.run.dir={tmp_path / 'undisturbed'}")
     assert undisturbed.returncode == 0, undisturbed.stderr
-    options = ["-m", *arguments, "model.latent_dim=2,3", "hydra/launcher=submitit_local", f"hydra.sweep.dir={path}"]
+    options = [
+        "-m",
+        *arguments,
+        "model.latent_dim=2,3",
+        "hydra/launcher=submitit_local",
+        f"hydra.sweep.dir={path}",
+    ]
     sweep = subprocess.Popen(command(*options), env=environment(), stdout=subprocess.PIPE, text=True)
     job, deadline = path / "0_model.latent_dim=2", time.monotonic() + 120
     while not (table := job / "tables" / "train.csv").is_file() or table.read_text().count("\n") < 5:
         assert time.monotonic() < deadline and sweep.poll() is None
         time.sleep(0.01)
-    os.kill(json.loads((job / "status.json").read_text())["pid"], signal.SIGUSR2)  # as SLURM before it takes the machine away
+    os.kill(
+        json.loads((job / "status.json").read_text())["pid"], signal.SIGUSR2
+    )  # as SLURM before it takes the machine away
     said, _ = sweep.communicate(timeout=240)
     assert sweep.returncode == 0 and "2 done" in said
     (resumed,) = json.loads((job / "meta.json").read_text())["resumed"]
     assert resumed["from"].startswith("after epoch ") and resumed["notes"] == []
     for name in ("train.csv", "metrics.csv"):
-        assert (job / "tables" / name).read_bytes() == (tmp_path / "undisturbed" / "tables" / name).read_bytes()
+        assert (job / "tables" / name).read_bytes() == (
+            tmp_path / "undisturbed" / "tables" / name
+        ).read_bytes()

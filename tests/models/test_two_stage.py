@@ -1,4 +1,5 @@
-"""Two stages: codes whose aggregated posterior is known, what training makes of them, and what is drawn from where."""
+"""Two stages: codes whose aggregated posterior is known, what training makes of them, and what is drawn from
+where."""
 
 from __future__ import annotations
 
@@ -11,9 +12,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 from torch.distributions import Independent, Normal
 
-from latentrun.build import build
 from latentrun.cli import main
-from latentrun.diagnostics.fid import FID
+from latentrun.config.build import build
+from latentrun.diagnostics.samples.fid import FID
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.models.base import RENORMALISED, HasGaussianPosterior, HasLikelihood, HasPrior, Model
@@ -32,7 +33,8 @@ SIGMA = torch.tensor([0.1, 0.5, 0.9])
 
 
 class Linear(Model, HasGaussianPosterior, HasPrior, HasLikelihood):
-    """x = z: the data are the codes' means, sigma is planted. Its phase moves a parameter that nothing depends on."""
+    """x = z: the data are the codes' means, sigma is planted. Its phase moves a parameter that nothing
+    depends on."""
 
     def __init__(self, event_shape: tuple[int, ...], latent_dim: int):
         super().__init__(event_shape, latent_dim)
@@ -57,7 +59,12 @@ class Linear(Model, HasGaussianPosterior, HasPrior, HasLikelihood):
         return Independent(Normal(z, 1.0), 1)
 
     def phases(self):
-        return (Phase("idle", (Objective("idle", [self.idle], lambda batch, noise, clock: {"loss": self.idle.square()}),)),)
+        return (
+            Phase(
+                "idle",
+                (Objective("idle", [self.idle], lambda batch, noise, clock: {"loss": self.idle.square()}),),
+            ),
+        )
 
 
 def spec(**changes) -> dict:
@@ -129,7 +136,9 @@ def test_phases_come_in_order_and_each_has_its_length():
 
 def test_the_last_phase_learns_the_aggregated_posteriors_moments(trained):
     mean, scale = truth()
-    assert torch.allclose(trained.mean.double(), mean, atol=1e-5) and torch.allclose(trained.scale.double(), scale, atol=1e-5)
+    assert torch.allclose(trained.mean.double(), mean, atol=1e-5) and torch.allclose(
+        trained.scale.double(), scale, atol=1e-5
+    )
     for at, (name, stage) in enumerate(trained.second.items()):
         z = stage.sample(10_000, Noise(77)).detach()
         assert torch.allclose(trained.made_mean[at], z.mean(0), atol=0.06 * z.std(0).max().item()), name
@@ -140,10 +149,12 @@ def test_the_last_phase_learns_the_aggregated_posteriors_moments(trained):
 def test_renormalised_codes_have_the_moments_to_within_sampling_error(trained, name):
     (mean, scale), n, ways = truth(), 20_000, trained.samplers()
     plain, moved = (ways[name + ending](n, Noise(5)).double() for ending in ("", RENORMALISED))
-    # Both sets of draws, those behind the map and these, err by sd / sqrt(n) and, of the sd, by about 1 / sqrt(2 n).
+    # Both sets of draws, those behind the map and these, err by sd / sqrt(n) and, of the sd, by about 1 /
+    # sqrt(2 n).
     assert (moved.mean(0) - mean).abs().div(scale).max() < 5 * (1 / n + 1 / 10_000) ** 0.5
     assert (moved.std(0) / scale - 1).abs().max() < 0.05
-    # A fixed affine map of each variable: ranks stay, and a draw does not depend on how many are drawn with others.
+    # A fixed affine map of each variable: ranks stay, and a draw does not depend on how many are drawn with
+    # others.
     ratio = (moved - moved[0])[1:] / (plain - plain[0])[1:]
     assert torch.allclose(ratio.median(0).values, ratio.mean(0), rtol=1e-2)
     if name == "one_stage":
@@ -154,7 +165,9 @@ def test_a_second_vae_loses_variance_and_renormalisation_restores_it(trained):
     scale, ways = truth()[1], trained.samplers()
     plain, moved = (ways["vae" + ending](20_000, Noise(5)).double().std(0) for ending in ("", RENORMALISED))
     assert (plain < 0.9 * scale).all() and torch.allclose(moved, scale, rtol=0.04)
-    assert torch.allclose(ways["gaussian"](20_000, Noise(5)).double().std(0), scale, rtol=0.03)  # that of the good control is right
+    assert torch.allclose(
+        ways["gaussian"](20_000, Noise(5)).double().std(0), scale, rtol=0.03
+    )  # that of the good control is right
 
 
 def test_a_variable_that_is_not_varied_stays_at_its_mean(trained):
@@ -173,8 +186,13 @@ def test_samples_come_from_the_stage_that_is_named(trained):
             assert torch.equal(model.sample_prior(9, Noise(3)), expected)
             assert not torch.equal(model.sample_prior(9, Noise(3)), model.sample_prior(9, Noise(4)))
             run = Run(model, data())
-            assert ("renormalised" in run.sampler_note) == moved and (source in run.sampler_note or source == "one_stage")
-            assert torch.equal(run.sample_codes(9, Noise(3)), expected) and run.sampler_note in model.caveats(data())[-1]
+            assert ("renormalised" in run.sampler_note) == moved and (
+                source in run.sampler_note or source == "one_stage"
+            )
+            assert (
+                torch.equal(run.sample_codes(9, Noise(3)), expected)
+                and run.sampler_note in model.caveats(data())[-1]
+            )
             assert not isinstance(model, HasPrior)  # no density is promised
 
 
@@ -183,9 +201,15 @@ def test_space_w_is_decoded_to_the_samples_of_the_second_stage(trained):
     for source, moved in (("vae", True), ("flow", False), ("gaussian", True)):
         model = two_stage(sample_from=source, renormalise=moved)
         model.load_state_dict(trained.state_dict())
-        assert model.spaces["w"].dim == D and torch.allclose(model.decode(w, "w"), model.sample_prior(9, Noise(3)))
+        assert model.spaces["w"].dim == D and torch.allclose(
+            model.decode(w, "w"), model.sample_prior(9, Noise(3))
+        )
         assert torch.equal(model.decode(w), w)
-    assert set(two_stage(sample_from="mixture").spaces) == set(two_stage(sample_from="one_stage").spaces) == {"z"}
+    assert (
+        set(two_stage(sample_from="mixture").spaces)
+        == set(two_stage(sample_from="one_stage").spaces)
+        == {"z"}
+    )
 
 
 @pytest.mark.parametrize("stop", [0, 12, 40, 50, 55, 75, 82, 84, 85])
@@ -223,18 +247,46 @@ GAUSSIAN = {"_target_": "latentrun.second_stages.gaussian.Gaussian"}
 FLOW = spec()["second"]["flow"]
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"sample_from": "vea"}, "model.sample_from: unknown second stage 'vea' (did you mean 'vae'?); known: flow, gaussian, mixture, one_st"),
-    ({"second": {}}, "model.sample_from: unknown second stage 'vae'; known: one_stage"),
-    ({"second": {"one_stage": GAUSSIAN}}, "model.second: 'one_stage' cannot be the name of a second stage"),
-    ({"second": {"a.b": GAUSSIAN}}, "model.second: 'a.b' cannot be the name of a second stage"),
-    ({"second": {"vae": GAUSSIAN | {"_target_": "latentrun.second_stages.flow.Flaw"}}}, "model.second.vae._target_: there is no class"),
-    ({"second": {"vae": GAUSSIAN | {"latent_dim": 3}}}, "model.second.vae.latent_dim: Gaussian takes no such value"),
-    ({"second": {"vae": parts.spec("model", "vae")}}, "model.second.vae._target_: 'latentrun.models.vae.VAE' is not a SecondStage"),
-    ({"second": {"flow": FLOW | {"kind": "splin"}}}, "model.second.flow.kind: 'splin' is not allowed (did you mean 'spline'?)"),
-    ({"second": {"flow": FLOW | {"transform": 3}}}, "model.second.flow.transform: Flow takes no such value (did you mean 'transforms'?)"),
-    ({"first": {"_target_": "latentrun.models.ae.AE", "squash": False}}, "model.first: needs a Gaussian posterior; AE has none"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            {"sample_from": "vea"},
+            "model.sample_from: unknown second stage 'vea' (did you mean 'vae'?); known: flow, "
+            "gaussian, mixture, one_st",
+        ),
+        ({"second": {}}, "model.sample_from: unknown second stage 'vae'; known: one_stage"),
+        (
+            {"second": {"one_stage": GAUSSIAN}},
+            "model.second: 'one_stage' cannot be the name of a second stage",
+        ),
+        ({"second": {"a.b": GAUSSIAN}}, "model.second: 'a.b' cannot be the name of a second stage"),
+        (
+            {"second": {"vae": GAUSSIAN | {"_target_": "latentrun.second_stages.flow.Flaw"}}},
+            "model.second.vae._target_: there is no class",
+        ),
+        (
+            {"second": {"vae": GAUSSIAN | {"latent_dim": 3}}},
+            "model.second.vae.latent_dim: Gaussian takes no such value",
+        ),
+        (
+            {"second": {"vae": parts.spec("model", "vae")}},
+            "model.second.vae._target_: 'latentrun.models.vae.VAE' is not a SecondStage",
+        ),
+        (
+            {"second": {"flow": FLOW | {"kind": "splin"}}},
+            "model.second.flow.kind: 'splin' is not allowed (did you mean 'spline'?)",
+        ),
+        (
+            {"second": {"flow": FLOW | {"transform": 3}}},
+            "model.second.flow.transform: Flow takes no such value (did you mean 'transforms'?)",
+        ),
+        (
+            {"first": {"_target_": "latentrun.models.ae.AE", "squash": False}},
+            "model.first: needs a Gaussian posterior; AE has none",
+        ),
+    ],
+)
 def test_what_is_wrong_is_told_in_one_line(change, message):
     with pytest.raises(InputError) as caught:
         two_stage(**change)
@@ -244,27 +296,44 @@ def test_what_is_wrong_is_told_in_one_line(change, message):
 def test_an_error_inside_a_part_is_told_with_its_place():
     second = spec()["second"]
     second["vae"]["model"]["likelihood"] = "bernoulli"
-    with pytest.raises(InputError, match=r"^model.second.vae.model: model.likelihood: bernoulli needs data in \[0, 1\]"):
+    with pytest.raises(
+        InputError, match=r"^model.second.vae.model: model.likelihood: bernoulli needs data in \[0, 1\]"
+    ):
         two_stage(second=second)
 
 
 # ---------------------------------------------------------------- in features
 def test_fid_has_a_set_for_every_sampler_and_the_gain_of_renormalising(trained):
-    asked = build(parts.spec("diagnostic", "fid")["fid"] | {"features": "pixels", "n": 300, "kept": 300, "groups": 5}, FID, "fid")
+    asked = build(
+        parts.spec("diagnostic", "fid")["fid"] | {"features": "pixels", "n": 300, "kept": 300, "groups": 5},
+        FID,
+        "fid",
+    )
     report = asked(Run(trained, data(1200)), Noise(0))
     names = ["one_stage", "vae", "flow", "mixture", "gaussian"]
-    every = ["samples", "reconstructions", "floor", "floor_train", *(name + ending for name in names for ending in ("", RENORMALISED))]
+    every = [
+        "samples",
+        "reconstructions",
+        "floor",
+        "floor_train",
+        *(name + ending for name in names for ending in ("", RENORMALISED)),
+    ]
     assert list(report.tables["summary"]["set"]) == every
     m = report.metrics
-    assert m["fid.samples"] == m["fid.vae_renormalised"] and m["recall.samples"] == m["recall.vae_renormalised"]
+    assert (
+        m["fid.samples"] == m["fid.vae_renormalised"] and m["recall.samples"] == m["recall.vae_renormalised"]
+    )
     for name in names:
         gain = m[f"fid_gain.{name}"]
         assert gain.value == pytest.approx(m[f"fid.{name}"].value - m[f"fid.{name}_renormalised"].value)
-    # N(0, I) is far from the codes, which are the data here, and a map gives it their moments; a fitted normal has them.
+    # N(0, I) is far from the codes, which are the data here, and a map gives it their moments; a fitted
+    # normal has them.
     assert m["fid_gain.one_stage"].low > 0 and m["fid_gain.vae"].low > 0
     assert m["fid_gain.gaussian"].low <= 0.01 and abs(m["fid_gain.gaussian"].value) < 0.02
     # Paired: an interval for the difference, not the sum of two.
-    both = sum(m[f"fid.gaussian{ending}"].high - m[f"fid.gaussian{ending}"].low for ending in ("", RENORMALISED))
+    both = sum(
+        m[f"fid.gaussian{ending}"].high - m[f"fid.gaussian{ending}"].low for ending in ("", RENORMALISED)
+    )
     assert m["fid_gain.gaussian"].high - m["fid_gain.gaussian"].low < 0.3 * both
     pictures = asked.plot(report)
     assert "Pale: codes as they are drawn" in pictures["distances"].caption
@@ -279,9 +348,18 @@ def test_fid_refuses_names_that_its_sets_have():
 
 @pytest.mark.parametrize(("name", "samples"), [("two_stage_vae", 1), ("vae", 3)])
 def test_pictures_of_samples_wait_for_the_second_stage(tmp_path, name, samples):
-    """Two epochs of a VAE show samples after each and at the end; the first stage of two has nothing to draw its codes from."""
+    """Two epochs of a VAE show samples after each and at the end; the first stage of two has nothing to draw
+    its codes from."""
     path = tmp_path / "run"
-    line = ["data=digits", "network=dense", "network.widths=[8]", "rows=64", "training.epochs=2", "diagnostic=[]", f"model={name}"]
+    line = [
+        "data=digits",
+        "network=dense",
+        "network.widths=[8]",
+        "rows=64",
+        "training.epochs=2",
+        "diagnostic=[]",
+        f"model={name}",
+    ]
     with pytest.raises(SystemExit) as exit_:
         main([*line, f"hydra.run.dir={path}"])
     assert exit_.value.code == 0

@@ -44,9 +44,13 @@ def test_the_loss_is_the_negative_elbo_in_nats_per_example(likelihood, x):
     terms = model.loss(Batch(x), noise, CLOCK)
     assert terms["loss"].item() == pytest.approx(expected.item(), rel=1e-5)
     assert terms["kl"].item() == pytest.approx(expected_kl.item(), rel=1e-5)
-    assert model.likelihood(z).log_prob(x).mean().item() == pytest.approx(law.log_prob(x).mean().item(), rel=1e-5)
+    assert model.likelihood(z).log_prob(x).mean().item() == pytest.approx(
+        law.log_prob(x).mean().item(), rel=1e-5
+    )
     # The monitor is the full bound at beta = 1, whatever beta is.
-    assert model.monitor(Batch(x), noise)["monitor"].mean().item() == pytest.approx((expected - (beta - 1) * expected_kl).item(), rel=1e-5)
+    assert model.monitor(Batch(x), noise)["monitor"].mean().item() == pytest.approx(
+        (expected - (beta - 1) * expected_kl).item(), rel=1e-5
+    )
 
 
 def test_scale_one_over_root_two_is_the_squared_error(x):
@@ -59,11 +63,14 @@ def test_scale_one_over_root_two_is_the_squared_error(x):
 
 
 @pytest.mark.parametrize(
-    "kl, expected", [("quadratic", lambda q: 0.5 * q.mean.square().sum(1).mean()), ("none", lambda q: torch.tensor(0.0))]
+    "kl, expected",
+    [("quadratic", lambda q: 0.5 * q.mean.square().sum(1).mean()), ("none", lambda q: torch.tensor(0.0))],
 )
 def test_parts_of_the_kl(kl, expected, x):
     model = vae(kl=kl)
-    assert model.loss(Batch(x), Noise(0), CLOCK)["kl"].item() == pytest.approx(expected(model.posterior(x)).item(), abs=1e-6)
+    assert model.loss(Batch(x), Noise(0), CLOCK)["kl"].item() == pytest.approx(
+        expected(model.posterior(x)).item(), abs=1e-6
+    )
 
 
 def test_without_sampling_the_code_is_the_mean_and_noise_has_no_part(x):
@@ -132,7 +139,11 @@ def test_beta_may_come_down_and_start_again():
         1,
     ]
     assert cyclic.end == 12.0
-    for wrong in ({"cycles": 2}, {"cycles": 2, "cycle_epochs": 5.0}, {"cycles": 2, "cycle_epochs": 1.0, "warmup_epochs": 2.0}):
+    for wrong in (
+        {"cycles": 2},
+        {"cycles": 2, "cycle_epochs": 5.0},
+        {"cycles": 2, "cycle_epochs": 1.0, "warmup_epochs": 2.0},
+    ):
         with pytest.raises(InputError, match="model.cycles: 2 cycles need cycle_epochs"):
             vae(**wrong)
 
@@ -140,10 +151,22 @@ def test_beta_may_come_down_and_start_again():
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"beta_start": 4.0}, "model.beta_start: 4 is where the weight begins to move: it needs warmup_epochs above 0"),
-        ({"cycle_epochs": 5.0, "warmup_epochs": 2.0}, "model.cycle_epochs: 5 is the length of one of several cycles"),
-        ({"likelihood": "bernoulli", "balance": "running_mse"}, "model.balance: running_mse moves gamma, which bernoulli has not"),
-        ({"squash": True, "value_range": (-math.inf, math.inf)}, "model.squash: needs data in a finite range"),
+        (
+            {"beta_start": 4.0},
+            "model.beta_start: 4 is where the weight begins to move: it needs warmup_epochs above 0",
+        ),
+        (
+            {"cycle_epochs": 5.0, "warmup_epochs": 2.0},
+            "model.cycle_epochs: 5 is the length of one of several cycles",
+        ),
+        (
+            {"likelihood": "bernoulli", "balance": "running_mse"},
+            "model.balance: running_mse moves gamma, which bernoulli has not",
+        ),
+        (
+            {"squash": True, "value_range": (-math.inf, math.inf)},
+            "model.squash: needs data in a finite range",
+        ),
     ],
 )
 def test_settings_that_would_do_nothing_are_refused(wrong, says):
@@ -159,7 +182,9 @@ def test_free_bits_charge_each_variable_its_mean_kl_or_lambda(x):
     terms = model.loss(Batch(x), noise, CLOCK)
     expected = terms["reconstruction"] + 2.0 * each.clamp(min=free).sum()
     assert terms["loss"].item() == pytest.approx(expected.item(), rel=1e-6)
-    assert terms["kl"].item() == pytest.approx(each.sum().item(), rel=1e-5)  # what is shown, and what selects, is the true one
+    assert terms["kl"].item() == pytest.approx(
+        each.sum().item(), rel=1e-5
+    )  # what is shown, and what selects, is the true one
     terms["loss"].backward()
     with pytest.raises(InputError, match="model.free_bits: needs kl=full"):
         vae(free_bits=0.3, kl="quadratic")
@@ -177,7 +202,9 @@ def test_free_bits_keep_every_variable_in_use():
             optimizer.zero_grad()
             model.loss(Batch(x[step % 8 :: 8]), Noise(0).at(step), CLOCK)["loss"].backward()
             optimizer.step()
-        kls[free] = kl_divergence(model.posterior(x).base_dist, Normal(0.0, 1.0)).mean(0).sort().values.tolist()
+        kls[free] = (
+            kl_divergence(model.posterior(x).base_dist, Normal(0.0, 1.0)).mean(0).sort().values.tolist()
+        )
     assert kls[0.0][0] < 0.05 and kls[0.0][1] > 1
     assert 0.4 < kls[0.5][0] and kls[0.5][1] > 1
 
@@ -193,19 +220,22 @@ def test_means_over_the_batch_are_those_of_single_examples(x):
 
 
 def test_running_mse_selects_by_the_full_likelihood():
-    """As gamma falls the squared error over 2 gamma² stays near D/2: by that rescaled loss an early epoch is the best, by the full
-    negative ELBO, with ½ D ln 2 pi gamma², a late one."""
+    """As gamma falls the squared error over 2 gamma² stays near D/2: by that rescaled loss an early epoch is
+    the best, by the full negative ELBO, with ½ D ln 2 pi gamma², a late one."""
     generator = torch.Generator().manual_seed(0)
-    x = torch.randn(600, 2, generator=generator) @ torch.randn(2, 12, generator=generator) + 0.05 * torch.randn(
-        600, 12, generator=generator
-    )
+    x = torch.randn(600, 2, generator=generator) @ torch.randn(
+        2, 12, generator=generator
+    ) + 0.05 * torch.randn(600, 12, generator=generator)
     torch.manual_seed(0)
     model = vae((12,), Dense([32]), balance="running_mse", scale=1.0, value_range=(-9.0, 9.0))
     settings = Training(
         epochs=25, batch_size=10, patience=None, min_delta=0.0, clip=None, noise_on_latent=None,
         optimizer=partial(torch.optim.Adam, lr=0.001), scheduler=None,
     )  # fmt: skip
-    loop, rescaled = Loop(model, Rows(x, value_range=(-9.0, 9.0)), settings, Noise(0), torch.device("cpu")), []
+    loop, rescaled = (
+        Loop(model, Rows(x, value_range=(-9.0, 9.0)), settings, Noise(0), torch.device("cpu")),
+        [],
+    )
     best = 0
     for event in loop.run():
         if isinstance(event, EpochEnded):
@@ -226,7 +256,9 @@ def test_prior_is_standard_normal_and_its_samples_too():
 def test_ae_loss_is_the_squared_error_summed_over_dimensions(x):
     model = AE(SHAPE, (0.0, 1.0), Dense([5]), latent_dim=2, squash=True)
     error = (x - model.decode(model.encode(x))).square().flatten(1).sum(1)
-    assert model.loss(Batch(x), Noise(0), CLOCK)["loss"].item() == pytest.approx(error.mean().item(), rel=1e-6)
+    assert model.loss(Batch(x), Noise(0), CLOCK)["loss"].item() == pytest.approx(
+        error.mean().item(), rel=1e-6
+    )
     assert torch.allclose(model.monitor(Batch(x), Noise(0))["monitor"], error)
 
 
@@ -237,7 +269,11 @@ def test_a_linear_vae_reaches_the_ppca_optimum():
 
     generator = torch.Generator().manual_seed(0)
     mixing = torch.tensor([[2.0, 0.0], [1.0, 1.0], [0.0, 1.5], [-1.0, 0.5], [0.3, 0.3]]).T
-    x = torch.randn(2000, 2, generator=generator) @ mixing + 0.4 * torch.randn(2000, 5, generator=generator) + 1.0
+    x = (
+        torch.randn(2000, 2, generator=generator) @ mixing
+        + 0.4 * torch.randn(2000, 5, generator=generator)
+        + 1.0
+    )
     data = Rows(x, value_range=(-10.0, 10.0))
     torch.manual_seed(0)
     model = vae((5,), Dense([]), balance="learned", value_range=(-10.0, 10.0))

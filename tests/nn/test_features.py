@@ -1,4 +1,5 @@
-"""Features whose values are known: components, a classifier of data that are easy to tell, files with a known program."""
+"""Features whose values are known: components, a classifier of data that are easy to tell, files with a known
+program."""
 
 from __future__ import annotations
 
@@ -36,7 +37,9 @@ def test_components_are_scikit_learns(n, d, k):
     pca = PCA(k, svd_solver="full").fit(x.double().numpy())
     new = normal((30, d), 2)
     found, expected = features(new).numpy(), pca.transform(new.double().numpy())
-    assert found.shape == (30, k) and np.abs(found) == pytest.approx(np.abs(expected), abs=1e-6)  # up to the sign of each axis
+    assert found.shape == (30, k) and np.abs(found) == pytest.approx(
+        np.abs(expected), abs=1e-6
+    )  # up to the sign of each axis
     assert features.share == pytest.approx(pca.explained_variance_ratio_.sum())
 
 
@@ -58,7 +61,9 @@ def test_a_classifier_learns_depends_on_its_noise_alone_and_leaves_torchs_genera
     assert found.value > 0.9 and found.low < found.value < found.high
     assert found.value == (first(test.x).argmax(1) == test.labels).double().mean().item()
     features = Penultimate(first, train.x)
-    assert features(train.x).var(0, correction=0).mean().item() == pytest.approx(1, rel=1e-5) and features(test.x).shape == (
+    assert features(train.x).var(0, correction=0).mean().item() == pytest.approx(1, rel=1e-5) and features(
+        test.x
+    ).shape == (
         len(test.x),
         16,
     )
@@ -149,4 +154,6 @@ def test_of_few_distinct_rows_there_are_no_more_components_than_their_rank():
     train = normal((30, 784), 5).repeat(10, 1)
     found = Principal(train, 64)
     assert found.axes.shape == (784, 29)
-    torch.testing.assert_close(found.axes.T @ found.axes, torch.eye(29, dtype=torch.float64), atol=1e-6, rtol=0)
+    torch.testing.assert_close(
+        found.axes.T @ found.axes, torch.eye(29, dtype=torch.float64), atol=1e-6, rtol=0
+    )

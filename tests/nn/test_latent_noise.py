@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from latentrun.experiments.latent_noise import HELD, OVER, REMOVED, RISING, LatentNoise
 from latentrun.functional.noise import Noise
-from latentrun.nn.latent_noise import HELD, OVER, REMOVED, RISING, LatentNoise
 
 N, D = 20_000, 4
 
@@ -32,7 +32,9 @@ def test_one_variable_is_disturbed_and_collapsed_ones_say_nothing():
     added = out[:, 2] - z[:, 2]
     assert added.std().item() == pytest.approx(0.5, rel=0.02) and abs(added.mean().item()) < 0.02
     held = torch.stack([out[:, 1], z[:, 1]])
-    assert held[0].std().item() == pytest.approx(1.0, rel=0.02) and abs(torch.corrcoef(held)[0, 1].item()) < 0.03
+    assert (
+        held[0].std().item() == pytest.approx(1.0, rel=0.02) and abs(torch.corrcoef(held)[0, 1].item()) < 0.03
+    )
     zeroed = memory.zeroed(out)
     assert (zeroed[:, 2] == 0).all() and torch.equal(zeroed[:, [0, 1, 3]], out[:, [0, 1, 3]])
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.func import functional_call, stack_module_state
 
-from latentrun.diagnostics.reconstruction import Reconstruction
+from latentrun.diagnostics.decoder.reconstruction import Reconstruction
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.models.vae import VAE
@@ -22,16 +22,28 @@ from tests.data.test_table import make
 from tests.planted import VAE_VALUES, table_file
 
 REAL = (Column("a", "real", 0), Column("b", "real", 1))
-COLUMNS = (*REAL, Column("c", "ordinal", 2, 1, tuple("01234"), 2.2, 1.1), Column("d", "ordinal", 3, 1, ("n", "y"), 0.5, 0.5))
+COLUMNS = (
+    *REAL,
+    Column("c", "ordinal", 2, 1, tuple("01234"), 2.2, 1.1),
+    Column("d", "ordinal", 3, 1, ("n", "y"), 0.5, 0.5),
+)
 
 
 def vae(columns, likelihood="auto", width=4, network=None, **changes) -> VAE:
-    return VAE((width,), (-3.0, 3.0), columns, network or Dense([8]), **(VAE_VALUES | {"likelihood": likelihood} | changes))
+    return VAE(
+        (width,),
+        (-3.0, 3.0),
+        columns,
+        network or Dense([8]),
+        **(VAE_VALUES | {"likelihood": likelihood} | changes),
+    )
 
 
 def test_auto_is_mixed_only_where_a_column_is_not_real():
     assert isinstance(vae(COLUMNS).head, MixedLikelihood)
-    assert isinstance(vae(REAL, width=2).head, GaussianLikelihood) and isinstance(vae(()).head, GaussianLikelihood)
+    assert isinstance(vae(REAL, width=2).head, GaussianLikelihood) and isinstance(
+        vae(()).head, GaussianLikelihood
+    )
     assert isinstance(vae(COLUMNS, "gaussian").head, GaussianLikelihood)
     with pytest.raises(InputError, match="mixed needs the columns of a table; these data have none"):
         vae((), "mixed")
@@ -120,4 +132,6 @@ def test_a_vae_finds_what_hangs_together_and_leaves_the_noise(trained):
     own = table[table["score"] == "accuracy"]
     assert found.metrics["column_accuracy"].value == pytest.approx(own["value"].mean())
     assert found.metrics["column_baseline"].value == pytest.approx(own["baseline"].mean())
-    assert found.metrics["column_r2"].value == pytest.approx(table.loc[table["score"] == "R2", "value"].median())
+    assert found.metrics["column_r2"].value == pytest.approx(
+        table.loc[table["score"] == "R2", "value"].median()
+    )

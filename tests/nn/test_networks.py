@@ -8,7 +8,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from latentrun.build import build
+from latentrun.config.build import build
+from latentrun.config.options import shipped
 from latentrun.errors import InputError, Misfit
 from latentrun.models.base import Model
 from latentrun.nn.base import Network
@@ -16,14 +17,15 @@ from latentrun.nn.conv import Conv
 from latentrun.nn.dense import Dense
 from latentrun.nn.draw import Draw, Window
 from latentrun.nn.resnet import Block, ResNet, repeated
-from latentrun.options import shipped
 from tests.conformance.parts import values_in
 
 SHAPES = [(1, 36, 36), (3, 32, 32), (1, 28, 28), (2, 13, 29), (1, 8, 8), (5, 17, 16), (3, 64, 48)]
 
 
 STRIDES = [[1, 1], [2, 1], [1, 2], [3, 1]]
-FITTING = [(shape, strides) for shape in SHAPES for strides in STRIDES if min(shape[1:]) >= 12 or strides == [1, 1]]
+FITTING = [
+    (shape, strides) for shape in SHAPES for strides in STRIDES if min(shape[1:]) >= 12 or strides == [1, 1]
+]
 
 
 @pytest.mark.parametrize("shape, strides", FITTING)
@@ -47,10 +49,17 @@ def test_conv_mirrors_channels_and_every_output_pixel_depends_on_the_code():
 
 def test_conv_without_blocks_is_dense():
     network = Conv([], [], [5])
-    assert network.decoder(2, (1, 4, 4))(network.encoder((1, 4, 4), 2)(torch.zeros(1, 1, 4, 4))).shape == (1, 1, 4, 4)
+    assert network.decoder(2, (1, 4, 4))(network.encoder((1, 4, 4), 2)(torch.zeros(1, 1, 4, 4))).shape == (
+        1,
+        1,
+        4,
+        4,
+    )
 
 
-@pytest.mark.parametrize("shape, message", [((10,), "needs pictures"), ((1, 3, 3), "2 blocks leave nothing of 3 x 3 pictures")])
+@pytest.mark.parametrize(
+    "shape, message", [((10,), "needs pictures"), ((1, 3, 3), "2 blocks leave nothing of 3 x 3 pictures")]
+)
 def test_conv_says_what_does_not_fit(shape, message):
     with pytest.raises(InputError, match=message):
         Conv([4, 6], [1, 1], []).encoder(shape, 2)
@@ -69,8 +78,8 @@ def test_dense_takes_any_shape_and_widths(shape, widths):
 
 @pytest.mark.parametrize("channels", [[8, 16], [8, 16, 32, 32]])
 def test_the_signal_neither_dies_nor_explodes_on_the_way(channels):
-    """Hidden layers of variance 1 / n halve the square of a ReLU network's signal, apart from borders and the last
-    layer; torch's default leaves 7e-7 of it after four blocks."""
+    """Hidden layers of variance 1 / n halve the square of a ReLU network's signal, apart from borders and the
+    last layer; torch's default leaves 7e-7 of it after four blocks."""
     torch.manual_seed(0)
     network = Conv(channels, [1] * len(channels), [64])
     decoder = network.decoder(16, (1, 32, 32))
@@ -95,11 +104,21 @@ def test_transposed_convolutions_count_the_inputs_that_reach_an_output():
 # ---------------------------------------------------------------- the layers of the source
 @pytest.mark.parametrize(("widths", "d"), [([256, 64, 32], 16), ([256, 64, 16], 3)])
 def test_the_dense_architectures_of_the_source_have_exactly_their_layers(widths, d):
-    """784-256-64-32-16 and 784-256-64-16-3 (Asperti 2018, arXiv 1812.07238), as the configuration makes them."""
-    model = build(values_in(shipped() / "model" / "vae.yaml") | {"latent_dim": d}, Model, "model", **{
-        "network": build(values_in(shipped() / "network" / "dense.yaml") | {"widths": widths}, Network, "network"),
-        "event_shape": (1, 28, 28), "value_range": (0.0, 1.0), "columns": (),
-    })  # fmt: skip
+    """784-256-64-32-16 and 784-256-64-16-3 (Asperti 2018, arXiv 1812.07238), as the configuration makes
+    them."""
+    model = build(
+        values_in(shipped() / "model" / "vae.yaml") | {"latent_dim": d},
+        Model,
+        "model",
+        **{
+            "network": build(
+                values_in(shipped() / "network" / "dense.yaml") | {"widths": widths}, Network, "network"
+            ),
+            "event_shape": (1, 28, 28),
+            "value_range": (0.0, 1.0),
+            "columns": (),
+        },
+    )
     found = [
         [(m.in_features, m.out_features) for m in part.modules() if isinstance(m, torch.nn.Linear)]
         for part in (model.encoder, model.decoder)
@@ -118,7 +137,8 @@ BOTH = {
     "draw-points": lambda: Draw(2, 24, 1, 1, True),
 }
 SHIPPED = {
-    name: lambda name=name: build(values_in(shipped() / "network" / f"{name}.yaml"), Network, "network") for name in ("resnet", "draw")
+    name: lambda name=name: build(values_in(shipped() / "network" / f"{name}.yaml"), Network, "network")
+    for name in ("resnet", "draw")
 }
 ODD = [(1, 36, 36), (3, 32, 32), (2, 13, 29), (1, 8, 8), (5, 17, 16), (3, 11, 48), (1, 3, 2)]
 
@@ -135,7 +155,9 @@ def test_pictures_of_any_size_and_colour_and_gradients_everywhere(name, shape):
     out = decoder(torch.randn(16, 7) + code)
     assert out.shape == x.shape and out.isfinite().all()
     (out - x).square().sum().backward()
-    dead = [key for part in (encoder, decoder) for key, p in part.named_parameters() if not p.grad.abs().sum() > 0]
+    dead = [
+        key for part in (encoder, decoder) for key, p in part.named_parameters() if not p.grad.abs().sum() > 0
+    ]
     assert dead == []
 
 
@@ -206,7 +228,8 @@ LEARNING = {
 
 @pytest.mark.parametrize("name", LEARNING)
 def test_it_learns_a_small_set(name):
-    """An autoencoder of 64 handwritten digits: after 200 steps the error lies far below that of the mean picture."""
+    """An autoencoder of 64 handwritten digits: after 200 steps the error lies far below that of the mean
+    picture."""
     from sklearn.datasets import load_digits
 
     torch.manual_seed(0)
@@ -258,18 +281,25 @@ def test_filters_far_outside_have_gradients_and_no_nan():
     hidden = 300 * torch.randn(6, 4, generator=torch.Generator().manual_seed(0))
     hidden.requires_grad_()
     down, across, _ = window(hidden)
-    assert down.isfinite().all() and torch.allclose(down.sum(2), torch.ones(6, 5)) and torch.allclose(across.sum(2), torch.ones(6, 5))
+    assert (
+        down.isfinite().all()
+        and torch.allclose(down.sum(2), torch.ones(6, 5))
+        and torch.allclose(across.sum(2), torch.ones(6, 5))
+    )
     down.square().sum().backward()
     assert hidden.grad.isfinite().all()
 
 
 def test_a_sharp_glimpse_is_the_picture_and_a_stroke_puts_it_back():
-    """Filters a pixel apart and narrow: reading gives the pixels under the grid, writing puts them where they were."""
+    """Filters a pixel apart and narrow: reading gives the pixels under the grid, writing puts them where they
+    were."""
     window = Window((6, 8), 1, 4)
     with torch.no_grad():
         window.place.weight.zero_()
         # Spacing 1; width far below a pixel; centre at row 2.5, column 3.5: rows 1 to 4, columns 2 to 5.
-        window.place.bias.copy_(torch.tensor([0.0, 0.0, -math.log(window.spacing), -2 * math.log(10 * window.width), 0.0]))
+        window.place.bias.copy_(
+            torch.tensor([0.0, 0.0, -math.log(window.spacing), -2 * math.log(10 * window.width), 0.0])
+        )
     down, across, _ = window(torch.zeros(1, 1))
     x = torch.rand(1, 1, 6, 8)
     glimpse = down.unsqueeze(1) @ x @ across.unsqueeze(1).mT
@@ -291,7 +321,8 @@ def test_a_patch_of_ones_begins_as_a_canvas_of_ones():
 
 
 def test_the_canvas_is_the_sum_of_its_strokes():
-    """With a memory that is held constant all strokes are alike: three steps write three times what one does."""
+    """With a memory that is held constant all strokes are alike: three steps write three times what one
+    does."""
     torch.manual_seed(0)
     three = Draw(3, 8, 3, 4, True).decoder(2, (1, 10, 10))
     with torch.no_grad():

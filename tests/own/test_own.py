@@ -1,4 +1,5 @@
-"""A package of one's own, from outside: found, trusted where its owner wrote it down, refused where a stranger did."""
+"""A package of one's own, from outside: found, trusted where its owner wrote it down, refused where a
+stranger did."""
 
 from __future__ import annotations
 
@@ -15,9 +16,9 @@ import yaml
 
 import latentrun
 from latentrun.cli import main
+from latentrun.config.fingerprint import fingerprint
+from latentrun.config.options import extra, packages
 from latentrun.errors import InputError
-from latentrun.fingerprint import fingerprint
-from latentrun.options import extra, packages
 
 HERE = Path(__file__).parent
 CONF = HERE / "ellipsoids" / "conf"
@@ -51,7 +52,9 @@ def test_the_example_finds_what_is_there(finished):
     assert metrics.loc["weakest", "value"] > 0.99 and metrics.loc["weakest", "diagnostic"] == "axes"
     train = pd.read_csv(finished / "tables" / "train.csv")
     assert train["val/monitor"].iloc[0] == pytest.approx(2 * 0.1**2 / 3, rel=0.15)
-    assert (finished / "plots" / "axes.bars.png").is_file() and '<section id="axes">' in (finished / "report.html").read_text()
+    assert (finished / "plots" / "axes.bars.png").is_file() and '<section id="axes">' in (
+        finished / "report.html"
+    ).read_text()
     assert yaml.safe_load((finished / ".hydra" / "config.yaml").read_text())["trust"] == ["ellipsoids"]
 
 
@@ -59,13 +62,22 @@ def test_the_example_finds_what_is_there(finished):
 def test_every_way_to_the_folder(way, capsys, monkeypatch):
     if way == "environment":
         monkeypatch.setenv("LATENTRUN_CONFIG_PATH", str(CONF))
-    flags = {"file": [f"hydra.searchpath=[file://{CONF}]"], "package": ["hydra.searchpath=[pkg://ellipsoids.conf]"]}.get(way, [])
+    flags = {
+        "file": [f"hydra.searchpath=[file://{CONF}]"],
+        "package": ["hydra.searchpath=[pkg://ellipsoids.conf]"],
+    }.get(way, [])
     assert run(*flags, "--cfg", "job", "model=pca") == 0
     assert "_target_: ellipsoids.model.PCA" in capsys.readouterr().out
     run(*flags, "--help")
-    assert "  pca               Linear autoencoder that starts at the principal components\n" in capsys.readouterr().out
+    assert (
+        "  pca               Linear autoencoder that starts at the principal components\n"
+        in capsys.readouterr().out
+    )
     assert run(*flags, "model=pac") == 2
-    assert "unknown model 'pac' (did you mean 'pca'?); known: ae, pca, two_stage_race, two_stage_vae, vae" in capsys.readouterr().err
+    assert (
+        "unknown model 'pac' (did you mean 'pca'?); known: ae, pca, two_stage_race, two_stage_vae, vae"
+        in capsys.readouterr().err
+    )
 
 
 def test_folders_from_all_ways_come_together(tmp_path, monkeypatch, capsys):
@@ -76,7 +88,16 @@ def test_folders_from_all_ways_come_together(tmp_path, monkeypatch, capsys):
     assert run("--config-dir", tmp_path / "one", f"hydra.searchpath=[{tmp_path / 'two'}]", "debug=four") == 2
     assert "known: null, one, overfit, quick, three, two" in capsys.readouterr().err
     for name in ("one", "two", "three"):
-        assert run("--config-dir", tmp_path / "one", f"hydra.searchpath=[{tmp_path / 'two'}]", f"debug={name}", "--cfg=job") == 0
+        assert (
+            run(
+                "--config-dir",
+                tmp_path / "one",
+                f"hydra.searchpath=[{tmp_path / 'two'}]",
+                f"debug={name}",
+                "--cfg=job",
+            )
+            == 0
+        )
         assert "rows: 7" in capsys.readouterr().out
 
 
@@ -97,7 +118,15 @@ def test_reading_back_needs_trust(finished, tmp_path, capsys):
 
 
 def test_a_diagnostic_of_ones_own_measures_a_run_of_ours_without_more(tmp_path):
-    tiny = ["data=digits", "model=ae", "network=dense", "network.widths=[8]", "debug=quick", "rows=32", "diagnostic=[]"]
+    tiny = [
+        "data=digits",
+        "model=ae",
+        "network=dense",
+        "network.widths=[8]",
+        "debug=quick",
+        "rows=32",
+        "diagnostic=[]",
+    ]
     assert run(*tiny, f"hydra.run.dir={tmp_path / 'run'}") == 0
     assert run("--config-dir", CONF, "task=diagnose", f"run={tmp_path / 'run'}", "diagnostic=[axes]") == 0
     assert "axes" in set(pd.read_csv(tmp_path / "run" / "tables" / "metrics.csv")["diagnostic"])
@@ -118,7 +147,9 @@ def test_the_command_line_is_not_trusted_by_itself(capsys):
 
 def test_a_file_does_not_make_the_standard_library_or_torch_trusted(tmp_path):
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "bad.yaml").write_text("a: {_target_: os.system}\nb: [{_target_: torch.load}, {_target_: good.Model}]\n")
+    (tmp_path / "model" / "bad.yaml").write_text(
+        "a: {_target_: os.system}\nb: [{_target_: torch.load}, {_target_: good.Model}]\n"
+    )
     (tmp_path / "model" / "torn.yaml").write_text("a: [\n")
     assert packages([tmp_path]) == ["good"]
 
@@ -138,41 +169,70 @@ def test_the_hash_of_a_fit_covers_the_whole_package(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "files, target, message",
     [
-        ({}, "gone.Mine", "model._target_: there is no package 'gone': it is neither installed nor on PYTHONPATH"),
+        (
+            {},
+            "gone.Mine",
+            "model._target_: there is no package 'gone': it is neither installed nor on PYTHONPATH",
+        ),
         ({"p1.py": ""}, "p1.Mine", "model._target_: there is no class 'p1.Mine'"),
-        ({"p2.py": "class Mien: ..."}, "p2.Mine", "model._target_: there is no class 'p2.Mine' (did you mean 'Mien'?)"),
+        (
+            {"p2.py": "class Mien: ..."},
+            "p2.Mine",
+            "model._target_: there is no class 'p2.Mine' (did you mean 'Mien'?)",
+        ),
         ({"p3/__init__.py": ""}, "p3.model.Mine", "model._target_: there is no module 'p3.model'"),
         ({"p4.py": "def Mine(): ..."}, "p4.Mine", "model._target_: 'p4.Mine' is not a Model"),
         ({"p5.py": "from os import system as Mine"}, "p5.Mine", "model._target_: 'p5.Mine' is not a Model"),
         (
             {"p6.py": "\nimport nothing_of_that_name"},
             "p6.Mine",
-            "model._target_: 'p6' cannot be imported: ModuleNotFoundError: No module named 'nothing_of_that_name' ({at}/p6.py, line 2)",
+            "model._target_: 'p6' cannot be imported: ModuleNotFoundError: No module named "
+            "'nothing_of_that_name' ({at}/p6.py, line 2)",
         ),
         (
             {"p7.py": "import os\nos.nothing\n"},
             "p7.Mine",
-            "model._target_: 'p7' cannot be imported: AttributeError: module 'os' has no attribute 'nothing' ({at}/p7.py, line 2)",
+            "model._target_: 'p7' cannot be imported: AttributeError: module 'os' has no attribute "
+            "'nothing' ({at}/p7.py, line 2)",
         ),
-        ({"p8.py": "x = = 3\n"}, "p8.Mine", "model._target_: 'p8' cannot be imported: SyntaxError: invalid syntax ({at}/p8.py, line 1)"),
-        ({"p9.py": "raise SystemExit(3)\n"}, "p9.Mine", "model._target_: 'p9' cannot be imported: SystemExit: 3 ({at}/p9.py, line 1)"),
         (
-            {"p10.py": "from latentrun.models.base import Model\nclass Mine(Model):\n    def __init__(self): {}[1]\n"},
+            {"p8.py": "x = = 3\n"},
+            "p8.Mine",
+            "model._target_: 'p8' cannot be imported: SyntaxError: invalid syntax ({at}/p8.py, line 1)",
+        ),
+        (
+            {"p9.py": "raise SystemExit(3)\n"},
+            "p9.Mine",
+            "model._target_: 'p9' cannot be imported: SystemExit: 3 ({at}/p9.py, line 1)",
+        ),
+        (
+            {
+                "p10.py": (
+                    "from latentrun.models.base import Model\nclass Mine(Model):\n    def "
+                    "__init__(self): {}[1]\n"
+                )
+            },
             "p10.Mine",
             "model: Mine cannot be made: TypeError: Can't instantiate abstract class Mine ...",
         ),
         (
             {
-                "p11.py": "import torch\nfrom latentrun.models.base import Model\nclass Mine(Model):\n    def decode(self): ...\n"
-                "    def phases(self): ...\n    def __init__(self):\n        torch.zeros(2) @ torch.zeros(3)\n"
+                "p11.py": (
+                    "import torch\nfrom latentrun.models.base import Model\nclass Mine(Model):\n"
+                    "    def decode(self): ...\n    def phases(self): ...\n    def __init__(self):\n"
+                    "        torch.zeros(2) @ torch.zeros(3)\n"
+                )
             },
             "p11.Mine",
-            "model: Mine cannot be made: RuntimeError: inconsistent tensor size, expected tensor [2] and src [3] to have the same number "
+            "model: Mine cannot be made: RuntimeError: inconsistent tensor size, expected tensor [2] "
+            "and src [3] to have the same number "
             "of elements, but got 2 and 3 elements respectively ({at}/p11.py, line 7)",
         ),
     ],
 )
-def test_what_is_wrong_with_a_package_of_ones_own_is_said_in_one_line(files, target, message, tmp_path, monkeypatch, capsys):
+def test_what_is_wrong_with_a_package_of_ones_own_is_said_in_one_line(
+    files, target, message, tmp_path, monkeypatch, capsys
+):
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
@@ -181,12 +241,14 @@ def test_what_is_wrong_with_a_package_of_ones_own_is_said_in_one_line(files, tar
     monkeypatch.syspath_prepend(tmp_path)
     assert run("--config-dir", tmp_path / "conf", "model=mine", "data=digits", "diagnostic=[]") == 2
     error, expected = capsys.readouterr().err, f"latentrun: {message.replace('{at}', str(tmp_path))}\n"
-    assert error.startswith(expected.removesuffix("...\n")) if expected.endswith("...\n") else error == expected
+    assert (
+        error.startswith(expected.removesuffix("...\n")) if expected.endswith("...\n") else error == expected
+    )
     assert error.count("\n") == 1
 
 
 def test_a_class_that_was_only_imported_belongs_to_where_it_was_written(tmp_path, monkeypatch):
-    from latentrun.build import resolve
+    from latentrun.config.build import resolve
     from latentrun.models.base import Model
 
     (tmp_path / "borrowed.py").write_text("from ellipsoids.model import PCA\n")

@@ -86,7 +86,15 @@ def animation(n: int = 3) -> Animation:
 
 @pytest.fixture
 def run(tmp_path) -> RunDirectory:
-    meta = {"choices": {}, "seed": 0, "versions": {}, "device": {"kind": "cpu", "name": ""}, "threads": 1, "git": None, "fit_hash": ""}
+    meta = {
+        "choices": {},
+        "seed": 0,
+        "versions": {},
+        "device": {"kind": "cpu", "name": ""},
+        "threads": 1,
+        "git": None,
+        "fit_hash": "",
+    }
     made = RunDirectory.create(tmp_path / "run", {}, meta)
     made.write_report("probe", Report(), {}, {"answers": "?"})
     with paper():
@@ -110,7 +118,9 @@ def test_it_is_drawn_anew_and_goes_when_it_is_no_longer_drawn(run):
         run.write_pictures("probe", {"way": animation(5)})
         assert len(frames((run.path / "plots" / "probe.way.gif").read_bytes())[0]) == 5
         run.write_pictures("probe", {"way": Picture(animation().figure, "A still alone.")})
-    assert names(run) == {"probe.way.png", "probe.way.pdf"} and list(run.meta["captions"]) == ["probe.way.png"]
+    assert names(run) == {"probe.way.png", "probe.way.pdf"} and list(run.meta["captions"]) == [
+        "probe.way.png"
+    ]
 
 
 def test_the_page_holds_the_file_itself_under_the_strict_policy(run):
@@ -121,7 +131,9 @@ def test_the_page_holds_the_file_itself_under_the_strict_policy(run):
     assert len(elements.of("img")) == 2 and "Where it goes." in elements.text and "It moves." in elements.text
 
 
-@pytest.mark.parametrize("content", [b"<svg onload='alert(1)'></svg>", b"\x89PNG\r\n\x1a\n", b"", b"GIF88a..."])
+@pytest.mark.parametrize(
+    "content", [b"<svg onload='alert(1)'></svg>", b"\x89PNG\r\n\x1a\n", b"", b"GIF88a..."]
+)
 def test_what_is_no_gif_is_said_and_not_shown(run, content):
     (run.path / "plots" / "probe.way.gif").write_bytes(content)
     elements = harmless(page(run), drawing=False)

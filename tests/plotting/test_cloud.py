@@ -49,7 +49,11 @@ def test_the_menu_recolours_the_codes_alone():
     assert [button["label"] for button in buttons] == ["a", "kind"]
     for button in buttons:
         change, traces = button["args"]
-        assert traces == [0] and button["method"] == "restyle" and all(key.startswith("marker.") for key in change)
+        assert (
+            traces == [0]
+            and button["method"] == "restyle"
+            and all(key.startswith("marker.") for key in change)
+        )
     assert buttons[0]["args"][0]["marker.color"][0] == pytest.approx(values, abs=1e-4)
     assert buttons[1]["args"][0]["marker.colorbar.ticktext"] == [["u", "v", "w"]]
     assert figure["data"][0]["marker"]["color"] == buttons[0]["args"][0]["marker.color"][0]
@@ -67,7 +71,9 @@ def test_the_latents_drawn_are_those_of_highest_variance():
     for trace, place in zip(figure.data, (z, z[:4], z[:4]), strict=True):
         assert np.column_stack([trace.x, trace.y, trace.z]) == pytest.approx(place[:, [1, 3, 4]], abs=1e-4)
     given = cloud(z, [], axes=[0, 1, 2])
-    assert np.column_stack([given.data[0].x, given.data[0].y, given.data[0].z]) == pytest.approx(z[:, :3], abs=1e-4)
+    assert np.column_stack([given.data[0].x, given.data[0].y, given.data[0].z]) == pytest.approx(
+        z[:, :3], abs=1e-4
+    )
 
 
 def test_layers():
@@ -81,10 +87,15 @@ def test_layers():
     ]
     figure = plain(cloud(z, [], layers=layers))
     traces = {trace["name"]: trace for trace in figure["data"]}
-    assert list(traces) == ["codes", "hull", "one", "two", "knots", "mistakes"] and all(trace["showlegend"] for trace in traces.values())
+    assert list(traces) == ["codes", "hull", "one", "two", "knots", "mistakes"] and all(
+        trace["showlegend"] for trace in traces.values()
+    )
     assert traces["hull"]["type"] == "mesh3d" and traces["hull"]["opacity"] < 0.2
     assert np.array_equal(np.stack([traces["hull"][side] for side in "ijk"], 1), facets)
-    assert traces["one"]["mode"] == "lines+markers" and traces["one"]["line"]["color"] != traces["two"]["line"]["color"]
+    assert (
+        traces["one"]["mode"] == "lines+markers"
+        and traces["one"]["line"]["color"] != traces["two"]["line"]["color"]
+    )
     assert traces["one"]["marker"]["size"][0] > traces["one"]["marker"]["size"][1]
     assert traces["one"]["text"][2].startswith("one<br>step 2<br>z0 ")
     assert (traces["one"]["visible"], traces["two"]["visible"]) == (True, "legendonly")
@@ -110,7 +121,10 @@ def test_pictures_of_codes_and_layers_lie_in_one_sheet():
     assert firsts == [0, 40, None, 45]
     shown = grey(tiles(figure["layout"]["meta"], 48)).round().reshape(48, -1) @ 2.0 ** np.arange(36)
     assert shown.tolist() == [*range(40), *range(100, 105), *range(200, 203)]
-    assert figure["data"][0]["customdata"][7].splitlines()[1] == "b: 7" and figure["data"][0]["hoverinfo"] == "none"
+    assert (
+        figure["data"][0]["customdata"][7].splitlines()[1] == "b: 7"
+        and figure["data"][0]["hoverinfo"] == "none"
+    )
     assert figure["data"][2]["hoverinfo"] == "text"
     assert "meta" not in plain(cloud(z, []))["layout"]
 
@@ -119,10 +133,21 @@ def test_numbers_that_differ_are_refused():
     z = codes()
     for wrong, said in (
         (lambda: cloud(z, [], pictures=numbered(range(39))), "39 pictures of 40 codes"),
-        (lambda: cloud(z, [], layers=[Layer("p", "path", z[:3], pictures=numbered(range(2)))]), "2 pictures of 3 points of 'p'"),
+        (
+            lambda: cloud(z, [], layers=[Layer("p", "path", z[:3], pictures=numbered(range(2)))]),
+            "2 pictures of 3 points of 'p'",
+        ),
         (lambda: cloud(z, [], layers=[Layer("p", "path", z[:3], texts=["a", "b"])]), "."),
         (lambda: cloud(z, [(A, np.zeros(39))]), "."),
-        (lambda: cloud(z, [], pictures=numbered(range(40)), layers=[Layer("p", "path", z[:3], pictures=numbered([1, 2, 3], 5))]), "shapes"),
+        (
+            lambda: cloud(
+                z,
+                [],
+                pictures=numbered(range(40)),
+                layers=[Layer("p", "path", z[:3], pictures=numbered([1, 2, 3], 5))],
+            ),
+            "shapes",
+        ),
     ):
         with pytest.raises(ValueError, match=said):
             wrong()
@@ -131,14 +156,24 @@ def test_numbers_that_differ_are_refused():
 def test_markup_in_names_is_text():
     z, name = codes(), MARKUP
     kind = Factor(name, "categorical", 0, 1, name, categories=(name, "v"))
-    figure = plain(cloud(z, [(kind, np.arange(40) % 2), (replace(A, name=name), np.zeros(40))], layers=[Layer(name, "path", z[:2])]))
+    figure = plain(
+        cloud(
+            z,
+            [(kind, np.arange(40) % 2), (replace(A, name=name), np.zeros(40))],
+            layers=[Layer(name, "path", z[:2])],
+        )
+    )
     safe = "&lt;b&gt;x&lt;/b&gt; &amp; &lt;img"
     bar = figure["data"][0]["marker"]["colorbar"]
     assert "hovertemplate" not in figure["data"][0]  # names in a template would be filled in
     for text in (
-        figure["data"][0]["text"][0], figure["data"][1]["text"][0], figure["data"][1]["name"], bar["title"]["text"], bar["ticktext"][0],
+        figure["data"][0]["text"][0],
+        figure["data"][1]["text"][0],
+        figure["data"][1]["name"],
+        bar["title"]["text"],
+        bar["ticktext"][0],
         figure["layout"]["updatemenus"][0]["buttons"][0]["label"],
-    ):  # fmt: skip
+    ):
         assert safe in text and "<b>" not in text and "<img" not in text
 
 
@@ -161,27 +196,47 @@ WHERE = """(place) => {
   const { left, top, width, height } = scene.container.getBoundingClientRect();
   return [left + (0.5 + 0.5 * p[0] / p[3]) * width, top + (0.5 - 0.5 * p[1] / p[3]) * height];
 }"""
-# The picture in the box as a number, from the middles of its pixels and from near their corners; -1 where these disagree.
+# The picture in the box as a number, from the middles of its pixels and from near their corners; -1 where
+# these disagree.
 NUMBER = """(size) => {
-  const picture = document.querySelector(".touched canvas"), pen = picture.getContext("2d"), step = picture.width / size;
-  const bit = (x, y) => { const [r, g, b] = pen.getImageData(x, y, 1, 1).data; return r > 200 && g > 200 && b < 100 ? 1 : 0; };
+  const picture = document.querySelector(".touched canvas"), pen = picture.getContext("2d");
+  const step = picture.width / size;
+  const bit = (x, y) => {
+    const [r, g, b] = pen.getImageData(x, y, 1, 1).data;
+    return r > 200 && g > 200 && b < 100 ? 1 : 0;
+  };
   let number = 0;
   for (let i = 0; i < size * size; i++) {
     const [x, y] = [(i % size) * step, Math.floor(i / size) * step];
-    const bits = [[0.5, 0.5], [0.1, 0.1], [0.9, 0.9]].map(([a, b]) => bit(Math.floor(x + a * step), Math.floor(y + b * step)));
+    const bits = [[0.5, 0.5], [0.1, 0.1], [0.9, 0.9]]
+      .map(([a, b]) => bit(Math.floor(x + a * step), Math.floor(y + b * step)));
     if (new Set(bits).size > 1) return -1;
     number += bits[0] * 2 ** i;
   }
   return number;
 }"""
-BOX = "document.querySelector('.touched').style.display === 'block' && document.querySelector('.touched').textContent"
+BOX = (
+    "document.querySelector('.touched').style.display === 'block' && "
+    "document.querySelector('.touched').textContent"
+)
 TRACES = "document.querySelector('.js-plotly-plot')._fullData"
 
 
 def figure_to_touch():
-    path = Layer(MARKUP, "path", PATH, texts=[f"step {i}" for i in range(STEPS)], pictures=numbered(range(1000, 1000 + STEPS)))
+    path = Layer(
+        MARKUP,
+        "path",
+        PATH,
+        texts=[f"step {i}" for i in range(STEPS)],
+        pictures=numbered(range(1000, 1000 + STEPS)),
+    )
     layers = [Layer("hull", "surface", CUBE, facets=FACETS), path, Layer("knots", "points", 1.2 * CUBE[:2])]
-    return cloud(PLACES, [(A, np.linspace(0, 1, N)), (B, np.arange(N)[::-1])], pictures=numbered(range(N)), layers=layers)
+    return cloud(
+        PLACES,
+        [(A, np.linspace(0, 1, N)), (B, np.arange(N)[::-1])],
+        pictures=numbered(range(N)),
+        layers=layers,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -219,8 +274,10 @@ def test_touching_a_code_within_the_hull_shows_its_picture_and_its_values(browse
             f"b: {N - 1 - i}",
         ]
     assert browser.read("document.querySelector('.touched canvas').width") == 150
-    corners = browser.read("(({left, top, right, bottom}) => [left, top, innerWidth - right, innerHeight - bottom])"
-                           "(document.querySelector('.touched').getBoundingClientRect())")  # fmt: skip
+    corners = browser.read(
+        "(({left, top, right, bottom}) => [left, top, innerWidth - right, innerHeight - bottom])"
+        "(document.querySelector('.touched').getBoundingClientRect())"
+    )
     assert min(corners) >= 0
     browser.move(3, 3)
     browser.wait("document.querySelector('.touched').style.display === 'none'")
@@ -233,7 +290,10 @@ def test_touching_a_path_shows_what_is_decoded_there_and_markup_is_text(browser)
         said = touch(browser, PATH[i])
         assert browser.read(f"({NUMBER})(6)") == 1000 + i
         assert said.splitlines()[:2] == [MARKUP, f"step {i}"]
-    assert browser.read("document.querySelectorAll('.touched *').length") == 2 and browser.read("document.title") == "run"
+    assert (
+        browser.read("document.querySelectorAll('.touched *').length") == 2
+        and browser.read("document.title") == "run"
+    )
     legend = browser.read("[...document.querySelectorAll('.legendtext')].map((text) => text.textContent)")
     assert legend == ["codes", "hull", MARKUP, "knots"]
 
@@ -251,13 +311,22 @@ def test_a_point_without_a_picture_has_plotlys_label_and_no_box(browser):
 @needs_browser
 def test_the_menu_recolours_the_codes(browser):
     def colours():
-        return browser.read(f"[{TRACES}[0].marker.color, {TRACES}[0].marker.colorbar.title.text, {TRACES}[2].marker.color]")
+        return browser.read(
+            f"[{TRACES}[0].marker.color, {TRACES}[0].marker.colorbar.title.text, {TRACES}[2].marker.color]"
+        )
 
     def choose(name):
         middle = "((box) => [box.x + box.width / 2, box.y + box.height / 2])"
-        browser.click(*browser.read(f"{middle}(document.querySelector('.updatemenu-header').getBoundingClientRect())"))
-        found = f"[...document.querySelectorAll('.updatemenu-dropdown-button')].find((each) => each.textContent === '{name}')"
-        browser.click(*browser.read(f"{middle}({browser.wait(f'!!{found}') and found}.getBoundingClientRect())"))
+        browser.click(
+            *browser.read(f"{middle}(document.querySelector('.updatemenu-header').getBoundingClientRect())")
+        )
+        found = (
+            "[...document.querySelectorAll('.updatemenu-dropdown-button')].find((each) => "
+            f"each.textContent === '{name}')"
+        )
+        browser.click(
+            *browser.read(f"{middle}({browser.wait(f'!!{found}') and found}.getBoundingClientRect())")
+        )
 
     before = colours()
     assert before[0] == pytest.approx(np.linspace(0, 1, N), abs=1e-4) and before[1] == "a (px)"
@@ -276,8 +345,10 @@ def test_the_legend_hides_and_shows_layers(browser):
         return browser.read(f"{TRACES}.map((trace) => trace.visible)")
 
     def click(i):
-        box = browser.read(f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])"
-                           f"(document.querySelectorAll('.legendtoggle')[{i}].getBoundingClientRect())")  # fmt: skip
+        box = browser.read(
+            f"(({{x, y, width, height}}) => [x + width / 2, y + height / 2])"
+            f"(document.querySelectorAll('.legendtoggle')[{i}].getBoundingClientRect())"
+        )
         browser.click(*box)
 
     assert shown() == [True] * 4
@@ -309,18 +380,31 @@ STRANGE = {
 def test_what_is_no_sheet_of_pictures_is_not_shown(tmp_path):
     """A stranger's figure may say anything: nothing of it is loaded or run, and no box comes."""
     sheet = sprite(thumbnails(numbered(range(3))))
-    trace = {"type": "scatter", "mode": "markers", "x": [0, 1, 2], "y": [0, 1, 2], "meta": {"tile": 0}, "customdata": [MARKUP] * 3}
+    trace = {
+        "type": "scatter",
+        "mode": "markers",
+        "x": [0, 1, 2],
+        "y": [0, 1, 2],
+        "meta": {"tile": 0},
+        "customdata": [MARKUP] * 3,
+    }
     size = {"width": 300, "height": 200}
-    figures = [{"data": [trace], "layout": size | ({} if change is None else {"meta": sheet | change})} for change in STRANGE.values()]
+    figures = [
+        {"data": [trace], "layout": size | ({} if change is None else {"meta": sheet | change})}
+        for change in STRANGE.values()
+    ]
     first = cloud(PLACES, [])
     html = standalone(first, "a title").replace(embedded(plain(first)), "".join(map(embedded, figures)))
     (tmp_path / "page.html").write_text(html)
     with Browser(tmp_path / "profile", 1000, 800) as strange:
-        strange.open(tmp_path / "page.html", f"document.querySelectorAll('.js-plotly-plot').length === {len(figures)}")
+        strange.open(
+            tmp_path / "page.html", f"document.querySelectorAll('.js-plotly-plot').length === {len(figures)}"
+        )
         found = {}
         for i, name in enumerate(STRANGE):
             middle = strange.read(f"""(() => {{
-              const figure = document.querySelectorAll(".js-plotly-plot")[{i}], {{ xaxis, yaxis }} = figure._fullLayout;
+              const figure = document.querySelectorAll(".js-plotly-plot")[{i}];
+              const {{ xaxis, yaxis }} = figure._fullLayout;
               figure.scrollIntoView();
               figure.on("plotly_hover", () => {{ window.hovered = {i}; }});
               const {{ left, top }} = figure.getBoundingClientRect();

@@ -16,4 +16,7 @@ def test_another_colour_of_the_same_brightness_is_a_difference():
 
 def test_grey_differences_are_signed():
     x = np.array([0.5, 0.5], np.float32).reshape(2, 1, 1, 1)
-    assert farthest(x, x + np.array([0.25, -0.5], np.float32).reshape(2, 1, 1, 1)).ravel().tolist() == [0.25, -0.5]
+    assert farthest(x, x + np.array([0.25, -0.5], np.float32).reshape(2, 1, 1, 1)).ravel().tolist() == [
+        0.25,
+        -0.5,
+    ]

@@ -67,7 +67,9 @@ def test_texts_stand_under_their_pictures():
         x, y = places[text]
         column = sheet[:, round(x)]
         assert np.isnan(column[int(y)]), "on white"
-        assert column[np.flatnonzero(~np.isnan(column[: int(y)]))[-1]] == pytest.approx(value), "its own picture is above"
+        assert column[np.flatnonzero(~np.isnan(column[: int(y)]))[-1]] == pytest.approx(value), (
+            "its own picture is above"
+        )
     assert np.allclose(sheet[ax.get_yticks().round().astype(int), 0], [0, 0])
 
 
@@ -79,7 +81,9 @@ def test_strips_in_colour_are_white_where_rows_end():
 
 
 def test_labels_of_strips_stay_inside_the_figure():
-    fig = strips([("a rather long label of a row: −3 … 3", numbered(6, 1, 8, 8)), ("b", numbered(6, 1, 8, 8))])
+    fig = strips(
+        [("a rather long label of a row: −3 … 3", numbered(6, 1, 8, 8)), ("b", numbered(6, 1, 8, 8))]
+    )
     fig.draw_without_rendering()
     box = fig.axes[0].get_tightbbox()
     assert box.x0 >= 0 and box.y0 >= 0

@@ -56,7 +56,9 @@ def test_smaller_pictures_are_means_over_areas():
     ramp = np.broadcast_to(np.linspace(0, 1, 50)[:, None], (1, 1, 50, 50))  # 50 / 36 is no whole number
     assert np.allclose(thumbnails(ramp)[0, 0].mean() / 255, 0.5, atol=0.002)
     assert np.abs(thumbnails(ramp)[0, 0, :, 0] / 255 - (np.arange(36) + 0.5) / 36).max() < 0.02
-    assert (thumbnails(np.full((1, 3, 1000, 3), 7, np.uint8)) == 7).all() and thumbnails(np.zeros((1, 3, 1000, 3))).shape == (1, 3, 36, 1)
+    assert (thumbnails(np.full((1, 3, 1000, 3), 7, np.uint8)) == 7).all() and thumbnails(
+        np.zeros((1, 3, 1000, 3))
+    ).shape == (1, 3, 36, 1)
 
 
 def test_values_are_cut_to_their_range_and_rows_are_picked():

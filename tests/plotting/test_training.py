@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 
-from latentrun.plotting.training import training_pictures
+from latentrun.report.curves import training_pictures
 
 EPOCHS = 6
 GREY = "#aaaaaa"
@@ -15,11 +15,25 @@ GREY = "#aaaaaa"
 
 def table(variances: np.ndarray, scaled: bool = True, phases=("vae",) * EPOCHS) -> pd.DataFrame:
     """Columns of ``variances (E, d)``; mean sigma² is 1 less that, the KL that of a centred normal."""
-    frame = pd.DataFrame({"phase": phases, "epoch": range(1, EPOCHS + 1), "train/loss": 3.0, "val/monitor": 2.0, "learning_rate": 1e-3})
+    frame = pd.DataFrame(
+        {
+            "phase": phases,
+            "epoch": range(1, EPOCHS + 1),
+            "train/loss": 3.0,
+            "val/monitor": 2.0,
+            "learning_rate": 1e-3,
+        }
+    )
     found = {"var_mean": variances}
     if scaled:
-        found |= {"mean_scale2": 1 - variances, "sum": np.ones_like(variances), "kl": -np.log(1 - variances) / 2}
-    columns = {f"latent/{name}.{i}": values[:, i] for name, values in found.items() for i in range(values.shape[1])}
+        found |= {
+            "mean_scale2": 1 - variances,
+            "sum": np.ones_like(variances),
+            "kl": -np.log(1 - variances) / 2,
+        }
+    columns = {
+        f"latent/{name}.{i}": values[:, i] for name, values in found.items() for i in range(values.shape[1])
+    }
     return pd.concat([frame, pd.DataFrame(columns)], axis=1)
 
 
@@ -35,14 +49,23 @@ def lines_of(picture, panel: int):
 def test_every_variable_is_followed_and_those_that_end_inactive_are_grey_and_dashed():
     values = course([0.9, 0.01, 0.6, 0.049, 0.06])
     picture = training_pictures(table(values))["latents"]
-    assert [ax.get_ylabel() for ax in picture.figure.axes[:4]] == ["var(μ)", "mean σ²", "var(μ) + mean σ²", "mean KL (nats)"]
+    assert [ax.get_ylabel() for ax in picture.figure.axes[:4]] == [
+        "var(μ)",
+        "mean σ²",
+        "var(μ) + mean σ²",
+        "mean KL (nats)",
+    ]
     drawn = lines_of(picture, 0)
     assert len(drawn) == 5
     off = [line for line in drawn if to_hex(line.get_color()) == GREY]
-    assert sorted(line.get_ydata()[-1] for line in off) == [0.01, 0.049] and all(line.get_linestyle() == "--" for line in off)
+    assert sorted(line.get_ydata()[-1] for line in off) == [0.01, 0.049] and all(
+        line.get_linestyle() == "--" for line in off
+    )
     assert "the 2 that end inactive" in picture.caption and "5 latent variables" in picture.caption
     for panel, wanted in enumerate((values, 1 - values, np.ones_like(values), -np.log(1 - values) / 2)):
-        found = np.stack(sorted((tuple(line.get_ydata()) for line in lines_of(picture, panel)), key=lambda y: y[-1]))
+        found = np.stack(
+            sorted((tuple(line.get_ydata()) for line in lines_of(picture, panel)), key=lambda y: y[-1])
+        )
         np.testing.assert_allclose(found, wanted.T[np.argsort(wanted[-1], kind="stable")], atol=1e-12)
 
 
@@ -61,15 +84,23 @@ def test_phases_are_counted_on_and_named():
     above, below = picture.figure.axes[0], picture.figure.axes[2]
     assert [text.get_text() for text in above.texts] == ["vae", "noise"] and not below.texts
     assert any(list(line.get_xdata()) == [4.5, 4.5] for line in below.lines)
-    assert lines_of(picture, 0)[0].get_xdata().tolist() == [1, 2, 3, 4, 5, 6] and "noise from epoch 5" in picture.caption
+    assert (
+        lines_of(picture, 0)[0].get_xdata().tolist() == [1, 2, 3, 4, 5, 6]
+        and "noise from epoch 5" in picture.caption
+    )
     alone = training_pictures(table(course([0.9, 0.3])))["latents"]
     assert not alone.figure.axes[0].texts and "phases" not in alone.caption
 
 
 def test_an_autoencoder_has_the_variance_of_its_codes_only():
     picture = training_pictures(table(course([0.9, 0.01]), scaled=False))["latents"]
-    assert picture.figure.axes[0].get_ylabel() == "var(μ)" and len(picture.figure.axes) == 2  # one panel and the colours
-    assert not any(to_hex(line.get_color()) == GREY for line in lines_of(picture, 0)) and "inactive" not in picture.caption
+    assert (
+        picture.figure.axes[0].get_ylabel() == "var(μ)" and len(picture.figure.axes) == 2
+    )  # one panel and the colours
+    assert (
+        not any(to_hex(line.get_color()) == GREY for line in lines_of(picture, 0))
+        and "inactive" not in picture.caption
+    )
 
 
 @pytest.mark.parametrize("last", [[0.01, 0.01], [0.9]])
@@ -78,9 +109,15 @@ def test_all_inactive_and_a_single_variable(last):
 
 
 def test_what_is_known_of_latent_variables_does_not_flood_the_terms_of_the_loss():
-    frame = table(course([0.5] * 64)).assign(**{"val/gain": 1.0, "val/noise_stage": 2.0, "val/noise_variable": 3.0})
+    frame = table(course([0.5] * 64)).assign(
+        **{"val/gain": 1.0, "val/noise_stage": 2.0, "val/noise_variable": 3.0}
+    )
     pictures = training_pictures(frame)
-    assert [ax.get_title() for ax in pictures[""].figure.axes if ax.axison] == ["loss", "gain", "learning rate"]
+    assert [ax.get_title() for ax in pictures[""].figure.axes if ax.axison] == [
+        "loss",
+        "gain",
+        "learning rate",
+    ]
 
 
 def test_runs_from_before_have_no_such_picture():
@@ -91,7 +128,11 @@ def test_runs_from_before_have_no_such_picture():
 def test_losses_of_different_phases_are_not_joined():
     picture = training_pictures(table(course([0.9]), phases=("vae",) * 4 + ("second/vae",) * 2))[""]
     loss = picture.figure.axes[0]
-    assert [list(line.get_xdata()) for line in loss.lines if len(line.get_xdata()) > 1 and line.get_linestyle() == "-"][:2] == [
+    assert [
+        list(line.get_xdata())
+        for line in loss.lines
+        if len(line.get_xdata()) > 1 and line.get_linestyle() == "-"
+    ][:2] == [
         [1, 2, 3, 4],
         [5, 6],
     ]

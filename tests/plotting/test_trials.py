@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from latentrun.plotting.style import paper
-from latentrun.plotting.trials import front, history, over_pairs, trials_drawn
+from latentrun.report.trials import front, history, over_pairs, trials_drawn
 
 VALUES = [5.0, 3.0, np.nan, 4.0, 1.0, 2.0]
 TRIALS = pd.DataFrame(
@@ -24,21 +24,36 @@ TRIALS = pd.DataFrame(
 )
 
 
-@pytest.mark.parametrize(("direction", "best"), [("minimize", [5, 3, 3, 1, 1]), ("maximize", [5, 5, 5, 5, 5])])
+@pytest.mark.parametrize(
+    ("direction", "best"), [("minimize", [5, 3, 3, 1, 1]), ("maximize", [5, 5, 5, 5, 5])]
+)
 def test_history_shows_the_best_so_far_and_what_failed(direction, best):
     ax = history(TRIALS, "a/error", direction).axes[0]
     assert list(ax.lines[0].get_ydata()) == best and list(ax.lines[0].get_xdata()) == [0, 1, 3, 4, 5]
-    assert [tuple(point) for point in ax.collections[0].get_offsets()] == [(0, 5), (1, 3), (3, 4), (4, 1), (5, 2)]
+    assert [tuple(point) for point in ax.collections[0].get_offsets()] == [
+        (0, 5),
+        (1, 3),
+        (3, 4),
+        (4, 1),
+        (5, 2),
+    ]
     assert list(ax.collections[1].get_offsets()[:, 0]) == [2]
 
 
 def test_values_that_span_orders_of_magnitude_have_a_log_axis():
     wide = TRIALS.assign(**{"a/error": [1.0, 10.0, np.nan, 1e3, 1e4, 2.0]})
-    assert [history(each, "a/error", "minimize").axes[0].get_yscale() for each in (TRIALS, wide)] == ["linear", "log"]
+    assert [history(each, "a/error", "minimize").axes[0].get_yscale() for each in (TRIALS, wide)] == [
+        "linear",
+        "log",
+    ]
 
 
 def test_the_front_is_what_no_trial_beats_in_both():
-    found = front(TRIALS[TRIALS["state"] == "complete"], ["a/error", "b/score"], ["minimize", "maximize"]).axes[0].lines[0]
+    found = (
+        front(TRIALS[TRIALS["state"] == "complete"], ["a/error", "b/score"], ["minimize", "maximize"])
+        .axes[0]
+        .lines[0]
+    )
     assert list(zip(*found.get_data(), strict=True)) == [(1, 1), (2, 2), (4, 3)]
 
 

@@ -9,7 +9,7 @@ import torch
 from torch.distributions import MultivariateNormal, Normal
 from torch.func import functional_call, stack_module_state
 
-from latentrun.build import build
+from latentrun.config.build import build
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.models.base import SecondStage, drawn
@@ -62,7 +62,12 @@ def decoder(d: int, **changes) -> SecondStage:
 
 def flow(d: int, kind: str = "spline", **changes) -> Flow:
     torch.manual_seed(0)
-    return Flow(**({"latent_dim": d, "kind": kind, "transforms": 3, "widths": [32], "bins": 8, "epochs": None} | changes))
+    return Flow(
+        **(
+            {"latent_dim": d, "kind": kind, "transforms": 3, "widths": [32], "bins": 8, "epochs": None}
+            | changes
+        )
+    )
 
 
 def ring(n: int = N) -> torch.Tensor:
@@ -73,21 +78,27 @@ def ring(n: int = N) -> torch.Tensor:
 
 # ---------------------------------------------------------------- Gaussian
 def test_gaussian_has_the_moments_of_the_aggregated_posterior_exactly():
-    mean = Noise(0).normal("mu", (500, 3)) @ torch.tensor([[1.0, 0.5, 0], [0, 2, 0], [0, 0, 0.1]]) + torch.tensor([1.0, -2, 0])
+    mean = Noise(0).normal("mu", (500, 3)) @ torch.tensor(
+        [[1.0, 0.5, 0], [0, 2, 0], [0, 0, 0.1]]
+    ) + torch.tensor([1.0, -2, 0])
     scale = 0.1 + Noise(0).uniform("scale", (500, 3))
     stage = set_up(Gaussian(3), codes(mean, scale))
     expected = torch.cov(mean.double().T, correction=0) + torch.diag(scale.double().square().mean(0))
     assert torch.allclose((stage.scale_tril @ stage.scale_tril.T).double(), expected, rtol=1e-5, atol=1e-6)
     assert torch.allclose(stage.mean, mean.mean(0), atol=1e-5)
     z = stage.sample(100_000, Noise(1))
-    assert torch.allclose(torch.cov(z.double().T), expected, atol=0.06) and torch.allclose(z.mean(0), mean.mean(0), atol=0.03)
+    assert torch.allclose(torch.cov(z.double().T), expected, atol=0.06) and torch.allclose(
+        z.mean(0), mean.mean(0), atol=0.03
+    )
     # Exact also of variables that carry nothing: mu = 0, sigma = 1.
     assert torch.equal(set_up(Gaussian(2), codes(torch.zeros(50, 2), 1.0)).scale_tril, torch.eye(2))
 
 
 # ---------------------------------------------------------------- mixture
 def mixture(d: int, components: int, **changes) -> Mixture:
-    return Mixture(**({"latent_dim": d, "components": components, "rows": 20_000, "ridge": 1e-6, "steps": 200} | changes))
+    return Mixture(
+        **({"latent_dim": d, "components": components, "rows": 20_000, "ridge": 1e-6, "steps": 200} | changes)
+    )
 
 
 def test_mixture_finds_planted_components():
@@ -140,7 +151,9 @@ def test_density_of_a_flow_integrates_to_one():
 def test_flow_finds_a_correlated_normal():
     covariance = torch.tensor([[4.0, 1.5], [1.5, 1.0]])
     law = MultivariateNormal(torch.tensor([1.0, -3.0]), covariance)
-    mean = law.mean + Noise(0).normal("mu", (N, 2)) @ torch.linalg.cholesky(covariance - 0.01 * torch.eye(2)).T
+    mean = (
+        law.mean + Noise(0).normal("mu", (N, 2)) @ torch.linalg.cholesky(covariance - 0.01 * torch.eye(2)).T
+    )
     stage = trained(flow(2, "affine"), codes(mean, 0.1), 300)
     z = drawn(codes(mean, 0.1).x, Noise(7))
     with torch.no_grad():
@@ -149,7 +162,8 @@ def test_flow_finds_a_correlated_normal():
 
 
 def test_flow_beats_a_gaussian_on_a_ring():
-    """The entropy of a narrow ring is that of its angle, ln 2 pi r, and that of its width, ½ ln 2 pi e s²: no law has less -log p(z)."""
+    """The entropy of a narrow ring is that of its angle, ln 2 pi r, and that of its width, ½ ln 2 pi e s²: no
+    law has less -log p(z)."""
     batch = codes(ring())
     stage, plain = trained(flow(2), batch, 350, 1e-2), set_up(Gaussian(2), batch)
     z = drawn(batch.x, Noise(7))
@@ -184,7 +198,8 @@ def test_copies_of_a_flow_stack():
 
 # ---------------------------------------------------------------- a model of the codes
 def test_mean_draws_of_a_second_vae_lose_the_variance_of_its_likelihood():
-    """Codes on a line in the plane with noise around it: of what the decoder's scale stands for, only drawing has the variance."""
+    """Codes on a line in the plane with noise around it: of what the decoder's scale stands for, only drawing
+    has the variance."""
     t = Noise(0).normal("t", (N, 1))
     batch = codes(torch.cat([t, -t], 1), 0.5)
     stage = trained(decoder(2), batch, 1500, 3e-3)
@@ -204,7 +219,12 @@ def test_mean_draws_of_a_second_vae_lose_the_variance_of_its_likelihood():
 def test_a_model_of_the_codes_is_shown_codes_and_keeps_its_own_length():
     stage, batch = decoder(2, epochs=7), codes(ring(64))
     (phase,) = stage.phases()
-    assert phase.epochs == 7 and phase.schedules == {} and stage.model.event_shape == (2,) and stage.space.dim == 2
+    assert (
+        phase.epochs == 7
+        and phase.schedules == {}
+        and stage.model.event_shape == (2,)
+        and stage.space.dim == 2
+    )
     terms = phase.objectives[0].loss(batch, Noise(4), CLOCK)
     expected = stage.model.loss(Batch(drawn(batch.x, Noise(4))), Noise(4), CLOCK)
     assert terms.keys() == expected.keys() and torch.equal(terms["loss"], expected["loss"])
@@ -212,13 +232,34 @@ def test_a_model_of_the_codes_is_shown_codes_and_keeps_its_own_length():
     assert not torch.equal(drawn(batch.x, Noise(4)), drawn(batch.x, Noise(5)))
 
 
-@pytest.mark.parametrize("change, message", [
-    ({"draw": "median"}, "second.draw: 'median' is not allowed (did you mean 'mean'?); allowed: mean, likelihood"),
-    ({"model": {"_target_": "latentrun.second_stages.gaussian.Gaussian"}}, "second.model._target_: 'latentrun.second_stages.gaussian.Gaus"),
-    ({"model": VAE["model"] | {"likelihood": "bernoulli"}}, "second.model: model.likelihood: bernoulli needs data in [0, 1]"),
-    ({"model": {"_target_": "latentrun.models.ae.AE", "squash": False, "network": VAE["model"]["network"]}}, "AE cannot be sampled"),
-    ({"model": VAE["model"] | {"squash": True}}, "model.squash: needs data in a finite range"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (
+            {"draw": "median"},
+            "second.draw: 'median' is not allowed (did you mean 'mean'?); allowed: mean, likelihood",
+        ),
+        (
+            {"model": {"_target_": "latentrun.second_stages.gaussian.Gaussian"}},
+            "second.model._target_: 'latentrun.second_stages.gaussian.Gaus",
+        ),
+        (
+            {"model": VAE["model"] | {"likelihood": "bernoulli"}},
+            "second.model: model.likelihood: bernoulli needs data in [0, 1]",
+        ),
+        (
+            {
+                "model": {
+                    "_target_": "latentrun.models.ae.AE",
+                    "squash": False,
+                    "network": VAE["model"]["network"],
+                }
+            },
+            "AE cannot be sampled",
+        ),
+        ({"model": VAE["model"] | {"squash": True}}, "model.squash: needs data in a finite range"),
+    ],
+)
 def test_wrong_settings_are_told_with_their_place(change, message):
     with pytest.raises(InputError) as caught:
         build(VAE | change, SecondStage, "second", latent_dim=2)

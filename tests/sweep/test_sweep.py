@@ -1,4 +1,5 @@
-"""A sweep's jobs are processes of their own: what becomes of one touches no other, and what is missing can be made up for."""
+"""A sweep's jobs are processes of their own: what becomes of one touches no other, and what is missing can be
+made up for."""
 
 from __future__ import annotations
 
@@ -21,7 +22,14 @@ from latentrun.sweep.plan import Job, Sweep
 from tests.test_resume import same
 
 ROOT = Path(__file__).parents[2]
-TINY = ["data=points", "model=stumbling", "rows=64", "training.batch_size=16", "diagnostic=[reconstruction]", "threads=1"]
+TINY = [
+    "data=points",
+    "model=stumbling",
+    "rows=64",
+    "training.batch_size=16",
+    "diagnostic=[reconstruction]",
+    "threads=1",
+]
 
 
 BOTH = """# @package _global_
@@ -43,8 +51,10 @@ hydra: {sweeper: {params: {model: "vae,ae"}}}
 def toys(tmp_path_factory):
     """A folder of options with toys of the tests."""
     folder = tmp_path_factory.mktemp("options")
-    for name, values in {"model/stumbling": {"_target_": "tests.training.toys.Stumbling", "stone": "none"},
-                         "data/points": {"_target_": "tests.training.toys.Points", "n": 200}}.items():  # fmt: skip
+    for name, values in {
+        "model/stumbling": {"_target_": "tests.training.toys.Stumbling", "stone": "none"},
+        "data/points": {"_target_": "tests.training.toys.Points", "n": 200},
+    }.items():
         path = folder / f"{name}.yaml"
         path.parent.mkdir(exist_ok=True)
         path.write_text(yaml.safe_dump(values))
@@ -64,7 +74,9 @@ def sweep(toys: Path, path: Path, *arguments: str) -> list[str]:
 def process(arguments: list[str], shown: Path) -> subprocess.Popen:
     with open(shown, "w") as file:
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        return subprocess.Popen([sys.executable, "-m", "latentrun", *arguments], env=environment, stdout=file, stderr=file)
+        return subprocess.Popen(
+            [sys.executable, "-m", "latentrun", *arguments], env=environment, stdout=file, stderr=file
+        )
 
 
 def until(condition, seconds: float = 60) -> None:
@@ -104,8 +116,12 @@ def test_the_plan_names_every_job(undisturbed, stone):
     planned = Sweep(undisturbed)
     table = planned.table()
     assert list(table["job"]) == [0, 1, 2, 3] and not table["skipped"].any()
-    assert list(table["overrides"]) == [f"model.stone={s} seed={i}" for s in (stone, "nothing") for i in (0, 1)]
-    assert all(table["directory"].str.contains("seed=") & ~table["directory"].str.contains("epochs"))  # only what is swept
+    assert list(table["overrides"]) == [
+        f"model.stone={s} seed={i}" for s in (stone, "nothing") for i in (0, 1)
+    ]
+    assert all(
+        table["directory"].str.contains("seed=") & ~table["directory"].str.contains("epochs")
+    )  # only what is swept
     assert planned.meta["swept"] == ["model.stone", "seed"]
     for job in planned.jobs():
         directory = RunDirectory(planned.directory(job))
@@ -113,9 +129,18 @@ def test_the_plan_names_every_job(undisturbed, stone):
         assert directory.config["seed"] == job.config["seed"]
 
 
-def test_a_killed_and_a_failing_job_take_no_other_along_and_can_be_made_up_for(toys, stone, undisturbed, tmp_path, capsys):
+def test_a_killed_and_a_failing_job_take_no_other_along_and_can_be_made_up_for(
+    toys, stone, undisturbed, tmp_path, capsys
+):
     path, shown = tmp_path / "sweep", tmp_path / "shown.txt"
-    arguments = sweep(toys, path, "training.epochs=40", f"model.stone={stone},nothing", "seed=0,1", "hydra.launcher.n_jobs=4")
+    arguments = sweep(
+        toys,
+        path,
+        "training.epochs=40",
+        f"model.stone={stone},nothing",
+        "seed=0,1",
+        "hydra.launcher.n_jobs=4",
+    )
     stone.touch()
     try:
         started = process(arguments, shown)
@@ -126,7 +151,11 @@ def test_a_killed_and_a_failing_job_take_no_other_along_and_can_be_made_up_for(t
     finally:
         stone.unlink()
     said = shown.read_text()
-    assert "1 done, 3 failed" in said and "killed by SIGKILL" in said and said.count("OSError: stumbled over stone") == 4
+    assert (
+        "1 done, 3 failed" in said
+        and "killed by SIGKILL" in said
+        and said.count("OSError: stumbled over stone") == 4
+    )
     failures = pd.read_csv(path / "failures.csv")
     assert sorted(failures["job"]) == [0, 1, 2]
     assert run(f"resume={path}", "trust=[tests]") == 0
@@ -142,7 +171,9 @@ def test_a_killed_and_a_failing_job_take_no_other_along_and_can_be_made_up_for(t
 
 def test_nothing_outlives_a_killed_parent(toys, undisturbed, tmp_path):
     path = tmp_path / "sweep"
-    arguments = sweep(toys, path, "training.epochs=4000", "training.patience=null", "seed=0,1", "hydra.launcher.n_jobs=2")
+    arguments = sweep(
+        toys, path, "training.epochs=4000", "training.patience=null", "seed=0,1", "hydra.launcher.n_jobs=2"
+    )
     started = process(arguments, tmp_path / "shown.txt")
     until(lambda: started.poll() is not None or len([d for d in path.glob("[01]_*") if trained(d, 3)]) == 2)
     jobs = [RunDirectory(d).status["pid"] for d in path.glob("[01]_*")]
@@ -156,14 +187,19 @@ def test_nothing_outlives_a_killed_parent(toys, undisturbed, tmp_path):
 
 def test_a_stopped_sweep_stops_its_jobs_with_checkpoints(toys, tmp_path):
     path = tmp_path / "sweep"
-    arguments = sweep(toys, path, "training.epochs=4000", "training.patience=null", "seed=0,1,2", "hydra.launcher.n_jobs=2")
+    arguments = sweep(
+        toys, path, "training.epochs=4000", "training.patience=null", "seed=0,1,2", "hydra.launcher.n_jobs=2"
+    )
     started = process(arguments, tmp_path / "shown.txt")
     until(lambda: started.poll() is not None or len([d for d in path.glob("[01]_*") if trained(d, 3)]) == 2)
     started.send_signal(signal.SIGINT)
     assert started.wait(timeout=60) == 130
     assert f"to go on: latentrun resume={path}" in (tmp_path / "shown.txt").read_text()
     for directory in path.glob("[01]_*"):
-        assert RunDirectory(directory).status["state"] == "interrupted" and (directory / "checkpoints" / "last.pt").exists()
+        assert (
+            RunDirectory(directory).status["state"] == "interrupted"
+            and (directory / "checkpoints" / "last.pt").exists()
+        )
     assert not list(path.glob("2_*"))
     assert list(pd.read_csv(path / "sweep.csv")["state"]) == ["interrupted", "interrupted", "missing"]
 
@@ -181,12 +217,19 @@ def test_limits(launcher, stones, states, toys, stone, tmp_path, capsys):
     stone.touch()
     try:
         epochs = "4000" if "timeout" in launcher else "3"
-        settings = [f"training.epochs={epochs}", "training.patience=null", "hydra.launcher.n_jobs=1", launcher]
+        settings = [
+            f"training.epochs={epochs}",
+            "training.patience=null",
+            "hydra.launcher.n_jobs=1",
+            launcher,
+        ]
         assert run(*sweep(toys, path, *settings, f"model.stone={stones.replace('STONE', str(stone))}")) == 1
     finally:
         stone.unlink()
     assert list(pd.read_csv(path / "sweep.csv")["state"]) == states
-    assert ("took longer than 6.0 s: stopped by SIGTERM" in capsys.readouterr().out) == ("timeout" in launcher)
+    assert ("took longer than 6.0 s: stopped by SIGTERM" in capsys.readouterr().out) == (
+        "timeout" in launcher
+    )
 
 
 WRONG = [
@@ -195,7 +238,8 @@ WRONG = [
     ("data=digits,table data.file=x.csv", "key of data 'file'"),
     (
         "diagnostic=[sparsity] model=vae,ae",
-        "1 of 2 jobs do not fit together (skip_inapplicable=true leaves them out): job 1 (model=ae): diagnostic",
+        "1 of 2 jobs do not fit together (skip_inapplicable=true leaves them out): job 1 (model=ae): "
+        "diagnostic",
     ),
     ("seed=0,1 hydra.launcher.n_jobs=0", "hydra.launcher.n_jobs: must be at least 1, got 0"),
     ("seed=0,1 hydra.launcher.jobs=2", "'jobs'"),
@@ -213,8 +257,26 @@ def test_what_is_wrong_with_one_job_is_said_before_any_starts(line, said, tmp_pa
 
 def test_what_does_not_fit_is_left_out_where_that_is_allowed(toys, tmp_path):
     path = tmp_path / "sweep"
-    tiny = ["rows=64", "training.epochs=1", "skip_inapplicable=true", "diagnostic=[]", f"hydra.sweep.dir={path}"]
-    assert run("-m", "--config-dir", toys, *tiny, "data=digits,points", "network=conv", "network.channels=[4]", "network.strides=[1]") == 0
+    tiny = [
+        "rows=64",
+        "training.epochs=1",
+        "skip_inapplicable=true",
+        "diagnostic=[]",
+        f"hydra.sweep.dir={path}",
+    ]
+    assert (
+        run(
+            "-m",
+            "--config-dir",
+            toys,
+            *tiny,
+            "data=digits,points",
+            "network=conv",
+            "network.channels=[4]",
+            "network.strides=[1]",
+        )
+        == 0
+    )
     table = Sweep(path).table()
     assert table["skipped"][0] == "" and "network conv needs pictures" in table["skipped"][1]
     assert list(pd.read_csv(path / "sweep.csv")["state"]) == ["done", "skipped"]
@@ -247,7 +309,11 @@ def test_places_for_jobs(monkeypatch):
     assert len(slots(Launch(**launch), jobs[:2])) == 2
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert [s.device for s in slots(Launch(**launch), jobs)] == ["cuda:0", "cuda:1"]
-    assert [s.device for s in slots(Launch(**launch | {"gpus": [0, 0, 1]}), jobs)] == ["cuda:0", "cuda:0", "cuda:1"]
+    assert [s.device for s in slots(Launch(**launch | {"gpus": [0, 0, 1]}), jobs)] == [
+        "cuda:0",
+        "cuda:0",
+        "cuda:1",
+    ]
     assert {s.device for s in slots(Launch(**launch | {"gpus": []}), jobs)} == {None}
 
 
@@ -255,7 +321,11 @@ def test_a_sweep_is_never_overwritten_nor_carried_out_twice(undisturbed, toys, c
     assert run(*sweep(toys, undisturbed, "seed=0,1")) == 2
     assert "already holds a sweep" in capsys.readouterr().err
     planned = Sweep(undisturbed)
-    with planned.locked(), pytest.raises(InputError, match="another process is carrying out this sweep"), Sweep(undisturbed).locked():
+    with (
+        planned.locked(),
+        pytest.raises(InputError, match="another process is carrying out this sweep"),
+        Sweep(undisturbed).locked(),
+    ):
         pass
 
 
@@ -263,25 +333,41 @@ def test_an_experiment_says_what_is_swept_and_compared(tmp_path, capsys):
     options = tmp_path / "options" / "experiment"
     options.mkdir(parents=True)
     (options / "both.yaml").write_text(BOTH)
-    path, tiny = tmp_path / "sweep", ["--config-dir", options.parent, "experiment=both", "hydra.launcher.n_jobs=1"]
+    path, tiny = (
+        tmp_path / "sweep",
+        ["--config-dir", options.parent, "experiment=both", "hydra.launcher.n_jobs=1"],
+    )
     assert run("-m", *tiny, "seed=0,1", "diagnostic=[reconstruction]", f"hydra.sweep.dir={path}") == 0
     planned = Sweep(path)
     assert planned.meta["swept"] == ["model", "seed"]
-    assert list(planned.table()["directory"]) == [f"{2 * i + s}_model={m},seed={s}" for i, m in enumerate(("vae", "ae")) for s in (0, 1)]
-    assert [job.config["model"]["_target_"].rpartition(".")[2] for job in planned.jobs()] == ["VAE", "VAE", "AE", "AE"]
-    assert all(list(job.config["diagnostic"]) == ["reconstruction"] for job in planned.jobs())  # no values of knn are left
+    assert list(planned.table()["directory"]) == [
+        f"{2 * i + s}_model={m},seed={s}" for i, m in enumerate(("vae", "ae")) for s in (0, 1)
+    ]
+    assert [job.config["model"]["_target_"].rpartition(".")[2] for job in planned.jobs()] == [
+        "VAE",
+        "VAE",
+        "AE",
+        "AE",
+    ]
+    assert all(
+        list(job.config["diagnostic"]) == ["reconstruction"] for job in planned.jobs()
+    )  # no values of knn are left
     assert "model=ae" in (path / "comparisons" / "tables" / "metrics.csv").read_text()
     capsys.readouterr()
     assert run(*tiny, f"hydra.run.dir={tmp_path / 'one'}") == 0  # one run, and nothing to compare it with
     config = RunDirectory(tmp_path / "one").config
-    assert config["model"]["_target_"].endswith("VAE") and config["comparison"] == {} and config["diagnostic"]["knn"]["k"] == 3
+    assert (
+        config["model"]["_target_"].endswith("VAE")
+        and config["comparison"] == {}
+        and config["diagnostic"]["knn"]["k"] == 3
+    )
 
 
 def test_jobs_share_the_data_that_a_check_has_to_read(monkeypatch):
     from latentrun.cli import compose
+    from latentrun.command.jobs import jobs_of
     from latentrun.data.digits import Digits
-    from latentrun.multirun import jobs_of
-    from latentrun.plan import plan
+    from latentrun.tasks.assembly import plan
 
     read, load = [], Digits._load
     monkeypatch.setattr(Digits, "_load", lambda self: read.append(self) or load(self))
@@ -301,8 +387,17 @@ def test_jobs_share_the_data_that_a_check_has_to_read(monkeypatch):
 
 def test_a_sweep_compares_its_runs_at_the_end(tmp_path):
     path = tmp_path / "sweep"
-    tiny = ["data=digits", "network=dense", "network.widths=[8]", "rows=64", "training.epochs=1", "diagnostic=[reconstruction]"]
-    assert run("-m", *tiny, "model.latent_dim=1,2", "comparison=[config_diff]", f"hydra.sweep.dir={path}") == 0
+    tiny = [
+        "data=digits",
+        "network=dense",
+        "network.widths=[8]",
+        "rows=64",
+        "training.epochs=1",
+        "diagnostic=[reconstruction]",
+    ]
+    assert (
+        run("-m", *tiny, "model.latent_dim=1,2", "comparison=[config_diff]", f"hydra.sweep.dir={path}") == 0
+    )
     keys = pd.read_csv(path / "comparisons" / "tables" / "config_diff.settings.csv")
     assert "model.latent_dim" in keys.iloc[:, 0].tolist()
     assert (path / "comparisons" / "report.html").is_file()

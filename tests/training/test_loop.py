@@ -11,12 +11,20 @@ from torch.distributions import Normal, kl_divergence
 from torch.func import functional_call, stack_module_state
 
 from latentrun.errors import InputError, Misfit
+from latentrun.experiments.latent_noise import LatentNoise
 from latentrun.functional.noise import Noise
 from latentrun.models.ae import AE
 from latentrun.models.vae import VAE
 from latentrun.nn.dense import Dense
-from latentrun.nn.latent_noise import LatentNoise
-from latentrun.training.loop import EpochEnded, Loop, NonFiniteLoss, PhaseEnded, PhaseStarted, Stepped, Training
+from latentrun.training.loop import (
+    EpochEnded,
+    Loop,
+    NonFiniteLoss,
+    PhaseEnded,
+    PhaseStarted,
+    Stepped,
+    Training,
+)
 from latentrun.training.optimisers import Optimisers
 from latentrun.types import Batch, Clock, Objective, Phase
 from tests.planted import VAE_VALUES, Rows
@@ -63,7 +71,9 @@ MODELS = {
 def make(name: str, data=None, **changes) -> Loop:
     torch.manual_seed(3)
     if name == "vae_noise":
-        changes = {"noise_on_latent": LatentNoise(None, 0.5, rise=3, hold=2, revive=2, inactive_kl=0.01)} | changes
+        changes = {
+            "noise_on_latent": LatentNoise(None, 0.5, rise=3, hold=2, revive=2, inactive_kl=0.01)
+        } | changes
     return Loop(MODELS[name](), data or points(), settings(**changes), Noise(0), torch.device("cpu"))
 
 
@@ -133,7 +143,10 @@ def test_an_objective_moves_only_its_own_parameters():
 
 def test_objectives_that_share_parameters_share_an_optimiser():
     shared, own = torch.nn.Parameter(torch.zeros(1)), torch.nn.Parameter(torch.zeros(1))
-    phase = Phase("p", (Objective("a", [shared], None), Objective("b", [own], None), Objective("c", [shared, own], None)))
+    phase = Phase(
+        "p",
+        (Objective("a", [shared], None), Objective("b", [own], None), Objective("c", [shared, own], None)),
+    )
     assert len(Optimisers(phase, SETTINGS["optimizer"], None).state_dict()["optimizers"]) == 1
     apart = Phase("p", (Objective("a", [shared], None), Objective("b", [own], None)))
     assert len(Optimisers(apart, SETTINGS["optimizer"], None).state_dict()["optimizers"]) == 2
@@ -166,9 +179,13 @@ def test_noise_on_a_latent_variable_follows_the_models_own_phase():
 
 
 def test_noise_needs_a_model_that_can_be_disturbed():
-    with pytest.raises(Misfit, match="training.noise_on_latent: needs a model whose latent variables can be disturbed"):
+    with pytest.raises(
+        Misfit, match="training.noise_on_latent: needs a model whose latent variables can be disturbed"
+    ):
         make("ae", noise_on_latent=LatentNoise(None, 0.5, 3, 2, 2, 0.01))
-    with pytest.raises(InputError, match=r"training.noise_on_latent.variable: the model has latent variables 0 to 1, got 2"):
+    with pytest.raises(
+        InputError, match=r"training.noise_on_latent.variable: the model has latent variables 0 to 1, got 2"
+    ):
         make("vae", noise_on_latent=LatentNoise(2, 0.5, 3, 2, 2, 0.01))
 
 
@@ -177,7 +194,10 @@ def test_each_epoch_says_how_the_latent_variables_lie():
     rows, history = [e.row for e in loop.run() if isinstance(e, EpochEnded)], loop.history.history()
     for epoch, row in enumerate(rows):
         for i in range(2):
-            variance, scale2 = history.epoch_mean[epoch, :, i].var(), (history.epoch_scale[epoch, :, i] ** 2).mean()
+            variance, scale2 = (
+                history.epoch_mean[epoch, :, i].var(),
+                (history.epoch_scale[epoch, :, i] ** 2).mean(),
+            )
             assert row[f"latent/var_mean.{i}"] == pytest.approx(variance, rel=1e-4)
             assert row[f"latent/mean_scale2.{i}"] == pytest.approx(scale2, rel=1e-4)
             assert row[f"latent/sum.{i}"] == pytest.approx(variance + scale2, rel=1e-4)
@@ -212,7 +232,9 @@ def test_the_best_weights_are_the_ones_that_stay():
     values = [e.row["val/monitor"] for e in loop.run() if isinstance(e, EpochEnded)]
     assert min(values) < values[-1]
     with torch.no_grad():
-        assert float(loop.model.squared_error(Batch(points().split("val").x)).mean()) == pytest.approx(min(values), rel=1e-5)
+        assert float(loop.model.squared_error(Batch(points().split("val").x)).mean()) == pytest.approx(
+            min(values), rel=1e-5
+        )
 
 
 def test_patience_counts_epochs_without_a_better_value():

@@ -1,4 +1,5 @@
-"""Toy models that show what the loop must bear: two objectives, two phases, an endless stream, memory and schedules."""
+"""Toy models that show what the loop must bear: two objectives, two phases, an endless stream, memory and
+schedules."""
 
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ class Toy(Model):
 
 
 class AdversarialPair(Toy):
-    """A generator x = shift + noise against a logistic critic; the data's mean is where neither can improve."""
+    """A generator x = shift + noise against a logistic critic; the data's mean is where neither can
+    improve."""
 
     def __init__(self):
         super().__init__()
@@ -82,12 +84,23 @@ class TwoPhase(Toy, HasEncoder):
         return (batch.x - self.up(self.down(batch.x))).square().sum(1)
 
     def phases(self):
-        first = Objective("ae", [*self.down.parameters(), *self.up.parameters()], lambda b, n, c: {"loss": self.error(b).mean()})
-        second = Objective("fit", [self.mean], lambda b, n, c: {"loss": (b.x - self.mean).square().sum(1).mean()})
+        first = Objective(
+            "ae",
+            [*self.down.parameters(), *self.up.parameters()],
+            lambda b, n, c: {"loss": self.error(b).mean()},
+        )
+        second = Objective(
+            "fit", [self.mean], lambda b, n, c: {"loss": (b.x - self.mean).square().sum(1).mean()}
+        )
         codes = FromCodes(lambda x, noise: self.encode(x))
         return (
             Phase("ae", (first,), monitor=lambda b, n: {"monitor": self.error(b)}),
-            Phase("codes", (second,), source=codes, monitor=lambda b, n: {"monitor": (b.x - self.mean).square().sum(1)}),
+            Phase(
+                "codes",
+                (second,),
+                source=codes,
+                monitor=lambda b, n: {"monitor": (b.x - self.mean).square().sum(1)},
+            ),
         )
 
 
@@ -108,7 +121,8 @@ class Stumbling(TwoPhase):
 
 
 class Stream(Toy):
-    """Learns the radius of a circle from points it draws itself, without end; ``setup`` starts at the first batch's mean norm."""
+    """Learns the radius of a circle from points it draws itself, without end; ``setup`` starts at the first
+    batch's mean norm."""
 
     def __init__(self):
         super().__init__()
@@ -126,7 +140,9 @@ class Stream(Toy):
             self.radius.copy_(batch.x.norm(dim=1).mean() / 2)
 
     def phases(self):
-        objective = Objective("radius", [self.radius], lambda b, n, c: {"loss": (b.x.norm(dim=1) - self.radius).square().mean()})
+        objective = Objective(
+            "radius", [self.radius], lambda b, n, c: {"loss": (b.x.norm(dim=1) - self.radius).square().mean()}
+        )
         source = FromStream(self.draw, steps_per_epoch=7)
         return (Phase("stream", (objective,), source=source, setup=self.setup, monitor=self.monitor),)
 
@@ -159,5 +175,12 @@ class Remembering(Toy):
         objective = Objective("value", [self.value], self.loss)
         schedules = {"sigma": linear(1.0, 0.0, 3.0)}
         return (
-            Phase("value", (objective,), monitor=self.monitor, schedules=schedules, after_step=self.after_step, epoch_end=self.epoch_end),
+            Phase(
+                "value",
+                (objective,),
+                monitor=self.monitor,
+                schedules=schedules,
+                after_step=self.after_step,
+                epoch_end=self.epoch_end,
+            ),
         )

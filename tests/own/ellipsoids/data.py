@@ -2,16 +2,22 @@ from typing import Annotated
 
 import torch
 
-from latentrun.bounds import Each, Ge, Gt
+from latentrun.config.bounds import Each, Ge, Gt
 from latentrun.data.base import Dataset, divide
 from latentrun.functional.noise import Noise
 from latentrun.types import Factor, Split
 
 
 class Ellipsoid(Dataset):
-    """Points of a box with the given half widths, turned at random: the widest axes are what PCA must find."""
+    """Points of a box with the given half widths, turned at random: the widest axes are what PCA must
+    find."""
 
-    def __init__(self, n: Annotated[int, Ge(10)], axes: Annotated[list[float], Each(Gt(0))], seed: Annotated[int, Ge(0)]):
+    def __init__(
+        self,
+        n: Annotated[int, Ge(10)],
+        axes: Annotated[list[float], Each(Gt(0))],
+        seed: Annotated[int, Ge(0)],
+    ):
         self.n, self.axes, self.seed = n, axes, seed
         self.event_shape = (len(axes),)
         self.value_range = (-sum(axes), sum(axes))

@@ -11,7 +11,9 @@ class Axes(Diagnostic):
     """Does every latent variable follow one factor?"""
 
     requires = (HasEncoder, "factors")
-    metrics = {"weakest": Metric("largest |correlation| with a factor, least over the latent variables", 0, 1, "one")}
+    metrics = {
+        "weakest": Metric("largest |correlation| with a factor, least over the latent variables", 0, 1, "one")
+    }
 
     def __call__(self, run, noise):
         latents = run.latents("test")

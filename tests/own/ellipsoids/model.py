@@ -4,7 +4,7 @@ from typing import Annotated
 import torch
 from torch import nn
 
-from latentrun.bounds import Ge
+from latentrun.config.bounds import Ge
 from latentrun.models.base import HasEncoder, Model
 from latentrun.types import Objective, Phase
 
@@ -36,4 +36,11 @@ class PCA(Model, HasEncoder):
         return {"monitor": (batch.x - self.decode(self.encode(batch.x))).square().flatten(1).sum(1)}
 
     def phases(self):
-        return (Phase("pca", (Objective("pca", list(self.parameters()), self.loss),), monitor=self.monitor, setup=self.start),)
+        return (
+            Phase(
+                "pca",
+                (Objective("pca", list(self.parameters()), self.loss),),
+                monitor=self.monitor,
+                setup=self.start,
+            ),
+        )

@@ -1,0 +1,1 @@
+"""The command line: Hydra begins and ends here."""

@@ -1,0 +1,48 @@
+"""Texts of separated values, as CSV files hold them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from io import StringIO
+
+import pandas as pd
+
+SEPARATORS = ",;\t|"
+
+
+def cells(text: str, separator: str, missing_values: Sequence[str]) -> tuple[pd.DataFrame, list[int]]:
+    """The cells under the names in the first line, as texts without outer spaces, NaN where one is missing;
+    and the line where each row ends.
+
+    ``separator``: a character, or ``auto`` for the one of , ; tab | that occurs most in the first line. Blank
+    lines do not count. A column without a name (row names written by R or pandas) is called ``column 1``.
+    ValueError in one line for a text that is no such table.
+    """
+    lines = StringIO(text, newline="")
+    if separator == "auto":
+        separator = max(SEPARATORS, key=lines.readline().count)
+        lines.seek(0)
+    reader = csv.reader(lines, delimiter=separator, strict=True)
+    try:
+        rows = [(reader.line_num, row) for row in reader if row]
+    except csv.Error as error:
+        raise ValueError(f"line {reader.line_num} cannot be read: {error}") from None
+    if not rows:
+        raise ValueError("the file is empty")
+    (_, header), *rows = rows
+    names = [" ".join(name.split()) or f"column {i + 1}" for i, name in enumerate(header)]
+    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
+    if twice is not None:
+        raise ValueError(f"two columns are called {twice!r}")
+    if not rows:
+        raise ValueError(f"{len(names)} columns are named, but no row follows")
+    ragged = next(((line, row) for line, row in rows if len(row) != len(names)), None)
+    if ragged is not None:
+        raise ValueError(
+            f"line {ragged[0]} has {len(ragged[1])} values; the first line names {len(names)} columns"
+        )
+    frame = pd.DataFrame([row for _, row in rows], columns=names, dtype=object).apply(
+        lambda column: column.str.strip()
+    )
+    return frame.mask(frame.isin(list(missing_values))), [line for line, _ in rows]

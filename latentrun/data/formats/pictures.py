@@ -1,0 +1,349 @@
+"""Pictures on disk, with any contents: a folder of files, or one array in a .npy or .npz file."""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+import zipfile
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from torch.nn.functional import interpolate
+
+from latentrun.errors import InputError, few
+
+# Only these decoders may open a file, whatever it is called: others of the library start programs (EPS:
+# Ghostscript).
+FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
+MODES = {1: "L", 3: "RGB"}
+WHOLE = {"bool": 1, "uint8": 255, "uint16": 65535}  # what becomes 1, by type of whole numbers
+LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow has it
+CHUNK = 256  # rows of an array that are converted together
+
+
+class Pictures(ABC):
+    """Where pictures come from. Making an object reads names and headers; pixels are read when they are asked
+    for.
+
+    ``path``; ``word``, ``file`` or ``row``; ``names``, one a picture: relative file names, sorted, or row
+    numbers; ``stored``: in what form, in words; ``floating``: whether values are floating-point numbers, kept
+    as they are, or whole ones, which become [0, 1]; ``held``: bytes of memory that reading takes beside its
+    result; ``columns``: what else is stored for every picture, by name and as text; ``label``: the column
+    that classifies them, or None. InputError for whatever cannot be read.
+    """
+
+    path: Path
+    word: str
+    names: list[str]
+    stored: str
+    floating: bool
+    held: int = 0
+    columns: dict[str, pd.Series]
+    label: str | None = None
+
+    @abstractmethod
+    def size(self) -> tuple[int, int]:
+        """Height and width of all pictures; InputError where they differ."""
+
+    @abstractmethod
+    def is_grey(self) -> bool:
+        """Whether every picture is stored as grey."""
+
+    @abstractmethod
+    def folders(self) -> list[str]:
+        """The first folder of every relative name; InputError where there are none."""
+
+    @abstractmethod
+    def read(self, rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        """Some pictures as float32 ``(len(rows), *shape)``, shape = (channels, height, width), stretched
+        where they differ."""
+
+
+def pictures(path: Path) -> Pictures:
+    """The pictures in a folder or file."""
+    if path.is_dir():
+        return Folder(path)
+    if path.suffix in (".npy", ".npz"):
+        return Array(path)
+    raise InputError(f"data.path: {str(path)!r} is neither a folder of pictures nor a .npy or .npz file")
+
+
+# ---------------------------------------------------------------- files
+class Folder(Pictures):
+    """Picture files at any depth; hidden ones and links to folders are left out."""
+
+    word = "file"
+
+    def __init__(self, path: Path):
+        self.path, self.columns = path, {}
+        self.names, others = self._list()
+        if not self.names:
+            seen = (
+                f"{len(others)} files with other endings: {few(sorted(set(others)))}"
+                if others
+                else "no files"
+            )
+            raise InputError(
+                f"data.path: no pictures in {str(path)!r}, which holds {seen}; known endings: "
+                f"{', '.join(ENDINGS)}"
+            )
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            heads = [self._head(name) for name in self.names]
+        self.sizes, self.modes = [size for size, _ in heads], [mode for _, mode in heads]
+        self.stored = ", ".join(f"{mode} {count:,}" for mode, count in Counter(self.modes).most_common())
+        self.floating = "F" in self.modes
+
+    def _list(self) -> tuple[list[str], list[str]]:
+        """Relative names of the pictures, and the endings of all other files."""
+
+        def stop(error: OSError):
+            raise InputError(f"data.path: {error.filename!r} cannot be read: {error.strerror}")
+
+        names, others = [], []
+        for folder, inner, files in os.walk(self.path, onerror=stop):
+            inner[:] = [name for name in inner if not name.startswith(".")]
+            for file in (Path(folder, name) for name in files if not name.startswith(".")):
+                if file.suffix.lower() in ENDINGS:
+                    names.append(file.relative_to(self.path).as_posix())
+                else:
+                    others.append(file.suffix or file.name)
+        return sorted(names), others
+
+    def _head(self, name: str) -> tuple[tuple[int, int], str]:
+        """Height and width as it is to be seen, and the mode it is stored in."""
+        with _opened(self.path / name) as image:
+            # The method of the base class: that of PNG would decode the picture. TIFF gives its size already
+            # turned.
+            turned = image.format != "TIFF" and Image.Image.getexif(image).get(ExifTags.Base.Orientation) in (
+                5,
+                6,
+                7,
+                8,
+            )
+            width, height = reversed(image.size) if turned else image.size
+            return (height, width), image.mode
+
+    def size(self):
+        first = self.sizes[0]
+        for name, (height, width) in zip(self.names, self.sizes, strict=True):
+            if (height, width) != first:
+                raise InputError(
+                    f"data.size: {name!r} is {height} x {width} (height x width) and "
+                    f"{self.names[0]!r} {first[0]} x {first[1]}; "
+                    f"data.size=[{first[0]},{first[1]}] brings all to one size"
+                )
+        return first
+
+    def is_grey(self):
+        grey = ("1", "L", "LA", "I", "F")
+        both = zip(self.names, self.modes, strict=True)
+        return all(
+            self._grey_palette(name) if mode == "P" else mode.partition(";")[0] in grey for name, mode in both
+        )
+
+    def _grey_palette(self, name: str) -> bool:
+        with _opened(self.path / name) as image:
+            colours = np.reshape(image.getpalette("RGB"), (-1, 3))
+        return bool((colours == colours[:, :1]).all())
+
+    def folders(self):
+        loose = [name for name in self.names if "/" not in name]
+        if loose:
+            raise InputError(
+                f"data.labels: folders: {few(loose)} in {str(self.path)!r} itself, not in a folder of it"
+            )
+        return [name.partition("/")[0] for name in self.names]
+
+    def read(self, rows, shape):
+        x = np.empty((len(rows), *shape), np.float32)
+
+        def fill(i: int) -> None:
+            x[i] = picture(self.path / self.names[rows[i]], shape)
+
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # decoding leaves the interpreter free
+            list(pool.map(fill, range(len(rows))))  # the first error ends it and comes out here
+        return x
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """The picture in a file, not yet decoded; InputError with the file and the reason where that or decoding
+    it fails."""
+    try:
+        # Not by its name: Pillow 13 maps plain TIFF files into memory and turns them wrongly.
+        with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
+            yield image
+    except Exception as error:  # a broken file makes decoders stumble over anything
+        match error:
+            case Image.DecompressionBombWarning() | Image.DecompressionBombError():
+                reason = f"more than {Image.MAX_IMAGE_PIXELS:,} pixels, a decompression bomb?"
+            case UnidentifiedImageError():
+                reason = "it is not a picture" if path.stat().st_size else "it is empty"
+            case OSError() if error.strerror:
+                reason = error.strerror
+            case _:
+                reason = " ".join(str(error).split()) or type(error).__name__
+        raise InputError(f"data.path: {str(path)!r} cannot be read: {reason}") from None
+
+
+def picture(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+    """One file as float32 of the given shape (channels, height, width); whole numbers become [0, 1]."""
+    channels, height, width = shape
+    with _opened(path) as image:
+        image.draft(
+            None, (2 * max(height, width),) * 2
+        )  # large JPEG files are decoded at a half, quarter or eighth
+        image = ImageOps.exif_transpose(image)
+        one = 255
+        if image.mode == "F" or image.mode.startswith("I"):
+            one = 1 if image.mode == "F" else 65535
+            image = image.convert("F")
+        elif image.mode in ("RGBA", "RGBa", "LA", "PA") or "transparency" in image.info:
+            white = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(white, image.convert("RGBA")).convert(MODES[channels])
+        else:
+            image = image.convert(MODES[channels])
+        if image.size != (width, height):
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        values = np.asarray(image, np.float32) / one
+    return np.broadcast_to(values if values.ndim == 2 else values.transpose(2, 0, 1), shape)
+
+
+# ---------------------------------------------------------------- arrays
+class Array(Pictures):
+    """A .npy file, memory-mapped, or the array ``x`` or ``images`` of a .npz file with ``labels`` or ``y``
+    beside it."""
+
+    word = "row"
+
+    def __init__(self, path: Path):
+        self.path, self.columns = path, {}
+        with self._readable():
+            if path.suffix == ".npz":
+                shape, dtype = self._archive()
+            else:
+                stored = self._stored()
+                shape, dtype = stored.shape, stored.dtype
+        self.stored, self.floating = f"{dtype.name} {shape}", dtype.kind == "f"
+        if not self.floating and dtype.name not in WHOLE:
+            raise InputError(
+                f"data.path: {str(path)!r} holds {dtype.name}; allowed: {', '.join(WHOLE)}, floating point"
+            )
+        first, last = (len(shape) == 4 and shape[axis] in MODES for axis in (1, 3))
+        if 0 in shape or len(shape) not in (3, 4) or (len(shape) == 4 and first == last):
+            allowed = "(N, H, W), (N, H, W, C) or (N, C, H, W) with C = 1 or 3 in one of these places"
+            raise InputError(f"data.path: {str(path)!r} has shape {shape}; needed: {allowed}")
+        self.last = last
+        self.shape = (
+            shape[0],
+            shape[3] if last else shape[1] if first else 1,
+            *(shape[1:3] if last else shape[-2:]),
+        )
+        self.one = 1 if self.floating else WHOLE[dtype.name]
+        self.held = math.prod(shape) * dtype.itemsize if path.suffix == ".npz" else 0
+        self.names = [str(row) for row in range(shape[0])]
+        for name, values in self.columns.items():
+            if len(values) != shape[0]:
+                raise InputError(
+                    f"data.path: {name} in {str(path)!r} has {len(values)} rows for {shape[0]} pictures"
+                )
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """InputError with the file and the reason where it cannot be read."""
+        try:
+            yield
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise InputError(
+                f"data.path: {str(self.path)!r} cannot be read: {getattr(error, 'strerror', None) or error}"
+            ) from None
+
+    def _archive(self) -> tuple[tuple[int, ...], np.dtype]:
+        """Shape and type of the pictures in a .npz file; notes where they lie, and what the arrays beside
+        them say."""
+        with zipfile.ZipFile(self.path) as archive:
+            names = [name.removesuffix(".npy") for name in archive.namelist()]
+            self.member = next((name for name in ("x", "images") if name in names), None)
+            if self.member is None:
+                raise InputError(
+                    f"data.path: {str(self.path)!r} has no array x or images; it has "
+                    f"{', '.join(names) or 'none'}"
+                )
+            for name in ("y", "labels"):
+                if name in names:
+                    with archive.open(f"{name}.npy") as file:
+                        self._note(name, np.lib.format.read_array(file, allow_pickle=False))
+            with archive.open(f"{self.member}.npy") as file:
+                return _header(file)
+
+    def _note(self, name: str, values: np.ndarray) -> None:
+        """Take ``labels (N,)`` or ``y``, ``(N,)`` or ``(N, F)``, as columns; one of whole numbers or text
+        labels the rows."""
+        dims = (1, 2) if name == "y" else (1,)
+        if values.ndim not in dims or values.dtype.kind not in "biufU":
+            needed = f"numbers or text with {' or '.join(map(str, dims))} dimension{'s' * (len(dims) > 1)}"
+            raise InputError(
+                f"data.path: {name} in {str(self.path)!r} is {values.dtype} of shape {values.shape}; "
+                f"needed: {needed}"
+            )
+        if values.ndim == 2:
+            self.columns |= {f"{name}{i}": pd.Series(column.astype(str)) for i, column in enumerate(values.T)}
+            return
+        self.columns[name] = pd.Series(values.astype(str))
+        if values.dtype.kind != "f":
+            self.label = name
+
+    def _stored(self) -> np.ndarray:
+        """The array as it lies on disk."""
+        if self.path.suffix == ".npy":
+            return np.lib.format.open_memmap(self.path, mode="r")
+        with zipfile.ZipFile(self.path) as archive, archive.open(f"{self.member}.npy") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+
+    def size(self):
+        return self.shape[2:]
+
+    def is_grey(self):
+        return self.shape[1] == 1
+
+    def folders(self):
+        raise InputError(f"data.labels: folders: {str(self.path)!r} is one file")
+
+    def read(self, rows, shape):
+        x = torch.empty(len(rows), *shape)
+        with self._readable():
+            stored = self._stored()
+            for start in range(0, len(rows), CHUNK):
+                part = (
+                    torch.from_numpy(np.asarray(stored[rows[start : start + CHUNK]], np.float32)) / self.one
+                )
+                part = part.movedim(-1, 1) if self.last else part.reshape(-1, *self.shape[1:])
+                if part.shape[1] > shape[0]:
+                    part = torch.einsum("nchw,c->nhw", part, torch.tensor(LUMA))[:, None]
+                if part.shape[2:] != shape[1:]:
+                    part = interpolate(part, shape[1:], mode="bilinear", antialias=True)
+                x[start : start + CHUNK] = part
+        return x.numpy()
+
+
+def _header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype]:
+    """Shape and type of an array in .npy format."""
+    read = (
+        np.lib.format.read_array_header_1_0
+        if np.lib.format.read_magic(file) == (1, 0)
+        else np.lib.format.read_array_header_2_0
+    )
+    shape, _, dtype = read(file)
+    return shape, dtype

@@ -1,0 +1,1 @@
+"""What the codes are like."""

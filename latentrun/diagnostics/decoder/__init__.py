@@ -1,0 +1,1 @@
+"""What the map between codes and data does."""

@@ -1,0 +1,278 @@
+"""What growing noise on one latent variable did to it while the model went on training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+
+from latentrun.config.bounds import Between, Gt
+from latentrun.diagnostics.base import Diagnostic
+from latentrun.experiments.latent_noise import HELD, REMOVED, RISING
+from latentrun.functional.noise import Noise
+from latentrun.run import Run
+from latentrun.types import Estimate, Metric, Picture, Report, Status
+
+SOURCE = "Asperti, Sparsity in Variational Autoencoders, 2018, arXiv 1812.07238, section 5"
+STAGES = {RISING: "rising", HELD: "held", REMOVED: "removed"}
+NEEDED = (
+    "gain",
+    "variable_kl",
+    "noise_scale",
+    "noise_stage",
+    "noise_variable",
+)  # columns of tables/train.csv, after val/
+WHEN = (
+    "`before` the noise, at the `crossing`, at the end of the noise (`held`) and at the end of "
+    "training (`revived`)"
+)
+
+
+class LatentNoise(Diagnostic):
+    """What became of a latent variable under growing noise?
+
+    After its training the model was trained on with Gaussian noise on the drawn value of one latent variable
+    (training=latent_noise). Its standard deviation in latent units grew epoch by epoch, stayed, and was taken
+    away. This reads what training recorded after every epoch, and measures nothing anew:
+
+    - ``gain``: the growth of -ln p(x|z) when the variable is set to 0, in nats, mean over the validation
+    rows, with the noise of that
+      epoch; ``kl``: KL(q(z_i|x) || N(0, 1)), or the part of it that ``model.kl`` charges, nats, mean over the
+      same rows;
+    - ``var_mean`` and the mean of sigma²: over the fixed training rows of the history, without noise.
+
+    ``crossing``: the first epoch with noise in which the gain is less than the KL. The source expects a
+    sudden collapse there. ``gain_share`` is the gain as a share of that before the noise; below ``collapsed``
+    of it and with a KL below ``inactive_kl`` nats the variable counts as collapsed, and as revived once,
+    without noise, its gain is above its KL and above ``revived`` of it again. ``epochs.collapse`` counts from
+    the crossing and is negative where the collapse came first. A variable can flee the noise: by growing its
+    codes, which the KL charges only by half their variance, until they are large beside it
+    (``var_mean.greatest``, up to the end of the noise).
+
+    Numbers are NaN where what they speak of did not happen. They are those of one variable in one training:
+    no interval follows from them; over trainings with other seeds it does (task=claims, task=report).
+    """
+
+    requires = ("noise_on_latent",)
+    metrics = {
+        "crossed": Metric(
+            "1 where the gain fell below the KL while there was noise, else 0", low=0, high=1, source=SOURCE
+        ),
+        "collapsed": Metric(
+            "1 where with noise the gain fell under the share `collapsed`, the KL under "
+            "`inactive_kl`, else 0",
+            low=0,
+            high=1,
+            source=SOURCE,
+        ),
+        "revived": Metric(
+            "1 where a variable that was down at the end of the noise came back, else 0",
+            low=0,
+            high=1,
+            source=SOURCE,
+        ),
+        "noise": Metric(
+            "standard deviation in latent units: at the `crossing`, at the `collapse`, in the "
+            "`steepest` epoch, at the `flight` (greatest "
+            "var(mu)), and the `greatest`",
+            low=0,
+        ),
+        "gain": Metric(f"nats of -ln p(x|z), mean over validation rows: {WHEN}", source=SOURCE),
+        "kl": Metric(f"nats, mean over validation rows: {WHEN}", low=0, source=SOURCE),
+        "gain_share": Metric(
+            "share of the gain before the noise: at the `crossing`, `held`, `revived`", source=SOURCE
+        ),
+        "steepest": Metric(
+            "largest loss of gain in one epoch up to the end of the noise, share of the gain before it",
+            source=SOURCE,
+        ),
+        "var_mean": Metric(
+            f"variance of mu over fixed training rows: {WHEN}; the `greatest` up to the end of the noise",
+            low=0,
+        ),
+        "epochs": Metric(
+            "epochs: with noise up to the `crossing`; from there to the `collapse` (negative: before "
+            "it); from the removal to the `revival`"
+        ),
+    }
+
+    def __init__(
+        self,
+        collapsed: Annotated[float, Between(0, 1)],
+        inactive_kl: Annotated[float, Gt(0)],
+        revived: Annotated[float, Between(0, 1)],
+    ):
+        self.collapsed, self.inactive_kl, self.revived = collapsed, inactive_kl, revived
+
+    # ---------------------------------------------------------------- measuring
+    def __call__(self, run: Run, noise: Noise) -> Report:
+        rows = recorded(run.curves)
+        if rows is None:
+            # A pruned model has the settings of the training, but is none that was trained.
+            return Report(
+                status=Status.SKIPPED,
+                notes=("tables/train.csv has no epochs with noise on a latent variable",),
+            )
+        variable = round(rows["noise_variable"].iloc[0])
+        curve = curve_of(rows, variable)
+        return Report(self._numbers(curve), {"curve": curve}, notes=self._notes(run, curve, variable))
+
+    def _numbers(self, curve: pd.DataFrame) -> dict[str, Estimate]:
+        gain, kl, scale, stage = (curve[name].to_numpy() for name in ("gain", "kl", "noise_scale", "stage"))
+        share = curve["gain_share"].to_numpy()
+        under = stage != STAGES[REMOVED]  # with noise, or where it would be
+        noisy = under & (scale > 0)
+        crossing = crossing_of(curve)
+        collapse = first(noisy & (share < self.collapsed) & (kl < self.inactive_kl))
+        held, removed = last(stage == STAGES[HELD]), first(~under)
+        hit = crossing is not None or collapse is not None
+        down = hit and held is not None and (gain[held] < kl[held] or share[held] < self.collapsed)
+        back = first(~under & (gain > kl) & (share > self.revived)) if down and removed is not None else None
+        times = {"before": 0, "crossing": crossing, "held": held, "revived": last(~under)}
+
+        lost = np.where(under[1:], share[:-1] - share[1:], -math.inf)
+        steepest = int(lost.argmax()) + 1 if under[1:].any() and not np.isnan(share).any() else None
+        found = {
+            "crossed": float(crossing is not None),
+            "collapsed": float(collapse is not None),
+            "revived": float(back is not None) if down and removed is not None else math.nan,
+            "noise.crossing": at(scale, crossing),
+            "noise.collapse": at(scale, collapse),
+            "noise.steepest": at(scale, steepest),
+            "noise.greatest": float(scale.max()),
+            **{f"gain.{when}": at(gain, place) for when, place in times.items()},
+            **{f"kl.{when}": at(kl, place) for when, place in times.items()},
+            **{f"gain_share.{when}": at(share, place) for when, place in times.items() if when != "before"},
+            "steepest": at(lost, steepest and steepest - 1),
+            "epochs.crossing": math.nan if crossing is None else float(noisy[: crossing + 1].sum()),
+            "epochs.collapse": math.nan
+            if crossing is None or collapse is None
+            else float(collapse - crossing),
+            "epochs.revival": math.nan if back is None else float(back - removed + 1),
+        }
+        if "var_mean" in curve:
+            variance = curve["var_mean"].to_numpy()
+            flight = int(np.where(under, variance, -1).argmax())
+            found |= {"noise.flight": at(scale, flight), "var_mean.greatest": at(variance, flight)}
+            found |= {f"var_mean.{when}": at(variance, place) for when, place in times.items()}
+        return {name: Estimate(value) for name, value in found.items()}
+
+    def _notes(self, run: Run, curve: pd.DataFrame, variable: int) -> tuple[str, ...]:
+        lengths = ", ".join(
+            f"{name} {count}" for name, count in curve["stage"].value_counts(sort=False).items()
+        )
+        notes = [
+            f"Latent variable {variable}. Epochs of each stage: {lengths}; the first is without noise.",
+            "One variable in one training: the numbers have no interval; task=claims and task=report "
+            "make one over seeds.",
+            f"Collapsed: a gain under {self.collapsed:.0%} of that before the noise and a KL under "
+            f"{self.inactive_kl:g} nats; "
+            f"revived: above {self.revived:.0%} of it and "
+            "above the KL. Meanwhile the decoder saw N(0, 1) draws in the place of variables that "
+            "were inactive before.",
+        ]
+        model = run.model
+        if not curve["noise_scale"].any():
+            notes.append("There was no noise (increment 0): this is the control.")
+        if curve["gain"].iloc[0] <= 0:
+            notes.append("The variable gained nothing before the noise: there are no shares of that.")
+        if model.beta != 1:
+            notes.append(
+                f"The model was trained with beta = {model.beta:g}: a variable costs its loss that "
+                "many times its KL."
+            )
+        if model.kl != "full":
+            notes.append(
+                f"The model was trained with kl={model.kl}: the KL given here is what its loss charges."
+            )
+        return tuple(notes)
+
+    # ---------------------------------------------------------------- drawing
+    def plot(self, report: Report) -> dict[str, Picture]:
+        from latentrun.diagnostics.training.latent_noise_plot import rise_and_fall
+
+        if "curve" not in report.tables:
+            return {}
+        curve, numbers = report.tables["curve"], {name: found.value for name, found in report.metrics.items()}
+        return {"curve": Picture(rise_and_fall(curve, crossing_of(curve)), caption(curve, numbers))}
+
+
+def recorded(curves: pd.DataFrame) -> pd.DataFrame | None:
+    """The epochs with the experiment, names without ``val/``; None where there are none."""
+    names = [f"val/{name}" for name in NEEDED]
+    if not set(names) <= set(curves.columns):
+        return None
+    rows = curves[curves["val/noise_stage"].notna()]
+    return (
+        rows.rename(columns=dict(zip(names, NEEDED, strict=True))).reset_index(drop=True)
+        if len(rows)
+        else None
+    )
+
+
+def curve_of(rows: pd.DataFrame, variable: int) -> pd.DataFrame:
+    """A row per epoch: ``epoch`` (from 1, of this phase), ``step``, ``stage``, ``noise_scale``, ``gain``,
+    ``kl``, ``gain_share`` and, where the codes were recorded, ``var_mean``, ``mean_scale2`` of the
+    variable."""
+    curve = rows[["epoch", "step"]].copy()
+    curve["stage"] = rows["noise_stage"].round().astype(int).map(STAGES)
+    curve["noise_scale"], curve["gain"], curve["kl"] = rows["noise_scale"], rows["gain"], rows["variable_kl"]
+    before = curve["gain"].iloc[0]
+    curve["gain_share"] = curve["gain"] / before if before > 0 else math.nan
+    for name in ("var_mean", "mean_scale2"):
+        if f"latent/{name}.{variable}" in rows:
+            curve[name] = rows[f"latent/{name}.{variable}"]
+    return curve
+
+
+def first(where: np.ndarray) -> int | None:
+    """The first place at which it holds."""
+    found = np.flatnonzero(where)
+    return int(found[0]) if len(found) else None
+
+
+def last(where: np.ndarray) -> int | None:
+    """The last place at which it holds."""
+    found = np.flatnonzero(where)
+    return int(found[-1]) if len(found) else None
+
+
+def at(values: np.ndarray, place: int | None) -> float:
+    """The value at a place, NaN for none."""
+    return math.nan if place is None else float(values[place])
+
+
+def crossing_of(curve: pd.DataFrame) -> int | None:
+    """The first row with noise in which the gain is less than the KL."""
+    noisy = (curve["stage"] != STAGES[REMOVED]) & (curve["noise_scale"] > 0)
+    return first((noisy & (curve["gain"] < curve["kl"])).to_numpy())
+
+
+def caption(curve: pd.DataFrame, n: Mapping[str, float]) -> str:
+    """What the picture shows, and what happened in it by the numbers ``n``."""
+    if not n["noise.greatest"]:
+        story = "There was no noise"
+    elif n["crossed"]:
+        story = (
+            f"Under noise of {n['noise.crossing']:.2g} (dashed line) the gain, "
+            f"{n['gain.crossing']:.2g} nats, is less than the KL"
+        )
+    else:
+        story = f"Under noise up to {n['noise.greatest']:.2g} the gain does not fall below the KL"
+    if n["collapsed"]:
+        story += f"; it fell below the limit of collapse at {n['noise.collapse']:.2g}"
+    if not math.isnan(n["gain.revived"]):
+        story += f"; at the end it is {n['gain.revived']:.3g} of {n['gain.before']:.3g} nats"
+    parts = (
+        ", its variance of mu and mean sigma^2 over fixed training rows (middle)"
+        if "var_mean" in curve
+        else ""
+    )
+    return (
+        "Above: reconstruction gain and KL of one latent variable after each epoch, in nats on a "
+        "logarithmic axis (linear in the grey "
+        f"band){parts}, and the noise put on it (below). Shaded: the noise rises, stays and is gone. {story}."
+    )

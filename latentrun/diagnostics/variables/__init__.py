@@ -1,0 +1,1 @@
+"""What each latent variable is worth."""

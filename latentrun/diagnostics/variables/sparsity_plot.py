@@ -1,0 +1,54 @@
+"""Pictures of which latent variables are in use."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from latentrun.plotting.bars import breadth, by_state, name_ticks, stacked, state_legend
+from latentrun.plotting.images import strips
+from latentrun.plotting.style import figure
+
+
+def variances(variables: pd.DataFrame) -> Figure:
+    """var(mu) and mean sigma² stacked per variable, in the order of the rows; inactive ones hatched."""
+    fig, axes = figure(width=breadth(len(variables)), height=2.8)
+    ax = axes[0, 0]
+    parts = {"var(μ)": variables["var_mean"].to_numpy(), "mean σ²": variables["mean_scale2"].to_numpy()}
+    stacked(ax, parts, hatched=(variables["state"] == "inactive").to_numpy())
+    ax.axhline(1, color="black", linestyle="--", linewidth=0.9)
+    doubtful = np.flatnonzero(variables["state"] == "doubtful")
+    top = sum(parts.values())
+    ax.plot(doubtful, top[doubtful] + 0.04 * top.max(), "o", color="#7F7F7F", markersize=3)
+    name_ticks(ax, variables["variable"].tolist())
+    ax.set(xlabel="latent variable (sorted by KL)", ylabel="variance", ylim=(0, 1.08 * max(1.0, top.max())))
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper right", ncols=2)
+    return fig
+
+
+def contributions(variables: pd.DataFrame) -> Figure:
+    """KL above, reconstruction gain with its interval below, in the order of the rows."""
+    fig, axes = figure(2, 1, width=breadth(len(variables)), height=2.1, sharex=True)
+    states = variables["state"].tolist()
+    by_state(axes[0, 0], variables["kl"].to_numpy(), states)
+    by_state(
+        axes[1, 0],
+        variables["gain"].to_numpy(),
+        states,
+        variables["gain_low"].to_numpy(),
+        variables["gain_high"].to_numpy(),
+    )
+    name_ticks(axes[1, 0], variables["variable"].tolist())
+    axes[0, 0].set_ylabel("mean KL (nats)")
+    axes[1, 0].set(
+        ylabel="reconstruction gain\n(squared data units)", xlabel="latent variable (sorted by KL)"
+    )
+    fig.align_ylabels(axes[:, 0])
+    state_legend(axes[0, 0], states, loc="upper right")
+    return fig
+
+
+def zeroing(samples: np.ndarray, zeroed: np.ndarray, value_range: tuple[float, float]) -> Figure:
+    """Samples above, the same with inactive variables at 0 below."""
+    return strips([("samples", samples), ("inactive zeroed", zeroed)], value_range)

@@ -1,0 +1,169 @@
+"""The variance law of the Kullback-Leibler term: var(mu) + mean sigma² = 1 for every latent variable."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from latentrun.config.bounds import Ge, Gt
+from latentrun.diagnostics.base import Diagnostic
+from latentrun.functional.noise import Noise
+from latentrun.functional.statistics.intervals import bootstrap_means
+from latentrun.models.base import HasGaussianPosterior
+from latentrun.run import Run
+from latentrun.types import Estimate, Metric, Picture, Report
+
+SOURCE = "Asperti, A stationary condition for Variational Autoencoders, 2019, eq. (3)"
+
+
+class Stationarity(Diagnostic):
+    """Does var(mu) + mean sigma² equal 1 for every latent variable?
+
+    With averages over a split, S_i = var(mu_i) + mean sigma_i² and M_i = mean mu_i² + mean sigma_i². A
+    decoder can undo any rescaling z_i -> c z_i, so a trained model sits where the KL is stationary in c: M_i
+    = 1, active or not. No approximation is needed for that: the mean KL changes by ((c² - 1) M_i - ln c²) /
+    2, whatever the spread of sigma. S_i equals M_i where mu_i has mean 0, and is the form in which the law is
+    usually read.
+
+    A mere rescaling would recover ½ sum_i (M_i - 1 - ln M_i) nats per example
+    (``rescaling_loss.second_moment``); the same with S_i (``rescaling_loss``) once the means have been moved
+    to 0. Both are 0 only where the law holds.
+
+    Intervals: percentile bootstrap over examples (``resamples``). The spread over variables, the worst
+    deviation and the rescaling losses have none, for resampling pushes quantities that cannot be negative
+    upwards. Variables count as inactive here by their posterior alone: mean sigma² > ``inactive_scale2`` and
+    var(mu) < ``inactive_variance``.
+    """
+
+    requires = (HasGaussianPosterior,)
+    metrics = {
+        "mean": Metric(
+            "var(mu) + mean sigma^2, mean over latent variables (all, active, inactive)",
+            low=0,
+            better="one",
+            source=SOURCE,
+        ),
+        "second_moment": Metric(
+            "mean mu^2 + mean sigma^2, mean over latent variables", low=0, better="one", source=SOURCE
+        ),
+        "spread": Metric(
+            "standard deviation over latent variables of var(mu) + mean sigma^2",
+            low=0,
+            better="zero",
+            source=SOURCE,
+        ),
+        "worst": Metric(
+            "largest |var(mu) + mean sigma^2 - 1| of any latent variable", low=0, better="zero", source=SOURCE
+        ),
+        "rescaling_loss": Metric(
+            "nats per example, summed over latent variables",
+            low=0,
+            better="zero",
+            source="½ sum (S - 1 - ln S)",
+        ),
+    }
+
+    def __init__(
+        self,
+        split: Literal["train", "val", "test"],
+        resamples: Annotated[int, Ge(100)],
+        inactive_scale2: Annotated[float, Ge(0)],
+        inactive_variance: Annotated[float, Gt(0)],
+    ):
+        self.split, self.resamples = split, resamples
+        self.inactive_scale2, self.inactive_variance = inactive_scale2, inactive_variance
+
+    def __call__(self, run: Run, noise: Noise) -> Report:
+        latents = run.latents(self.split)
+        mean, scale2 = latents.mean.double(), latents.scale.double().square()
+        centre = mean.mean(0)
+        variance, average_scale2 = mean.var(0, correction=0), scale2.mean(0)
+        inactive = (average_scale2 > self.inactive_scale2) & (variance < self.inactive_variance)
+
+        def law(averages: Tensor) -> Tensor:
+            """From averages of (mu - centre, (mu - centre)², sigma²): S and M of every variable, then
+            averages over variables."""
+            shift, square, sigma2 = averages.chunk(3, dim=1)
+            s = square - shift.square() + sigma2
+            m = square + 2 * centre * shift + centre.square() + sigma2
+            means = [part.mean(1, keepdim=True) for part in (s, s[:, ~inactive], s[:, inactive], m)]
+            return torch.cat([s, m, *means], dim=1)
+
+        columns = torch.cat([mean - centre, (mean - centre).square(), scale2], dim=1)
+        found = bootstrap_means(law, columns, noise, self.resamples)
+        d = mean.shape[1]
+        s, m = found[:d], found[d : 2 * d]
+        values, moments = np.array([e.value for e in s]), np.array([e.value for e in m])
+
+        metrics = dict(
+            zip(("mean", "mean.active", "mean.inactive", "second_moment"), found[2 * d :], strict=True)
+        )
+        metrics |= {
+            "spread": Estimate(float(values.std(ddof=1)) if d > 1 else math.nan),
+            "worst": Estimate(float(np.abs(values - 1).max())),
+            "rescaling_loss": Estimate(float(rescaling_loss(values).sum())),
+            "rescaling_loss.second_moment": Estimate(float(rescaling_loss(moments).sum())),
+        }
+        table = pd.DataFrame(
+            {
+                "variable": np.arange(d),
+                "var_mean": variance.cpu(),
+                "mean_scale2": average_scale2.cpu(),
+                "s": values,
+                "s_low": np.array([e.low for e in s], float),
+                "s_high": np.array([e.high for e in s], float),
+                "second_moment": moments,
+                "rescaling_nats": rescaling_loss(values),
+                "state": np.where(inactive.cpu(), "inactive", "active"),
+            }
+        )
+        return Report(metrics, {"variables": table}, notes=self._notes(run, d, int(inactive.sum())))
+
+    def _notes(self, run: Run, d: int, inactive: int) -> tuple[str, ...]:
+        notes = [
+            f"{d - inactive} of {d} variables count as active (by sigma and mu alone; `sparsity` also "
+            "asks the decoder).",
+            f"Averages over the {self.split} split; variances are population moments (divided by N). "
+            "Intervals: bootstrap over its "
+            "examples.",
+        ]
+        if not run.model.sample:
+            notes.append(
+                "The model was trained without sampling: its sigma is untrained and the law need not hold."
+            )
+        if run.model.kl != "full":
+            notes.append(
+                f"The model was trained with kl={run.model.kl}: the law follows from the full KL term "
+                "and need not hold."
+            )
+        return tuple(notes)
+
+    def plot(self, report: Report) -> dict[str, Picture]:
+        from latentrun.diagnostics.variables.stationarity_plot import law_line, per_variable
+
+        table = report.tables["variables"]
+        return {
+            "law": Picture(
+                per_variable(table),
+                "S = var(mu) + mean sigma^2 of each latent variable with its 95 % bootstrap interval "
+                "over examples; the dashed line "
+                "is the law S = 1. Blue discs: active variables; grey squares: inactive ones.",
+            ),
+            "scatter": Picture(
+                law_line(table),
+                "Mean sigma^2 against the variance of mu, one point per latent variable; on the "
+                "dashed line they add to 1. Active "
+                "variables (blue discs) belong to the lower right, inactive ones (grey squares) to "
+                "the upper left corner.",
+            ),
+        }
+
+
+def rescaling_loss(s: np.ndarray) -> np.ndarray:
+    """½ (S - 1 - ln S) nats: what the best rescaling of a variable with second moment S takes off its KL."""
+    return (s - 1 - np.log(s)) / 2

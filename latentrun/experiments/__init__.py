@@ -1,0 +1,1 @@
+"""What may follow a model's own training."""

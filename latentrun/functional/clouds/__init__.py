@@ -1,0 +1,1 @@
+"""Clouds of points: hulls, neighbours, spread, motion."""

@@ -1,0 +1,95 @@
+"""Exact Euclidean nearest neighbours by matrix products, for any number of dimensions."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+CELLS = 1 << 22  # numbers held at once
+MARGIN = 8  # candidates beyond k whose exact distance is looked at
+EQUAL = 1e-9  # squared distances that differ by this share are equally near
+
+
+def nearest(queries: Tensor, points: Tensor, k: int, same: bool = False) -> tuple[Tensor, Tensor]:
+    """The k points nearest to each query, closest first: distances ``(Q, k)`` float64 and row numbers ``(Q,
+    k)`` int64.
+
+    ``queries (Q, ...)`` and ``points (N, ...)`` are flattened to rows; distances are Euclidean, in the data's
+    unit. ``same``: queries and points are the same rows and no row is its own neighbour (a duplicate row is
+    one, at distance 0). ``k`` is cut to what there is.
+
+    Candidates come from |q|² + |p|² - 2 q·p in float32, which is wrong by up to about 2⁻²³ √D (|q|² + |p|²);
+    their distances are taken again as ||q - p|| in float64. Queries for which a point left out could be
+    nearer than the k-th within that error are searched again in float64, and the few for which that is not
+    enough by plain differences: copies have distance 0 exactly and no neighbour is missed. Of points equally
+    far (squares within 1e-9) any may come.
+    """
+    q, p = queries.flatten(1), points.flatten(1)
+    k = min(k, len(p) - same)
+    if k < 1 or len(q) == 0:
+        k = max(k, 0)
+        return q.new_zeros((len(q), k), dtype=torch.float64), torch.zeros(
+            len(q), k, dtype=torch.int64, device=q.device
+        )
+    own = torch.arange(len(q), device=q.device) if same else None
+    distance, index, sure = _search(q, p, k, own, torch.float32)
+    for search in (partial(_search, dtype=torch.float64), _plain):
+        again = (~sure).nonzero().squeeze(1)
+        if len(again):
+            distance[again], index[again], sure[again] = search(
+                q[again], p, k, None if own is None else own[again]
+            )
+    return distance, index
+
+
+def _search(
+    q: Tensor, p: Tensor, k: int, own: Tensor | None, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Neighbours with the products taken in ``dtype``, and which queries are certain to miss none."""
+    wide = min(k + MARGIN + (own is not None), len(p))
+    # Centring keeps the norms, and so the rounding error of the expanded square, as small as the data allow.
+    centre = p.mean(0)
+    targets = (p - centre).to(dtype)
+    squares = targets.square().sum(1)
+    # Rounding of a dot product of D terms grows like sqrt(D); 4 leaves room for the centring and the sum of
+    # squares.
+    unit = 4 * torch.finfo(dtype).eps * q.shape[1] ** 0.5
+    found: list[tuple[Tensor, Tensor, Tensor]] = []
+    step = max(
+        1, CELLS // max(len(p), q.shape[1])
+    )  # neither distances nor copies of the queries outgrow the memory
+    for start in range(0, len(q), step):  # over chunks that fit memory, not over rows
+        part = q[start : start + step]
+        rows = (part - centre).to(dtype)
+        norms = rows.square().sum(1, keepdim=True)
+        approximate = torch.addmm(squares, rows, targets.T, alpha=-2).add_(norms)
+        if own is not None:
+            approximate.scatter_(1, own[start : start + step, None], torch.inf)
+        edge, candidates = approximate.topk(wide, largest=False)
+        exact = _exact(part, p, candidates)
+        if own is not None:
+            exact.masked_fill_(candidates == own[start : start + step, None], torch.inf)
+        exact, order = exact.sort(1)
+        error = unit * (norms.squeeze(1) + squares.max()).double()
+        sure = edge[:, -1].double() - error >= exact[:, k - 1].square() * (1 - EQUAL)
+        found.append((exact[:, :k], candidates.gather(1, order)[:, :k], sure | (wide == len(p))))
+    distance, index, sure = map(torch.cat, zip(*found, strict=True))
+    return distance, index, sure
+
+
+def _plain(q: Tensor, p: Tensor, k: int, own: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Neighbours by differences in float64, without products: slow and always right."""
+    distance = torch.cdist(q.double(), p.double(), compute_mode="donot_use_mm_for_euclid_dist")
+    if own is not None:
+        distance.scatter_(1, own[:, None], torch.inf)
+    distance, index = distance.topk(k, largest=False)
+    return distance, index, torch.ones(len(q), dtype=torch.bool, device=q.device)
+
+
+def _exact(q: Tensor, p: Tensor, candidates: Tensor) -> Tensor:
+    """||q_i - p_j|| in float64 for the candidates j of each i, ``(Q, C)``; in chunks of bounded memory."""
+    step = max(1, CELLS // (candidates.shape[1] * max(1, q.shape[1])))
+    parts = zip(q.double().split(step), candidates.split(step), strict=True)
+    return torch.cat([(p[chosen].double() - rows[:, None]).norm(dim=2) for rows, chosen in parts])

@@ -1,0 +1,62 @@
+"""Codes in units of their own spread: principal axes, each divided by its standard deviation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from latentrun.functional.noise import Noise
+
+
+@dataclass(frozen=True)
+class Whitening:
+    """The affine map u = (z - mean) axes / sd that gives codes covariance 1, and back.
+
+    ``mean (d,)``; ``axes (d, k)`` orthonormal, of largest variance first; ``sd (k,)`` of the codes along
+    them. k < d where directions were left out as flat; 0 where the codes do not move.
+    """
+
+    mean: np.ndarray
+    axes: np.ndarray
+    sd: np.ndarray
+
+    def to(self, z: np.ndarray) -> np.ndarray:
+        """``(..., d)`` to whitened units ``(..., k)``."""
+        return (z - self.mean) @ self.axes / self.sd
+
+    def back(self, u: np.ndarray) -> np.ndarray:
+        """``(..., m)``, m <= k, to codes ``(..., d)``: along axes that ``u`` lacks they are those of the mean
+        code."""
+        m = u.shape[-1]
+        return self.mean + u * self.sd[:m] @ self.axes[:, :m].T
+
+    @property
+    def note(self) -> str:
+        """How many directions were left out, in words; empty for none."""
+        d, k = self.axes.shape
+        return f"{d - k} of {d} principal directions of the codes are flat and were left out" if k < d else ""
+
+
+def whitening(z: np.ndarray, flat: float) -> Whitening:
+    """Of codes ``z (N, d)``; directions whose sd is at most the share ``flat`` of the largest are left out.
+
+    sd with divisor N - 1. A direction in which codes hardly move would, whitened, count as much as all
+    others.
+    """
+    z = np.asarray(z, dtype=np.float64)
+    centred = z - z.mean(0)
+    variance, axes = np.linalg.eigh(centred.T @ centred / max(1, len(z) - 1))
+    sd, axes = np.sqrt(variance.clip(0))[::-1], axes[:, ::-1]
+    # Rounding of the mean leaves equal codes a spread of their own.
+    kept = sd > max(flat * sd[0], 1e-7 * np.abs(z).max(initial=0))
+    # Of the two signs of an axis the one whose largest entry is positive, so that equal codes give equal
+    # pictures.
+    sign = np.sign(np.take_along_axis(axes, np.abs(axes).argmax(0)[None], 0))[0]
+    return Whitening(z.mean(0), (axes * sign)[:, kept], sd[kept])
+
+
+def perturbed(u: np.ndarray, length: float, noise: Noise) -> np.ndarray:
+    """Points ``(N, k)`` moved by exactly ``length``, each in a random direction."""
+    direction = noise.to("cpu").normal("directions", u.shape).double().numpy()
+    return u + length * direction / np.linalg.norm(direction, axis=1, keepdims=True)

@@ -1,0 +1,1 @@
+"""Pictures as mathematics: ellipses, fits, rigid motions."""

@@ -1,0 +1,1 @@
+"""Estimates, intervals, tests, and what simple readers tell from codes."""

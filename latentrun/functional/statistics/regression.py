@@ -1,0 +1,27 @@
+"""Straight lines through points."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.special import stdtrit
+
+from latentrun.types import Estimate
+
+
+def through_origin(x: np.ndarray, y: np.ndarray) -> Estimate:
+    """Slope b of y = b x by least squares, b = sum x y / sum x², with its 95 % interval.
+
+    ``x (N,)``, ``y (N,)``; in units of y / x. The interval is Student's, with N - 1 degrees of freedom, for
+    errors of equal variance: var(b) = sum (y - b x)² / ((N - 1) sum x²). No interval for one point, NaN where
+    x is 0 throughout. Draper & Smith, Applied Regression Analysis (1998), ch. 1.
+    """
+    squares, n = float(np.sum(x * x)), len(x)
+    if squares == 0:
+        return Estimate(math.nan)
+    slope = float(np.sum(x * y)) / squares
+    if n < 2:
+        return Estimate(slope)
+    half = stdtrit(n - 1, 0.975) * math.sqrt(float(np.sum((y - slope * x) ** 2)) / ((n - 1) * squares))
+    return Estimate(slope, slope - half, slope + half)

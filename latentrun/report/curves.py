@@ -1,0 +1,123 @@
+"""Training curves."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from latentrun.plotting.evolution import PANELS, over_training
+from latentrun.plotting.style import PALETTE, blank, figure
+from latentrun.types import Picture
+
+APART = (
+    "monitor",
+    "noise_stage",
+    "noise_variable",
+)  # no panels of their own: drawn with the loss, or numbers of states
+SWITCHED_OFF = {
+    "mean_scale2": 0.8,
+    "var_mean": 0.05,
+}  # a variable with more of the one and less of the other at the end, as in `sparsity`
+
+
+def training_pictures(table: pd.DataFrame) -> dict[str, Picture]:
+    """What is drawn of ``tables/train.csv``: the terms of the loss and, where it has columns of them, the
+    latent variables."""
+    pictures = {"": training_curves(table)}
+    if any(column.startswith("latent/") for column in table):
+        pictures["latents"] = latent_variables(table)
+    return pictures
+
+
+def training_curves(table: pd.DataFrame) -> Picture:
+    """Every term of ``tables/train.csv`` against the epoch: training and validation in one panel, a line a
+    phase."""
+    names = [c.partition("/")[2] for c in table.columns if c.startswith(("train/", "val/"))]
+    names = [n for n in dict.fromkeys(names) if n not in APART]
+    panels = [*names, "learning_rate"]
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    fig, axes = figure(rows, columns, width=2.9, height=2.2)
+    x = np.arange(1, len(table) + 1)
+    starts = [start for start, _ in phases_of(table)]
+    parts = [slice(start - 1, end - 1) for start, end in pairwise([*starts, len(x) + 1])]
+    mark = "." if min(part.stop - part.start for part in parts) < 3 else None
+
+    def draw(ax: Axes, values: pd.Series, **style) -> None:
+        for i, part in enumerate(parts):
+            ax.plot(x[part], values[part], marker=mark, **style if i == 0 else {**style, "label": None})
+
+    for ax, name in zip(axes.flat, panels, strict=False):
+        lines = {"train": f"train/{name}", "validation": "val/monitor" if name == "loss" else f"val/{name}"}
+        for colour, (label, column) in zip(PALETTE, lines.items(), strict=False):
+            if column in table:
+                draw(ax, table[column], color=colour, label=label)
+        if name == "learning_rate":
+            draw(ax, table[name], color=PALETTE[6])
+            ax.set_yscale("log")
+        for start in starts[1:]:
+            ax.axvline(start - 0.5, color="0.7", lw=0.8, ls=":")
+        ax.set(title=name.replace("_", " "), xlabel="epoch")
+        values = [table[c] for c in lines.values() if c in table]
+        if (
+            values
+            and all((v.dropna() > 0).all() for v in values)
+            and max(v.max() for v in values) > 20 * min(v.min() for v in values)
+        ):
+            ax.set_yscale("log")
+    axes.flat[0].legend()
+    blank(list(axes.flat)[len(panels) :])
+    caption = (
+        "Terms of the loss after each epoch: mean over the training rows during the epoch, mean over "
+        "the validation rows "
+        "after it. The validation line in the panel loss is the value by which stopping and the best "
+        "weights are chosen."
+    )
+    return Picture(fig, caption)
+
+
+def latent_variables(table: pd.DataFrame) -> Picture:
+    """The columns ``latent/<quantity>.<variable>`` of ``tables/train.csv`` against the epoch."""
+    names = {name: [c for c in table if c.rpartition(".")[0] == f"latent/{name}"] for name in PANELS}
+    values = {
+        name: table[sorted(own, key=lambda c: int(c.rpartition(".")[2]))].to_numpy()
+        for name, own in names.items()
+        if own
+    }
+    d = values["var_mean"].shape[1]
+    scaled = "mean_scale2" in values
+    inactive = np.zeros(d, bool)
+    if scaled:
+        inactive = (values["mean_scale2"][-1] > SWITCHED_OFF["mean_scale2"]) & (
+            values["var_mean"][-1] < SWITCHED_OFF["var_mean"]
+        )
+    phases = phases_of(table)
+    fig = over_training(np.arange(1, len(table) + 1), values, inactive, phases if len(phases) > 1 else ())
+    what, by = "variance of its code", "its variance"
+    if scaled:
+        what, by = (
+            "variance of mu, mean sigma^2, their sum (by the law 1, dotted) and mean KL(q(z_i|x) || N(0, 1))",
+            "its KL",
+        )
+    caption = (
+        f"Of each of {d} latent variables after each epoch, over the same training rows: "
+        f"{what}; coloured by {by} at the end."
+    )
+    if scaled:
+        caption += (
+            f" Grey, dashed: the {inactive.sum()} that end inactive (mean sigma^2 above "
+            f"{SWITCHED_OFF['mean_scale2']:g} and var(mu) under "
+            f"{SWITCHED_OFF['var_mean']:g} after the last epoch, which need not be that of the best weights)."
+        )
+    if len(phases) > 1:
+        caption += f" Phases: {', '.join(f'{name} from epoch {start}' for start, name in phases)}."
+    return Picture(fig, caption)
+
+
+def phases_of(table: pd.DataFrame) -> list[tuple[int, str]]:
+    """The first epoch of each phase, counted through all of them, and its name."""
+    begins = np.flatnonzero(table["phase"].ne(table["phase"].shift()))
+    return [(int(row) + 1, str(table["phase"].iloc[row])) for row in begins]

@@ -1,0 +1,38 @@
+"""Room on the disk, asked before anything is written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from latentrun.errors import InputError
+
+
+def free_room(path: Path) -> int:
+    """Bytes that are free where ``path`` is or will be made."""
+    return shutil.disk_usage(_existing(path)).free
+
+
+def require_room(path: Path, size: int = 0) -> None:
+    """InputError where nothing can be written at ``path``, or less than ``size`` bytes. Leaves nothing
+    behind."""
+    place = _existing(path)
+    try:
+        tempfile.TemporaryDirectory(dir=place).cleanup()
+        free = free_room(place)
+    except OSError as error:
+        raise InputError(
+            f"output directory {str(path)!r} cannot be made in {str(place)!r}: {error.strerror}"
+        ) from None
+    if free < size:
+        raise InputError(
+            f"output directory {str(path)!r}: {free / 2**20:,.0f} MiB are free, the run needs about "
+            f"{size / 2**20:,.0f} MiB"
+        )
+
+
+def _existing(path: Path) -> Path:
+    """The path, or the nearest folder above it that is there."""
+    return next(each for each in (path.absolute(), *path.absolute().parents) if os.path.exists(each))

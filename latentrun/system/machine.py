@@ -1,0 +1,54 @@
+"""What the machine has to give, and settings of the process that make a CPU train as fast as it can (none of
+which changes a result but by rounding)."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+from pathlib import Path
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc, malloc.h
+
+
+def prepare() -> None:
+    """To be called before torch is imported.
+
+    A worker thread that waits gives its core away after a moment: with endless spinning, two threads beside
+    another job on the same cores were 20 times slower than one. And glibc keeps large blocks instead of
+    giving them back to the system at every step and faulting them in again: 1.3 times the training speed of
+    the convolutional VAE on two cores.
+    """
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, 2**30)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def settle(threads: int | None) -> None:
+    """To be called before torch computes anything, for its worker threads take the setting over when they are
+    started.
+
+    Denormal numbers become 0: pictures that fade to nothing make them by the million, and on a CPU each costs
+    a hundred normal ones (the heatmaps train four times faster without). ``threads``: None leaves torch's own
+    choice.
+    """
+    import torch
+
+    torch.set_flush_denormal(True)
+    if threads:
+        torch.set_num_threads(threads)
+
+
+def free_memory() -> int:
+    """Bytes that the process may still take: what Linux calls available, within the limit of its control
+    group (version 2); on other systems all the memory of the machine."""
+    known = Path("/proc/meminfo")
+    if not known.is_file():
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    free = 1024 * int(re.search(r"MemAvailable:\s+(\d+)", known.read_text())[1])
+    limit, taken = (Path("/sys/fs/cgroup", f"memory.{name}") for name in ("max", "current"))
+    if limit.is_file() and (most := limit.read_text().strip()) != "max":
+        free = min(free, int(most) - int(taken.read_text()))
+    return free

@@ -1,0 +1,127 @@
+"""What the process of one job does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from latentrun.errors import InputError, one_line
+from latentrun.sweep.plan import Job
+from latentrun.system.interrupts import Interrupted, interruptible
+from latentrun.system.machine import prepare
+from latentrun.tasks import pipeline
+from latentrun.tasks.assembly import plan
+
+GRACE = 60.0  # seconds to save the state after the parent has gone
+
+
+def work(
+    job: Job, path: str, log: str, device: str | None, threads: int, trust: list[str], parent: Connection
+) -> None:
+    """Run ``job`` in the directory ``path``; the process exits with the job's code.
+
+    It prints to the file ``log``, is no part of the terminal's process group (Ctrl-C goes to the parent,
+    which asks every job to stop once), and ends in order when the parent has gone.
+    """
+    os.setpgrp()
+    print_to(Path(log))
+    end_with(parent)
+    prepare()
+    own = {"threads": job.config["threads"] or threads}
+    if device is not None:
+        own["device"] = device
+    try:
+        with interruptible():
+            code, reason = (measure if job.measure else run)(
+                Path(path), {**job.config, **own}, job.about, trust
+            )
+    except Interrupted as stopped:
+        code, reason = stopped.code, str(stopped)
+    if reason:
+        print(reason)
+    sys.exit(code)
+
+
+def run(
+    path: Path, config: Mapping[str, Any], about: Mapping[str, Any], trust: list[str]
+) -> tuple[int, str | None]:
+    """Begin or go on with the run in ``path``; the exit code, and in one line what went wrong."""
+
+    def begun() -> int:
+        pipeline.begin(config)
+        if (path / "meta.json").is_file():
+            return pipeline.resume(
+                path, {**config, "trust": trust, "threads": None}, [f"device={config['device']}"]
+            )
+        clear_stub(path)
+        return pipeline.train(
+            plan({**config, "trust": trust}, about["choices"], about["default_list"]), path, about
+        )
+
+    return attempted(begun)
+
+
+def measure(
+    path: Path, config: Mapping[str, Any], about: Mapping[str, Any], trust: list[str]
+) -> tuple[int, str | None]:
+    """Measure what the trained run in ``path`` lacks of the diagnostics in ``config``; as :func:`run`."""
+
+    def measured() -> int:
+        pipeline.begin(config)
+        return pipeline.diagnose(
+            {**config, "run": str(path), "trust": trust, "force": False}, about["default_list"]
+        )
+
+    return attempted(measured)
+
+
+def attempted(task: Callable[[], int]) -> tuple[int, str | None]:
+    """The exit code of a task, and in one line what went wrong."""
+    try:
+        return task(), None
+    except InputError as error:
+        return 2, str(error)
+    except Exception as error:
+        traceback.print_exc()
+        return 1, f"{type(error).__name__}: {one_line(error)}"
+
+
+def clear_stub(path: Path) -> None:
+    """Take away what a process left that was killed before its run had a beginning: a directory without
+    meta.json."""
+    if (path / "run.lock").is_file() and not list(path.glob("tables/*")):
+        shutil.rmtree(path)
+
+
+def print_to(path: Path) -> None:
+    """Standard output and error, also of libraries in C, to the end of a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+        os.dup2(file, stream.fileno())
+    os.close(file)
+
+
+def end_with(parent: Connection) -> None:
+    """Ask this process to stop when the other end of a pipe has closed, for then the parent has gone however
+    it went; end it when that takes too long."""
+
+    def watch() -> None:
+        with suppress(EOFError):
+            parent.recv()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE)
+        os._exit(143)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,123 @@
+"""What a person sees while a run works: a progress bar on a terminal, one line an epoch otherwise; always
+run.log."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from pathlib import Path
+
+from latentrun.training.loop import EpochEnded, PhaseEnded, PhaseStarted, Stepped
+
+LOGGER = logging.getLogger("latentrun")
+
+
+class Terminal(logging.StreamHandler):
+    """Writes to whatever standard output is at the moment: a progress bar may have put itself in between."""
+
+    def __init__(self):
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self):
+        return sys.stdout
+
+
+def log_to(path: Path) -> logging.Handler:
+    """Send the log to ``path`` as well as to the terminal."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    LOGGER.addHandler(handler)
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.propagate = False
+    if not any(isinstance(h, Terminal) for h in LOGGER.handlers):
+        shown = Terminal()
+        shown.setFormatter(logging.Formatter("%(message)s"))
+        LOGGER.addHandler(shown)
+    return handler
+
+
+class TrainingView:
+    """Shows the events of a training loop."""
+
+    def __init__(self):
+        self.bar = None
+        self.task = None
+        self.rate = Rate()
+
+    def show(self, event: PhaseStarted | Stepped | EpochEnded | PhaseEnded) -> None:
+        """Take notice of one event."""
+        match event:
+            case Stepped(rows=rows):
+                self.rate.add(rows)
+                if self.bar:
+                    self.bar.update(self.task, advance=rows, rate=f"{self.rate.value:,.0f}/s")
+            case PhaseStarted(phase=phase, epochs=epochs, rows=rows):
+                LOGGER.info("phase %s: up to %d epochs of %s rows", phase, epochs, f"{rows:,}")
+                self._open(phase, epochs * rows)
+            case EpochEnded():
+                text = describe(event)
+                self._file_only(f"{text}  {self.rate.value:,.0f} rows/s")
+                if self.bar:
+                    self.bar.update(self.task, losses=text)
+            case PhaseEnded(phase=phase, reason=reason):
+                self.close()
+                LOGGER.info("phase %s ended: %s", phase, reason)
+
+    def _open(self, phase: str, total: int) -> None:
+        if not sys.stdout.isatty():
+            return
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[rate]}"),
+        )
+        self.bar = Progress(*columns, TextColumn("{task.fields[losses]}"))
+        self.task = self.bar.add_task(phase, total=total, rate="", losses="")
+        self.bar.start()
+
+    def _file_only(self, text: str) -> None:
+        """To the log file; to the terminal too where no bar shows it."""
+        record = LOGGER.makeRecord(LOGGER.name, logging.INFO, "", 0, text, (), None)
+        for handler in LOGGER.handlers:
+            if self.bar is None or isinstance(handler, logging.FileHandler):
+                handler.handle(record)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self.bar:
+            self.bar.stop()
+            self.bar = None
+
+
+class Rate:
+    """Examples per second over about the last ten seconds."""
+
+    def __init__(self):
+        self.value, self._rows, self._since, self._settled = 0.0, 0, time.monotonic(), False
+
+    def add(self, rows: int) -> None:
+        self._rows += rows
+        elapsed = time.monotonic() - self._since
+        if elapsed > 10 or not self._settled:
+            self.value = self._rows / max(elapsed, 1e-9)
+        if elapsed > 10:
+            self._rows, self._since, self._settled = 0, time.monotonic(), True
+
+
+def describe(event: EpochEnded) -> str:
+    """``epoch 3  train 12.3  val 11.9 *  lr 0.001``; the star marks the best so far."""
+    row = event.row
+    parts = [f"{event.phase} epoch {event.epoch + 1}"]
+    parts += [
+        f"{name.removeprefix('train/')} {row[name]:.4g}"
+        for name in row
+        if name.startswith("train/") and name.endswith("loss")
+    ]
+    if "val/monitor" in row:
+        parts.append(f"val {row['val/monitor']:.5g}{' *' if event.improved else ''}")
+    return "  ".join([*parts, f"lr {row['learning_rate']:.2g}"])
