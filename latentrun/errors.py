@@ -15,6 +15,11 @@ class Misfit(InputError):
     """Parts that are right by themselves and do not fit together: a sweep may leave such a job out."""
 
 
+class NothingToMeasure(Exception):
+    """A diagnostic or comparison finds, while it measures, that there is nothing to measure. Its text is the
+    reason; the report becomes a skipped row with it."""
+
+
 def nearest(name: str, options: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` with the closest option, or an empty string when none is close."""
     lowered = {option.lower(): option for option in options}

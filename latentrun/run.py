@@ -15,7 +15,7 @@ from torch.distributions import MultivariateNormal
 
 from latentrun.data.base import Dataset
 from latentrun.functional.noise import Noise
-from latentrun.models.base import HasGaussianPosterior, HasGenerator, Model
+from latentrun.models.base import HasGaussianPosterior, HasGenerator, HasPosterior, Model
 from latentrun.types import History, Latents, Report, Split
 
 CHUNK = 512  # rows per pass through a network: fits the cache of a small machine, fills a large one
@@ -82,17 +82,19 @@ class Run:
 
     def code(self, rows: Split) -> Latents:
         """Codes of any rows, of this data set or of another that is aligned with it."""
-        if isinstance(self.model, HasGaussianPosterior):
-            mean, scale = self.posterior(rows.x)
-        else:
-            mean, scale = self.encode(rows.x), None
+        posterior: dict[str, Tensor] = {}
+        if isinstance(self.model, HasPosterior):
+            parts = self._chunked(self.model.posterior_parameters, rows.x)
+            posterior = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+        gaussian = isinstance(self.model, HasGaussianPosterior)
+        codes = posterior["mean"] if gaussian else self.encode(rows.x)
         labels = None if rows.labels is None else rows.labels.to(self.device)
-        return Latents(mean, scale, rows.y.to(self.device), labels, rows.index.to(self.device))
+        return Latents(codes, posterior, rows.y.to(self.device), labels, rows.index.to(self.device))
 
     def reconstructions(self, split: str) -> Tensor:
         """decode(mean code) of a split, ``(N, *event_shape)``."""
         if split not in self._reconstructions:
-            self._reconstructions[split] = self.decode(self.latents(split).mean)
+            self._reconstructions[split] = self.decode(self.latents(split).codes)
         return self._reconstructions[split]
 
     # ---------------------------------------------------------------- where samples come from
@@ -100,7 +102,7 @@ class Run:
     def stand_in(self) -> MultivariateNormal:
         """A full-covariance Gaussian fitted to the training codes: for models that cannot draw codes
         themselves."""
-        z = self.latents("train").mean.double()
+        z = self.latents("train").codes.double()
         covariance = torch.cov(z.T).reshape(z.shape[1], z.shape[1])
         # In float64 and with a little width in every direction: codes may lie on a line.
         width = 1e-9 * (1 + covariance.trace()) * torch.eye(z.shape[1], device=z.device)
@@ -124,4 +126,5 @@ class Run:
         if isinstance(self.model, HasGenerator):
             return self.model.sample_prior(n, noise.to(self.device))
         fit = self.stand_in
-        return fit.loc + noise.to(self.device).normal("codes", (n, len(fit.loc))) @ fit.scale_tril.T
+        z = fit.loc + noise.to(self.device).normal("codes", (n, len(fit.loc))) @ fit.scale_tril.T
+        return self.model.spaces["z"].project(z)

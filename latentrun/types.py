@@ -1,4 +1,4 @@
-"""The boxes that travel between the rooms: frozen dataclasses without behaviour.
+"""The boxes that travel between the rooms: frozen dataclasses.
 
 Shapes: N examples, d latent dimension, F factors, ``*event`` the shape of one example.
 """
@@ -198,17 +198,36 @@ class History:
     step_scale: np.ndarray
 
 
+# ---------------------------------------------------------------- needs
+@dataclass(frozen=True)
+class Need:
+    """Something that a diagnostic or a comparison needs of the ``side`` it names: ``test(model)``,
+    ``test(data)`` or ``test(settings of the training)`` says whether it is there; ``noun`` names it in
+    messages: "needs labels; data 'spirals' has none"."""
+
+    side: Literal["model", "data", "training"]
+    test: Callable[[Any], bool]
+    noun: str
+
+
 # ---------------------------------------------------------------- results
 @dataclass(frozen=True)
 class Latents:
-    """Codes of a split: ``mean (N, d)``; ``scale (N, d)`` is the posterior's standard deviation, None for
-    deterministic encoders; ``y``, ``labels``, ``index`` as in :class:`Split`."""
+    """Codes of a split: ``codes (N, d)``, the points of the latent space that stand for the examples;
+    ``posterior``: the named tensors ``(N, ...)`` of q(z|x) (``mean`` and ``scale`` of a Gaussian one), empty
+    for deterministic encoders; ``y``, ``labels``, ``index`` as in :class:`Split`."""
 
-    mean: Tensor
-    scale: Tensor | None
+    codes: Tensor
+    posterior: Mapping[str, Tensor]
     y: Tensor
     labels: Tensor | None
     index: Tensor
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What is there, by name: ``codes``, ``posterior_<name>``, ``y``, ``labels``, ``index``."""
+        posterior = {f"posterior_{name}": values for name, values in self.posterior.items()}
+        tensors = {"codes": self.codes, **posterior, "y": self.y, "labels": self.labels, "index": self.index}
+        return {name: values.cpu().numpy() for name, values in tensors.items() if values is not None}
 
 
 class Status(StrEnum):

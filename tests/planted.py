@@ -13,7 +13,15 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from latentrun.data.base import SPLITS, Dataset, Oracle
-from latentrun.models.base import HasEncoder, HasGaussianPosterior, HasLikelihood, HasPrior, Model
+from latentrun.manifolds import Euclidean
+from latentrun.models.base import (
+    HasEncoder,
+    HasGaussianPosterior,
+    HasLikelihood,
+    HasPrior,
+    Model,
+    PosteriorTraining,
+)
 from latentrun.run import Run
 from latentrun.types import Factor, Projection, Split
 
@@ -106,10 +114,10 @@ class Deterministic(Model, HasEncoder):
     """An autoencoder made of two given functions."""
 
     def __init__(self, encode: Callable, decode: Callable, latent_dim: int, event_shape: tuple[int, ...]):
-        super().__init__(event_shape, latent_dim)
+        super().__init__(event_shape, {"z": Euclidean(latent_dim)})
         self._encode, self._decode = encode, decode
 
-    def encode(self, x):
+    def encode(self, x, space="z"):
         return self._encode(x)
 
     def decode(self, z, space="z"):
@@ -122,6 +130,8 @@ class Deterministic(Model, HasEncoder):
 class Gaussian(Deterministic, HasGaussianPosterior, HasPrior, HasLikelihood):
     """A VAE made of given functions: mean and standard deviation of q(z|x), mean of p(x|z) with unit
     noise."""
+
+    posterior_training = PosteriorTraining(True, "full", 1.0)
 
     def __init__(self, encode, scale, decode, latent_dim, event_shape):
         super().__init__(encode, decode, latent_dim, event_shape)

@@ -186,7 +186,7 @@ def test_the_projector_gets_codes_factors_and_pictures(tmp_path):
         path.startswith("/") for path in (info.tensor_path, info.metadata_path, info.sprite.image_path)
     )
     codes = _read_tensor_tsv_file(str(tmp_path / info.tensor_path))
-    assert np.allclose(codes, run.latents("test").mean, rtol=1e-5)
+    assert np.allclose(codes, run.latents("test").codes, rtol=1e-5)
     table = cells(tmp_path / info.metadata_path)
     assert (
         table[0] == ["row", "angle", "kind of", "class"]

@@ -16,8 +16,9 @@ from latentrun.comparisons.base import Comparison
 from latentrun.config.bounds import Makes
 from latentrun.config.build import build, later, resolve, signature
 from latentrun.config.options import GROUPS, defaults, options, shipped
-from latentrun.diagnostics.base import DATA_NEEDS, TRAINING_NEEDS, Diagnostic
+from latentrun.diagnostics.base import Diagnostic
 from latentrun.tasks.assembly import SETTINGS
+from latentrun.types import Need
 from tests.conformance.parts import values_in
 
 CONF = shipped()
@@ -88,7 +89,7 @@ def test_diagnostics_declare_what_they_need_and_report(name):
     assert diagnostic.answers().endswith("?")
     assert diagnostic.metrics
     for need in (*diagnostic.requires, *diagnostic.uses):
-        assert isinstance(need, type) or need in DATA_NEEDS or need in TRAINING_NEEDS
+        assert isinstance(need, Need)
     for metric, meaning in diagnostic.metrics.items():
         assert "." not in metric and meaning.unit
 
@@ -102,7 +103,7 @@ def test_comparisons_declare_what_they_need_and_report(name):
     assert comparison.metrics and all(
         "." not in metric and meaning.unit for metric, meaning in comparison.metrics.items()
     )
-    assert all(isinstance(need, type) or need in DATA_NEEDS for need in comparison.requires)
+    assert all(isinstance(need, Need) for need in comparison.requires)
 
 
 def test_the_default_configuration_composes_and_has_no_unknown_key():

@@ -35,7 +35,7 @@ class Sleeper(Toy, HasEncoder):
         self.weight = nn.Parameter(torch.zeros(10))
         self.epochs, self.step = epochs, step
 
-    def encode(self, x):
+    def encode(self, x, space="z"):
         return x[:, :1]
 
     def loss(self, batch, noise, clock):

@@ -20,7 +20,8 @@ from latentrun.comparisons.base import groups
 from latentrun.config.fingerprint import fit_hash
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.errors import InputError
-from latentrun.models.base import HasGaussianPosterior, HasGenerator, HasPrior, Model
+from latentrun.manifolds import Euclidean
+from latentrun.models.base import HasGaussianPosterior, HasGenerator, HasPrior, Model, PosteriorTraining
 from latentrun.store import RunDirectory, twin
 from latentrun.tasks import prune
 from latentrun.types import Objective, Phase, Report
@@ -395,14 +396,16 @@ def test_weights_of_which_it_is_not_clear_are_refused(part, message):
 class Straight(Model, HasGaussianPosterior, HasPrior):
     """x of 64 numbers, to 2 d (means, log scales), and back."""
 
+    posterior_training = PosteriorTraining(True, "full", 1.0)
+
     def __init__(self, event_shape, latent_dim: int):
-        super().__init__(event_shape, latent_dim)
+        super().__init__(event_shape, {"z": Euclidean(latent_dim)})
         self.into, self.out = nn.Linear(64, 2 * latent_dim), nn.Linear(latent_dim, 64)
 
     def moments(self, x):
         return self.into(x.flatten(1)).chunk(2, 1)
 
-    def encode(self, x):
+    def encode(self, x, space="z"):
         return self.moments(x)[0]
 
     def posterior(self, x):
@@ -449,7 +452,7 @@ class Turned(Straight):
     """Its codes are turned by a matrix."""
 
     def __init__(self, event_shape, latent_dim: int):
-        super().__init__(event_shape, latent_dim)
+        super().__init__(event_shape, {"z": Euclidean(latent_dim)})
         self.turn = nn.Parameter(torch.eye(latent_dim))
 
 
@@ -457,14 +460,16 @@ class Fixed(Straight):
     """Its dimension is no setting."""
 
     def __init__(self, event_shape):
-        super().__init__(event_shape, D)
+        super().__init__(event_shape, {"z": Euclidean(D)})
 
 
 class Drawn(Model, HasGaussianPosterior, HasGenerator):
     """Draws codes by a law of all latent variables together, which has no density."""
 
+    posterior_training = PosteriorTraining(True, "full", 1.0)
+
     def __init__(self, event_shape, latent_dim: int):
-        super().__init__(event_shape, latent_dim)
+        super().__init__(event_shape, {"z": Euclidean(latent_dim)})
         self.into, self.out = nn.Linear(64, 2 * latent_dim), nn.Linear(latent_dim, 64)
 
     moments, encode, posterior = Straight.moments, Straight.encode, Straight.posterior
@@ -475,7 +480,7 @@ class Decoder(Model):
     """Has no encoder."""
 
     def __init__(self, event_shape, latent_dim: int):
-        super().__init__(event_shape, latent_dim)
+        super().__init__(event_shape, {"z": Euclidean(latent_dim)})
         self.out = nn.Linear(latent_dim, 64)
 
     decode, phases = Straight.decode, Straight.phases

@@ -11,7 +11,7 @@ import pytest
 from latentrun.cli import compose, parse, settings_of
 from latentrun.config.build import build
 from latentrun.config.options import options, shipped
-from latentrun.diagnostics.base import Question, words
+from latentrun.diagnostics.base import Question
 from latentrun.errors import InputError
 from tests.conformance import parts
 
@@ -39,7 +39,7 @@ def test_diagnostics_and_comparisons_answer_and_need_what_the_table_says(group, 
     question = build(parts.spec(group, name)[name], Question, name)
     row = table(group)[name]
     assert row[1] == question.answers()
-    assert row[2].strip("| ") == ", ".join(words(need) for need in question.requires)
+    assert row[2].strip("| ") == ", ".join(need.noun for need in question.requires)
 
 
 def commands() -> list[list[str]]:

@@ -17,7 +17,14 @@ from torch.distributions import Independent, Normal
 import latentrun
 from latentrun.cli import main
 from latentrun.data.base import Dataset, divide
-from latentrun.models.base import HasEncoder, HasGaussianPosterior, HasLikelihood, HasPrior, Model
+from latentrun.models.base import (
+    HasEncoder,
+    HasGaussianPosterior,
+    HasLikelihood,
+    HasPrior,
+    Model,
+    PosteriorTraining,
+)
 from latentrun.tasks import use
 from latentrun.types import Factor, Objective, Phase, Split
 
@@ -66,7 +73,9 @@ class Doubling(Model):
 class Same(Doubling, HasGaussianPosterior, HasPrior, HasLikelihood):
     """q(z|x) = N(x, 1/4), p(z) = N(0, 1), p(x|z) = N(2 z + 1, GAMMA²)."""
 
-    def encode(self, x):
+    posterior_training = PosteriorTraining(True, "full", 1.0)
+
+    def encode(self, x, space="z"):
         return x.clone()
 
     def posterior(self, x):
@@ -85,7 +94,7 @@ class Same(Doubling, HasGaussianPosterior, HasPrior, HasLikelihood):
 class Sure(Doubling, HasEncoder):
     """A deterministic code, no prior."""
 
-    def encode(self, x):
+    def encode(self, x, space="z"):
         return x / 2
 
 

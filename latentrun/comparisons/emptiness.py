@@ -10,9 +10,9 @@ import pandas as pd
 
 from latentrun.comparisons.base import Comparison, Group, groups, reports
 from latentrun.config.bounds import Ge
+from latentrun.diagnostics.needs import ENCODER
 from latentrun.errors import InputError
 from latentrun.functional.statistics.ranking import over_seeds
-from latentrun.models.base import HasEncoder
 from latentrun.types import Estimate, Metric, Picture, Report
 
 DIAGNOSTIC = "density"
@@ -37,7 +37,7 @@ class Emptiness(Comparison):
     none for a single run; so are the curves, at ``points`` places, mean and interval at each place by itself.
     """
 
-    requires = (HasEncoder,)
+    requires = (ENCODER,)
     needs = (DIAGNOSTIC,)
     metrics = {
         "gap": Metric(

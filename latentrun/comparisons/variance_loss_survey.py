@@ -9,9 +9,9 @@ import pandas as pd
 
 from latentrun.comparisons.base import Comparison, Group, groups, reports
 from latentrun.config.bounds import Gt
+from latentrun.diagnostics.needs import ENCODER
 from latentrun.functional.statistics.ranking import over_seeds
 from latentrun.functional.statistics.regression import through_origin
-from latentrun.models.base import HasEncoder
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
 
@@ -53,7 +53,7 @@ class VarianceLossSurvey(Comparison):
     without an interval.
     """
 
-    requires = (HasEncoder,)
+    requires = (ENCODER,)
     needs = (DIAGNOSTIC,)
     metrics = {
         "slope": Metric(

@@ -15,6 +15,7 @@ import pandas as pd
 from torch import Tensor
 
 from latentrun.data.base import Dataset, Oracle
+from latentrun.diagnostics.needs import lacking
 from latentrun.errors import InputError, Misfit, unknown
 from latentrun.functional.clouds.hulls import convex_hull
 from latentrun.functional.clouds.neighbours import nearest
@@ -24,30 +25,14 @@ from latentrun.functional.statistics.dependence import targets
 from latentrun.models.base import HasEncoder, HasGenerator, Model
 from latentrun.plotting.sprite import thumbnails
 from latentrun.run import Run
-from latentrun.types import Metric, Picture, Projection, Report
-
-# What a diagnostic may ask of the data, by the word used in its ``requires``.
-DATA_NEEDS = {
-    "factors": lambda data: bool(data.factors),
-    "labels": lambda data: data.label is not None,
-    "image": lambda data: data.is_image,
-    "oracle": lambda data: isinstance(data, Oracle),
-}
-# What it may ask of the training, by the word: of the settings of conf/training.
-TRAINING_NEEDS = {"noise_on_latent": lambda training: training.get("noise_on_latent") is not None}
-NOUNS = {
-    "image": "pictures",
-    "oracle": "a data set with a known family (oracle)",
-    "noise_on_latent": "noise on a latent variable (training=latent_noise)",
-}
+from latentrun.types import Metric, Need, Picture, Projection, Report
 
 
 class Question(ABC):
-    """What diagnostics and comparisons have in common. ``requires``: capability classes of a model, words of
-    ``DATA_NEEDS`` and of ``TRAINING_NEEDS`` without which it cannot work; ``metrics``: the meaning of every
-    number it reports."""
+    """What diagnostics and comparisons have in common. ``requires``: what it cannot work without (see
+    :mod:`latentrun.diagnostics.needs`); ``metrics``: the meaning of every number it reports."""
 
-    requires: ClassVar[tuple[type | str, ...]] = ()
+    requires: ClassVar[tuple[Need, ...]] = ()
     metrics: ClassVar[Mapping[str, Metric]] = {}
 
     @abstractmethod
@@ -62,10 +47,10 @@ class Question(ABC):
 class Diagnostic(Question):
     """A callable built from config. Writes nothing, alters nothing, draws all randomness from ``noise``.
 
-    ``uses``: capability classes and words like those of ``requires``, for what it exploits when there.
+    ``uses``: what it exploits when it is there.
     """
 
-    uses: ClassVar[tuple[type | str, ...]] = ()
+    uses: ClassVar[tuple[Need, ...]] = ()
 
     def check(self, model: Model, data: Dataset) -> None:
         """Hold settings that name something of the data or the model against them, before anything trains:
@@ -78,34 +63,15 @@ class Diagnostic(Question):
 
     @abstractmethod
     def __call__(self, run: Run, noise: Noise) -> Report:
-        """Measure the run."""
-
-
-def words(need: type | str) -> str:
-    """``HasGaussianPosterior`` -> ``a Gaussian posterior``; ``labels`` -> ``labels``."""
-    if isinstance(need, str):
-        return NOUNS.get(need, need)
-    text = "".join(f" {c.lower()}" if c.isupper() else c for c in need.__name__.removeprefix("Has")).strip()
-    text = text.replace("gaussian", "Gaussian")
-    return f"{'an' if text[0] in 'aeiou' else 'a'} {text}"
+        """Measure the run; NothingToMeasure where it turns out that there is nothing."""
 
 
 def misfit(
     question: Question, model: Model, data: Dataset, training: Mapping[str, Any] | None = None
-) -> tuple[str, str] | None:
-    """What a diagnostic or comparison lacks here, and where: ``("a Gaussian posterior", "model")``; None when
-    it fits. ``training``: the settings the model is or was trained with; without them, of no special
-    training."""
-    for need in question.requires:
-        if need in TRAINING_NEEDS:
-            if not TRAINING_NEEDS[need](training or {}):
-                return words(need), "training"
-        elif isinstance(need, str):
-            if not DATA_NEEDS[need](data):
-                return words(need), "data"
-        elif not isinstance(model, need):
-            return words(need), "model"
-    return None
+) -> Need | None:
+    """What a diagnostic or comparison lacks here, None when it fits; ``training`` as in
+    :func:`~latentrun.diagnostics.needs.lacking`."""
+    return lacking(question.requires, model, data, training)
 
 
 def check_factors(where: str, names: Sequence[str], data: Dataset) -> None:
@@ -154,7 +120,7 @@ def cloud_of(run: Run, split: str, rows: np.ndarray) -> tuple[dict[str, pd.DataF
     largest variance, and the hull of all codes in them: its corners ``shell`` and ``shell_facets`` between
     these."""
     latents = run.latents(split)
-    z = latents.mean.cpu().double().numpy()
+    z = latents.codes.cpu().double().numpy()
     axes = np.sort(np.argsort(-z.var(0), kind="stable")[:3])
     labels = None if latents.labels is None else latents.labels.cpu().numpy()[rows]
     known = targets(run.data.factors, run.data.label, latents.y.cpu().numpy()[rows], labels)

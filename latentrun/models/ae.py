@@ -9,6 +9,7 @@ from torch import Tensor
 from latentrun.config.bounds import Ge
 from latentrun.data.base import Dataset
 from latentrun.functional.noise import Noise
+from latentrun.manifolds import Euclidean
 from latentrun.models.base import HasEncoder, Model
 from latentrun.nn.base import Network
 from latentrun.nn.likelihood import squashed
@@ -29,15 +30,17 @@ class AE(Model, HasEncoder):
         latent_dim: Annotated[int, Ge(1)],
         squash: bool,
     ):
-        super().__init__(event_shape, latent_dim)
+        super().__init__(event_shape, {"z": Euclidean(latent_dim)})
         self.squash = tuple(value_range) if squash else None
         self.encoder = network.encoder(self.event_shape, latent_dim)
         self.decoder = network.decoder(latent_dim, self.event_shape)
 
-    def encode(self, x: Tensor) -> Tensor:
+    def encode(self, x: Tensor, space: str = "z") -> Tensor:
+        self.space(space)
         return self.encoder(x)
 
     def decode(self, z: Tensor, space: str = "z") -> Tensor:
+        self.space(space)
         return squashed(self.decoder(z), self.squash)
 
     def squared_error(self, batch: Batch) -> Tensor:

@@ -4,17 +4,20 @@ inherits."""
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from typing import ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
 from latentrun.data.base import Dataset
+from latentrun.errors import unknown
 from latentrun.experiments.latent_noise import LatentNoise
+from latentrun.functional.distances.divergences import gaussian_kl
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.mixtures import covariance
-from latentrun.manifolds import Euclidean, Manifold
+from latentrun.manifolds import Manifold
 from latentrun.types import Phase
 
 RENORMALISED = "_renormalised"  # ending of the name of a sampler whose codes were given other moments
@@ -23,61 +26,110 @@ RENORMALISED = "_renormalised"  # ending of the name of a sampler whose codes we
 class Model(nn.Module, ABC):
     """A decoder from latent spaces to data, and the phases that train it.
 
-    Attributes: ``event_shape`` of one example; ``latent_dim`` d; ``spaces``: the latent spaces by name, ``z``
-    always, Euclidean unless the model says otherwise.
+    Attributes: ``event_shape`` of one example; ``spaces``: the latent spaces by name, ``z`` always; a model
+    of several stages has others beside it. ``latent_dim`` d: the number of coordinates of a code in ``z``.
+    ``differentiable``: whether ``decode`` has derivatives with respect to z.
     """
 
     event_shape: tuple[int, ...]
-    latent_dim: int
     spaces: dict[str, Manifold]
+    differentiable: ClassVar[bool] = True
 
-    def __init__(self, event_shape: tuple[int, ...], latent_dim: int):
+    def __init__(self, event_shape: Sequence[int], spaces: Mapping[str, Manifold]):
         super().__init__()
-        self.event_shape, self.latent_dim = tuple(event_shape), latent_dim
-        self.spaces = {"z": Euclidean(latent_dim)}
+        self.event_shape, self.spaces = tuple(event_shape), dict(spaces)
+        self.space("z")
+
+    @property
+    def latent_dim(self) -> int:
+        """The number d of coordinates of a code; on a curved space more than its dimension."""
+        return self.spaces["z"].ambient_dim
+
+    def space(self, name: str) -> Manifold:
+        """The latent space of that name; InputError where the model has none."""
+        if name not in self.spaces:
+            raise unknown(f"latent space of {type(self).__name__}", name, self.spaces)
+        return self.spaces[name]
 
     @abstractmethod
     def decode(self, z: Tensor, space: str = "z") -> Tensor:
-        """The mean of p(x|z): ``(N, d)`` to ``(N, *event_shape)``."""
+        """The mean of p(x|z): points of a latent space ``(N, d)`` to ``(N, *event_shape)``; InputError for an
+        unknown space."""
 
     @abstractmethod
     def phases(self) -> tuple[Phase, ...]:
-        """How the model is trained, in order."""
+        """How the model is trained, in order; none where there is nothing to train."""
 
     def caveats(self, data: Dataset) -> tuple[str, ...]:
         """What a reader of this model's numbers on these data must know, in plain sentences."""
         return ()
 
 
+# ---------------------------------------------------------------- from data to codes
 class HasEncoder(ABC):
     """Can find a code for an example."""
 
     @abstractmethod
-    def encode(self, x: Tensor) -> Tensor:
-        """``(N, *event_shape)`` to codes ``(N, d)``; for a posterior, its mean."""
+    def encode(self, x: Tensor, space: str = "z") -> Tensor:
+        """``(N, *event_shape)`` to the points ``(N, d)`` of a latent space that stand for them: of a
+        posterior its mean, or where that leaves the space the point of it that the law is centred on.
+        InputError for an unknown space."""
+
+
+@dataclass(frozen=True)
+class PosteriorTraining:
+    """What training made of q(z|x), for those who read it: whether z was ``sampled`` (else nothing but the
+    KL taught its spread), which part of the ``kl`` the loss charged, and ``beta`` times."""
+
+    sampled: bool
+    kl: Literal["full", "quadratic", "none"]
+    beta: float
 
 
 class HasPosterior(HasEncoder):
     """Has a distribution q(z|x)."""
 
+    @property
+    @abstractmethod
+    def posterior_training(self) -> PosteriorTraining:
+        """What training made of it."""
+
+    @abstractmethod
+    def posterior_parameters(self, x: Tensor) -> dict[str, Tensor]:
+        """The named tensors ``(N, ...)`` that fix q(z|x) for each row of ``x``."""
+
+    @abstractmethod
+    def draw(self, x: Tensor, noise: Noise) -> Tensor:
+        """One draw ``(N, d)`` from each q(z|x), a point of ``z``."""
+
+    @abstractmethod
+    def kl(self, x: Tensor) -> Tensor:
+        """KL(q(z|x) || p(z)) in nats: of each variable ``(N, d)`` where both factorise, else ``(N,)``."""
+
+
+class HasGaussianPosterior(HasPosterior):
+    """q(z|x) is a diagonal normal: ``posterior(x)`` has ``mean`` and ``stddev (N, d)``."""
+
     @abstractmethod
     def posterior(self, x: Tensor) -> Distribution:
         """q(z|x) for each row of ``x``; batch shape ``(N,)``, event shape ``(d,)``."""
 
+    def posterior_parameters(self, x: Tensor) -> dict[str, Tensor]:
+        """``mean`` and standard deviation ``scale``, each ``(N, d)``."""
+        q = self.posterior(x)
+        return {"mean": q.mean, "scale": q.stddev}
 
-class HasGaussianPosterior(HasPosterior):
-    """q(z|x) is a diagonal normal: ``posterior(x)`` has ``mean`` and ``stddev (N, d)``.
+    def draw(self, x: Tensor, noise: Noise) -> Tensor:
+        q = self.posterior(x)
+        return q.mean + q.stddev * noise.normal("z", tuple(q.mean.shape))
 
-    What its loss made of it, for those who read its moments: whether z was a ``sample`` of it (else sigma got
-    no gradient from the data), which part of the ``kl`` was charged (full, quadratic or none) and ``beta``
-    times.
-    """
-
-    sample: bool = True
-    kl: str = "full"
-    beta: float = 1.0
+    def kl(self, x: Tensor) -> Tensor:
+        """KL(q(z_i|x) || N(0, 1)) ``(N, d)`` in nats; a model with another prior overrides it."""
+        q = self.posterior(x)
+        return gaussian_kl(q.mean, q.stddev.log())
 
 
+# ---------------------------------------------------------------- from codes to data
 class HasGenerator(ABC):
     """Can draw the codes that its samples are decoded from. ``origin`` says in words where they come from."""
 

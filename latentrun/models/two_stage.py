@@ -15,6 +15,7 @@ from latentrun.config.bounds import Ge, Makes
 from latentrun.data.base import Dataset
 from latentrun.errors import InputError, unknown
 from latentrun.functional.noise import Noise
+from latentrun.manifolds import Euclidean
 from latentrun.models.base import (
     RENORMALISED,
     HasGaussianPosterior,
@@ -22,6 +23,7 @@ from latentrun.models.base import (
     HasPrior,
     HasSamplers,
     Model,
+    PosteriorTraining,
     SecondStage,
     aggregated,
     is_standard_normal,
@@ -65,7 +67,7 @@ class TwoStage(Model, HasGaussianPosterior, HasSamplers, HasLikelihood):
         sample_from: str,
         renormalise: bool,
     ):
-        super().__init__(event_shape, latent_dim)
+        super().__init__(event_shape, {"z": Euclidean(latent_dim)})
         self.first = first(
             event_shape=event_shape,
             value_range=value_range,
@@ -99,7 +101,6 @@ class TwoStage(Model, HasGaussianPosterior, HasSamplers, HasLikelihood):
             raise InputError(
                 f"model.sample_from: {unknown('second stage', sample_from, (ONE_STAGE, *second))}"
             )
-        self.sample, self.kl, self.beta = self.first.sample, self.first.kl, self.first.beta
         self.second = nn.ModuleDict({name: make(latent_dim=latent_dim) for name, make in second.items()})
         self.sample_from, self.renormalise = sample_from, renormalise
         self.spaces = dict(self.first.spaces)
@@ -112,8 +113,12 @@ class TwoStage(Model, HasGaussianPosterior, HasSamplers, HasLikelihood):
         self.register_buffer("made_scale", torch.ones(len(second), latent_dim))
 
     # ---------------------------------------------------------------- the first stage
-    def encode(self, x: Tensor) -> Tensor:
-        return self.first.encode(x)
+    @property
+    def posterior_training(self) -> PosteriorTraining:
+        return self.first.posterior_training
+
+    def encode(self, x: Tensor, space: str = "z") -> Tensor:
+        return self.first.encode(x, space)
 
     def posterior(self, x: Tensor) -> Distribution:
         return self.first.posterior(x)

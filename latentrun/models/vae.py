@@ -17,7 +17,15 @@ from latentrun.experiments.latent_noise import LatentNoise
 from latentrun.functional.distances.divergences import gaussian_kl, quadratic_penalty
 from latentrun.functional.noise import Noise
 from latentrun.functional.schedules import cyclic
-from latentrun.models.base import HasGaussianPosterior, HasLikelihood, HasNoisePhase, HasPrior, Model
+from latentrun.manifolds import Euclidean
+from latentrun.models.base import (
+    HasGaussianPosterior,
+    HasLikelihood,
+    HasNoisePhase,
+    HasPrior,
+    Model,
+    PosteriorTraining,
+)
 from latentrun.nn.base import Network
 from latentrun.nn.likelihood import BernoulliLikelihood, GaussianLikelihood, MixedLikelihood
 from latentrun.types import Batch, Clock, Column, Objective, Phase
@@ -60,8 +68,8 @@ class VAE(Model, HasGaussianPosterior, HasPrior, HasLikelihood, HasNoisePhase):
         balance: Literal["fixed", "learned", "running_mse"],
         squash: bool,
     ):
-        super().__init__(event_shape, latent_dim)
-        self.beta, self.kl, self.sample, self.free_bits = beta, kl, sample, free_bits
+        super().__init__(event_shape, {"z": Euclidean(latent_dim)})
+        self.beta, self.kl_part, self.sample, self.free_bits = beta, kl, sample, free_bits
         if beta_start and not warmup_epochs:
             raise InputError(
                 f"model.beta_start: {beta_start:g} is where the weight begins to move: it needs "
@@ -117,7 +125,12 @@ class VAE(Model, HasGaussianPosterior, HasPrior, HasLikelihood, HasNoisePhase):
         """Mean and log standard deviation of q(z|x), each ``(N, d)``."""
         return self.encoder(x).chunk(2, dim=1)
 
-    def encode(self, x: Tensor) -> Tensor:
+    @property
+    def posterior_training(self) -> PosteriorTraining:
+        return PosteriorTraining(self.sample, self.kl_part, self.beta)
+
+    def encode(self, x: Tensor, space: str = "z") -> Tensor:
+        self.space(space)
         return self.moments(x)[0]
 
     def posterior(self, x: Tensor) -> Distribution:
@@ -132,6 +145,7 @@ class VAE(Model, HasGaussianPosterior, HasPrior, HasLikelihood, HasNoisePhase):
         return noise.normal("prior", (n, self.latent_dim))
 
     def decode(self, z: Tensor, space: str = "z") -> Tensor:
+        self.space(space)
         return self.head.mean(self.decoder(z))
 
     def likelihood(self, z: Tensor) -> Distribution:
@@ -143,9 +157,9 @@ class VAE(Model, HasGaussianPosterior, HasPrior, HasLikelihood, HasNoisePhase):
         nats."""
         mean, log_scale = self.moments(x)
         z = mean + log_scale.exp() * noise.normal("z", tuple(mean.shape)) if self.sample else mean
-        if self.kl == "full":
+        if self.kl_part == "full":
             return z, gaussian_kl(mean, log_scale)
-        return z, quadratic_penalty(mean) if self.kl == "quadratic" else torch.zeros_like(mean)
+        return z, quadratic_penalty(mean) if self.kl_part == "quadratic" else torch.zeros_like(mean)
 
     def _charged(self, terms: dict[str, Tensor], kl: Tensor, clock: Clock) -> dict[str, Tensor]:
         """Means over the batch with the loss made of them; ``kl (B, d)``."""

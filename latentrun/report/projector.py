@@ -39,9 +39,9 @@ def write_projector(folder: Path, run: Run) -> None:
     )
 
     latents, pictured = run.latents("test"), run.data.is_image
-    total = len(latents.mean)
+    total = len(latents.codes)
     kept = torch.linspace(0, total - 1, min(total, PICTURED if pictured else POINTS)).round().long()
-    codes = pd.DataFrame(latents.mean.cpu()[kept].numpy())
+    codes = pd.DataFrame(latents.codes.cpu()[kept].numpy())
     for axis in range(codes.shape[1], 3):
         codes[axis] = 0.0  # the page draws nothing of codes that have no three axes
     metadata = pd.DataFrame({"row": latents.index.cpu()[kept].numpy()})

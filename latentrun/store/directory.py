@@ -113,9 +113,9 @@ class RunDirectory(ReportDirectory):
 
     # ---------------------------------------------------------------- codes, history, summary
     def write_latents(self, split: str, latents: Latents) -> None:
-        """``arrays/latents_<split>.npz``: mean, scale, y, labels, index (those that are there)."""
-        known = {f.name: getattr(latents, f.name) for f in fields(latents)}
-        self.write_arrays(f"latents_{split}", {k: v.cpu().numpy() for k, v in known.items() if v is not None})
+        """``arrays/latents_<split>.npz``: codes, posterior_<name>, y, labels, index, of those that are
+        there."""
+        self.write_arrays(f"latents_{split}", latents.arrays())
 
     def write_history(self, history: History | None) -> None:
         """``arrays/history.npz``."""

@@ -173,8 +173,7 @@ def unfit(
     """Why a diagnostic cannot be asked of this model, so trained on these data, ``needs labels; data 'set'
     has none``; None where it can. InputError where one of its settings names what they have not."""
     if lack := misfit(diagnostic, model, data, training):
-        need, side = lack
-        return f"needs {need}; {side} {choices.get(side, 'set')!r} has none"
+        return f"needs {lack.noun}; {lack.side} {choices.get(lack.side, 'set')!r} has none"
     try:
         diagnostic.check(model, data)
     except Misfit as error:

@@ -156,8 +156,8 @@ def applicable(
         if not lacks:
             fitting[name] = comparison
             continue
-        run, (need, side) = lacks[0]
-        skipped[name] = f"needs {need}; the {side} of {run.name!r} has none"
+        run, lack = lacks[0]
+        skipped[name] = f"needs {lack.noun}; the {lack.side} of {run.name!r} has none"
         if not skip:
             raise InputError(f"comparison {name!r} {skipped[name]} (skip_inapplicable=true leaves it out)")
     return fitting, skipped
@@ -181,7 +181,7 @@ def lacking(
         lack = misfit(diagnostic, run.model, run.data, run.config.get("training"))
         if lack is not None:
             raise InputError(
-                f"diagnostic {name!r}, which a comparison needs, needs {lack[0]}; the {lack[1]} of "
+                f"diagnostic {name!r}, which a comparison needs, needs {lack.noun}; the {lack.side} of "
                 f"{run.name!r} has none"
             )
         diagnostic.check(run.model, run.data)

@@ -15,6 +15,7 @@ import torch
 from latentrun.config.fingerprint import fingerprint
 from latentrun.config.settings import flatten
 from latentrun.diagnostics.base import Diagnostic, Question
+from latentrun.errors import NothingToMeasure
 from latentrun.functional.noise import Noise
 from latentrun.models.base import HasEncoder, HasGenerator
 from latentrun.plotting.images import canvas
@@ -192,6 +193,8 @@ def ask(
         try:
             report = question(subject, noise)
             pictures = question.plot(report)
+        except NothingToMeasure as reason:
+            report, pictures = Report(status=Status.SKIPPED, notes=(str(reason),)), {}
         except Exception as error:
             note_failure(directory, name, error)
             report, pictures = Report(status=Status.FAILED, notes=(f"{type(error).__name__}: {error}",)), {}

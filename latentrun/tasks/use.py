@@ -9,7 +9,6 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import fields
 from pathlib import Path
 from typing import IO, Any, Literal
 from zipfile import ZipFile
@@ -162,8 +161,8 @@ def chosen(
 
 def stacked(parts: Sequence[Latents]) -> dict[str, np.ndarray]:
     """The arrays of all parts, one below the other; those that are None are left out."""
-    columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(Latents)}
-    return {name: torch.cat(found).cpu().numpy() for name, found in columns.items() if found[0] is not None}
+    arrays = [part.arrays() for part in parts]
+    return {name: np.concatenate([each[name] for each in arrays]) for name in arrays[0]}
 
 
 def table(arrays: Mapping[str, np.ndarray], factors: Sequence[Factor]) -> pd.DataFrame:
@@ -173,7 +172,7 @@ def table(arrays: Mapping[str, np.ndarray], factors: Sequence[Factor]) -> pd.Dat
     A factor that has the name of another column is called ``y_<name>``.
     """
     start = {name: arrays[name] for name in ("index", "split") if name in arrays}
-    symbols = {"mean": "z", "scale": "sigma"}
+    symbols = {"codes": "z", "posterior_scale": "sigma"}
     end = {
         f"{symbols[name]}{i}": column
         for name in symbols

@@ -10,6 +10,8 @@ import torch
 
 from latentrun.config.build import build
 from latentrun.diagnostics.base import Diagnostic, misfit
+from latentrun.diagnostics.needs import IMAGES, LABELS, ORACLE
+from latentrun.diagnostics.training.latent_noise import NOISE
 from latentrun.functional.noise import Noise
 from latentrun.run import Run
 from latentrun.store import RunDirectory
@@ -17,15 +19,7 @@ from latentrun.types import Factor
 from tests.conformance import parts
 from tests.planted import Rows, noise_curves
 
-LACKING = [
-    ("labels", "data"),
-    ("pictures", "data"),
-    ("a data set with a known family (oracle)", "data"),
-]  # what some data sets do not have
-NO_NOISE = (
-    "noise on a latent variable (training=latent_noise)",
-    "training",
-)  # what most trainings do not have
+LACKING = (LABELS, IMAGES, ORACLE)  # what some data sets do not have
 SMALLER = {
     "resamples": 100,
     "n": 40,
@@ -85,7 +79,7 @@ def test_protocol(name, case, tmp_path, monkeypatch):
             "ae" in case.split("-")
             or case == "vae-vectors"
             or lack in LACKING
-            or (lack == NO_NOISE and case != "vae-digits-2d")
+            or (lack is NOISE and case != "vae-digits-2d")
         )
         return
     before = copy.deepcopy(run.model.state_dict())

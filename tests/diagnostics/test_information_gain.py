@@ -9,7 +9,7 @@ import torch
 from latentrun.diagnostics.base import misfit
 from latentrun.diagnostics.variables.information_gain import InformationGain
 from latentrun.functional.noise import Noise
-from latentrun.models.base import HasGaussianPosterior
+from latentrun.models.base import HasGaussianPosterior, PosteriorTraining
 from tests.planted import Deterministic, Gaussian, Rows, planted_run
 
 N, D, d = 800, 36, 6
@@ -55,8 +55,11 @@ def measure(run, **changes):
 def test_needs_a_gaussian_posterior():
     run = linear()
     assert misfit(InformationGain(**SETTINGS), run.model, run.data) is None
-    assert "a Gaussian posterior" in misfit(
-        InformationGain(**SETTINGS), Deterministic(lambda x: x, lambda z: z, d, (1, 6, 6)), run.data
+    assert (
+        misfit(
+            InformationGain(**SETTINGS), Deterministic(lambda x: x, lambda z: z, d, (1, 6, 6)), run.data
+        ).noun
+        == "a Gaussian posterior"
     )
 
 
@@ -192,6 +195,7 @@ class Encoding(Deterministic, HasGaussianPosterior):
     """A Gaussian posterior and a decoder without a likelihood."""
 
     posterior = Gaussian.posterior
+    posterior_training = PosteriorTraining(True, "full", 1.0)
 
     def __init__(self, encode, scale, decode, latent_dim, event_shape):
         super().__init__(encode, decode, latent_dim, event_shape)

@@ -11,6 +11,7 @@ from scipy import ndimage
 
 from latentrun.diagnostics.base import misfit
 from latentrun.diagnostics.decoder.invariant_error import InvariantError, factor_error
+from latentrun.diagnostics.needs import IMAGES
 from latentrun.functional.images.ellipses import Ellipses, normal
 from latentrun.functional.noise import Noise
 from latentrun.types import Factor
@@ -194,4 +195,4 @@ def test_cyclic_and_categorical_factors():
 def test_needs_pictures():
     data = Rows(torch.rand(9, 5))
     model = Deterministic(lambda x: x, lambda z: z, 5, (5,))
-    assert misfit(InvariantError("test", 1.0, 1.0, 1, 100), model, data) == ("pictures", "data")
+    assert misfit(InvariantError("test", 1.0, 1.0, 1, 100), model, data) is IMAGES

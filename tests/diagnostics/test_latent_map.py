@@ -83,7 +83,7 @@ def test_without_a_prior_places_are_quantiles_of_the_codes():
     run = parts.run("ae", "digits", latent_dim=2)
     assert isinstance(run.model, HasEncoder) and not isinstance(run.model, HasPrior)
     report = LatentMap(**SETTINGS)(run, Noise(0))
-    table, codes = report.tables["places"], run.latents("train").mean.double().numpy()
+    table, codes = report.tables["places"], run.latents("train").codes.double().numpy()
     for i in range(2):
         expected = np.quantile(codes[:, i], (np.arange(6) + 0.5) / 6)
         np.testing.assert_allclose(table.loc[table["latent"] == i, "value"], expected, rtol=1e-5, atol=1e-6)

@@ -160,4 +160,4 @@ def test_needs_an_encoder():
     class Generator(Model):
         decode = phases = lambda self: None
 
-    assert "an encoder" in misfit(Reconstruction("test", 1, 1, 10), Generator((1,), 1), Rows(pictures()))
+    assert misfit(Reconstruction("test", 1, 1, 10), Generator((1,), 1), Rows(pictures())).noun == "an encoder"

@@ -15,6 +15,7 @@ from latentrun.data.base import Oracle, take
 from latentrun.diagnostics.samples.samples import Samples
 from latentrun.errors import Misfit
 from latentrun.functional.noise import Noise
+from latentrun.manifolds import Euclidean
 from latentrun.models.base import HasPrior, Model
 from latentrun.types import Factor, Projection
 from tests.planted import Deterministic, Rows, planted_run
@@ -26,7 +27,7 @@ class Generator(Model, HasPrior):
     """A standard normal prior and a given decoder."""
 
     def __init__(self, decode, event_shape, dim=DIM):
-        super().__init__(event_shape, dim)
+        super().__init__(event_shape, {"z": Euclidean(dim)})
         self._decode = decode
 
     def decode(self, z, space="z"):

@@ -63,7 +63,7 @@ def test_needs_a_gaussian_posterior():
     run = linear_run()
     assert misfit(Sparsity(**SETTINGS), run.model, run.data) is None
     plain = Deterministic(lambda x: x, lambda z: z, d, (1, 6, 6))
-    assert "a Gaussian posterior" in misfit(Sparsity(**SETTINGS), plain, run.data)
+    assert misfit(Sparsity(**SETTINGS), plain, run.data).noun == "a Gaussian posterior"
 
 
 def test_finds_exactly_the_variables_the_decoder_ignores():
@@ -120,9 +120,11 @@ def test_moments_and_kl_of_each_variable():
     run = linear_run()
     table = measure(run)[1].tables["variables"]
     latents = run.latents("test")
-    np.testing.assert_allclose(table["var_mean"], latents.mean.double().numpy().var(0), rtol=1e-4, atol=1e-9)
+    np.testing.assert_allclose(table["var_mean"], latents.codes.double().numpy().var(0), rtol=1e-4, atol=1e-9)
     np.testing.assert_allclose(table["mean_scale2"], np.where(USES > 0, 0.01, 0.97**2), rtol=1e-5)
-    np.testing.assert_allclose(table["kl"], gaussian_kl(latents.mean, latents.scale.log()).mean(0), rtol=1e-5)
+    np.testing.assert_allclose(
+        table["kl"], gaussian_kl(latents.codes, latents.posterior["scale"].log()).mean(0), rtol=1e-5
+    )
 
 
 def test_criteria_that_disagree_make_a_variable_doubtful():
@@ -187,7 +189,7 @@ def test_pruning_takes_the_noise_of_inactive_variables_out_of_drawn_codes():
     run = linear_run(uses=uses, scale_on=1e-3, mean_off=0.0, noise=0.1)
     report = measure(run)[1]
     off = USES == 0
-    left = float((run.x("test") - run.decode(run.latents("test").mean)).square().flatten(1).sum(1).mean())
+    left = float((run.x("test") - run.decode(run.latents("test").codes)).square().flatten(1).sum(1).mean())
     more = float((0.02**2 * 0.97**2 * DIRECTIONS.square().sum(0))[off].sum())
     assert (
         report.metrics["pruned_drawn_ratio"].value == pytest.approx(left / (left + more), rel=0.02)

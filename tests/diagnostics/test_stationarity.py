@@ -68,7 +68,7 @@ def test_rescaling_loss_is_the_kl_that_the_best_rescaling_saves():
     """Against the KL itself, minimised over c on a grid, although sigma varies over the rows."""
     run = law_run(1.25, shift=0.3)
     latents, table = run.latents("test"), measure(run)[1].tables["variables"]
-    mean, log_scale = latents.mean.double(), latents.scale.double().log()
+    mean, log_scale = latents.codes.double(), latents.posterior["scale"].double().log()
     grid = torch.linspace(0.4, 1.6, 2401, dtype=torch.float64)[:, None, None]
     after = gaussian_kl(mean * grid, log_scale + grid.log()).mean(1).min(0).values
     saved = gaussian_kl(mean, log_scale).mean(0) - after

@@ -16,6 +16,7 @@ from latentrun.data.base import Oracle
 from latentrun.diagnostics.decoder.traversal import Traversal
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
+from latentrun.manifolds import Euclidean
 from latentrun.models.base import HasPrior, Model
 from latentrun.types import Factor, Projection
 from tests.planted import Deterministic, Rows, planted_run
@@ -67,7 +68,7 @@ class Generator(Model, HasPrior):
     """A prior and a linear decoder, nothing else."""
 
     def __init__(self, data, scale: float = 1.0):
-        super().__init__(data.event_shape, 3)
+        super().__init__(data.event_shape, {"z": Euclidean(3)})
         self._data, self._scale = data, scale
 
     def decode(self, z, space="z"):
@@ -206,7 +207,7 @@ def test_there_and_back_is_not_monotone(flat):
     model = autoencoder(data)
     model._decode = lambda z: data.render(middle() + (z - z.new_tensor(codes)).square() * (HIGH - LOW))
     run = planted_run(model, data)
-    codes = run.latents("train").mean.mean(0).tolist()
+    codes = run.latents("train").codes.mean(0).tolist()
     report = make()(run, Noise(0))
     assert report.metrics["monotonicity.b"].value == pytest.approx(0, abs=1e-6)
 

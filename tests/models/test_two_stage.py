@@ -17,7 +17,15 @@ from latentrun.config.build import build
 from latentrun.diagnostics.samples.fid import FID
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
-from latentrun.models.base import RENORMALISED, HasGaussianPosterior, HasLikelihood, HasPrior, Model
+from latentrun.manifolds import Euclidean
+from latentrun.models.base import (
+    RENORMALISED,
+    HasGaussianPosterior,
+    HasLikelihood,
+    HasPrior,
+    Model,
+    PosteriorTraining,
+)
 from latentrun.nn.dense import Dense
 from latentrun.run import Run
 from latentrun.training.loop import EpochEnded, Loop, PhaseEnded, Training
@@ -36,11 +44,13 @@ class Linear(Model, HasGaussianPosterior, HasPrior, HasLikelihood):
     """x = z: the data are the codes' means, sigma is planted. Its phase moves a parameter that nothing
     depends on."""
 
+    posterior_training = PosteriorTraining(True, "full", 1.0)
+
     def __init__(self, event_shape: tuple[int, ...], latent_dim: int):
-        super().__init__(event_shape, latent_dim)
+        super().__init__(event_shape, {"z": Euclidean(latent_dim)})
         self.idle = nn.Parameter(torch.ones(()))
 
-    def encode(self, x):
+    def encode(self, x, space="z"):
         return x
 
     def posterior(self, x):

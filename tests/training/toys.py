@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from latentrun.data.base import Dataset, divide
 from latentrun.functional.noise import Noise
 from latentrun.functional.schedules import linear
+from latentrun.manifolds import Euclidean
 from latentrun.models.base import HasEncoder, Model
 from latentrun.types import Batch, FromCodes, FromStream, Objective, Phase, Split
 
@@ -34,7 +35,7 @@ class Points(Dataset):
 
 class Toy(Model):
     def __init__(self, latent_dim=1, event_shape=(2,)):
-        super().__init__(event_shape, latent_dim)
+        super().__init__(event_shape, {"z": Euclidean(latent_dim)})
 
     def decode(self, z, space="z"):
         return z.expand(-1, *self.event_shape)
@@ -74,7 +75,7 @@ class TwoPhase(Toy, HasEncoder):
         self.down, self.up = nn.Linear(2, 1), nn.Linear(1, 2)
         self.mean = nn.Parameter(torch.zeros(1))
 
-    def encode(self, x):
+    def encode(self, x, space="z"):
         return self.down(x)
 
     def decode(self, z, space="z"):

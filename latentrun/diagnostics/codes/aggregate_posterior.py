@@ -12,6 +12,7 @@ from torch import Tensor
 
 from latentrun.config.bounds import Between, Each, Ge, Gt
 from latentrun.diagnostics.base import Diagnostic
+from latentrun.diagnostics.needs import GAUSSIAN_POSTERIOR, PRIOR
 from latentrun.errors import InputError
 from latentrun.functional.clouds.neighbours import nearest
 from latentrun.functional.distances.divergences import gaussian_kl
@@ -27,7 +28,7 @@ from latentrun.functional.statistics.mixtures import (
     log_densities,
     marginal_moments,
 )
-from latentrun.models.base import HasGaussianPosterior, HasPrior, is_standard_normal
+from latentrun.models.base import HasPrior, is_standard_normal
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
 
@@ -73,8 +74,8 @@ class AggregatePosterior(Diagnostic):
     ``floor`` of a metric is its value for draws from the prior in place of the codes.
     """
 
-    requires = (HasGaussianPosterior,)
-    uses = (HasPrior,)
+    requires = (GAUSSIAN_POSTERIOR,)
+    uses = (PRIOR,)
     metrics: ClassVar = {
         "mean": Metric("of q(z_i): `rms` over latent variables, `worst` the largest |mean|", 0, None, "zero"),
         "variance": Metric("of q(z_i): `mean` over latent variables, `least`, `greatest`", 0, None, "one"),
@@ -157,12 +158,12 @@ class AggregatePosterior(Diagnostic):
     def __call__(self, run: Run, noise: Noise) -> Report:
         noise = noise.to(run.device)
         latents = run.latents(self.split)
-        some = noise.permutation("rows", len(latents.mean))[: self.rows]
+        some = noise.permutation("rows", len(latents.codes))[: self.rows]
         if len(some) < LEAST:
             return Report(
                 notes=(f"{len(some)} examples of the {self.split} split are too few: {LEAST} are needed",)
             )
-        mean, scale = latents.mean[some].double(), latents.scale[some].double()
+        mean, scale = latents.codes[some].double(), latents.posterior["scale"][some].double()
         n, d = mean.shape
         z = mean + scale * noise.normal("z", (n, d))
         prior = {name: noise.normal(name, (n, d)).double() for name in ("prior", "others", "control")}
@@ -231,7 +232,7 @@ class AggregatePosterior(Diagnostic):
             )
         elif not is_standard_normal(prior):
             notes.append("The model's own prior is not N(0, I); all numbers here compare with N(0, I).")
-        if not run.model.sample:
+        if not run.model.posterior_training.sampled:
             notes.append(
                 "The model was trained without sampling: sigma, and with it all that is said of more "
                 "than mu, is untrained."

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from latentrun.config.bounds import Between, Each, Ge, Gt
 from latentrun.diagnostics.base import Diagnostic, judge
+from latentrun.diagnostics.needs import ENCODER, GENERATOR, IMAGES, ORACLE
 from latentrun.functional.clouds.hulls import Hull, convex_hull, measurable
 from latentrun.functional.clouds.whitening import perturbed, whitening
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.intervals import bootstrap_each, mean_and_tail, share_interval
-from latentrun.models.base import HasEncoder, HasGenerator
 from latentrun.plotting.density import emptiness_map, survival
 from latentrun.plotting.images import strips
 from latentrun.run import Run
@@ -50,8 +50,8 @@ class Density(Diagnostic):
     bootstrap for the rest.
     """
 
-    requires = (HasEncoder,)
-    uses = (HasGenerator, "oracle", "image")
+    requires = (ENCODER,)
+    uses = (GENERATOR, ORACLE, IMAGES)
     metrics: ClassVar = {
         "nearest": Metric(
             "whitened units from a code to the nearest other code; mean and percentiles over codes",
@@ -120,7 +120,7 @@ class Density(Diagnostic):
     # ---------------------------------------------------------------- measuring
     @torch.no_grad()
     def __call__(self, run: Run, noise: Noise) -> Report:
-        z = run.latents(self.split).mean.cpu().double().numpy()
+        z = run.latents(self.split).codes.cpu().double().numpy()
         z = z[noise.to("cpu").permutation("codes", len(z)).numpy()[: self.codes]]
         white = whitening(z, self.flat)
         u, note = measurable(white.to(z))

@@ -10,12 +10,12 @@ from scipy.spatial import cKDTree
 
 from latentrun.config.bounds import Between, Ge, Gt
 from latentrun.diagnostics.base import Diagnostic, judge
+from latentrun.diagnostics.needs import ENCODER, IMAGES, ORACLE
 from latentrun.functional.clouds.emptiness import emptiest
 from latentrun.functional.clouds.whitening import whitening
 from latentrun.functional.noise import Noise
 from latentrun.functional.paths.lines import read, segments
 from latentrun.functional.paths.tracks import track_tables
-from latentrun.models.base import HasEncoder
 from latentrun.plotting.tracks import judged_curves, judged_strips
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
@@ -42,8 +42,8 @@ class EmptySpace(Diagnostic):
     mean of the two outer ones, which lie nearer to codes.
     """
 
-    requires = (HasEncoder,)
-    uses = ("oracle", "image")
+    requires = (ENCODER,)
+    uses = (ORACLE, IMAGES)
     metrics: ClassVar = {
         "clearance": Metric(
             "whitened units to the nearest code, mean over the emptiest segment between two codes",
@@ -113,8 +113,8 @@ class EmptySpace(Diagnostic):
     @torch.no_grad()
     def __call__(self, run: Run, noise: Noise) -> Report:
         latents = run.latents(self.split)
-        chosen = noise.to("cpu").permutation("codes", len(latents.mean))[: self.codes]
-        codes, index = latents.mean.cpu()[chosen], latents.index.cpu()[chosen]
+        chosen = noise.to("cpu").permutation("codes", len(latents.codes))[: self.codes]
+        codes, index = latents.codes.cpu()[chosen], latents.index.cpu()[chosen]
         white = whitening(codes.numpy(), self.flat)
         u = white.to(codes.double().numpy())
         notes = [

@@ -13,6 +13,7 @@ from torch import Tensor
 from latentrun.config.bounds import Between, Each, Ge, Gt
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic, check_factors, cloud_of, judge
+from latentrun.diagnostics.needs import ENCODER, FACTORS, IMAGES, ORACLE
 from latentrun.functional.clouds.hulls import bounding_path, convex_hull, measurable, strip_edges
 from latentrun.functional.clouds.whitening import Whitening, perturbed, whitening
 from latentrun.functional.factors import read_factors, with_difference
@@ -21,7 +22,7 @@ from latentrun.functional.paths.lines import purest, read, segments
 from latentrun.functional.paths.tracks import track_tables
 from latentrun.functional.statistics.dependence import spearman
 from latentrun.functional.statistics.intervals import bootstrap_each, mean_interval
-from latentrun.models.base import HasEncoder, Model
+from latentrun.models.base import Model
 from latentrun.plotting.cloud import TURNED, Layer, cloud
 from latentrun.plotting.hull import hull_flat
 from latentrun.plotting.images import strips
@@ -60,8 +61,8 @@ class HullPaths(Diagnostic):
     ratios, over hull points.
     """
 
-    requires = (HasEncoder,)
-    uses = ("factors", "oracle", "image")
+    requires = (ENCODER,)
+    uses = (FACTORS, ORACLE, IMAGES)
     metrics: ClassVar = {
         "volume": Metric(
             "volume of the hull of the whitened codes, whitened units to the power of its dimension",
@@ -154,7 +155,7 @@ class HullPaths(Diagnostic):
         self, run: Run, latents: Latents, white: Whitening, notes: list[str], arrays
     ) -> dict[str, np.ndarray]:
         """Points ``(T, d)`` of each path, by its name."""
-        z, y = latents.mean.cpu().double().numpy(), latents.y.cpu().double().numpy()
+        z, y = latents.codes.cpu().double().numpy(), latents.y.cpu().double().numpy()
         names = [factor.name for factor in run.data.factors]
         missing = [name for name in self.factors if name not in names]
         if missing or z.shape[1] < 2:
@@ -225,7 +226,7 @@ class HullPaths(Diagnostic):
     @torch.no_grad()
     def __call__(self, run: Run, noise: Noise) -> Report:
         latents = run.latents(self.split)
-        z = latents.mean.cpu().double().numpy()
+        z = latents.codes.cpu().double().numpy()
         white = whitening(z, self.flat)
         u = white.to(z)
         notes = [

@@ -14,6 +14,7 @@ from latentrun.config.bounds import Each, Ge
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.diagnostics.codes.knn_plot import confusion, regions, scores
+from latentrun.diagnostics.needs import ENCODER, FACTORS, GAUSSIAN_POSTERIOR, IMAGES, LABELS
 from latentrun.errors import InputError, unknown
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.dependence import targets
@@ -27,7 +28,7 @@ from latentrun.functional.statistics.probes import (
     outputs,
     standardised,
 )
-from latentrun.models.base import HasEncoder, HasGaussianPosterior, Model
+from latentrun.models.base import Model
 from latentrun.plotting.cloud import TURNED, Layer, cloud
 from latentrun.plotting.scatter import along, category_names
 from latentrun.plotting.sprite import thumbnails
@@ -63,8 +64,8 @@ class KNN(Diagnostic):
     with ``resamples`` resamples for macro F1.
     """
 
-    requires = (HasEncoder, "labels")
-    uses = ("factors", "image", HasGaussianPosterior)
+    requires = (ENCODER, LABELS)
+    uses = (FACTORS, IMAGES, GAUSSIAN_POSTERIOR)
     metrics: ClassVar = {
         "accuracy": Metric(
             "share of rows whose label is predicted rightly; interval: Wilson's, over rows", 0, 1, "higher"
@@ -95,10 +96,12 @@ class KNN(Diagnostic):
     def __call__(self, run: Run, noise: Noise) -> Report:
         noise = noise.to("cpu")
         train, test = run.latents("train"), run.latents(self.split)
-        some = noise.permutation("train", len(train.mean))[: self.train_rows].to(train.mean.device)
+        some = noise.permutation("train", len(train.codes))[: self.train_rows].to(train.codes.device)
         y, truth = _array(train.labels[some]).astype(int), _array(test.labels).astype(int)
         label = _label(run, test)
-        codes = (standardised if test.scale is None else Codes)(_array(train.mean[some]), _array(test.mean))
+        codes = (standardised if test.posterior.get("scale") is None else Codes)(
+            _array(train.codes[some]), _array(test.codes)
+        )
         read = {"codes": codes}
         named = self._named(run.data)
         if named:
@@ -133,7 +136,7 @@ class KNN(Diagnostic):
         }
         kept = noise.permutation("kept", len(truth)).numpy()[:KEPT]
         arrays = {
-            "codes": _array(test.mean)[kept].astype(np.float32),
+            "codes": _array(test.codes)[kept].astype(np.float32),
             "truth": truth[kept],
             "predicted": answer[kept],
             "index": test.index.cpu().numpy()[kept],
@@ -141,10 +144,12 @@ class KNN(Diagnostic):
             "k": np.asarray(k),
             "names": np.asarray(names, dtype=str),
         }
-        if run.data.is_image and test.mean.shape[1] >= 3:
+        if run.data.is_image and test.codes.shape[1] >= 3:
             arrays["pictures"] = thumbnails(run.data.split(self.split).x, run.data.value_range, kept[:TURNED])
-        if test.mean.shape[1] == 2:
-            arrays |= self._map(_array(train.mean[some]), arrays["codes"], y, k, test.scale is None)
+        if test.codes.shape[1] == 2:
+            arrays |= self._map(
+                _array(train.codes[some]), arrays["codes"], y, k, test.posterior.get("scale") is None
+            )
         return Report(metrics, tables, arrays, notes=self._notes(label, named, y, truth, several, test))
 
     # ---------------------------------------------------------------- what is read
@@ -181,7 +186,11 @@ class KNN(Diagnostic):
         test: Latents,
     ) -> tuple[str, ...]:
         names, sizes = category_names(label), np.bincount(y)
-        how = "standardised by their mean and sd" if test.scale is None else "in the units of the prior"
+        how = (
+            "standardised by their mean and sd"
+            if test.posterior.get("scale") is None
+            else "in the units of the prior"
+        )
         said = [
             f"{label.name} of {len(truth)} codes of the {self.split} split, predicted from the "
             f"nearest of {len(y)} train codes, {how}; "

@@ -13,6 +13,7 @@ from torch.distributions import Normal
 from latentrun.config.bounds import Each, Ge
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic, check_samples
+from latentrun.diagnostics.needs import ENCODER, IMAGES, PRIOR
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.intervals import bootstrap_means
@@ -40,7 +41,7 @@ class LatentMap(Diagnostic):
     places are fixed), and ``worst``. Compare equal numbers of places.
     """
 
-    uses = (HasEncoder, HasPrior, "image")
+    uses = (ENCODER, PRIOR, IMAGES)
     metrics: ClassVar = {
         "step": Metric(
             "distance of neighbours on the map over the mean distance of two test examples: `mean`, `worst`",
@@ -88,7 +89,7 @@ class LatentMap(Diagnostic):
     def __call__(self, run: Run, noise: Noise) -> Report:
         d = run.model.latent_dim
         codes = (
-            run.latents("train").mean
+            run.latents("train").codes
             if isinstance(run.model, HasEncoder)
             else torch.zeros(1, d, device=run.device)
         )

@@ -10,6 +10,7 @@ import pandas as pd
 
 from latentrun.config.bounds import Ge
 from latentrun.diagnostics.base import Diagnostic
+from latentrun.diagnostics.needs import ENCODER, FACTORS, GAUSSIAN_POSTERIOR, IMAGES, LABELS
 from latentrun.functional.factors import factor_table, read_factors, with_difference
 from latentrun.functional.statistics.dependence import (
     mutual_information,
@@ -29,7 +30,6 @@ from latentrun.functional.statistics.probes import (
     r2,
     standardised,
 )
-from latentrun.models.base import HasEncoder, HasGaussianPosterior
 from latentrun.plotting.cloud import TURNED, cloud
 from latentrun.plotting.matrix import matrices
 from latentrun.plotting.scatter import along, axis_pairs, projections
@@ -67,8 +67,8 @@ class Latents(Diagnostic):
     nats (NaN without a posterior).
     """
 
-    requires = (HasEncoder,)
-    uses = ("factors", "labels", "image", HasGaussianPosterior)
+    requires = (ENCODER,)
+    uses = (FACTORS, LABELS, IMAGES, GAUSSIAN_POSTERIOR)
     metrics = {
         "linear_r2": Metric(FIT, None, 1.0, "higher"),
         "knn_r2": Metric(FIT, None, 1.0, "higher"),
@@ -276,8 +276,10 @@ def _rows(run, split: str) -> Mapping:
     codes = run.latents(split)
     labels = None if codes.labels is None else codes.labels.cpu().numpy()
     return {
-        "z": codes.mean.cpu().double().numpy(),
-        "scale": None if codes.scale is None else codes.scale.cpu().double().numpy(),
+        "z": codes.codes.cpu().double().numpy(),
+        "scale": None
+        if codes.posterior.get("scale") is None
+        else codes.posterior.get("scale").cpu().double().numpy(),
         "index": codes.index.cpu().numpy(),
         "targets": targets(run.data.factors, run.data.label, codes.y.cpu().numpy(), labels),
     }

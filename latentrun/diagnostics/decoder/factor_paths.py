@@ -16,6 +16,7 @@ from latentrun.config.bounds import Between, Each, Ge, Gt
 from latentrun.data.base import Oracle
 from latentrun.diagnostics.base import Diagnostic, cloud_of, judge
 from latentrun.diagnostics.decoder.factor_paths_plot import best_strips, first_number, path_map
+from latentrun.diagnostics.needs import ENCODER, FACTORS, IMAGES, ORACLE
 from latentrun.functional.clouds.factor_field import FactorField, factor_field
 from latentrun.functional.clouds.hulls import convex_hull, measurable
 from latentrun.functional.clouds.whitening import Whitening, whitening
@@ -34,7 +35,6 @@ from latentrun.functional.paths.search import (
     within,
 )
 from latentrun.functional.paths.tracks import track_tables
-from latentrun.models.base import HasEncoder
 from latentrun.plotting.cloud import TURNED
 from latentrun.plotting.tracks import judged_curves
 from latentrun.run import Run
@@ -102,8 +102,8 @@ class FactorPaths(Diagnostic):
     and are left out.
     """
 
-    requires = (HasEncoder, "factors")
-    uses = ("oracle", "image")
+    requires = (ENCODER, FACTORS)
+    uses = (ORACLE, IMAGES)
     metrics: ClassVar = {
         f"{_prefix(kind)}{name}": Metric(text.format(kind), *rest)
         for kind in FINDERS
@@ -155,9 +155,9 @@ class FactorPaths(Diagnostic):
         if not ordered:
             return Report(notes=tuple(notes))
         latents = run.latents("train")
-        chosen = noise.permutation("codes", len(latents.mean))[: self.codes]
+        chosen = noise.permutation("codes", len(latents.codes))[: self.codes]
         z, y = (
-            latents.mean.cpu().double().numpy()[chosen],
+            latents.codes.cpu().double().numpy()[chosen],
             latents.y.cpu().double().numpy()[chosen][:, columns],
         )
         white = whitening(z, self.flat)
@@ -221,8 +221,8 @@ class FactorPaths(Diagnostic):
         """How far reconstructions of test examples lie from the data: the log as a function of the code, and
         the limit."""
         test = run.latents("test")
-        rows = noise.permutation("reference", len(test.mean))[: self.reference].to(test.mean.device)
-        off = judge(run, run.decode(test.mean[rows]))
+        rows = noise.permutation("reference", len(test.codes))[: self.reference].to(test.codes.device)
+        off = judge(run, run.decode(test.codes[rows]))
         norm = 1.0 if off.kind == "residual" else run.x("test")[rows].flatten(1).norm(dim=1).mean().item()
         miss = off.miss.clamp(min=ROUNDING * norm)
         # Between training examples the nearest is farther than from a test example, as between codes.
@@ -232,7 +232,7 @@ class FactorPaths(Diagnostic):
             f"in the data: {what} at most {limit:.3g}, whitened units to the nearest train code at "
             f"most {reach:.3g}"
         )
-        u = white.to(test.mean[rows].cpu().double().numpy())
+        u = white.to(test.codes[rows].cpu().double().numpy())
         return factor_field(u, miss.log()[:, None].numpy(), np.zeros(1), self.neighbours), limit
 
     def _choose(
@@ -333,7 +333,7 @@ class FactorPaths(Diagnostic):
     def _drawn(self, run: Run, latents: Latents, noise: Noise, tables, arrays) -> None:
         """What the map of paths needs: some codes, what is known of them and their pictures, their hull in
         the latents drawn."""
-        some = noise.permutation("drawn", len(latents.mean)).numpy()[:TURNED]
+        some = noise.permutation("drawn", len(latents.codes)).numpy()[:TURNED]
         known, drawn = cloud_of(run, "train", some)
         tables |= known
         arrays |= drawn
@@ -449,7 +449,7 @@ class _Judged:
         self.field: FactorField | None = None
         if not isinstance(run.data, Oracle):
             test = run.latents("test")
-            u, y = (part.cpu().double().numpy() for part in (test.mean, test.y[:, columns]))
+            u, y = (part.cpu().double().numpy() for part in (test.codes, test.y[:, columns]))
             self.field = factor_field(white.to(u), y, cloud.field.period, neighbours)
 
     def gap(self, z: np.ndarray) -> np.ndarray:

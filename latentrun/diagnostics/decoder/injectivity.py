@@ -16,12 +16,13 @@ from latentrun.config.bounds import Between, Ge, Gt
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic, check_factors
 from latentrun.diagnostics.decoder.injectivity_plot import change_curves, least_maps
+from latentrun.diagnostics.needs import ENCODER, FACTORS, GAUSSIAN_POSTERIOR, IMAGES, ORACLE
 from latentrun.errors import unknown
 from latentrun.functional.clouds.collisions import collisions
 from latentrun.functional.clouds.whitening import Whitening, whitening
 from latentrun.functional.jacobians import Spectrum, derivatives, spectrum
 from latentrun.functional.noise import Noise
-from latentrun.models.base import HasEncoder, HasGaussianPosterior, Model
+from latentrun.models.base import HasGaussianPosterior, Model
 from latentrun.plotting.images import strips
 from latentrun.run import Run
 from latentrun.types import Estimate, Factor, Metric, Picture, Report
@@ -128,8 +129,8 @@ class Injectivity(Diagnostic):
     The numbers are of this model on these points: nothing is sampled, so they have no interval.
     """
 
-    requires = (HasEncoder, "factors", "oracle")
-    uses = (HasGaussianPosterior, "image")
+    requires = (ENCODER, FACTORS, ORACLE)
+    uses = (GAUSSIAN_POSTERIOR, IMAGES)
     metrics: ClassVar = _metrics()
 
     def __init__(
@@ -169,7 +170,7 @@ class Injectivity(Diagnostic):
             torch.tensor([getattr(factor, end) for factor in factors], dtype=torch.float64) for end in ENDS
         )
         names, share = [factors[i].name for i in real], (y - low) / (high - low).clamp_min(1e-300)
-        white = whitening(run.latents("train").mean.cpu().double().numpy(), self.flat)
+        white = whitening(run.latents("train").codes.cpu().double().numpy(), self.flat)
         spectra, x, z = self._measure(run, y, real, (high - low)[real], white)
         notes = [
             f"{len(y):,} combinations of factors; derivatives along {', '.join(names)}, per full "

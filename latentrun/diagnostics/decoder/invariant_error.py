@@ -13,6 +13,7 @@ from torch import Tensor
 from latentrun.config.bounds import Between, Ge
 from latentrun.data.base import Oracle
 from latentrun.diagnostics.base import Diagnostic
+from latentrun.diagnostics.needs import ENCODER, FACTORS, IMAGES, ORACLE
 from latentrun.functional.images.registration import Alignment, align
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.dependence import targets
@@ -22,7 +23,6 @@ from latentrun.functional.statistics.intervals import (
     mean_interval,
     share_interval,
 )
-from latentrun.models.base import HasEncoder
 from latentrun.plotting.differences import differences
 from latentrun.plotting.histogram import overlay
 from latentrun.run import CHUNK, Run
@@ -65,8 +65,8 @@ class InvariantError(Diagnostic):
     Intervals (95 %, over the rows of ``split``): normal approximation for means, bootstrap for the rest.
     """
 
-    requires = (HasEncoder, "image")
-    uses = ("oracle", "factors")
+    requires = (ENCODER, IMAGES)
+    uses = (ORACLE, FACTORS)
     metrics: ClassVar = {
         **_parts("error", NORM.format("xhat", "")),
         **_parts("aligned_error", NORM.format("T xhat", ", T the best small rigid motion")),

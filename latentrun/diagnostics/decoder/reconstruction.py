@@ -12,6 +12,7 @@ from latentrun.config.bounds import Ge
 from latentrun.data.base import Oracle
 from latentrun.data.formats.columns import decode
 from latentrun.diagnostics.base import Diagnostic
+from latentrun.diagnostics.needs import ENCODER, FACTORS, IMAGES, LABELS, ORACLE
 from latentrun.functional.statistics.dependence import FLAT, targets
 from latentrun.functional.statistics.intervals import (
     bootstrap_each,
@@ -21,7 +22,6 @@ from latentrun.functional.statistics.intervals import (
 )
 from latentrun.functional.statistics.moments import central_powers, percentiles, shape_statistics
 from latentrun.functional.statistics.probes import accuracy, combined, estimates, r2
-from latentrun.models.base import HasEncoder
 from latentrun.plotting.columns import column_scores
 from latentrun.plotting.differences import differences
 from latentrun.plotting.histogram import distribution
@@ -53,8 +53,8 @@ class Reconstruction(Diagnostic):
     of the worst rows are kept; ``shown``: how many pictures, evenly spread over the ranks of the error.
     """
 
-    requires = (HasEncoder,)
-    uses = ("oracle", "image", "factors", "labels")
+    requires = (ENCODER,)
+    uses = (ORACLE, IMAGES, FACTORS, LABELS)
     metrics = {
         "error_mean": Metric(NORM + PLAIN, 0.0, None, "lower"),
         "error_median": Metric(NORM + BOOT, 0.0, None, "lower"),

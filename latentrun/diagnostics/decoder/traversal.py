@@ -13,6 +13,7 @@ from latentrun.config.bounds import Between, Each, Ge, Gt
 from latentrun.data.base import Dataset, Oracle
 from latentrun.data.formats.columns import courses
 from latentrun.diagnostics.base import Diagnostic
+from latentrun.diagnostics.needs import ENCODER, GENERATOR, IMAGES, ORACLE
 from latentrun.errors import InputError, Misfit
 from latentrun.functional.clouds.neighbours import nearest
 from latentrun.functional.noise import Noise
@@ -72,7 +73,7 @@ class Traversal(Diagnostic):
     win by one rank does not hide a clean one. Table ``best`` describes that path.
     """
 
-    uses = (HasEncoder, HasGenerator, "oracle", "image")
+    uses = (ENCODER, GENERATOR, ORACLE, IMAGES)
     metrics: ClassVar = {
         "monotonicity": Metric(
             "|Spearman| of the fitted factor against position, greatest over all straight paths",
@@ -169,7 +170,7 @@ class Traversal(Diagnostic):
         """Where the straight lines begin and end ``(L, d)``, and their names."""
         if isinstance(run.model, HasEncoder):
             latents = run.latents("test")
-            z, index = latents.mean, latents.index
+            z, index = latents.codes, latents.index
             if self.rows:
                 pairs = self._places(index)
                 return z[pairs[:, 0]], z[pairs[:, 1]], [f"{a} to {b}" for a, b in self.rows]
@@ -239,7 +240,7 @@ class Traversal(Diagnostic):
         encoder = isinstance(run.model, HasEncoder)
         space = run.model.spaces["z"]
         if encoder:
-            codes = run.latents("train").mean
+            codes = run.latents("train").codes
             mean, scale = codes.mean(0), codes.std(0)
             # A latent that never moves keeps a length to divide by, far below all others.
             scale = scale.clamp(min=1e-6 * scale.max().item()) if scale.max() > 0 else torch.ones_like(scale)

@@ -17,13 +17,14 @@ from torch import Tensor
 from latentrun.config.bounds import Ge, Program
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic, check_samples
+from latentrun.diagnostics.needs import ENCODER, GENERATOR, IMAGES, LABELS, SAMPLERS
 from latentrun.diagnostics.samples.fid_plot import distances, reach
 from latentrun.errors import InputError, Misfit, nearest
 from latentrun.functional.distances.fidelity import fidelity
 from latentrun.functional.distances.frechet import GaussianFit, Jackknife, frechet_jackknife, gaussian_fit
 from latentrun.functional.distances.kernel_distance import kid
 from latentrun.functional.noise import Noise
-from latentrun.models.base import RENORMALISED, HasEncoder, HasGenerator, HasSamplers, Model
+from latentrun.models.base import RENORMALISED, HasEncoder, HasSamplers, Model
 from latentrun.nn.classifier import accuracy, trained
 from latentrun.nn.features import Features, Penultimate, Pixels, Principal, Scripted
 from latentrun.run import CHUNK, Run
@@ -77,7 +78,7 @@ class FID(Diagnostic):
     ``kernel_distance`` and ``fidelity``.
     """
 
-    uses = (HasGenerator, HasSamplers, HasEncoder, "labels", "image")
+    uses = (GENERATOR, SAMPLERS, ENCODER, LABELS, IMAGES)
     metrics: ClassVar = {
         "fid": Metric(
             f"squared feature units, {EACH}", 0, None, "lower", "Heusel et al. 2017, arXiv 1706.08500"
@@ -203,7 +204,7 @@ class FID(Diagnostic):
 
         sets["samples"] = generated(None)
         if isinstance(run.model, HasEncoder):
-            codes = run.latents("test").mean[other]
+            codes = run.latents("test").codes[other]
             sets["reconstructions"] = lambda a, b: run.decode(codes[a:b])
         sets["floor"] = lambda a, b: test[other[a:b]]
         sets["floor_train"] = lambda a, b: train[chosen[a:b]]

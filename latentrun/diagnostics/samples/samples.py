@@ -12,10 +12,11 @@ from torch import Tensor
 from latentrun.config.bounds import Ge
 from latentrun.data.base import Dataset, Oracle
 from latentrun.diagnostics.base import Diagnostic, check_samples
+from latentrun.diagnostics.needs import ENCODER, GENERATOR, IMAGES, ORACLE
 from latentrun.functional.clouds.neighbours import nearest
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.intervals import bootstrap_each, mean_and_tail, mean_interval
-from latentrun.models.base import HasEncoder, HasGenerator, Model
+from latentrun.models.base import Model
 from latentrun.plotting.images import grid, strips
 from latentrun.plotting.style import PALETTE, figure
 from latentrun.run import Run
@@ -45,7 +46,7 @@ class Samples(Diagnostic):
     and shares of the oracle). They hold for these training examples and this model.
     """
 
-    uses = (HasGenerator, HasEncoder, "oracle", "image")
+    uses = (GENERATOR, ENCODER, ORACLE, IMAGES)
     metrics: ClassVar = {
         "distance_ratio": Metric(
             "median distance to the nearest training example, samples over test rows", 0, None, "one"

@@ -12,11 +12,12 @@ from torch import Tensor
 from latentrun.config.bounds import Each, Ge, Gt
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic, check_samples
+from latentrun.diagnostics.needs import ENCODER, GENERATOR, IMAGES
 from latentrun.diagnostics.samples.two_sample_plot import tests, verdict_scores
 from latentrun.errors import InputError
 from latentrun.functional.distances.two_sample import Classifier, median_distance, mmd2, told_apart
 from latentrun.functional.noise import Noise
-from latentrun.models.base import HasEncoder, HasGenerator, Model
+from latentrun.models.base import HasEncoder, Model
 from latentrun.plotting.images import strips
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
@@ -56,7 +57,7 @@ class TwoSample(Diagnostic):
     model: see :mod:`latentrun.functional.distances.two_sample`.
     """
 
-    uses = (HasGenerator, HasEncoder, "image")
+    uses = (GENERATOR, ENCODER, IMAGES)
     metrics: ClassVar = {
         "accuracy": Metric(
             f"share of held-out examples that a classifier tells rightly, 0.5 by chance; {EACH}",

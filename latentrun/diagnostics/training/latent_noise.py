@@ -14,7 +14,7 @@ from latentrun.diagnostics.base import Diagnostic
 from latentrun.experiments.latent_noise import HELD, REMOVED, RISING
 from latentrun.functional.noise import Noise
 from latentrun.run import Run
-from latentrun.types import Estimate, Metric, Picture, Report, Status
+from latentrun.types import Estimate, Metric, Need, Picture, Report, Status
 
 SOURCE = "Asperti, Sparsity in Variational Autoencoders, 2018, arXiv 1812.07238, section 5"
 STAGES = {RISING: "rising", HELD: "held", REMOVED: "removed"}
@@ -28,6 +28,13 @@ NEEDED = (
 WHEN = (
     "`before` the noise, at the `crossing`, at the end of the noise (`held`) and at the end of "
     "training (`revived`)"
+)
+
+
+NOISE = Need(
+    "training",
+    lambda training: training.get("noise_on_latent") is not None,
+    "noise on a latent variable (training=latent_noise)",
 )
 
 
@@ -56,7 +63,7 @@ class LatentNoise(Diagnostic):
     no interval follows from them; over trainings with other seeds it does (task=claims, task=report).
     """
 
-    requires = ("noise_on_latent",)
+    requires = (NOISE,)
     metrics = {
         "crossed": Metric(
             "1 where the gain fell below the KL while there was noise, else 0", low=0, high=1, source=SOURCE
@@ -174,19 +181,19 @@ class LatentNoise(Diagnostic):
             "above the KL. Meanwhile the decoder saw N(0, 1) draws in the place of variables that "
             "were inactive before.",
         ]
-        model = run.model
+        training = run.model.posterior_training
         if not curve["noise_scale"].any():
             notes.append("There was no noise (increment 0): this is the control.")
         if curve["gain"].iloc[0] <= 0:
             notes.append("The variable gained nothing before the noise: there are no shares of that.")
-        if model.beta != 1:
+        if training.beta != 1:
             notes.append(
-                f"The model was trained with beta = {model.beta:g}: a variable costs its loss that "
+                f"The model was trained with beta = {training.beta:g}: a variable costs its loss that "
                 "many times its KL."
             )
-        if model.kl != "full":
+        if training.kl != "full":
             notes.append(
-                f"The model was trained with kl={model.kl}: the KL given here is what its loss charges."
+                f"The model was trained with kl={training.kl}: the KL given here is what its loss charges."
             )
         return tuple(notes)
 

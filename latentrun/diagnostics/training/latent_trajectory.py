@@ -13,6 +13,7 @@ from torch import Tensor
 from latentrun.config.bounds import Ge, Gt
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic
+from latentrun.diagnostics.needs import ENCODER, IMAGES
 from latentrun.errors import InputError
 from latentrun.functional.clouds.motion import (
     rigid_estimate,
@@ -24,7 +25,7 @@ from latentrun.functional.clouds.motion import (
 from latentrun.functional.clouds.whitening import whitening
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.intervals import bootstrap_means, mean_interval
-from latentrun.models.base import HasEncoder, Model
+from latentrun.models.base import Model
 from latentrun.plotting.sprite import thumbnails
 from latentrun.run import Run
 from latentrun.types import Animation, Estimate, History, Metric, Picture, Report
@@ -61,8 +62,8 @@ class LatentTrajectory(Diagnostic):
     of one sd. ``milliseconds`` a frame, in which the last ``tail`` records fade.
     """
 
-    requires = (HasEncoder,)
-    uses = ("image",)
+    requires = (ENCODER,)
+    uses = (IMAGES,)
     metrics = {
         "moved": Metric(
             "sd of the last codes, a step of one epoch, mean over examples (first, last epoch)", low=0

@@ -12,12 +12,13 @@ from torch import Tensor
 
 from latentrun.config.bounds import Ge, Gt
 from latentrun.diagnostics.base import Diagnostic
+from latentrun.diagnostics.needs import GAUSSIAN_POSTERIOR, IMAGES, LIKELIHOOD
 from latentrun.functional.distances.divergences import gaussian_kl
 from latentrun.functional.gains import zeroing_gains
 from latentrun.functional.noise import Noise
 from latentrun.functional.paths.lines import axis_lines
 from latentrun.functional.statistics.intervals import mean_interval
-from latentrun.models.base import HasGaussianPosterior, HasLikelihood
+from latentrun.models.base import HasLikelihood
 from latentrun.run import CHUNK, Run
 from latentrun.types import Estimate, Metric, Picture, Report
 
@@ -51,8 +52,8 @@ class InformationGain(Diagnostic):
     variables that hold 90 % of the positive gains.
     """
 
-    requires = (HasGaussianPosterior,)
-    uses = (HasLikelihood, "image")
+    requires = (GAUSSIAN_POSTERIOR,)
+    uses = (LIKELIHOOD, IMAGES)
     metrics = {
         "gain": Metric(f"{SQUARED}: `total`, `sum`, `greatest` of z drawn from q(z|x)", source=SOURCE),
         "gain_mean": Metric(f"{SQUARED}: `total`, `sum`, `greatest` of z = mu(x)", source=SOURCE),
@@ -96,7 +97,7 @@ class InformationGain(Diagnostic):
         noise = noise.to(run.device)
         x, latents = run.x(self.split), run.latents(self.split)
         some = noise.permutation("rows", len(x))[: self.rows]
-        x, mean, scale = x[some], latents.mean[some], latents.scale[some]
+        x, mean, scale = x[some], latents.codes[some], latents.posterior["scale"][some]
         kl = gaussian_kl(mean, scale.log())
         codes = {"posterior": mean + scale * noise.normal("z", tuple(mean.shape)), "mean": mean}
 
@@ -164,7 +165,7 @@ class InformationGain(Diagnostic):
         origin = torch.zeros(d, device=best.device)
         t, lines = axis_lines(origin, origin + 1, self.extent, self.steps)
         others = {
-            "mean": lambda: run.latents("train").mean.mean(0),
+            "mean": lambda: run.latents("train").codes.mean(0),
             "zero": lambda: origin,
             "sample": lambda: noise.normal("around", (d,)),
         }[self.around]()
@@ -179,21 +180,21 @@ class InformationGain(Diagnostic):
             "deviation is 1), all others "
             f"{AROUND[self.around]}.",
         ]
-        model = run.model
+        training = run.model.posterior_training
         if not likelihood:
             notes.append(
                 "The model has no likelihood: its gains are not in nats and are not compared with the KL."
             )
-        if model.beta != 1:
+        if training.beta != 1:
             notes.append(
-                f"The model was trained with beta = {model.beta:g}: a variable costs its loss that "
+                f"The model was trained with beta = {training.beta:g}: a variable costs its loss that "
                 "many times its KL in nats."
             )
-        if model.kl != "full":
+        if training.kl != "full":
             notes.append(
-                f"The model was trained with kl={model.kl}: its loss does not charge the KL given here."
+                f"The model was trained with kl={training.kl}: its loss does not charge the KL given here."
             )
-        if not model.sample:
+        if not training.sampled:
             notes.append(
                 "The model was trained without sampling: its sigma is untrained, so only the gains of "
                 "z = mu(x) say something."

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from latentrun.config.bounds import Ge, Gt
 from latentrun.diagnostics.base import Diagnostic
+from latentrun.diagnostics.needs import GAUSSIAN_POSTERIOR, GENERATOR, IMAGES
 from latentrun.functional.distances.divergences import gaussian_kl
 from latentrun.functional.gains import zeroing_gains
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.intervals import mean_interval
-from latentrun.models.base import HasGaussianPosterior, HasGenerator
 from latentrun.run import CHUNK, Run
 from latentrun.types import Estimate, History, Metric, Picture, Report
 
@@ -45,8 +45,8 @@ class Sparsity(Diagnostic):
     variables at 0.
     """
 
-    requires = (HasGaussianPosterior,)
-    uses = ("image", HasGenerator)
+    requires = (GAUSSIAN_POSTERIOR,)
+    uses = (IMAGES, GENERATOR)
     metrics = {
         "active": Metric("latent variables", low=0, source=SOURCE),
         "inactive": Metric("latent variables", low=0, source=SOURCE),
@@ -96,7 +96,7 @@ class Sparsity(Diagnostic):
     def __call__(self, run: Run, noise: Noise) -> Report:
         noise = noise.to(run.device)
         x, latents = run.x(self.split), run.latents(self.split)
-        mean, scale = latents.mean, latents.scale
+        mean, scale = latents.codes, latents.posterior["scale"]
         scale2 = scale.square().mean(0)
         variance, kl = mean.var(0, correction=0), gaussian_kl(mean, scale.log()).mean(0)
         data_variance = x.var(0, correction=0).sum().item()
@@ -112,7 +112,8 @@ class Sparsity(Diagnostic):
 
         ignored = gains.mean(1).abs() <= self.inactive_gain * data_variance
         votes = torch.stack([ignored, scale2 > self.inactive_scale2, variance < self.inactive_variance])
-        by_moments = run.model.sample and run.model.kl == "full"
+        training = run.model.posterior_training
+        by_moments = training.sampled and training.kl == "full"
         if not by_moments:
             votes = votes[:1]
         inactive, doubtful = votes.all(0), votes.any(0) & ~votes.all(0)
@@ -128,14 +129,14 @@ class Sparsity(Diagnostic):
             f"({self.inactive_gain * data_variance:.3g}). Doubtful: these "
             "disagree.",
         ]
-        if not run.model.sample:
+        if not training.sampled:
             notes.append(
                 "The model was trained without sampling: its sigma is untrained, so only the gain "
                 "decides what is inactive."
             )
         elif not by_moments:
             notes.append(
-                f"The model was trained with kl={run.model.kl}: nothing fixes the scale of its codes, "
+                f"The model was trained with kl={training.kl}: nothing fixes the scale of its codes, "
                 "so only the gain decides."
             )
         if (state == "doubtful").any():

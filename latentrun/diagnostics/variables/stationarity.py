@@ -12,9 +12,9 @@ from torch import Tensor
 
 from latentrun.config.bounds import Ge, Gt
 from latentrun.diagnostics.base import Diagnostic
+from latentrun.diagnostics.needs import GAUSSIAN_POSTERIOR
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.intervals import bootstrap_means
-from latentrun.models.base import HasGaussianPosterior
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
 
@@ -40,7 +40,7 @@ class Stationarity(Diagnostic):
     var(mu) < ``inactive_variance``.
     """
 
-    requires = (HasGaussianPosterior,)
+    requires = (GAUSSIAN_POSTERIOR,)
     metrics = {
         "mean": Metric(
             "var(mu) + mean sigma^2, mean over latent variables (all, active, inactive)",
@@ -80,7 +80,7 @@ class Stationarity(Diagnostic):
 
     def __call__(self, run: Run, noise: Noise) -> Report:
         latents = run.latents(self.split)
-        mean, scale2 = latents.mean.double(), latents.scale.double().square()
+        mean, scale2 = latents.codes.double(), latents.posterior["scale"].double().square()
         centre = mean.mean(0)
         variance, average_scale2 = mean.var(0, correction=0), scale2.mean(0)
         inactive = (average_scale2 > self.inactive_scale2) & (variance < self.inactive_variance)
@@ -132,13 +132,14 @@ class Stationarity(Diagnostic):
             "Intervals: bootstrap over its "
             "examples.",
         ]
-        if not run.model.sample:
+        training = run.model.posterior_training
+        if not training.sampled:
             notes.append(
                 "The model was trained without sampling: its sigma is untrained and the law need not hold."
             )
-        if run.model.kl != "full":
+        if training.kl != "full":
             notes.append(
-                f"The model was trained with kl={run.model.kl}: the law follows from the full KL term "
+                f"The model was trained with kl={training.kl}: the law follows from the full KL term "
                 "and need not hold."
             )
         return tuple(notes)

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from latentrun.config.bounds import Ge
 from latentrun.diagnostics.base import Diagnostic
+from latentrun.diagnostics.needs import ENCODER, GENERATOR, IMAGES, POSTERIOR
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.intervals import bootstrap_means
-from latentrun.models.base import HasEncoder, HasGaussianPosterior, HasGenerator, HasPosterior
+from latentrun.models.base import HasGaussianPosterior, HasPosterior
 from latentrun.run import CHUNK, Run
 from latentrun.types import Metric, Picture, Report
 
@@ -43,8 +44,8 @@ class VarianceLoss(Diagnostic):
     it along would change a resampled variance by its N-th part, far inside the interval.
     """
 
-    requires = (HasEncoder,)
-    uses = (HasPosterior, HasGenerator, "image")
+    requires = (ENCODER,)
+    uses = (POSTERIOR, GENERATOR, IMAGES)
     metrics = {
         "delta_var": Metric(UNIT, better="zero", source=SOURCE),
         "mse": Metric(UNIT, low=0, better="lower", source=SOURCE),
@@ -165,7 +166,9 @@ def posterior_codes(run: Run, split: str, noise: Noise) -> Tensor:
     """One draw z ~ q(z|x) ``(N, d)`` for every example of a split."""
     if isinstance(run.model, HasGaussianPosterior):
         latents = run.latents(split)
-        return latents.mean + latents.scale * noise.normal("posterior", tuple(latents.mean.shape))
+        return latents.codes + latents.posterior["scale"] * noise.normal(
+            "posterior", tuple(latents.codes.shape)
+        )
     # Other distributions draw from torch's global generator: it is seeded by the noise's key here and put
     # back afterwards.
     with torch.no_grad(), torch.random.fork_rng([run.device] if run.device.type == "cuda" else []):

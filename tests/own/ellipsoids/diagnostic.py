@@ -3,22 +3,22 @@ import torch
 from matplotlib.figure import Figure
 
 from latentrun.diagnostics.base import Diagnostic
-from latentrun.models.base import HasEncoder
+from latentrun.diagnostics.needs import ENCODER, FACTORS
 from latentrun.types import Estimate, Metric, Picture, Report
 
 
 class Axes(Diagnostic):
     """Does every latent variable follow one factor?"""
 
-    requires = (HasEncoder, "factors")
+    requires = (ENCODER, FACTORS)
     metrics = {
         "weakest": Metric("largest |correlation| with a factor, least over the latent variables", 0, 1, "one")
     }
 
     def __call__(self, run, noise):
         latents = run.latents("test")
-        d = latents.mean.shape[1]
-        both = torch.cat([latents.mean, latents.y], dim=1)
+        d = latents.codes.shape[1]
+        both = torch.cat([latents.codes, latents.y], dim=1)
         found = torch.corrcoef(both.T)[:d, d:].abs().amax(1).tolist()
         table = pd.DataFrame({"latent": range(d), "correlation": found})
         return Report({"weakest": Estimate(min(found))}, {"latents": table})

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from latentrun.config.bounds import Ge
+from latentrun.manifolds import Euclidean
 from latentrun.models.base import HasEncoder, Model
 from latentrun.types import Objective, Phase
 
@@ -13,11 +14,11 @@ class PCA(Model, HasEncoder):
     """A linear autoencoder that starts at the principal components, where its squared error is least."""
 
     def __init__(self, event_shape: tuple[int, ...], latent_dim: Annotated[int, Ge(1)]):
-        super().__init__(event_shape, latent_dim)
+        super().__init__(event_shape, {"z": Euclidean(latent_dim)})
         self.mean = nn.Parameter(torch.zeros(prod(event_shape)))
         self.axes = nn.Parameter(torch.eye(prod(event_shape))[:latent_dim])
 
-    def encode(self, x):
+    def encode(self, x, space="z"):
         return (x.flatten(1) - self.mean) @ self.axes.T
 
     def decode(self, z, space="z"):
