@@ -5,7 +5,7 @@ __version__ = "0.1.0"
 
 def load(directory, trust=(), device="cpu"):
     """The finished run in ``directory`` as a :class:`latentrun.run.Run`; see
-    :func:`latentrun.tasks.pipeline.load`."""
-    from latentrun.tasks.pipeline import load
+    :func:`latentrun.tasks.loading.load`."""
+    from latentrun.tasks.loading import load
 
     return load(directory, trust, device)

@@ -142,8 +142,9 @@ def test_what_a_check_finds_lacking_is_a_misfit_like_any_other(tmp_path, monkeyp
 def test_load_gives_the_trained_model_back(finished):
     loaded = latentrun.load(finished)
     stored = np.load(finished / "arrays" / "latents_test.npz")
-    assert np.allclose(loaded.latents("test").mean.numpy(), stored["mean"], atol=1e-5)
-    assert np.allclose(loaded.latents("test").scale.numpy(), stored["scale"], atol=1e-5)
+    latents = loaded.latents("test")
+    assert np.allclose(latents.codes.numpy(), stored["codes"], atol=1e-5)
+    assert np.allclose(latents.posterior["scale"].numpy(), stored["posterior_scale"], atol=1e-5)
     assert (stored["index"] == loaded.data.split("test").index.numpy()).all()
     assert loaded.history.epoch_mean.shape == (2, 64, 3)
 

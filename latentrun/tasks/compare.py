@@ -22,7 +22,8 @@ from latentrun.system.provenance import environment
 from latentrun.tables.collect import runs_in
 from latentrun.tasks.assembly import device_named
 from latentrun.tasks.console import LOGGER, log_to
-from latentrun.tasks.pipeline import extend, load
+from latentrun.tasks.loading import load
+from latentrun.tasks.pipeline import extend
 from latentrun.tasks.steps import ask
 from latentrun.tasks.use import require_only
 from latentrun.types import Report, Status

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from latentrun.config.fingerprint import fit_hash
 from latentrun.config.settings import key_of
 from latentrun.diagnostics.base import Diagnostic
@@ -22,9 +20,10 @@ from latentrun.store import RunDirectory, now, twin
 from latentrun.system.disk import require_room
 from latentrun.system.machine import settle
 from latentrun.system.provenance import environment
-from latentrun.tasks.assembly import Plan, applicable, assemble, caveats, check_settings, device_named, plan
+from latentrun.tasks.assembly import Plan, applicable, caveats, check_settings, device_named, plan
 from latentrun.tasks.budget import needed
 from latentrun.tasks.console import LOGGER
+from latentrun.tasks.loading import load
 from latentrun.tasks.steps import Timing, conclude, fit_model, measure, pending, recording, redraw
 from latentrun.training.loop import Loop, NonFiniteLoss
 
@@ -147,40 +146,6 @@ def extend(
             run, directory, {name: diagnostic for name, diagnostic in chosen.items() if name not in fresh}
         )
         return conclude(run, directory, board, timing, activity, failed)
-
-
-def load(
-    path: str | Path, trust: tuple[str, ...] | list[str] = (), device: torch.device | str = "cpu"
-) -> Run:
-    """The run in a directory: data set, model with its best weights so far, history.
-
-    ``trust``: packages beside latentrun and torch that the run's configuration may name. What the directory
-    itself says about trust does not count.
-    """
-    directory = RunDirectory(path)
-    config = directory.config | {"trust": list(trust)}
-    data, model = assemble(config)
-    state = directory.load_checkpoint("best", device)
-    try:
-        model.load_state_dict(state["model"])
-    except (RuntimeError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{str(path)!r}: the checkpoint does not fit the model: {str(error).splitlines()[0]}"
-        ) from None
-    return Run(
-        model,
-        data,
-        torch.device(device),
-        config["seed"],
-        directory.path.name,
-        config,
-        directory.read_history(),
-        directory.path,
-        directory.meta,
-        directory.read_table("metrics"),
-        directory.reports,
-        directory.read_table("train"),
-    )
 
 
 # ---------------------------------------------------------------- what tasks share

@@ -30,7 +30,8 @@ from latentrun.store.files import require_empty
 from latentrun.system.disk import require_room
 from latentrun.system.provenance import environment
 from latentrun.tasks.assembly import applicable, assemble
-from latentrun.tasks.pipeline import extend, load, write_codes
+from latentrun.tasks.loading import load
+from latentrun.tasks.pipeline import extend, write_codes
 from latentrun.tasks.use import EVERYWHERE, require_only, trained
 from latentrun.types import History, Report
 

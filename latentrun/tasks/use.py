@@ -32,7 +32,7 @@ from latentrun.store.files import require_empty
 from latentrun.system.disk import require_room
 from latentrun.system.provenance import environment
 from latentrun.tasks.assembly import device_named
-from latentrun.tasks.pipeline import load
+from latentrun.tasks.loading import load
 from latentrun.types import Factor, Latents
 
 EVERYWHERE = (
