@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LINE, FUNCTION, FILE = 110, 50, 400  # characters of a line, lines of a function with its docstring, lines of a file
-TEXT = {".py", ".yaml", ".txt", ".toml", ""}  # scripts have no ending; pages and tables in Markdown are not code
+LINE = 110  # characters
+FUNCTION, FILE = 50, 400  # lines; those of a function with its docstring
+TEXT = (".py", ".yaml", ".txt", ".toml", "")  # scripts have no ending; tables in Markdown are not code
 
 
 def files(*folders: str) -> list[Path]:

@@ -1,4 +1,4 @@
-"""The types that the code declares hold: `pyrefly check` (settings and what they leave out: pyproject.toml)."""
+"""The types that the code declares hold: `pyrefly check` (what its settings leave out: pyproject.toml)."""
 
 from __future__ import annotations
 
@@ -37,11 +37,10 @@ def planted(tmp_path_factory):
 @pytest.fixture(scope="module")
 def complaints(planted):
     """What is wrong in latentrun, and in a file of planted mistakes: ``{file: [(line, rule, text)]}``."""
-    command = [sys.executable, "-m", "pyrefly", "check", "--config", "pyproject.toml", "--output-format", "json"]
-    python = ["--python-interpreter-path", sys.executable]
-    done = subprocess.run(
-        [*command, *python, "latentrun", str(planted)], cwd=ROOT, capture_output=True, text=True, timeout=300
-    )
+    options = "--config pyproject.toml --output-format json --python-interpreter-path"
+    command = [sys.executable, "-m", "pyrefly", "check", *options.split(), sys.executable]
+    files = ["latentrun", str(planted)]
+    done = subprocess.run([*command, *files], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode in (0, 1) and done.stdout, done.stderr
     by_file: dict[Path, list[tuple[int, str, str]]] = {}
     for error in json.loads(done.stdout)["errors"]:
