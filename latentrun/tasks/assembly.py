@@ -18,10 +18,9 @@ from latentrun.config.options import GROUPS
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic, misfit
 from latentrun.errors import InputError, Misfit, unknown
-from latentrun.experiments.latent_noise import RISING, LatentNoise
 from latentrun.models.base import Model
 from latentrun.nn.base import Network
-from latentrun.training.loop import Training
+from latentrun.training.settings import Training
 from latentrun.types import FromStream
 
 STEPS = 10  # steps an epoch, below which a run says so
@@ -129,10 +128,15 @@ def build_training(config: Mapping[str, Any]) -> Training:
     made = tried("training.optimizer", optimizer, [torch.zeros(1, requires_grad=True)])
     if scheduler is not None:
         tried("training.scheduler", scheduler, made)
-    noise = spec.pop("noise_on_latent", None)
-    noise = None if noise is None else build(noise, LatentNoise, "training.noise_on_latent", trust)
+    named = spec.pop("optimizers", None) or {}
+    optimizers = {
+        name: later(each, Optimizer, f"training.optimizers.{name}", trust, ("params",))
+        for name, each in named.items()
+    }
+    for name, make in optimizers.items():
+        tried(f"training.optimizers.{name}", make, [torch.zeros(1, requires_grad=True)])
     return build(
-        spec, Training, "training", trust, optimizer=optimizer, scheduler=scheduler, noise_on_latent=noise
+        spec, Training, "training", trust, optimizer=optimizer, scheduler=scheduler, optimizers=optimizers
     )
 
 
@@ -186,27 +190,9 @@ def caveats(plan: Plan) -> tuple[str, ...]:
     return (
         *plan.data.notes,
         *plan.model.caveats(plan.data),
-        *noise_afterwards(plan),
+        *(() if plan.training.then is None else plan.training.then.caveats()),
         *long_schedules(plan),
         *few_steps(plan),
-    )
-
-
-def noise_afterwards(plan: Plan) -> tuple[str, ...]:
-    """That the weights are not those of the model's own training, where an experiment followed it."""
-    noise = plan.training.noise_on_latent
-    if noise is None:
-        return ()
-    if not noise.increment:
-        return (
-            "After training it was trained on without noise (the control of training=latent_noise); "
-            "the weights are those of the end.",
-        )
-    return (
-        "After training, growing noise was put on one latent variable until it was worth less than "
-        "its KL, or for "
-        f"{noise.lengths[RISING]} epochs, and taken away again; the weights are those of the end, not "
-        "the best.",
     )
 
 
@@ -214,7 +200,7 @@ def long_schedules(plan: Plan) -> tuple[str, ...]:
     """That a phase is over before its schedules are: nothing is selected before they end."""
     said = []
     for phase in plan.training.phases(plan.model):
-        epochs = plan.training.epochs if phase.epochs is None else phase.epochs
+        epochs = phase.length(plan.training.epochs)
         name, end = max(
             ((name, schedule.end) for name, schedule in phase.schedules.items()),
             key=lambda each: each[1],

@@ -20,7 +20,7 @@ def needs(plan: Plan) -> dict[str, int]:
     weights = sum(tensor.numel() * tensor.element_size() for tensor in plan.model.state_dict().values())
     d, epochs = (
         plan.model.latent_dim,
-        sum(plan.training.epochs if p.epochs is None else p.epochs for p in plan.training.phases(plan.model)),
+        sum(phase.length(plan.training.epochs) for phase in plan.training.phases(plan.model)),
     )
     history = 4 * 512 * 3 * d * epochs
     rows = sum(len(plan.data.split(name).x) for name in ("train", "test"))

@@ -105,7 +105,7 @@ def pace(plan: Plan, number: int) -> Pace:
     """Train a copy of the model a little in one phase: over the end of its first epoch into the second."""
     model = copy.deepcopy(plan.model)
     loop = Loop(model, plan.data, plan.training, Noise(plan.config["seed"]), plan.device)
-    loop.position |= {"phase": number, "total_steps": UNRECORDED}
+    loop.progress.phase, loop.progress.total_steps = number, UNRECORDED
     source = loop.phases[number].source
     first: list[float] = []
     later: list[float] = []
@@ -118,7 +118,7 @@ def pace(plan: Plan, number: int) -> Pace:
         match event:
             case PhaseStarted(phase=name, epochs=epochs, rows=rows):
                 steps = -(-rows // plan.training.batch_size)
-                loop.position["batch"] = max(0, steps - WARM - 1)  # so that the end of the epoch comes soon
+                loop.progress.batch = max(0, steps - WARM - 1)  # so that the end of the epoch comes soon
             case Stepped():
                 (later if ends else first).append(here - before)
                 state = stored(loop.optimisers.state_dict())

@@ -44,7 +44,7 @@ def train(plan: Plan, path: Path, about: Mapping[str, Any]) -> int:
         path, plan.config, {**about, **environment(plan.device), **identity, **known}
     )
     with directory.locked():
-        loop = new_loop(plan)
+        loop = new_loop(plan, directory)
         if found and plan.config["reuse"]:
             directory.adopt(RunDirectory(found))
             restore(loop, directory)
@@ -76,7 +76,7 @@ def resume(path: str, settings: Mapping[str, Any], overrides: list[str]) -> int:
         )
         config = directory.config | {"trust": settings["trust"], "device": device}
         planned = plan(config, meta["choices"], meta.get("default_list", True))
-        loop = new_loop(planned)
+        loop = new_loop(planned, directory)
         where, notes = restore(loop, directory)
         notes += differences(meta, planned)
         directory.amend_meta(resumed=[*meta.get("resumed", []), {"at": now(), "from": where, "notes": notes}])
@@ -162,7 +162,7 @@ def work(plan: Plan, directory: RunDirectory, loop: Loop, reading: float) -> int
     place = directory.path / "tensorboard"
     with (
         recording(directory, "training") as activity,
-        Board(place, loop.position["total_steps"] + 1) as board,
+        Board(place, loop.progress.total_steps + 1) as board,
     ):
         LOGGER.info("run directory %s", directory.path)
         for entry in directory.meta.get("resumed", [])[-1:]:
@@ -202,9 +202,10 @@ def write_codes(run: Run, directory: RunDirectory) -> None:
         write_projector(directory.path / "tensorboard", run)
 
 
-def new_loop(plan: Plan) -> Loop:
+def new_loop(plan: Plan, directory: RunDirectory) -> Loop:
     """The training loop of a plan, at its start."""
-    return Loop(plan.model, plan.data, plan.training, Noise(plan.config["seed"]), plan.device)
+    noise = Noise(plan.config["seed"])
+    return Loop(plan.model, plan.data, plan.training, noise, plan.device, directory.records())
 
 
 def restore(loop: Loop, directory: RunDirectory) -> tuple[str, list[str]]:
@@ -213,9 +214,8 @@ def restore(loop: Loop, directory: RunDirectory) -> tuple[str, list[str]]:
     if state is None:
         return "from the beginning: there is no checkpoint to go on from", notes
     try:
-        loop.load_state_dict({"memory": None, **state})  # an older version kept none
-        place = loop.position
-        return f"after epoch {place['total_epochs']}, step {place['total_steps']}", notes
+        loop.load_state_dict(state)
+        return f"after {loop.progress.place}", notes
     except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{str(directory.path)!r}: the checkpoint does not fit the run: {str(error).splitlines()[0]}"

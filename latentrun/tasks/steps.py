@@ -28,7 +28,7 @@ from latentrun.store import Activity, ReportDirectory, RunDirectory, now
 from latentrun.system.interrupts import deferred
 from latentrun.tasks.assembly import Plan
 from latentrun.tasks.console import LOGGER, TrainingView, log_to
-from latentrun.training.loop import EpochEnded, Loop, PhaseEnded, Stepped
+from latentrun.training.loop import EpochEnded, Loop, PhaseEnded, Stepped, TrainingEnded
 from latentrun.types import Report, Status
 
 CHECKPOINT_EVERY = 300.0  # seconds at most between two checkpoints, where epochs are longer
@@ -43,39 +43,41 @@ def fit_model(
     view, saved = TrainingView(), time.monotonic()
     count = sum(p.numel() for p in plan.model.parameters())
     LOGGER.info("%s parameters on %s", f"{count:,}", plan.device)
+    finished_before = loop.finished  # taken over from another run, or only measuring was interrupted
     with deferred() as request, closing(view):
         for event in loop.run():
             view.show(event)
             due = request.signal is not None or time.monotonic() - saved > CHECKPOINT_EVERY
             match event:
                 case Stepped():
-                    activity.update(step=loop.position["total_steps"])
+                    activity.update(step=loop.progress.total_steps)
                 case EpochEnded(row=row, seconds=seconds, improved=improved):
                     due = True
                     timing.add("epoch", f"{row['phase']} {row['epoch']}", seconds)
-                    directory.write_table("train", pd.DataFrame(loop.rows))
+                    directory.write_table("train", pd.DataFrame(loop.progress.rows))
                     if improved:
                         directory.save_checkpoint(
-                            "best", {"model": loop.best["weights"], "epoch": row["epoch"]}
+                            "best", {"model": loop.progress.best.weights, "epoch": row["epoch"]}
                         )
-                    board.epoch(loop.rows, len(loop.phases))
+                    board.epoch(loop.progress.rows, len(loop.phases))
                     if row["epoch"].bit_count() == 1:  # after epochs 1, 2, 4, 8, ...
                         show_pictures(plan, loop, board)
-                case PhaseEnded(phase=phase):
-                    directory.save_checkpoint("best", {"model": plan.model.state_dict(), "phase": phase})
+                case PhaseEnded() | TrainingEnded():
+                    directory.save_checkpoint("best", {"model": plan.model.state_dict()})
             if due:
                 directory.save_checkpoint("last", loop.state_dict())
                 saved = time.monotonic()
             if request.signal is not None:
                 break
     directory.save_checkpoint("last", loop.state_dict())
-    curves = pd.DataFrame(loop.rows)
+    curves = pd.DataFrame(loop.progress.rows)
     if len(curves):
         directory.write_table("train", curves)  # of a training taken over, nothing is there yet
     show_pictures(plan, loop, board)
-    history = loop.history.history()
+    history = directory.read_history() if finished_before else loop.history.history()
     directory.write_history(history)
     directory.amend_meta(trained=now())
+    directory.records().remove()
     name, config = directory.path.name, plan.config
     return Run(
         plan.model,
@@ -97,12 +99,12 @@ def show_pictures(plan: Plan, loop: Loop, board: Board) -> None:
     if not plan.data.is_image:
         return
     plan.model.eval()
-    step = loop.position["total_steps"]
+    step = loop.progress.total_steps
     if isinstance(plan.model, HasEncoder):
         x = plan.data.split("val").x[:16].to(plan.device)
         both = torch.cat([x, plan.model.decode(plan.model.encode(x))]).cpu().numpy()
         board.image(step, "reconstructions", canvas(both, len(x), value_range=plan.data.value_range))
-    if isinstance(plan.model, HasGenerator) and loop.position["phase"] + 1 >= len(plan.model.phases()):
+    if isinstance(plan.model, HasGenerator) and loop.progress.phase + 1 >= len(plan.model.phases()):
         z = plan.model.sample_prior(32, loop.noise.at("board"))
         board.image(
             step, "samples", canvas(plan.model.decode(z).cpu().numpy(), 16, value_range=plan.data.value_range)
