@@ -16,12 +16,12 @@ FLOORS = [
     {"__init__", "types", "errors"},
     {"system", "config", "manifolds"},
     {"functional"},
+    {"callbacks"},
     {"distributions", "plotting"},
     {"nn"},
     {"data"},
-    {"experiments"},
     {"models"},
-    {"second_stages"},
+    {"experiments"},
     {"training"},
     {"run"},
     {"diagnostics"},
@@ -39,7 +39,7 @@ FLOORS = [
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # One file for each of a kind: they share `base`, and a drawing stands beside what it draws (`hull_plot`).
-FAMILIES = {"models", "second_stages", "diagnostics", "comparisons", "data"}
+FAMILIES = {"models", "experiments", "diagnostics", "comparisons", "data"}
 FILES = sorted(ROOT.rglob("*.py"))
 
 

@@ -282,6 +282,6 @@ def require_second(name: str, stage: Model) -> None:
         raise InputError(f"{where}: {title} cannot be sampled: a second stage must be")
     if any(not isinstance(phase.source, FromData) for phase in stage.phases()):
         raise InputError(
-            f"{where}: {title} trains in phases of its own that see no data: a second stage learns from codes "
-            "alone"
+            f"{where}: {title} trains in phases of its own that see no data: a second stage learns from "
+            "codes alone"
         )

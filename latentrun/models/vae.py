@@ -185,8 +185,8 @@ def weight_schedule(
         )
     if cycles > 1 and not 0 < warmup_epochs <= (cycle_epochs or 0):
         raise InputError(
-            f"model.cycles: {cycles} cycles need cycle_epochs, and warmup_epochs above 0 and no longer than a "
-            "cycle"
+            f"model.cycles: {cycles} cycles need cycle_epochs, and warmup_epochs above 0 and no longer than "
+            "a cycle"
         )
     if not warmup_epochs:
         return {}

@@ -6,7 +6,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from math import isfinite, log, pi, prod, sqrt
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +14,12 @@ from torch.distributions import Bernoulli, Distribution, Independent, Normal
 from torch.nn import functional as F
 
 from latentrun.config.bounds import Gt
-from latentrun.data.base import Dataset
 from latentrun.distributions.mixed import Layout, Mixed
 from latentrun.errors import Misfit
 from latentrun.types import Column
+
+if TYPE_CHECKING:
+    from latentrun.data.base import Dataset
 
 NARROWEST = 1e-3  # gap between two thresholds at least: a level that no training row has keeps a probability
 Balance = Literal["fixed", "learned", "running_mse"]

@@ -250,8 +250,9 @@ class Loop:
         self.model.load_state_dict(state["model"])
         self.progress.load_state_dict(state["progress"])
         self._pending = state["within"]
-        if not self.finished:  # then the records have become the history of the run
-            self.history.load_state_dict(state["history"])
+        self.history.load_state_dict(state["history"])
+        if not self.finished:  # else the records may have become the history of the run already
+            self.history.drop_later()
 
     def _take_up(self, phase: Phase) -> None:
         """Go on within a phase where :meth:`load_state_dict` says."""

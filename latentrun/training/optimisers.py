@@ -103,7 +103,7 @@ def optimizer_of(names: Sequence[str], settings: Training) -> Callable:
     special = [name for name in names if name in settings.optimizers]
     if len(special) > 1:
         raise InputError(
-            f"training.optimizers: {' and '.join(special)} share parameters, so they share one optimiser: name "
-            "it for one of them"
+            f"training.optimizers: {' and '.join(special)} share parameters, so they share one optimiser: "
+            "name it for one of them"
         )
     return settings.optimizers[special[0]] if special else settings.optimizer

@@ -152,8 +152,11 @@ class Recorder:
         return {EPOCHS: list(self.epochs), STEPS: list(self.steps)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on after the records of :meth:`state_dict`; what was recorded later is dropped."""
+        """Go on after the records of :meth:`state_dict`."""
         self.epochs, self.steps = list(state[EPOCHS]), list(state[STEPS])
+
+    def drop_later(self) -> None:
+        """Drop what was recorded after the present state; InputError where there is less."""
         if self.active:
             self.records.keep(EPOCHS, len(self.epochs), self._shape(EPOCH_ROWS))
             self.records.keep(STEPS, len(self.steps), self._shape(STEP_ROWS))

@@ -16,18 +16,20 @@ from latentrun.functional.noise import Noise
 from latentrun.models.ae import AE
 from latentrun.models.vae import VAE
 from latentrun.nn.dense import Dense
+from latentrun.store.records import FileRecords
 from latentrun.training.loop import (
     EpochEnded,
     Loop,
-    NonFiniteLoss,
     PhaseEnded,
     PhaseStarted,
     Stepped,
-    Training,
+    TrainingEnded,
 )
 from latentrun.training.optimisers import Optimisers
+from latentrun.training.settings import Training
+from latentrun.training.step import NonFiniteLoss
 from latentrun.types import Batch, Clock, Objective, Phase
-from tests.planted import VAE_VALUES, Rows
+from tests.planted import Rows, vae_values
 from tests.training.toys import AdversarialPair, Remembering, Stream, TwoPhase
 
 SETTINGS = {
@@ -38,7 +40,8 @@ SETTINGS = {
     "patience": None,
     "min_delta": 0.0,
     "clip": None,
-    "noise_on_latent": None,
+    "then": None,
+    "optimizers": {},
 }
 
 
@@ -52,7 +55,7 @@ def points(n=150, dim=2) -> Rows:
 
 
 def vae(**changes) -> VAE:
-    return VAE((2,), (-5.0, 5.0), (), Dense([8]), **(VAE_VALUES | changes))
+    return VAE((2,), (-5.0, 5.0), (), Dense([8]), **vae_values(**changes))
 
 
 MODELS = {
@@ -68,13 +71,12 @@ MODELS = {
 }
 
 
-def make(name: str, data=None, **changes) -> Loop:
+def make(name: str, data=None, records=None, **changes) -> Loop:
     torch.manual_seed(3)
     if name == "vae_noise":
-        changes = {
-            "noise_on_latent": LatentNoise(None, 0.5, rise=3, hold=2, revive=2, inactive_kl=0.01)
-        } | changes
-    return Loop(MODELS[name](), data or points(), settings(**changes), Noise(0), torch.device("cpu"))
+        changes = {"then": LatentNoise(None, 0.5, rise=3, hold=2, revive=2, inactive_kl=0.01)} | changes
+    model, data = MODELS[name](), data or points()
+    return Loop(model, data, settings(**changes), Noise(0), torch.device("cpu"), records)
 
 
 def weights(loop: Loop) -> dict[str, torch.Tensor]:
@@ -98,13 +100,13 @@ def test_two_runs_are_equal_to_the_bit(name):
 def test_taken_up_at_any_event_it_ends_the_same(name, stop, tmp_path):
     undisturbed = make(name)
     rows = [e.row for e in undisturbed.run() if isinstance(e, EpochEnded)]
-    broken, before = make(name), []
+    broken, before = make(name, records=FileRecords(tmp_path)), []
     for number, event in enumerate(broken.run()):
         before += [event.row] if isinstance(event, EpochEnded) else []
         if number == stop:
             break
     torch.save(broken.state_dict(), tmp_path / "last.pt")
-    again = make(name)
+    again = make(name, records=FileRecords(tmp_path))
     again.load_state_dict(torch.load(tmp_path / "last.pt", weights_only=True))
     after = [e.row for e in again.run() if isinstance(e, EpochEnded)]
     assert before + after == rows
@@ -116,7 +118,11 @@ def test_taken_up_at_any_event_it_ends_the_same(name, stop, tmp_path):
 
 def test_events_come_in_order_and_count_the_rows():
     events = list(make("vae", epochs=2).run())
-    assert isinstance(events[0], PhaseStarted) and isinstance(events[-1], PhaseEnded)
+    assert (
+        isinstance(events[0], PhaseStarted)
+        and isinstance(events[-2], PhaseEnded)
+        and isinstance(events[-1], TrainingEnded)
+    )
     assert sum(e.rows for e in events if isinstance(e, Stepped)) == 2 * 150
     assert [e.epoch for e in events if isinstance(e, EpochEnded)] == [0, 1]
 
@@ -130,7 +136,7 @@ def test_adversarial_pair_finds_the_mean_of_the_data():
 def test_an_objective_moves_only_its_own_parameters():
     loop = make("adversarial")
     start, phase = weights(loop), loop.phases[0]
-    optimisers = Optimisers(phase, SETTINGS["optimizer"], None)
+    optimisers = Optimisers(phase, settings(scheduler=None))
     critic, generator = phase.objectives
     batch, noise, clock = Batch(points().split("train").x), Noise(0), Clock("gan", 0, 0, 1)
     optimisers.update(generator, generator.loss(batch, noise, clock)["loss"], None)
@@ -147,9 +153,9 @@ def test_objectives_that_share_parameters_share_an_optimiser():
         "p",
         (Objective("a", [shared], None), Objective("b", [own], None), Objective("c", [shared, own], None)),
     )
-    assert len(Optimisers(phase, SETTINGS["optimizer"], None).state_dict()["optimizers"]) == 1
+    assert len(Optimisers(phase, settings(scheduler=None)).state_dict()["optimizers"]) == 1
     apart = Phase("p", (Objective("a", [shared], None), Objective("b", [own], None)))
-    assert len(Optimisers(apart, SETTINGS["optimizer"], None).state_dict()["optimizers"]) == 2
+    assert len(Optimisers(apart, settings(scheduler=None)).state_dict()["optimizers"]) == 2
 
 
 def test_second_phase_reads_the_codes_of_the_finished_first():
@@ -180,13 +186,14 @@ def test_noise_on_a_latent_variable_follows_the_models_own_phase():
 
 def test_noise_needs_a_model_that_can_be_disturbed():
     with pytest.raises(
-        Misfit, match="training.noise_on_latent: needs a model whose latent variables can be disturbed"
+        Misfit,
+        match="training.then: needs latent variables that can be disturbed while it trains; AE has none",
     ):
-        make("ae", noise_on_latent=LatentNoise(None, 0.5, 3, 2, 2, 0.01))
+        make("ae", then=LatentNoise(None, 0.5, 3, 2, 2, 0.01))
     with pytest.raises(
-        InputError, match=r"training.noise_on_latent.variable: the model has latent variables 0 to 1, got 2"
+        InputError, match=r"training.then.variable: the model has latent variables 0 to 1, got 2"
     ):
-        make("vae", noise_on_latent=LatentNoise(2, 0.5, 3, 2, 2, 0.01))
+        make("vae", then=LatentNoise(2, 0.5, 3, 2, 2, 0.01))
 
 
 def test_each_epoch_says_how_the_latent_variables_lie():
