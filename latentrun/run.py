@@ -50,7 +50,7 @@ class Run:
         self.model.to(self.device).eval().requires_grad_(False)
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
-        """``make()``, computed when ``key`` is first asked for: what several diagnostics need of a run, such as
+        """``make()``, computed when ``key`` is first asked for: what several diagnostics need, such as
         ``("whitening", flat)``. Whoever gets it must not change it."""
         if key not in self._made:
             self._made[key] = make()
