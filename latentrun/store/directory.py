@@ -20,8 +20,8 @@ from latentrun.errors import InputError
 from latentrun.store.activity import SILENCE, WORKING, Activity
 from latentrun.store.files import Plain, atomic, claim, locks
 from latentrun.store.intake import read_json, read_yaml, require_stored
-from latentrun.store.records import FileRecords
 from latentrun.store.reports import ReportDirectory
+from latentrun.store.series import FileSeries
 from latentrun.store.upgrade import upgraded
 from latentrun.types import History, Latents, Status
 
@@ -118,9 +118,9 @@ class RunDirectory(ReportDirectory):
         there."""
         self.write_arrays(f"latents_{split}", latents.arrays())
 
-    def records(self) -> FileRecords:
+    def series(self) -> FileSeries:
         """Where a training records the codes of fixed rows until it ends."""
-        return FileRecords(self.path / "arrays")
+        return FileSeries(self.path / "arrays")
 
     def write_history(self, history: History | None) -> None:
         """``arrays/history.npz``."""

@@ -17,7 +17,7 @@ from latentrun.models.base import Model
 from latentrun.training.modes import train_only
 from latentrun.training.optimisers import Optimisers
 from latentrun.training.progress import Progress
-from latentrun.training.recorder import InMemory, Recorder, Records
+from latentrun.training.recorder import MemorySeries, Recorder, Series
 from latentrun.training.settings import Training
 from latentrun.training.sources import Source, source_of, steps_per_epoch
 from latentrun.training.step import NonFiniteLoss, Step, require_finite
@@ -71,7 +71,7 @@ Event = PhaseStarted | Stepped | EpochEnded | PhaseEnded | TrainingEnded
 class Loop:
     """Trains ``model`` on ``data``, phase after phase, as a generator of events; the caller logs and saves.
 
-    All that a continued run needs is in :meth:`state_dict` and in ``records``, and may be taken after any
+    All that a continued run needs is in :meth:`state_dict` and in ``series``, and may be taken after any
     event: the order of examples and all noise are keyed by (seed, phase, step), so nothing else remembers.
     """
 
@@ -82,7 +82,7 @@ class Loop:
         settings: Training,
         noise: Noise,
         device: torch.device,
-        records: Records | None = None,
+        series: Series | None = None,
     ):
         self.model, self.data, self.settings, self.device = model.to(device), data, settings, device
         self.noise = noise.to(device)
@@ -94,7 +94,7 @@ class Loop:
         self.optimisers: Optimisers | None = None
         self._pending: Mapping[str, Any] | None = None
         steps = planned_steps(self.phases, settings, data)
-        self.history = Recorder(model, data, self.noise, device, steps, records or InMemory())
+        self.history = Recorder(model, data, self.noise, device, steps, series or MemorySeries())
 
     @property
     def finished(self) -> bool:

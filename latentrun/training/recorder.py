@@ -1,4 +1,4 @@
-"""Records where fixed training rows lie in latent space while the model trains (``arrays/history.npz``)."""
+"""Series where fixed training rows lie in latent space while the model trains (``arrays/history.npz``)."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ STEP_TIMES = 100
 EPOCHS, STEPS = "epochs", "steps"  # the two series of records
 
 
-class Records(ABC):
+class Series(ABC):
     """Two growing series of arrays, ``epochs`` and ``steps``: all of a series have one shape and are
     float32."""
 
     @abstractmethod
-    def append(self, series: str, record: np.ndarray) -> None:
+    def append(self, name: str, record: np.ndarray) -> None:
         """Add one array to the end of a series."""
 
     @abstractmethod
-    def keep(self, series: str, count: int, shape: tuple[int, ...]) -> None:
+    def keep(self, name: str, count: int, shape: tuple[int, ...]) -> None:
         """Drop all but the first ``count`` arrays, of that shape; InputError where there are fewer."""
 
     @abstractmethod
-    def read(self, series: str, shape: tuple[int, ...]) -> np.ndarray:
+    def read(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         """The arrays of a series, of that shape, as one ``(count, *shape)``."""
 
 
-class InMemory(Records):
-    """Records that end with the process."""
+class MemorySeries(Series):
+    """Series that end with the process."""
 
     def __init__(self) -> None:
-        self.series: dict[str, list[np.ndarray]] = {EPOCHS: [], STEPS: []}
+        self.arrays: dict[str, list[np.ndarray]] = {EPOCHS: [], STEPS: []}
 
-    def append(self, series: str, record: np.ndarray) -> None:
-        self.series[series].append(record)
+    def append(self, name: str, record: np.ndarray) -> None:
+        self.arrays[name].append(record)
 
-    def keep(self, series: str, count: int, shape: tuple[int, ...]) -> None:
-        del self.series[series][count:]
+    def keep(self, name: str, count: int, shape: tuple[int, ...]) -> None:
+        del self.arrays[name][count:]
 
-    def read(self, series: str, shape: tuple[int, ...]) -> np.ndarray:
-        return np.stack(self.series[series]) if self.series[series] else np.empty((0, *shape), np.float32)
+    def read(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        return np.stack(self.arrays[name]) if self.arrays[name] else np.empty((0, *shape), np.float32)
 
 
 class Recorder:
@@ -70,9 +70,9 @@ class Recorder:
         noise: Noise,
         device: torch.device,
         planned_steps: int,
-        records: Records,
+        series: Series,
     ):
-        self.model, self.records, self.active = model, records, isinstance(model, HasEncoder)
+        self.model, self.series, self.active = model, series, isinstance(model, HasEncoder)
         self.gaussian = isinstance(model, HasGaussianPosterior)
         self.times = log_spaced(planned_steps)
         self.epochs: list[int] = []
@@ -88,7 +88,7 @@ class Recorder:
         if not self.active or step not in self.times:
             return False
         self.steps.append(step)
-        self.records.append(STEPS, self._codes(self.x[:STEP_ROWS]).numpy())
+        self.series.append(STEPS, self._codes(self.x[:STEP_ROWS]).numpy())
         return True
 
     def epoch(self, epoch: int) -> dict[str, float]:
@@ -100,7 +100,7 @@ class Recorder:
         # Parts of 128 rows stay in the cache of a small machine: half the time of 512 at once.
         codes = torch.cat([self._codes(part) for part in self.x.split(128)], dim=1)
         self.epochs.append(epoch)
-        self.records.append(EPOCHS, codes.numpy())
+        self.series.append(EPOCHS, codes.numpy())
         columns = {"var_mean": codes[0].var(0, correction=0)}
         if self.gaussian:
             columns["mean_scale2"] = codes[1].square().mean(0)
@@ -128,8 +128,8 @@ class Recorder:
         """What was recorded, or None where the model has no encoder or nothing was trained."""
         if not self.active or not self.epochs:
             return None
-        epochs = self.records.read(EPOCHS, self._shape(EPOCH_ROWS))
-        steps = self.records.read(STEPS, self._shape(STEP_ROWS))
+        epochs = self.series.read(EPOCHS, self._shape(EPOCH_ROWS))
+        steps = self.series.read(STEPS, self._shape(STEP_ROWS))
         empty = epochs[:, 0, :, :0]
         epoch_kl = empty
         if self.gaussian:
@@ -158,8 +158,8 @@ class Recorder:
     def drop_later(self) -> None:
         """Drop what was recorded after the present state; InputError where there is less."""
         if self.active:
-            self.records.keep(EPOCHS, len(self.epochs), self._shape(EPOCH_ROWS))
-            self.records.keep(STEPS, len(self.steps), self._shape(STEP_ROWS))
+            self.series.keep(EPOCHS, len(self.epochs), self._shape(EPOCH_ROWS))
+            self.series.keep(STEPS, len(self.steps), self._shape(STEP_ROWS))
 
 
 def log_spaced(steps: int) -> set[int]:

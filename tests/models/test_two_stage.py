@@ -28,9 +28,9 @@ from latentrun.models.base import (
 )
 from latentrun.nn.dense import Dense
 from latentrun.run import Run
-from latentrun.store.records import FileRecords
+from latentrun.store.series import FileSeries
 from latentrun.training.loop import EpochEnded, Loop, PhaseEnded
-from latentrun.training.recorder import Records
+from latentrun.training.recorder import Series
 from latentrun.training.settings import Training
 from latentrun.types import Batch, Clock, Objective, Phase
 from tests.conformance import parts
@@ -100,10 +100,10 @@ def data(n: int = 600) -> Rows:
     return Rows({"train": x, "val": x[:50], "test": x}, value_range=(-9.0, 9.0))
 
 
-def looped(model: Model, epochs: int = 3, records: Records | None = None) -> Loop:
+def looped(model: Model, epochs: int = 3, series: Series | None = None) -> Loop:
     optimizer = partial(torch.optim.Adam, lr=0.005)
     settings = Training(epochs, 64, optimizer, scheduler=None, **TRAINING_VALUES)
-    return Loop(model, data(), settings, Noise(0), torch.device("cpu"), records)
+    return Loop(model, data(), settings, Noise(0), torch.device("cpu"), series)
 
 
 @pytest.fixture(scope="module")
@@ -253,13 +253,13 @@ def test_a_second_stage_is_shown_a_fresh_draw_at_every_step():
 def test_taken_up_in_any_phase_it_ends_the_same(stop, tmp_path):
     undisturbed = looped(two_stage(), 2)
     rows = [event.row for event in undisturbed.run() if isinstance(event, EpochEnded)]
-    broken, before = looped(two_stage(), 2, FileRecords(tmp_path)), []
+    broken, before = looped(two_stage(), 2, FileSeries(tmp_path)), []
     for number, event in enumerate(broken.run()):
         before += [event.row] if isinstance(event, EpochEnded) else []
         if number == stop:
             break
     torch.save(broken.state_dict(), tmp_path / "last.pt")
-    again = looped(two_stage(), 2, FileRecords(tmp_path))
+    again = looped(two_stage(), 2, FileSeries(tmp_path))
     again.load_state_dict(torch.load(tmp_path / "last.pt", weights_only=True))
     after = [event.row for event in again.run() if isinstance(event, EpochEnded)]
     assert before + after == rows
