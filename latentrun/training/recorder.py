@@ -1,4 +1,4 @@
-"""Series where fixed training rows lie in latent space while the model trains (``arrays/history.npz``)."""
+"""Records where fixed training rows lie in latent space while the model trains (``arrays/history.npz``)."""
 
 from __future__ import annotations
 
