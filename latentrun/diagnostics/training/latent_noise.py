@@ -38,7 +38,7 @@ NOISE = Need(
 )
 
 
-class LatentNoise(Diagnostic):
+class VariableUnderNoise(Diagnostic):
     """What became of a latent variable under growing noise?
 
     After its training the model was trained on with Gaussian noise on the drawn value of one latent variable

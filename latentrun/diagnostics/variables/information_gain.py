@@ -177,8 +177,7 @@ class InformationGain(Diagnostic):
             f"Means over {rows:,} rows of the {self.split} split; squared errors summed over data "
             "dimensions, one draw of z for each row.",
             f"Traversal: one variable at {-self.extent:g} ... {self.extent:g} (the prior's standard "
-            "deviation is 1), all others "
-            f"{AROUND[self.around]}.",
+            f"deviation is 1), all others {AROUND[self.around]}.",
         ]
         training = run.model.posterior_training
         if not likelihood:
@@ -187,8 +186,8 @@ class InformationGain(Diagnostic):
             )
         if training.beta != 1:
             notes.append(
-                f"The model was trained with beta = {training.beta:g}: a variable costs its loss that "
-                "many times its KL in nats."
+                f"The model was trained with beta = {training.beta:g}: a variable costs its loss that many "
+                "times its KL in nats."
             )
         if training.kl != "full":
             notes.append(
@@ -196,8 +195,8 @@ class InformationGain(Diagnostic):
             )
         if not training.sampled:
             notes.append(
-                "The model was trained without sampling: its sigma is untrained, so only the gains of "
-                "z = mu(x) say something."
+                "The model was trained without sampling: its sigma is untrained, so only the gains of z = "
+                "mu(x) say something."
             )
         return tuple(notes)
 
@@ -210,22 +209,19 @@ class InformationGain(Diagnostic):
         found = {
             "gain": Picture(
                 ordered(table),
-                "How much the squared error, summed over data dimensions, grows when a latent "
-                "variable is set to 0; largest first. "
-                "Bars: z drawn from q(z|x), with 95 % intervals of the mean over examples; diamonds: "
-                "z = mu(x). Grey ground: "
-                f"inactive variables (mean KL under {self.inactive_kl:g} nats).",
+                "How much the squared error, summed over data dimensions, grows when a latent variable is "
+                "set to 0; largest first. Bars: z drawn from q(z|x), with 95 % intervals of the mean over "
+                "examples; diamonds: z = mu(x). Grey ground: inactive variables (mean KL under "
+                f"{self.inactive_kl:g} nats).",
             )
         }
         if "nats" in table:
             found["against_kl"] = Picture(
                 against_kl(table),
-                "What a variable saves and what it costs, in nats on a logarithmic axis (linear below "
-                "0.01): the growth of -ln p(x|z) when "
-                "it is set to 0, with 95 % intervals over examples, and its mean KL (black dashes). "
-                "Variables whose gain is clearly above "
-                "their KL pay for themselves (blue); where it is below, the source expects them to "
-                "collapse (orange).",
+                "What a variable saves and what it costs, in nats on a logarithmic axis (linear below 0.01): "
+                "the growth of -ln p(x|z) when it is set to 0, with 95 % intervals over examples, and its "
+                "mean KL (black dashes). Variables whose gain is clearly above their KL pay for themselves "
+                "(blue); where it is below, the source expects them to collapse (orange).",
             )
         if "traversal" in arrays:
             rows = table.head(len(arrays["traversal"]))
@@ -237,10 +233,8 @@ class InformationGain(Diagnostic):
                     columns=[f"{p:.3g}" for p in arrays["position"]],
                 ),
                 "Decoded codes that differ in one latent variable each, its value under the columns "
-                "(standard deviations of the prior), "
-                f"all others {AROUND[self.around]}. The variables of largest gain, largest first; "
-                "beside each: its gain in squared "
-                "data units.",
+                f"(standard deviations of the prior), all others {AROUND[self.around]}. The variables of "
+                "largest gain, largest first; beside each: its gain in squared data units.",
             )
         return found
 
