@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from latentrun.data.base import Dataset, Oracle
@@ -78,11 +79,11 @@ def check_factors(where: str, names: Sequence[str], data: Dataset) -> None:
     """InputError where a setting misspells a factor: the data have another of those it names, or one of
     nearly that name. Data that have none of them are data of another kind, for which the diagnostic has an
     answer too."""
-    known = [factor.name for factor in data.factors]
-    missing = [name for name in names if name not in known]
+    names_of_data = [factor.name for factor in data.factors]
+    missing = [name for name in names if name not in names_of_data]
     for name in missing:
-        if len(missing) < len(names) or difflib.get_close_matches(name, known, 1, 0.8):
-            raise InputError(f"{where}: {unknown('factor', name, known)}")
+        if len(missing) < len(names) or difflib.get_close_matches(name, names_of_data, 1, 0.8):
+            raise InputError(f"{where}: {unknown('factor', name, names_of_data)}")
 
 
 def check_samples(model: Model) -> None:
@@ -105,6 +106,12 @@ class Judgement:
     fits: Projection | None
 
 
+def decoded(run: Run, z: np.ndarray) -> Tensor:
+    """What codes ``(N, d)`` decode to, ``(N, *event_shape)``; codes beside the latent space are first brought
+    onto it."""
+    return run.decode(run.model.spaces["z"].project(torch.from_numpy(z).float().to(run.device)))
+
+
 def judge(run: Run, x: Tensor) -> Judgement:
     """Hold decoded examples ``(N, *event_shape)`` against the data."""
     if isinstance(run.data, Oracle):
@@ -123,11 +130,11 @@ def cloud_of(run: Run, split: str, rows: np.ndarray) -> tuple[dict[str, pd.DataF
     z = latents.codes.cpu().double().numpy()
     axes = np.sort(np.argsort(-z.var(0), kind="stable")[:3])
     labels = None if latents.labels is None else latents.labels.cpu().numpy()[rows]
-    known = targets(run.data.factors, run.data.label, latents.y.cpu().numpy()[rows], labels)
+    colours = targets(run.data.factors, run.data.label, latents.y.cpu().numpy()[rows], labels)
     tables, arrays = {}, {"axes": axes, "codes": z[rows].astype(np.float32)}
-    if known:
-        tables["colours"] = factor_table([factor for factor, _ in known])
-        arrays["targets"] = np.stack([values for _, values in known], axis=1).astype(np.float32)
+    if colours:
+        tables["colours"] = factor_table([factor for factor, _ in colours])
+        arrays["targets"] = np.stack([values for _, values in colours], axis=1).astype(np.float32)
     if run.data.is_image and len(axes) == 3:
         arrays["code_pictures"] = thumbnails(run.data.split(split).x, run.data.value_range, rows)
     shell = convex_hull(z[:, axes]) if len(axes) > 1 else None
