@@ -22,6 +22,8 @@ from latentrun.functional.clouds.hulls import convex_hull
 from latentrun.functional.clouds.neighbours import nearest
 from latentrun.functional.factors import factor_table
 from latentrun.functional.noise import Noise
+from latentrun.functional.paths.lines import Reading, read
+from latentrun.functional.paths.tracks import track_tables
 from latentrun.functional.statistics.dependence import targets
 from latentrun.models.base import HasEncoder, HasGenerator, Model
 from latentrun.plotting.sprite import thumbnails
@@ -118,6 +120,39 @@ def judge(run: Run, x: Tensor) -> Judgement:
         fits = run.data.project(x)
         return Judgement("residual", fits.residual.double().cpu(), fits)
     return Judgement("distance", nearest(x, run.x("train"), 1)[0][:, 0].cpu(), None)
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """What is decoded along P paths of T points: how far it lies from the data, what an oracle reads off it
+    (None without one), the tables of :func:`~latentrun.functional.paths.tracks.track_tables`, and for
+    pictures the decoded ``pictures (P, T, *event_shape)`` and the ``factor_range (F, 2)`` of the data."""
+
+    judgement: Judgement
+    reading: Reading | None
+    tables: dict[str, pd.DataFrame]
+    arrays: dict[str, np.ndarray]
+
+
+def follow_tracks(
+    run: Run, names: Sequence[str], position: Tensor, z: np.ndarray, gap: np.ndarray, min_change: float
+) -> Tracks:
+    """Decode open paths with codes ``z (P, T, d)`` at ``position (P, T)`` and hold them against the data;
+    ``gap (P, T)``: whitened distance of the codes to the nearest code; ``min_change`` as in
+    :func:`~latentrun.functional.paths.lines.read`."""
+    x = decoded(run, z.reshape(-1, z.shape[-1]))
+    judged, reading = judge(run, x), None
+    factors = run.data.factors
+    if judged.fits is not None:
+        closed = torch.zeros(len(z), dtype=torch.bool)
+        reading = read(judged.fits, factors, position, closed, min_change)
+    tables = track_tables(names, position.double().numpy(), z, gap, judged.kind, judged.miss, reading)
+    ranges = [[factor.low, factor.high] for factor in factors] if reading else np.zeros((0, 2))
+    arrays = {
+        "pictures": x.unflatten(0, tuple(position.shape)).cpu().float().numpy(),
+        "factor_range": np.array(ranges),
+    }
+    return Tracks(judged, reading, tables, arrays)
 
 
 def cloud_of(run: Run, split: str, rows: np.ndarray) -> tuple[dict[str, pd.DataFrame], dict[str, np.ndarray]]:
