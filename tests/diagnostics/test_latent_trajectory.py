@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from latentrun.diagnostics.training.latent_trajectory import LatentTrajectory
-from latentrun.errors import InputError
+from latentrun.errors import InputError, NothingToMeasure
 from latentrun.functional.noise import Noise
 from latentrun.plotting.animation import gif
 from latentrun.plotting.style import paper
