@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from latentrun.diagnostics.samples.fid import FID
-from latentrun.diagnostics.samples.samples import fid
+from latentrun.diagnostics.samples import fid
 from latentrun.errors import InputError, Misfit
 from latentrun.functional.noise import Noise
+from latentrun.manifolds import Euclidean
 from latentrun.models.base import HasPrior, Model
 from tests.conformance import parts
 from tests.planted import Deterministic, Gaussian, Rows, planted_run
@@ -224,7 +225,7 @@ def test_without_an_encoder_and_with_few_rows(gaussian):
         def sample_prior(self, n, noise):
             return noise.normal("prior", (n, self.latent_dim))
 
-    report = make()(planted_run(Generator((DIM,), DIM), gaussian), Noise(0))
+    report = make()(planted_run(Generator((DIM,), {"z": Euclidean(DIM)}), gaussian), Noise(0))
     assert list(report.tables["summary"]["set"]) == ["samples", "floor", "floor_train"] and set(
         make().plot(report)
     ) == {
@@ -239,7 +240,7 @@ def test_without_an_encoder_and_with_few_rows(gaussian):
         decode = phases = lambda self, *rest: None
 
     with pytest.raises(Misfit, match="the model has neither"):
-        make().check(Bare((DIM,), DIM), gaussian)
+        make().check(Bare((DIM,), {"z": Euclidean(DIM)}), gaussian)
 
 
 def test_features_of_a_classifier_are_the_same_for_every_model_and_are_learnt_once(monkeypatch):
