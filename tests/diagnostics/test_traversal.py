@@ -14,7 +14,7 @@ from torch.distributions import Independent, Normal
 
 from latentrun.data.base import Oracle
 from latentrun.diagnostics.decoder.traversal import Traversal
-from latentrun.errors import InputError
+from latentrun.errors import InputError, NothingToMeasure
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import Euclidean
 from latentrun.models.base import HasPrior, Model
@@ -325,8 +325,8 @@ def test_one_latent_has_no_planes():
     x = torch.randn(50, 2, generator=torch.Generator().manual_seed(2))
     model = Deterministic(lambda x: x[:, :1], lambda z: torch.cat((z, z), 1), 1, (2,))
     run = planted_run(model, Rows(x))
-    report = make(paths=["pairs", "angles"])(run, Noise(0))
-    assert not report.metrics and make().plot(report) == {}
+    with pytest.raises(NothingToMeasure, match="no path of the chosen kinds exists"):
+        make(paths=["pairs", "angles"])(run, Noise(0))
     assert list(make(paths=["axes", "angles"])(run, Noise(0)).tables["paths"]["path"]) == ["z0"]
 
 

@@ -88,42 +88,42 @@ class FID(Diagnostic):
         ),
         "fid_gain": Metric(
             "fid less that of the same codes renormalised, for each such sampler, squared feature units",
-            better="higher",
+            better="higher"
         ),
         "kid": Metric(
             f"unbiased MMD², kernel (a·b/d + 1)³, {EACH}",
             None,
             None,
             "zero",
-            "Bińkowski et al. 2018, arXiv 1801.01401",
+            "Bińkowski et al. 2018, arXiv 1801.01401"
         ),
         "precision": Metric(
             f"share of the set's examples in a ball of test examples, {EACH}",
             0,
             1,
             "higher",
-            "arXiv 1904.06991, eq. 2",
+            "arXiv 1904.06991, eq. 2"
         ),
         "recall": Metric(
             f"share of test examples in a ball of the set's, {EACH}",
             0,
             1,
             "higher",
-            "arXiv 1904.06991, eq. 2",
+            "arXiv 1904.06991, eq. 2"
         ),
         "density": Metric(
             f"balls of test examples around one of the set, over k, mean, {EACH}",
             0,
             None,
             "one",
-            "arXiv 2002.09797, eq. 4",
+            "arXiv 2002.09797, eq. 4"
         ),
         "coverage": Metric(
             f"share of test examples with one of the set in their ball, {EACH}",
             0,
             1,
             "higher",
-            "arXiv 2002.09797, eq. 5",
+            "arXiv 2002.09797, eq. 5"
         ),
         "accuracy": Metric(
             "share of test rows that the classifier behind the features labels rightly", 0, 1, "none"

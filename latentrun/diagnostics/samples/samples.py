@@ -61,7 +61,7 @@ class Samples(Diagnostic):
             "distance to the family as a share of the picture's norm; mean, percentiles over samples",
             0,
             None,
-            "zero",
+            "zero"
         ),
         "inside": Metric("share of samples whose fitted factors lie within the data's ranges", 0, 1, "one"),
     }
