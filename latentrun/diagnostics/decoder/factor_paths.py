@@ -22,18 +22,10 @@ from latentrun.functional.clouds.hulls import convex_hull, measurable
 from latentrun.functional.clouds.whitening import Whitening, whitening
 from latentrun.functional.factors import read_factors
 from latentrun.functional.noise import Noise
+from latentrun.functional.paths.cloud import Cloud, Marks, mark, within
+from latentrun.functional.paths.curves import along, longest_part, moved
 from latentrun.functional.paths.lines import Reading, read
-from latentrun.functional.paths.search import (
-    FINDERS,
-    Cloud,
-    Effort,
-    Marks,
-    along,
-    longest_part,
-    mark,
-    moved,
-    within,
-)
+from latentrun.functional.paths.search import FINDERS, Effort
 from latentrun.functional.paths.tracks import track_tables
 from latentrun.plotting.cloud import TURNED
 from latentrun.plotting.tracks import judged_curves
