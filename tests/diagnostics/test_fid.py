@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from latentrun.diagnostics.samples.fid import FID
 from latentrun.diagnostics.samples import fid
+from latentrun.diagnostics.samples.fid import FID
 from latentrun.errors import InputError, Misfit
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import Euclidean

@@ -138,8 +138,8 @@ def diagonal_picture(report: Report, names: Sequence[str], corner: Mapping[str, 
     return Picture(
         change_curves(panels, points.loc[on, next(iter(corner))].to_numpy(), label),
         "Change of the picture and of the code by each factor alone, and by the mixture of factors that "
-        f"shows least, per range of a factor, along the diagonal to the corner ({place}). Lines: geometric means "
-        "over the points there; shaded: the least to the greatest of them.",
+        f"shows least, per range of a factor, along the diagonal to the corner ({place}). Lines: geometric "
+        "means over the points there; shaded: the least to the greatest of them.",
     )
 
 
