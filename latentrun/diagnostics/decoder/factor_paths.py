@@ -210,8 +210,6 @@ class FactorPaths(Diagnostic):
         if note and "hull" in self.kinds:
             notes.append(note)
         distinct = np.unique(u, axis=0)  # copies lie no distance apart, and say nothing of how far codes do
-        if len(distinct) < 2:
-            raise NothingToMeasure("all train codes are equal: no path moves anything")
         apart = cKDTree(distinct).query(distinct, 2)[0][:, -1]
         reach = self.reach * float(np.quantile(apart, self.tail))
         miss, limit = self._reference(run, white, reach, noise, notes)

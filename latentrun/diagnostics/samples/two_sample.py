@@ -63,13 +63,13 @@ class TwoSample(Diagnostic):
             f"share of held-out examples that a classifier tells rightly, 0.5 by chance; {EACH}",
             0,
             1,
-            "lower"
+            "lower",
         ),
         "auc": Metric(
             f"probability that a held-out example of the first set scores above one of the second; {EACH}",
             0,
             1,
-            "lower"
+            "lower",
         ),
         "p_accuracy": Metric(f"probability of such an accuracy by guessing, one-sided; {EACH}", 0, 1, "none"),
         "mmd2": Metric(
