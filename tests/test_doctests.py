@@ -29,7 +29,7 @@ SHOWN = [name for name, path in FILES.items() if ">>> " in path.read_text()]
 def test_examples(name):
     module = importlib.import_module(name)
     tests = doctest.DocTestFinder(exclude_empty=True).find(module)
-    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
     lines: list[str] = []
     for test in tests:
         runner.run(test, out=lines.append)

@@ -1,5 +1,22 @@
 """The search for curves through a cloud of codes that move one factor and leave the others, from codes with
-known factors alone: no decoder and no oracle takes part."""
+known factors alone: no decoder and no oracle takes part.
+
+Here the codes lie on a grid, and the two factors are their coordinates: the best straight path for the first
+runs along the first axis.
+
+>>> import torch
+>>> from latentrun.functional.clouds.factor_field import factor_field
+>>> side = np.linspace(-1, 1, 9)
+>>> u = np.stack(np.meshgrid(side, side), -1).reshape(-1, 2)
+>>> field = factor_field(u, u, period=np.zeros(2), neighbours=9)
+>>> ranges, cyclic = torch.tensor([[-1.0, 1.0]] * 2), torch.tensor([False, False])
+>>> cloud = Cloud(field, ranges, cyclic, hull=None, reach=0.5, min_change=0.1)
+>>> effort = Effort(ends=81, pairs=200, probes=9, wanted=1, apart=0.2, depth=0.1, links=4, knots=3)
+>>> path = straight(cloud, 0, effort, Noise(0)).knots[0]
+>>> along_first, along_second = np.abs(path[1] - path[0])
+>>> bool(along_first > 1.9), bool(along_second < 0.1)
+(True, True)
+"""
 
 from __future__ import annotations
 
