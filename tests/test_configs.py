@@ -19,7 +19,7 @@ from latentrun.config.options import GROUPS, defaults, options, shipped, task_ke
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.tasks.base import SETTINGS, Task
 from latentrun.types import Need
-from tests.conformance.parts import values_in
+from tests.conformance.parts import values_in, with_likelihoods
 
 CONF = shipped()
 FILES = sorted(path for group in GROUPS for path in (CONF / group).glob("*.yaml"))
@@ -62,7 +62,7 @@ def test_every_option_says_in_one_line_what_it_is(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_keys_are_the_arguments_and_hold_every_value(path):
-    for where, spec, given in specs(values_in(path)):
+    for where, spec, given in specs(with_likelihoods(path)):
         parameters, _ = signature(resolve(spec["_target_"], object, where))
         keys = spec.keys() - {"_target_"}
         if where == "task":  # the keys of a task stand at the top level
