@@ -15,11 +15,10 @@ from latentrun.config.build import build, later
 from latentrun.config.fingerprint import data_key
 from latentrun.data.base import Dataset
 from latentrun.errors import InputError
-from latentrun.experiments.latent_noise import RISING, LatentNoise
 from latentrun.models.base import Model
 from latentrun.nn.base import Network
 from latentrun.tasks.questions import Questions, questions_of
-from latentrun.training.loop import Training
+from latentrun.training.settings import Training
 from latentrun.types import FromStream
 
 STEPS = 10  # steps an epoch, below which a run says so
@@ -90,11 +89,14 @@ def build_training(config: Mapping[str, Any]) -> Training:
     made = tried("training.optimizer", optimizer, [torch.zeros(1, requires_grad=True)])
     if scheduler is not None:
         tried("training.scheduler", scheduler, made)
-    noise = spec.pop("noise_on_latent", None)
-    noise = None if noise is None else build(noise, LatentNoise, "training.noise_on_latent", trust)
-    return build(
-        spec, Training, "training", trust, optimizer=optimizer, scheduler=scheduler, noise_on_latent=noise
-    )
+    special = {
+        name: later(each, Optimizer, f"training.optimizers.{name}", trust, ("params",))
+        for name, each in (spec.pop("optimizers", None) or {}).items()
+    }
+    for name, make in special.items():
+        tried(f"training.optimizers.{name}", make, [torch.zeros(1, requires_grad=True)])
+    made = {"optimizer": optimizer, "scheduler": scheduler, "optimizers": special}
+    return build(spec, Training, "training", trust, **made)
 
 
 def tried(where: str, make: Callable, argument: Any) -> Any:
@@ -107,30 +109,13 @@ def tried(where: str, make: Callable, argument: Any) -> Any:
 
 def caveats(assembly: Assembly) -> tuple[str, ...]:
     """What a reader of the run must know: of the data, of the model, of training. Reads the data."""
+    then = assembly.training.then
     return (
         *assembly.data.notes,
         *assembly.model.caveats(assembly.data),
-        *noise_afterwards(assembly),
+        *(() if then is None else then.caveats()),
         *long_schedules(assembly),
         *few_steps(assembly),
-    )
-
-
-def noise_afterwards(assembly: Assembly) -> tuple[str, ...]:
-    """That the weights are not those of the model's own training, where an experiment followed it."""
-    noise = assembly.training.noise_on_latent
-    if noise is None:
-        return ()
-    if not noise.increment:
-        return (
-            "After training it was trained on without noise (the control of training=latent_noise); "
-            "the weights are those of the end.",
-        )
-    return (
-        "After training, growing noise was put on one latent variable until it was worth less than "
-        "its KL, or for "
-        f"{noise.lengths[RISING]} epochs, and taken away again; the weights are those of the end, not "
-        "the best.",
     )
 
 
@@ -138,7 +123,7 @@ def long_schedules(assembly: Assembly) -> tuple[str, ...]:
     """That a phase is over before its schedules are: nothing is selected before they end."""
     notes = []
     for phase in assembly.training.phases(assembly.model):
-        epochs = assembly.training.epochs if phase.epochs is None else phase.epochs
+        epochs = phase.length(assembly.training.epochs)
         ends = {name: schedule.end for name, schedule in phase.schedules.items()}
         latest = max(ends, key=ends.get, default=None)
         if latest is not None and epochs < ends[latest]:

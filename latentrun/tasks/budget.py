@@ -19,7 +19,7 @@ def needs(assembly: Assembly) -> dict[str, int]:
     """
     weights = sum(tensor.numel() * tensor.element_size() for tensor in assembly.model.state_dict().values())
     phases = assembly.training.phases(assembly.model)
-    epochs = sum(assembly.training.epochs if phase.epochs is None else phase.epochs for phase in phases)
+    epochs = sum(phase.length(assembly.training.epochs) for phase in phases)
     d = assembly.model.latent_dim
     history = 4 * 512 * 3 * d * epochs
     rows = sum(len(assembly.data.split(name).x) for name in ("train", "test"))

@@ -123,7 +123,7 @@ def pace(assembly: Assembly, number: int) -> Pace:
     model, batch = copy.deepcopy(assembly.model), assembly.training.batch_size
     noise = Noise(assembly.config["seed"])
     loop = Loop(model, assembly.data, assembly.training, noise, assembly.device)
-    loop.position |= {"phase": number, "total_steps": UNRECORDED}
+    loop.progress.phase, loop.progress.total_steps = number, UNRECORDED
     early = isinstance(loop.phases[number].source, FromCodes) and number > 0
     first, later, ends = [], [], []  # seconds of steps before and after the end of an epoch, and of these
     state, before = 0, time.perf_counter()
@@ -134,7 +134,7 @@ def pace(assembly: Assembly, number: int) -> Pace:
         match event:
             case PhaseStarted(phase=name, epochs=epochs, rows=rows):
                 steps = -(-rows // batch)
-                loop.position["batch"] = max(0, steps - WARM - 1)  # so that the end of the epoch comes soon
+                loop.progress.batch = max(0, steps - WARM - 1)  # so that the end of the epoch comes soon
             case Stepped():
                 (later if ends else first).append(here - before)
                 state = stored(loop.optimisers.state_dict())

@@ -27,7 +27,9 @@ from latentrun.tasks.budget import needed
 from latentrun.tasks.console import LOGGER, TrainingView
 from latentrun.tasks.measure import measure, pending
 from latentrun.tasks.records import Records, conclude, recording, write_codes
-from latentrun.training.loop import EpochEnded, Loop, NonFiniteLoss, PhaseEnded, PhaseStarted, Stepped
+from latentrun.training.loop import EpochEnded, Event, Loop, PhaseEnded, Stepped, TrainingEnded
+from latentrun.training.step import NonFiniteLoss
+from latentrun.types import History
 
 CHECKPOINT_EVERY = 300.0  # seconds at most between two checkpoints, where epochs are longer
 
@@ -50,7 +52,7 @@ def train(assembly: Assembly, path: Path, about: Mapping[str, Any]) -> int:
     }
     directory = RunDirectory.create(path, assembly.config, meta)
     with directory.locked():
-        loop = new_loop(assembly)
+        loop = new_loop(assembly, directory)
         if same_fit and assembly.config["reuse"]:
             directory.adopt(RunDirectory(same_fit))
             restore(loop, directory)
@@ -64,7 +66,7 @@ def work(assembly: Assembly, directory: RunDirectory, loop: Loop, reading: float
     """Train from where ``loop`` stands, measure what is not measured yet, report; the exit code.
 
     ``reading``: seconds it took to read the data."""
-    with recording(directory, "training", loop.position["total_steps"] + 1) as records:
+    with recording(directory, "training", loop.progress.total_steps + 1) as records:
         announce(directory)
         records.timing.add("data", "", reading)
         try:
@@ -99,10 +101,10 @@ def announce(directory: RunDirectory) -> None:
 
 
 # ---------------------------------------------------------------- the loop
-def new_loop(assembly: Assembly) -> Loop:
+def new_loop(assembly: Assembly, directory: RunDirectory) -> Loop:
     """The training loop, at its start."""
-    noise = Noise(assembly.config["seed"])
-    return Loop(assembly.model, assembly.data, assembly.training, noise, assembly.device)
+    noise, series = Noise(assembly.config["seed"]), directory.series()
+    return Loop(assembly.model, assembly.data, assembly.training, noise, assembly.device, series)
 
 
 def restore(loop: Loop, directory: RunDirectory) -> tuple[str, list[str]]:
@@ -112,8 +114,7 @@ def restore(loop: Loop, directory: RunDirectory) -> tuple[str, list[str]]:
         return "from the beginning: there is no checkpoint to go on from", notes
     try:
         loop.load_state_dict(state)
-        place = loop.position
-        return f"after epoch {place['total_epochs']}, step {place['total_steps']}", notes
+        return f"after {loop.progress.place}", notes
     except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError(
             f"{str(directory.path)!r}: the checkpoint does not fit the run: {str(error).splitlines()[0]}"
@@ -124,6 +125,7 @@ def fit_model(assembly: Assembly, loop: Loop, records: Records) -> Run:
     """Run the loop from where it stands, save and log what happens. A signal is answered after the step:
     saved, then raised."""
     view, saved = TrainingView(), time.monotonic()
+    was_trained = loop.finished  # taken over from another run, or only the measuring was interrupted
     count = sum(p.numel() for p in assembly.model.parameters())
     LOGGER.info("%s parameters on %s", f"{count:,}", assembly.device)
     with deferred() as request, closing(view):
@@ -136,40 +138,41 @@ def fit_model(assembly: Assembly, loop: Loop, records: Records) -> Run:
                 saved = time.monotonic()
             if request.signal is not None:
                 break
-    return trained(assembly, loop, records)
+    history = records.directory.read_history() if was_trained else loop.history.history()
+    return trained(assembly, loop, records, history)
 
 
-def record(
-    event: PhaseStarted | Stepped | EpochEnded | PhaseEnded, assembly: Assembly, loop: Loop, records: Records
-) -> None:
+def record(event: Event, assembly: Assembly, loop: Loop, records: Records) -> None:
     """Write down one event of the loop; the weights where they are the best so far."""
     directory = records.directory
     match event:
         case Stepped():
-            records.activity.update(step=loop.position["total_steps"])
+            records.activity.update(step=loop.progress.total_steps)
         case EpochEnded(row=row, seconds=seconds, improved=improved):
             records.timing.add("epoch", f"{row['phase']} {row['epoch']}", seconds)
-            directory.write_table("train", pd.DataFrame(loop.rows))
+            directory.write_table("train", pd.DataFrame(loop.progress.rows))
             if improved:
-                directory.save_checkpoint("best", {"model": loop.best["weights"], "epoch": row["epoch"]})
-            records.board.epoch(loop.rows, len(loop.phases))
+                directory.save_checkpoint(
+                    "best", {"model": loop.progress.best.weights, "epoch": row["epoch"]}
+                )
+            records.board.epoch(loop.progress.rows, len(loop.phases))
             if row["epoch"].bit_count() == 1:  # after epochs 1, 2, 4, 8, ...
                 show_pictures(assembly, loop, records.board)
-        case PhaseEnded(phase=phase):
-            directory.save_checkpoint("best", {"model": assembly.model.state_dict(), "phase": phase})
+        case PhaseEnded() | TrainingEnded():
+            directory.save_checkpoint("best", {"model": assembly.model.state_dict()})
 
 
-def trained(assembly: Assembly, loop: Loop, records: Records) -> Run:
+def trained(assembly: Assembly, loop: Loop, records: Records, history: History | None) -> Run:
     """The run whose training has come to its end, and that it has, in its directory."""
     directory = records.directory
     directory.save_checkpoint("last", loop.state_dict())
-    curves = pd.DataFrame(loop.rows)
+    curves = pd.DataFrame(loop.progress.rows)
     if len(curves):
         directory.write_table("train", curves)  # of a training taken over, nothing is there yet
     show_pictures(assembly, loop, records.board)
-    history = loop.history.history()
     directory.write_history(history)
     directory.amend_meta(trained=now())
+    directory.series().remove()
     return Run(
         model=assembly.model,
         data=assembly.data,
@@ -191,11 +194,11 @@ def show_pictures(assembly: Assembly, loop: Loop, board: Board) -> None:
     if not data.is_image:
         return
     model.eval()
-    step = loop.position["total_steps"]
+    step = loop.progress.total_steps
     if isinstance(model, HasEncoder):
         x = data.split("val").x[:16].to(assembly.device)
         both = torch.cat([x, model.decode(model.encode(x))]).cpu().numpy()
         board.image(step, "reconstructions", canvas(both, len(x), value_range=data.value_range))
-    if isinstance(model, HasGenerator) and loop.position["phase"] + 1 >= len(model.phases()):
+    if isinstance(model, HasGenerator) and loop.progress.phase + 1 >= len(model.phases()):
         x = model.decode(model.sample_prior(32, loop.noise.at("board"))).cpu().numpy()
         board.image(step, "samples", canvas(x, 16, value_range=data.value_range))

@@ -53,7 +53,7 @@ def resume(
         stored = directory.config
         config = stored | {"trust": list(trust), "device": device or stored["device"]}
         assembly = assembled(config, meta["choices"], meta.get("default_list", True))
-        loop = new_loop(assembly)
+        loop = new_loop(assembly, directory)
         place, notes = restore(loop, directory)
         notes += differences(meta, assembly)
         entry = {"at": now(), "from": place, "notes": notes}

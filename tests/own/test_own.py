@@ -75,7 +75,7 @@ def test_every_way_to_the_folder(way, capsys, monkeypatch):
     )
     assert run(*flags, "model=pac") == 2
     assert (
-        "unknown model 'pac' (did you mean 'pca'?); known: ae, pca, two_stage_race, two_stage_vae, vae"
+        "unknown model 'pac' (did you mean 'pca'?); known: ae, flow, gan, gaussian, mixture, pca, sphere_ae, "
         in capsys.readouterr().err
     )
 
