@@ -482,7 +482,7 @@ WRONG = [
     ),
     (
         "task=diagnose run={p}/newer",
-        "'{p}/newer' was written by a newer latentrun (schema 99; this one reads up to 1)",
+        "'{p}/newer' was written by a newer latentrun (schema 99; this one, 0.2.0, reads schema 2)",
     ),
     ("resume=nowhere", "'nowhere' is not a run of latentrun: there is no such directory"),
     (

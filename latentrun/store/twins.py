@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from latentrun.errors import InputError
-from latentrun.store.intake import read_meta
+from latentrun.store.intake import SCHEMA, read_meta
 
 
 def fits(root: str | Path, hashes: Collection[str]) -> list[tuple[Path, dict[str, Any]]]:
@@ -27,7 +27,8 @@ def fits(root: str | Path, hashes: Collection[str]) -> list[tuple[Path, dict[str
             meta = read_meta(path)
         except (OSError, InputError):  # somebody else's files are no reason not to train
             continue
-        if str(meta.get("fit_hash")) in hashes and meta.get("kind", "run") == "run":
+        is_run = meta.get("kind", "run") == "run" and meta.get("schema") == SCHEMA
+        if is_run and str(meta.get("fit_hash")) in hashes:
             found.append((path.parent, meta))
     return found
 

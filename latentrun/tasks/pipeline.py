@@ -39,7 +39,11 @@ def train(plan: Plan, path: Path, about: Mapping[str, Any]) -> int:
     reading = time.perf_counter() - start
     require_room(path, needed(plan))
     found = twin(plan.config["output"], identity)
-    known = {"seed": plan.config["seed"], "caveats": caveats(plan)}
+    known = {
+        "seed": plan.config["seed"],
+        "data": plan.data.describe().plain(),
+        "caveats": caveats(plan),
+    }
     directory = RunDirectory.create(
         path, plan.config, {**about, **environment(plan.device), **identity, **known}
     )

@@ -18,7 +18,6 @@ from torch import Tensor
 from torch.distributions import Independent, Normal
 
 from latentrun.config.build import build
-from latentrun.config.fingerprint import data_key
 from latentrun.config.options import option
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.errors import InputError
@@ -29,7 +28,7 @@ from latentrun.store import RunDirectory, now
 from latentrun.store.files import require_empty
 from latentrun.system.disk import require_room
 from latentrun.system.provenance import environment
-from latentrun.tasks.assembly import applicable, assemble
+from latentrun.tasks.assembly import applicable, build_model
 from latentrun.tasks.loading import load
 from latentrun.tasks.pipeline import extend, write_codes
 from latentrun.tasks.use import EVERYWHERE, require_only, trained
@@ -69,7 +68,7 @@ def task(config: Mapping[str, Any], path: Path, about: Mapping[str, Any], own: S
     require_room(path)
     settings = {**source.config, **{key: config[key] for key in MEASURING if key in given}, "task": "prune"}
     settings["model"] = {**settings["model"], "latent_dim": len(keep)}
-    _, model = assemble(settings | {"trust": config["trust"]}, {data_key(settings): run.data})
+    model = build_model(settings | {"trust": config["trust"]}, run.data)
     model.load_state_dict(sliced(run.model.state_dict(), model.state_dict(), d, keep))
     default_list = about["default_list"] if "diagnostic" in given else source.meta.get("default_list", True)
     trust = [*config["trust"], *(own if "diagnostic" in given else ())]
@@ -84,7 +83,7 @@ def task(config: Mapping[str, Any], path: Path, about: Mapping[str, Any], own: S
         "overrides": about["overrides"],
         "default_list": default_list,
         **environment(run.device),
-        **{key: source.meta[key] for key in ("seed", "data_hash") if key in source.meta},
+        **{key: source.meta[key] for key in ("seed", "data", "data_hash") if key in source.meta},
         # No fit_hash: nobody who looks for a model trained with these settings may take this one.
         "trained": source.meta.get("trained", now()),
         "caveats": [note, *source.meta.get("caveats", [])],

@@ -23,7 +23,7 @@ from latentrun.config.settings import key_of
 from latentrun.data.base import SPLITS, Dataset
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
-from latentrun.models.base import HasEncoder, HasGenerator, HasLikelihood
+from latentrun.models.base import HasEncoder, HasLikelihood
 from latentrun.plotting.images import grid
 from latentrun.plotting.style import paper
 from latentrun.run import Run
@@ -64,7 +64,7 @@ def encode(config: Mapping[str, Any], path: Path, overrides: Sequence[str], own:
         raise InputError(f"task=encode needs an encoder; the model of {config['run']!r} has none")
     data, spec, names = chosen(config, keys, run, own)
     parts = [data.split(name) for name in names] or data.parts()
-    notes = changes(directory, run) if names or data.columns else []
+    notes = changes(directory, run) if names else []
     with fresh(path) as folder:
         arrays = stacked([run.code(rows) for rows in parts])
         if names:
@@ -103,8 +103,6 @@ def sample(config: Mapping[str, Any], path: Path, overrides: Sequence[str]) -> i
         raise InputError(f"files: the data of {config['run']!r} are no pictures")
     require_room(path, 4 * n * math.prod(run.data.event_shape))
     notes = [run.sampler_note]
-    if run.data.columns or not isinstance(run.model, HasGenerator):
-        notes += changes(directory, run)
     noise = Noise(config["sample_seed"]).at("sample")
     with fresh(path) as folder:
         z = run.sample_codes(n, noise)
