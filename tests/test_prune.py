@@ -154,8 +154,8 @@ def test_named_variables_are_kept_in_their_order_whatever_they_do(runs, tmp_path
         in capsys.readouterr().out
     )
     whole, small = latentrun.load(runs / "dense"), latentrun.load(tmp_path / "small")
-    z = whole.latents("test").mean
-    assert same(small.latents("test").mean, z[:, [0, 4]])
+    z = whole.latents("test").codes
+    assert same(small.latents("test").codes, z[:, [0, 4]])
     assert same(small.reconstructions("test"), whole.decode(z * torch.tensor([1.0, 0, 0, 0, 1, 0])))
     assert not same(small.reconstructions("test"), whole.reconstructions("test"))
 
@@ -167,8 +167,8 @@ def test_an_autoencoder_loses_the_variables_that_are_not_named(runs, tmp_path):
     )
     whole, small = latentrun.load(runs / "ae"), latentrun.load(tmp_path / "small")
     assert (
-        same(small.latents("test").mean, whole.latents("test").mean[:, USED])
-        and small.latents("test").scale is None
+        same(small.latents("test").codes, whole.latents("test").codes[:, USED])
+        and small.latents("test").posterior == {}
     )
     assert same(small.reconstructions("test"), whole.reconstructions("test"))
 
@@ -185,7 +185,7 @@ def test_what_is_pruned_can_be_pruned_again(measured, tmp_path):
         == 0
     )
     one = latentrun.load(tmp_path / "one")
-    assert same(one.latents("test").mean, latentrun.load(measured / "whole").latents("test").mean[:, [2]])
+    assert same(one.latents("test").codes, latentrun.load(measured / "whole").latents("test").codes[:, [2]])
     assert [note.split(",")[0] for note in one.meta["caveats"][:2]] == [
         "Pruned from small",
         "Pruned from whole",
@@ -299,7 +299,7 @@ def test_other_tasks_take_it_as_any_run(measured, tmp_path):
     ]
     assert abs(differences["reconstruction/error_mean"]) < 1e-5
     assert run("task=encode", small, "format=[npz]", f"hydra.run.dir={tmp_path / 'codes'}") == 0
-    assert np.load(tmp_path / "codes" / "codes.npz")["mean"].shape[1] == 3
+    assert np.load(tmp_path / "codes" / "codes.npz")["codes"].shape[1] == 3
     assert run("task=sample", small, "n=5", f"hydra.run.dir={tmp_path / 'samples'}") == 0
     assert np.load(tmp_path / "samples" / "samples.npz")["z"].shape == (5, 3)
     shutil.copytree(measured / "small", tmp_path / "small")
@@ -610,7 +610,7 @@ def test_models_of_ones_own_are_pruned_where_their_weights_are_laid_out_as_ours(
         == 0
     )
     whole, small = (latentrun.load(path, trust=["tests"]) for path in (odd["straight"], tmp_path / "small"))
-    assert same(small.latents("test").mean, whole.latents("test").mean[:, [1, 4]])
+    assert same(small.latents("test").codes, whole.latents("test").codes[:, [1, 4]])
 
 
 def test_nothing_is_overwritten(measured, runs, capsys):
