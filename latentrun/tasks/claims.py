@@ -7,23 +7,32 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from latentrun.claims.claim import Claim, Size
+from latentrun.claims.compared import (
+    answers,
+    answers_table,
+    built,
+    encounters,
+    metrics_by_seed,
+    specs_of,
+)
 from latentrun.claims.evidence import Evidence, Request, check_metrics, lacking, merged, trained
 from latentrun.claims.judge import Verdict, claims_table, judge, values_table
 from latentrun.claims.page import markdown, write_claims
 from latentrun.config.fingerprint import data_key, fingerprint
 from latentrun.config.settings import key_of
 from latentrun.data.base import Dataset
-from latentrun.errors import InputError, nearest
+from latentrun.errors import InputError, few, nearest
 from latentrun.functional.statistics.verdicts import REPORTED
 from latentrun.report.sweep import write_page
 from latentrun.store import atomic, now
-from latentrun.store.files import claim, require_empty
+from latentrun.store.files import claim, require_empty, write_table
 from latentrun.sweep.engine import Engine, Launch, Outcome
 from latentrun.sweep.live import View
 from latentrun.sweep.plan import Job, Sweep
@@ -33,10 +42,11 @@ from latentrun.system.provenance import environment
 from latentrun.tables.collect import write_tables
 from latentrun.tasks.assembly import device_named
 from latentrun.tasks.child import work
+from latentrun.tasks.compare import compare
 from latentrun.tasks.sweep import checked
 
 SCHEMA = 1
-OWN = ("task", "claim", "size", "sizes", "hydra")  # settings that belong to the judging
+OWN = ("task", "claim", "comparison", "size", "sizes", "hydra")  # settings that belong to the judging
 SHARED = (
     "output",
     "device",
@@ -75,7 +85,9 @@ def task(
     jobs, numbers = merged(asked)
     data: dict[str, Dataset] = {}
     jobs = checked(jobs, trust, data)
-    check_metrics(claims, jobs, numbers, trust)
+    specs = specs_of(claims, config["comparison"] or {})
+    questions = built(specs, trust)
+    check_metrics(claims, jobs, numbers, trust, questions)
     require_room(path)
     require_empty(path)
     claim(path, "verdict")
@@ -87,18 +99,30 @@ def task(
         print("what is finished is kept: the same command goes on from there", flush=True)
         raise
     known = {job.number: (job.config["seed"], evidence.metrics(job)) for job in jobs}
+    make = partial(compare_runs, config=config, folder=path / "comparisons", trust=trust)
+    compared = answers(encounters(claims, evidence, numbers), specs, config["output"], make)
+    between = metrics_by_seed(compared, questions)
     found = {
         claim.name: {run: dict(known[n] for n in numbers.get((claim.name, run), ())) for run in claim.runs}
+        | between.get(claim.name, {})
         for claim in claims
     }
     verdicts = [judge(claim, found[claim.name]) for claim in claims]
     table = runs_table(evidence, outcomes)
     write(path, verdicts, table, size, config)
+    if compared:
+        write_table(path / "comparisons.csv", answers_table(compared))
     say(verdicts, path)
     failed = table[table["state"] == "failed"]
     for row in failed.itertuples():
         print(f"  {row.run} (seed {row.seed}): {row.reason}")
     absent = [line for claim in claims for line in unmeasured(claim, found[claim.name])]
+    for answer in compared:
+        if answer.state == "failed":
+            absent.append(
+                f"{answer.encounter.claim}: comparison {answer.name!r} of {few(answer.encounter.between)} "
+                f"(seed {answer.encounter.seed}) failed: {answer.reason or 'see its compare.log'}"
+            )
     print(*absent, sep="\n", end="\n" if absent else "")
     return 1 if len(failed) or absent else 0
 
@@ -107,13 +131,28 @@ def unmeasured(claim: Claim, found: Mapping[str, Mapping[int, Mapping[str, float
     """A line for each metric of a claim that none of its measured runs has: which parts a metric has is not
     known before."""
     lines = []
-    for run, metric in dict.fromkeys(
-        (run, metric) for part in claim.expect for run in part.runs for metric in part.metrics
-    ):
-        known = sorted({name for each in found[run].values() for name in each})
+    pairs = [(subject, name) for part in claim.expect for subject in part.subjects for name in part.metrics]
+    for subject, metric in dict.fromkeys(pairs):
+        known = sorted({name for values in found[subject].values() for name in values})
         if known and metric not in known:
-            lines.append(f"{claim.name}: no run {run!r} has {metric!r}{nearest(metric, known)}")
+            whose = f"run {subject!r}" if isinstance(subject, str) else f"comparison of {few(subject)}"
+            lines.append(f"{claim.name}: no {whose} has {metric!r}{nearest(metric, known)}")
     return lines
+
+
+def compare_runs(
+    paths: Sequence[Path],
+    seed: int,
+    specs: Mapping[str, Any],
+    config: Mapping[str, Any],
+    folder: Path,
+    trust: Sequence[str],
+) -> Path:
+    """Compare runs for claims, into a new directory in ``folder``, which is returned."""
+    path = folder / f"{len(list(folder.glob('*')))}_seed={seed}"
+    settings = {"comparison": dict(specs), "diagnostic": {}, "seed": seed, "skip_inapplicable": False}
+    compare(paths, {**config, **settings, "trust": list(trust)}, path)
+    return path
 
 
 def gathered(evidence: Evidence, runs: Path, launch: Launch, trust: Sequence[str]) -> dict[int, Outcome]:
@@ -193,8 +232,7 @@ def write(
     """Tables, the page and its pictures, what it was made with."""
     table = claims_table(verdicts)
     for name, frame in {"claims": table, "values": values_table(verdicts), "runs": runs}.items():
-        with atomic(path / f"{name}.csv") as file:
-            frame.to_csv(file, index=False)
+        write_table(path / f"{name}.csv", frame)
     about = {
         **{
             "schema": SCHEMA,
