@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,10 +14,9 @@ import torch
 from torch import Tensor
 
 from latentrun.config.bounds import Between, Ge
-from latentrun.data.base import Dataset, divide, partition
+from latentrun.data.base import Dataset, Description, divide, partition
 from latentrun.data.formats.columns import (
     codes,
-    decode,
     encode,
     in_order,
     inferred,
@@ -166,11 +165,9 @@ class Table(Dataset):
         whole = Split(self._x, torch.tensor(self._y).float(), labels, index)
         return divide(whole, *self.fractions, self.seed)
 
-    def frame(self, x: Tensor) -> pd.DataFrame:
-        """Rows of x in the units of the file: numbers, nearest levels, most likely categories."""
-        return pd.DataFrame(
-            {c.name: values(code, c) for c, code in zip(self.columns, decode(x, self.columns).T, strict=True)}
-        )
+    def describe(self) -> Description:
+        """With what other files are aligned by: the columns beside x, and what fills missing cells."""
+        return replace(super().describe(), beside=self._content.beside, filling=dict(self._content.filling))
 
     def align(self, reference: Dataset) -> None:
         """Take over the columns of the table ``reference``, and those of its factors that this file has.
@@ -178,12 +175,11 @@ class Table(Dataset):
         Missing cells are refused, left out by row, or filled as in the reference. InputError for columns that
         are not there and for levels and categories that the reference does not know.
         """
-        if not isinstance(reference, Table):
+        theirs = reference.describe()
+        if not theirs.columns:
             raise InputError(
-                f"data: a table cannot be aligned to {type(reference).__name__}, which the model was "
-                "trained on"
+                f"data: a table cannot be aligned to {theirs.kind}, which the model was trained on"
             )
-        theirs = reference._content
         for column in theirs.columns:
             if column.name not in self.texts:
                 guess = nearest(column.name, self.texts.columns)
@@ -200,7 +196,7 @@ class Table(Dataset):
         filled = self._filled(coded, theirs.filling)
         for name in ("_x", "_y", "factors", "_splits"):
             self.__dict__.pop(name, None)
-        self.wanted_label = reference.label
+        self.wanted_label = theirs.label
         self._content = Content(theirs.columns, beside, filled, theirs.filling)
 
     # ---------------------------------------------------------------- from texts to content

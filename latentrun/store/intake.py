@@ -17,9 +17,12 @@ from typing import Any, Literal
 import numpy as np
 import yaml
 
+import latentrun
 from latentrun.config.build import fit
 from latentrun.errors import InputError
 
+SCHEMA = 2  # of runs and comparisons
+WRITTEN_BY = {1: "0.1"}  # the latentrun that wrote, and so reads, an older schema
 META = {
     "choices": dict[str, Any],
     "versions": dict[str, Any],
@@ -29,6 +32,7 @@ META = {
     "captions": dict[str, str],
     "resumed": list[dict[str, Any]],
     "kind": str,
+    "data": dict[str, Any],
     "diagnostics": dict[str, dict[str, Any]],
     "comparisons": dict[str, dict[str, Any]],
     "runs": list[dict[str, Any]],
@@ -66,6 +70,21 @@ def read_meta(path: Path) -> dict[str, Any]:
         for name, entry in found.get(key, {}).items():
             _require(entry, REPORT, f"{str(path)!r}: {key}.{name}")
     return found
+
+
+def require_schema(meta: Mapping[str, Any], path: Path) -> None:
+    """InputError that says which version reads it, where the directory ``path`` is of another schema."""
+    schema = meta.get("schema")
+    if schema == SCHEMA and not isinstance(schema, bool):
+        return
+    here = f"this one, {latentrun.__version__}, reads schema {SCHEMA}"
+    if schema in WRITTEN_BY:
+        version = WRITTEN_BY[schema]
+        raise InputError(
+            f"{str(path)!r} was written by latentrun {version} (schema {schema}; {here}): "
+            f"read it with latentrun {version}"
+        )
+    raise InputError(f"{str(path)!r} was written by a newer latentrun (schema {schema}; {here})")
 
 
 class Tree(yaml.SafeLoader):

@@ -84,20 +84,12 @@ class Sweep:
     def add(self, jobs: Sequence[Job]) -> None:
         """Write jobs down, behind those that are there; several processes may do so at once."""
         for job in jobs:
+            content = {"config": dict(job.config), "about": dict(job.about)}
             with atomic(self.path / "jobs" / f"{job.number}.yaml") as file:
-                yaml.dump(
-                    {"config": dict(job.config), "about": dict(job.about)},
-                    file,
-                    Plain,
-                    sort_keys=False,
-                    allow_unicode=True,
-                )
-        rows = [
-            (job.number, job.name, shlex.join(job.overrides), fit_hash(job.config), job.skipped or "")
-            for job in jobs
-        ]
+                yaml.dump(content, file, Plain, sort_keys=False, allow_unicode=True)
+        rows = pd.DataFrame([_row(job) for job in jobs], columns=list(PLAN))
         with alone(self.path / ".plan.lock"):
-            table = pd.concat([self.table(), pd.DataFrame(rows, columns=list(PLAN))])
+            table = pd.concat([self.table(), rows])
             with atomic(self.path / "plan.csv") as file:
                 table.to_csv(file, index=False)
 
@@ -117,14 +109,13 @@ class Sweep:
 
     def _job(self, row: Any) -> Job:
         stored = read_yaml(self.path / "jobs" / f"{int(row.job)}.yaml")
-        overrides = tuple(shlex.split(row.overrides))
         return Job(
-            int(row.job),
-            plain(row.directory, self.path),
-            overrides,
-            stored["config"],
-            stored["about"],
-            row.skipped or None,
+            number=int(row.job),
+            name=plain(row.directory, self.path),
+            overrides=tuple(shlex.split(row.overrides)),
+            config=stored["config"],
+            about=stored["about"],
+            skipped=row.skipped or None,
         )
 
     @contextmanager
@@ -142,3 +133,14 @@ class Sweep:
     def log(self, job: Job) -> Path:
         """What the job's process printed."""
         return self.path / "logs" / f"{job.number}.txt"
+
+
+def _row(job: Job) -> dict[str, Any]:
+    """A row of plan.csv."""
+    return {
+        "job": job.number,
+        "directory": job.name,
+        "overrides": shlex.join(job.overrides),
+        "hash": fit_hash(job.config),
+        "skipped": job.skipped or "",
+    }
