@@ -152,7 +152,7 @@ def train(settings: dict[str, Any], path: Path, about: dict[str, Any], own: list
 
 def resume(directory: str, settings: dict[str, Any], hydra: DictConfig, overrides: list[str]) -> int:
     """Go on with a run, or with a sweep; the exit code."""
-    from latentrun.tables.collect import is_sweep
+    from latentrun.store.sweep import is_sweep
     from latentrun.tasks import pipeline
 
     if is_sweep(Path(directory)):

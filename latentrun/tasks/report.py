@@ -12,9 +12,11 @@ from latentrun.errors import InputError, nearest
 from latentrun.report.sweep import pictures, survey, write_report
 from latentrun.store import atomic
 from latentrun.system.disk import require_room
-from latentrun.tables.collect import but_seed, collect, meanings, runs_in, settings_in, summarise, varied
+from latentrun.tables.collect import collect, runs_in
 from latentrun.tables.conditions import select
+from latentrun.tables.groups import summarise
 from latentrun.tables.leaderboard import latex, leaderboard, markdown
+from latentrun.tables.settings import but_seed, meanings, settings_in, varied
 from latentrun.tasks.use import fresh, require_only
 
 REPORT = ("task", "runs", "where", "metrics", "by", "output", "figures", "threads", "device", "trust")
