@@ -23,7 +23,7 @@ from latentrun.errors import InputError
 from latentrun.manifolds import Euclidean
 from latentrun.models.base import HasGaussianPosterior, HasGenerator, HasPrior, Model, PosteriorTraining
 from latentrun.store import RunDirectory, twin
-from latentrun.tasks import prune
+from latentrun.tasks import prune, slicing
 from latentrun.types import Objective, Phase, Report
 from tests.conformance.parts import SMALL
 
@@ -367,13 +367,13 @@ def test_directories_are_named_by_day_and_time(runs, tmp_path):
     ],
 )
 def test_places_kept_of_an_axis(n, m, expected):
-    assert prune.positions(n, m, 4, [1, 3]) == expected
+    assert slicing.positions(n, m, 4, [1, 3]) == expected
 
 
 def test_weights_that_do_not_follow_the_latent_dimension_are_kept_whole():
     whole = {"a": torch.randn(4, 4), "b": torch.randn(8, 5), "c": torch.tensor(1.0)}
     part = {"a": torch.zeros(4, 4), "b": torch.zeros(4, 5), "c": torch.tensor(0.0)}
-    found = prune.sliced(whole, part, 4, [0, 2])
+    found = slicing.sliced(whole, part, 4, [0, 2])
     assert torch.equal(found["a"], whole["a"]) and torch.equal(found["c"], whole["c"])
     assert torch.equal(found["b"], whole["b"][[0, 2, 4, 6]])
 
@@ -389,7 +389,7 @@ def test_weights_that_do_not_follow_the_latent_dimension_are_kept_whole():
 )
 def test_weights_of_which_it_is_not_clear_are_refused(part, message):
     with pytest.raises(InputError, match=message):
-        prune.sliced({"a": torch.randn(4, 4)}, part, 4, [0, 2])
+        slicing.sliced({"a": torch.randn(4, 4)}, part, 4, [0, 2])
 
 
 # ---------------------------------------------------------------- wrong input
@@ -452,7 +452,7 @@ class Turned(Straight):
     """Its codes are turned by a matrix."""
 
     def __init__(self, event_shape, latent_dim: int):
-        super().__init__(event_shape, {"z": Euclidean(latent_dim)})
+        super().__init__(event_shape, latent_dim)
         self.turn = nn.Parameter(torch.eye(latent_dim))
 
 
@@ -460,7 +460,7 @@ class Fixed(Straight):
     """Its dimension is no setting."""
 
     def __init__(self, event_shape):
-        super().__init__(event_shape, {"z": Euclidean(D)})
+        super().__init__(event_shape, D)
 
 
 class Drawn(Model, HasGaussianPosterior, HasGenerator):
@@ -622,7 +622,7 @@ def test_nothing_is_overwritten(measured, runs, capsys):
 
 def test_a_smaller_model_that_does_other_things_is_not_written(runs, tmp_path, monkeypatch, capsys):
     """Any slip in the slicing is found by looking at what the two models do."""
-    right = prune.sliced
+    right = slicing.sliced
 
     def wrong(whole, part, d, keep):
         return right(whole, part, d, [*keep[:-1], keep[-1] - 1])

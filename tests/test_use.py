@@ -26,7 +26,7 @@ from latentrun.models.base import (
     Model,
     PosteriorTraining,
 )
-from latentrun.tasks import use
+from latentrun.tasks import encode, sample
 from latentrun.types import Factor, Objective, Phase, Split
 
 GAMMA = 0.3
@@ -209,7 +209,7 @@ def test_the_table_of_codes_names_units_categories_and_splits(called):
 
 def test_a_factor_does_not_hide_another_column():
     arrays = {"index": np.array([7]), "codes": np.array([[1.0]]), "y": np.array([[2.0, 3.0]])}
-    found = use.table(arrays, (Factor("index", "real", 0, 1), Factor("z0", "real", 0, 1)))
+    found = encode.table(arrays, (Factor("index", "real", 0, 1), Factor("z0", "real", 0, 1)))
     assert found.to_dict("records") == [{"index": 7, "y_index": 2.0, "y_z0": 3.0, "z0": 1.0}]
 
 
@@ -303,7 +303,7 @@ def test_draws_from_the_likelihood_have_its_variance(called):
     assert np.allclose(noise.var(0), GAMMA**2, rtol=0.08) and np.allclose(
         noise.mean(0), 0, atol=4 * GAMMA / 5000**0.5
     )
-    first, second = noise[: use.CHUNK], noise[use.CHUNK : 2 * use.CHUNK]
+    first, second = noise[: sample.CHUNK], noise[sample.CHUNK : 2 * sample.CHUNK]
     assert abs(np.corrcoef(first[:, 0], second[:, 0])[0, 1]) < 0.15  # every part has noise of its own
 
 
@@ -336,8 +336,8 @@ def test_without_a_prior_a_gaussian_stands_in(called):
 def test_samples_are_decoded_in_parts(called, monkeypatch):
     whole = np.load(called("sample", "same", "n=95") / "samples.npz")
     seen = []
-    monkeypatch.setattr(use, "CHUNK", 10)
-    monkeypatch.setattr(use, "decoded", lambda run, z, *rest: seen.append(len(z)) or run.decode(z))
+    monkeypatch.setattr(sample, "CHUNK", 10)
+    monkeypatch.setattr(sample, "decoded", lambda run, z, *rest: seen.append(len(z)) or run.decode(z))
     parts = np.load(called("sample", "same", "n=95") / "samples.npz")
     assert seen == [10] * 9 + [5]
     assert all((whole[name] == parts[name]).all() for name in ("x", "z"))
@@ -358,7 +358,7 @@ def test_pictures_as_files_and_as_a_grid(called):
 def test_numbered_from_the_first_and_in_colour(tmp_path):
     x = np.zeros((2, 3, 2, 2), np.float32)
     x[1, 0], x[1, 1], x[1, 2] = 1, 0, -1
-    use.write_pictures(tmp_path / "p", x, (-1.0, 1.0), 100_000)
+    sample.write_pictures(tmp_path / "p", x, (-1.0, 1.0), 100_000)
     assert sorted(entry.name for entry in (tmp_path / "p").iterdir()) == ["100000.png", "100001.png"]
     assert (np.array(Image.open(tmp_path / "p" / "100001.png")) == [255, 128, 0]).all()
 
@@ -416,7 +416,7 @@ def test_a_failure_leaves_nothing_behind(runs, options, tmp_path, monkeypatch, c
     def fail(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(use, "describe", fail)
+    monkeypatch.setattr(f"latentrun.tasks.{task}.describe", fail)
     line = [
         "--config-dir",
         options,

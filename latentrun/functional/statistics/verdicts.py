@@ -33,7 +33,11 @@ def contrast(
     values_of: np.ndarray, values_against: np.ndarray | None, by: Literal["difference", "ratio"] | None
 ) -> np.ndarray:
     """One value a seed ``(S,)``: ``values_of``, or its difference from, or ratio to, ``values_against``; NaN
-    where either is missing, and for ratios where either is not above 0."""
+    where either is missing, and for ratios where either is not above 0.
+
+    >>> contrast(np.array([4.0, 1.0]), np.array([2.0, 0.0]), "ratio")
+    array([ 2., nan])
+    """
     if values_against is None:
         return values_of
     if by == "difference":
@@ -103,6 +107,9 @@ def judged(
     one-sided tests procedure at 2.5 % each (Schuirmann 1987, who uses 5 %). *contradicted*: all of it lies
     outside, on one side. *undecided*: anything else, and no interval. *reported*: there is no range.
     ``scale``: as in :func:`mean_over_seeds`.
+
+    >>> judged(np.array([2.0, 2.0]), "value", above=1.0, below=None).verdict
+    'reproduced'
     """
     values = np.asarray(values, dtype=float)
     if kind == "share":
@@ -115,7 +122,11 @@ def judged(
 
 
 def verdict(low: float, high: float, above: float | None, below: float | None) -> str:
-    """Where an interval lies: see :func:`judged`."""
+    """Where an interval lies: see :func:`judged`.
+
+    >>> [verdict(low, low + 1, above=1.0, below=None) for low in (2.0, 0.5, -2.0)]
+    ['reproduced', 'undecided', 'contradicted']
+    """
     if above is None and below is None:
         return REPORTED
     if math.isnan(low) or math.isnan(high):
