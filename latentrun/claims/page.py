@@ -22,9 +22,8 @@ from latentrun.store.reports import SAVED
 PLACES = ("output=", "hydra.", "--")  # settings of one machine, which a text does not repeat
 CAPTION = (
     "Each axis is one thing that the sentence says. Green: the range expected, fixed before the runs. "
-    "Ticks: the seeds; above them "
-    "the mean with its 95 % t interval over seeds (ratios: geometric mean, logarithmic axis). Square: "
-    "reported, without expectation."
+    "Ticks: the seeds; above them the mean with its 95 % t interval over seeds (ratios: geometric mean, "
+    "logarithmic axis; shares: the exact interval). Square: reported, without expectation."
 )
 
 
@@ -63,25 +62,30 @@ def write_claims(
 
 def row(part: Part) -> Row:
     """An axis of the picture."""
-    each = part.expectation
+    expected = part.expectation
     return Row(
-        each.says, each.quantity, part.values, part.finding, each.above, each.below, each.by == "ratio"
+        says=expected.says,
+        quantity=expected.quantity,
+        values=part.values,
+        finding=part.finding,
+        above=expected.above,
+        below=expected.below,
+        ratio=expected.kind == "ratio",
     )
 
 
 def cells(part: Part) -> dict[str, str]:
     """A line of the table, as text."""
-    each, found = part.expectation, part.finding
-    source = "–" if each.source_value is None else number(each.source_value)
+    expected, finding = part.expectation, part.finding
     return {
-        **{
-            "says": each.says,
-            "quantity": each.quantity,
-            "source": source,
-            "expected": each.expected or "–",
-            "verdict": found.verdict,
-        },
-        **{"mean": number(found.mean), "interval": interval(found.low, found.high), "n": str(found.n)},
+        "says": expected.says,
+        "quantity": expected.quantity,
+        "source": "–" if expected.source_value is None else number(expected.source_value),
+        "expected": expected.expected or "–",
+        "verdict": finding.verdict,
+        "mean": number(finding.mean),
+        "interval": interval(finding.low, finding.high),
+        "n": str(finding.n),
     }
 
 

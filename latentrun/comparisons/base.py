@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from latentrun.config.settings import REPLICATE, settings, varied
+from latentrun.config import settings as grouping
+from latentrun.config.settings import settings
 from latentrun.diagnostics.base import Question
 from latentrun.errors import InputError, few
 from latentrun.functional.noise import Noise
@@ -51,34 +52,16 @@ def groups(runs: Sequence[Run], pair_on: Sequence[str] = ()) -> list[Group]:
     """Runs by the keys that vary among them, except the seed and ``pair_on``; in the order in which they are
     given.
 
-    Where nothing else varies, the seed tells the groups apart. Runs that agree in everything are repetitions,
-    the first of each in one group, the second in another. InputError for a key that no run has.
+    See :func:`latentrun.config.settings.groups`. InputError for a key that no run has.
     """
     rows = [settings(run.config, run.meta.get("choices", {})) for run in runs]
     for key in pair_on:
         if not any(key in row for row in rows):
             raise InputError(f"pair_on: no run has the setting {key!r}")
-    paired = [*pair_on, REPLICATE]
-    keys = [key for key in varied(rows) if key not in paired]
-    if not keys and len({tuple(row.get(key) for key in paired) for row in rows}) == len(rows):
-        keys, paired = [REPLICATE], list(pair_on)
-    found: dict[tuple, dict[tuple, Run]] = {}
-    for run, row in zip(runs, rows, strict=True):
-        values, pair = tuple(row.get(key) for key in keys), tuple(row.get(key) for key in paired)
-        repeat = next(number for number in range(len(runs)) if pair not in found.get((*values, number), ()))
-        found.setdefault((*values, repeat), {})[pair] = run
-    repeated = any(repeat for *_, repeat in found)
-    made = []
-    for (*values, repeat), members in found.items():
-        named = dict(zip(keys, values, strict=True)) | ({"repeat": repeat + 1} if repeated else {})
-        alone = repeated and len(found) == len(runs)
-        name = (
-            next(iter(members.values())).name
-            if alone
-            else ", ".join(f"{key}={value}" for key, value in named.items())
-        )
-        made.append(Group(name or "all", named, members))
-    return made
+    return [
+        Group(group.name, group.values, {pair: runs[number] for pair, number in group.members.items()})
+        for group in grouping.groups(rows, [run.name for run in runs], pair_on)
+    ]
 
 
 # ---------------------------------------------------------------- what may be compared

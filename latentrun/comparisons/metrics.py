@@ -12,6 +12,7 @@ import pandas as pd
 from latentrun.comparisons.base import Comparison, Group, alike, common_rows, groups, reports
 from latentrun.config.bounds import Ge
 from latentrun.errors import InputError
+from latentrun.functional.statistics.directions import DIRECTIONS
 from latentrun.functional.statistics.intervals import NORMAL_95, mean_interval
 from latentrun.functional.statistics.ranking import holm, pairwise
 from latentrun.run import Run
@@ -194,7 +195,8 @@ def differences(
             math.sqrt((mine.var(ddof=1) + other.var(ddof=1)) / 2) if min(len(mine), len(other)) > 1 else 0.0
         )
         value, beside = (side.mean() if len(side) else math.nan for side in (mine, other))
-        order = badness(value, direction) - badness(beside, direction)
+        loss = DIRECTIONS[direction].loss if direction in DIRECTIONS else np.zeros_like
+        order = float(loss(np.array(value)) - loss(np.array(beside)))
         better = "" if not (low > 0 or high < 0) or order == 0 else group.name if order < 0 else found[0].name
         effect = difference / spread if spread > 0 else math.nan
         where = (name, group.name, found[0].name)
@@ -211,11 +213,6 @@ def differences(
         )
         rows.append(dict(zip(COLUMNS, (*where, *numbers, basis, better, direction, unit), strict=True)))
     return rows
-
-
-def badness(value: float, direction: str) -> float:
-    """A number that is lower where the value is better; always 0 where no value is better than another."""
-    return {"lower": value, "higher": -value, "one": abs(value - 1), "zero": abs(value)}.get(direction, 0.0)
 
 
 # ---------------------------------------------------------------- example by example

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Literal
 
@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from latentrun.config.bounds import Between, Ge
-from latentrun.data.base import Dataset, divide, partition
-from latentrun.data.formats.columns import decode, encode, inventory, listed, numeric, placed, shape, values
+from latentrun.data.base import Dataset, Description, divide, partition
+from latentrun.data.formats.columns import encode, inventory, listed, numeric, placed, shape, values
 from latentrun.data.formats.sheet import Rules, Sheet, located, read
 from latentrun.errors import InputError, nearest, unknown
 from latentrun.types import Column, Factor, Split
@@ -142,10 +142,9 @@ class Table(Dataset):
         whole = Split(self._x, torch.tensor(self._y).float(), labels, index)
         return divide(whole, *self.fractions, self.seed)
 
-    def frame(self, x: Tensor) -> pd.DataFrame:
-        """Rows of x in the units of the file: numbers, nearest levels, most likely categories."""
-        rows = zip(self.columns, decode(x, self.columns).T, strict=True)
-        return pd.DataFrame({column.name: values(code, column) for column, code in rows})
+    def describe(self) -> Description:
+        """With what other files are aligned by: the columns beside x, and what fills missing cells."""
+        return replace(super().describe(), beside=self._content.beside, filling=dict(self._content.filling))
 
     def align(self, reference: Dataset) -> None:
         """Take over the columns of the table ``reference``, and those of its factors that this file has.
@@ -153,25 +152,26 @@ class Table(Dataset):
         Missing cells are refused, left out by row, or filled as in the reference. InputError for columns that
         are not there and for levels and categories that the reference does not know.
         """
-        if not isinstance(reference, Table):
-            kind = type(reference).__name__
-            raise InputError(f"data: a table cannot be aligned to {kind}, which the model was trained on")
-        content, names = reference._content, self.sheet.texts.columns
-        for column in content.columns:
+        described, names = reference.describe(), self.sheet.texts.columns
+        if not described.columns:
+            raise InputError(
+                f"data: a table cannot be aligned to {described.kind}, which the model was trained on"
+            )
+        for column in described.columns:
             if column.name not in names:
                 raise InputError(
                     f"data.file: {self.sheet.name!r} has no column {column.name!r}, which the model was "
                     f"trained on{nearest(column.name, names)}"
                 )
-        beside = tuple(column for column in content.beside if column.name in names)
-        every = (*content.columns, *beside)
+        beside = tuple(column for column in described.beside if column.name in names)
+        every = (*described.columns, *beside)
         texts = self.sheet.texts[[column.name for column in every]]
         coded = self.sheet.codes(self.sheet.without_missing(texts, keep_columns=True), every)
-        filled = _filled(coded, content.filling)
+        filled = _filled(coded, described.filling)
         for name in ("_x", "_y", "factors", "_splits"):
             self.__dict__.pop(name, None)
-        self.label_column = reference.label
-        self._content = Content(content.columns, beside, filled, content.filling)
+        self.label_column = described.label
+        self._content = Content(described.columns, beside, filled, described.filling)
 
     # ---------------------------------------------------------------- from texts to content
     @cached_property

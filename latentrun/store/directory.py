@@ -22,7 +22,6 @@ from latentrun.store.files import Plain, atomic, claim, locks
 from latentrun.store.intake import read_json, read_yaml, require_stored
 from latentrun.store.reports import ReportDirectory
 from latentrun.store.series import FileSeries
-from latentrun.store.upgrade import upgraded
 from latentrun.types import History, Latents, Status
 
 
@@ -44,9 +43,8 @@ class RunDirectory(ReportDirectory):
     # ---------------------------------------------------------------- what it is
     @property
     def config(self) -> dict[str, Any]:
-        """The resolved configuration, the authority on what the run is; with the settings that came after an
-        older one."""
-        return upgraded(read_yaml(self.path / ".hydra" / "config.yaml"))
+        """The resolved configuration, the authority on what the run is."""
+        return read_yaml(self.path / ".hydra" / "config.yaml")
 
     @property
     def status(self) -> dict[str, Any]:

@@ -17,9 +17,12 @@ from typing import Any, Literal
 import numpy as np
 import yaml
 
+import latentrun
 from latentrun.config.build import fit
 from latentrun.errors import InputError
 
+SCHEMA = 2  # of runs and comparisons
+WRITTEN_BY = {1: "0.1"}  # the latentrun that wrote, and so reads, an older schema
 META = {
     "choices": dict[str, Any],
     "versions": dict[str, Any],
@@ -29,6 +32,7 @@ META = {
     "captions": dict[str, str],
     "resumed": list[dict[str, Any]],
     "kind": str,
+    "data": dict[str, Any],
     "diagnostics": dict[str, dict[str, Any]],
     "comparisons": dict[str, dict[str, Any]],
     "runs": list[dict[str, Any]],
@@ -68,6 +72,23 @@ def read_meta(path: Path) -> dict[str, Any]:
     return found
 
 
+def require_schema(meta: Mapping[str, Any], path: Path) -> None:
+    """InputError that says which version reads it, where the directory ``path`` is of another schema."""
+    schema = meta.get("schema")
+    if schema == SCHEMA and not isinstance(schema, bool):
+        return
+    here = f"this one, {latentrun.__version__}, reads schema {SCHEMA}"
+    if schema in WRITTEN_BY:
+        version = WRITTEN_BY[schema]
+        raise InputError(
+            f"{str(path)!r} was written by latentrun {version} (schema {schema}; {here}): "
+            f"read it with latentrun {version}"
+        )
+    if not isinstance(schema, int):
+        raise InputError(f"{str(path / 'meta.json')!r} says no schema; {here}")
+    raise InputError(f"{str(path)!r} was written by a newer latentrun (schema {schema}; {here})")
+
+
 class Tree(yaml.SafeLoader):
     """Plain values without references: a few lines of those can stand for billions of values."""
 
@@ -75,6 +96,14 @@ class Tree(yaml.SafeLoader):
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError(f"a reference in line {self.peek_event().start_mark.line + 1}")
         return super().compose_node(parent, index)
+
+
+def yaml_value(text: str) -> Any:
+    """What a text means in YAML, plain values only; the text itself where it means nothing."""
+    try:
+        return yaml.load(text, Tree)
+    except yaml.YAMLError:
+        return text
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -16,10 +16,9 @@ from latentrun.errors import InputError
 from latentrun.plotting.animation import gif
 from latentrun.plotting.pages import standalone
 from latentrun.store.files import atomic, now
-from latentrun.store.intake import plain, read_meta, read_npz, require_contained
+from latentrun.store.intake import SCHEMA, plain, read_meta, read_npz, require_contained, require_schema
 from latentrun.types import Animation, Estimate, Metric, Picture, Report, Status
 
-SCHEMA = 1
 SAVED = {
     "png": {},
     "pdf": {"CreationDate": None},
@@ -39,25 +38,22 @@ class ReportDirectory:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         if not (self.path / "meta.json").is_file():
-            why = (
-                "it holds no meta.json"
-                if self.path.is_dir()
-                else "it is a file"
-                if self.path.exists()
-                else "there is no such directory"
-            )
-            inside = sorted(each.parent.name for each in self.path.glob("*/meta.json"))
-            why = f"it is a folder of runs, one of them {inside[0]!r}" if inside else why
-            raise InputError(f"{str(self.path)!r} is not a {self.kind} of latentrun: {why}")
+            raise InputError(f"{str(self.path)!r} is not a {self.kind} of latentrun: {self._nothing_here()}")
         require_contained(self.path)
-        kind, schema = self.meta.get("kind", "run"), self.meta.get("schema")
+        meta = self.meta
+        kind = meta.get("kind", "run")
         if kind != self.kind:
             raise InputError(f"{str(self.path)!r} is not a {self.kind} of latentrun: it is a {kind}")
-        if not isinstance(schema, int) or schema > SCHEMA:
-            raise InputError(
-                f"{str(self.path)!r} was written by a newer latentrun (schema {schema}; this one "
-                f"reads up to {SCHEMA})"
-            )
+        require_schema(meta, self.path)
+
+    def _nothing_here(self) -> str:
+        """Why a path without meta.json is nothing that can be opened."""
+        if not self.path.exists():
+            return "there is no such directory"
+        if not self.path.is_dir():
+            return "it is a file"
+        inside = sorted(file.parent.name for file in self.path.glob("*/meta.json"))
+        return f"it is a folder of runs, one of them {inside[0]!r}" if inside else "it holds no meta.json"
 
     @classmethod
     def described(cls, path: Path, meta: Mapping[str, Any]) -> Self:

@@ -1,4 +1,4 @@
-"""Runs that have the fit one wants already."""
+"""Runs that have the fit one wants already, and comparisons of such runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from latentrun.errors import InputError
-from latentrun.store.intake import read_meta
+from latentrun.store.intake import SCHEMA, read_meta
+
+COMPARED = ("*/", "*/*/", "*/*/comparisons/", "*/*/comparisons/*/")  # where directories of comparisons are
 
 
 def fits(root: str | Path, hashes: Collection[str]) -> list[tuple[Path, dict[str, Any]]]:
@@ -27,9 +29,25 @@ def fits(root: str | Path, hashes: Collection[str]) -> list[tuple[Path, dict[str
             meta = read_meta(path)
         except (OSError, InputError):  # somebody else's files are no reason not to train
             continue
-        if str(meta.get("fit_hash")) in hashes and meta.get("kind", "run") == "run":
+        is_run = meta.get("kind", "run") == "run" and meta.get("schema") == SCHEMA
+        if is_run and str(meta.get("fit_hash")) in hashes:
             found.append((path.parent, meta))
     return found
+
+
+def comparisons(root: str | Path) -> list[tuple[Path, dict[str, Any]]]:
+    """The directories of comparisons under ``root``, of sweeps and of claims too, and what meta.json says of
+    each; the newest first."""
+    places = {path for pattern in COMPARED for path in Path(root).glob(f"{pattern}meta.json")}
+    there = []
+    for path in places:
+        try:
+            meta = read_meta(path)
+        except (OSError, InputError):
+            continue
+        if meta.get("kind") == "comparison" and meta.get("schema") == SCHEMA:
+            there.append((path.parent, meta))
+    return sorted(there, key=lambda pair: str(pair[1].get("created")), reverse=True)
 
 
 def twin(root: str | Path, identity: Mapping[str, Any]) -> Path | None:

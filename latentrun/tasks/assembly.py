@@ -60,22 +60,31 @@ def assembled(
 
 def assemble(config: Mapping[str, Any], shared: dict[str, Dataset] | None = None) -> tuple[Dataset, Model]:
     """Data set and model, freshly initialised from ``seed``; ``shared``: as in :func:`assembled`."""
-    trust = config["trust"]
-    data: Dataset = build(config["data"], Dataset, "data", trust)
-    data.rows = config["rows"]
+    data = build_data(config)
     if shared is not None:
         data = shared.setdefault(data_key(config), data)
-    network = build(config["network"], Network, "network", trust)
+    return data, build_model(config, data)
+
+
+def build_data(config: Mapping[str, Any]) -> Dataset:
+    """The data set, of which nothing need be read yet."""
+    data: Dataset = build(config["data"], Dataset, "data", config["trust"])
+    data.rows = config["rows"]
+    return data
+
+
+def build_model(config: Mapping[str, Any], data: Dataset) -> Model:
+    """The model for such data, freshly initialised from ``seed``."""
+    trust = config["trust"]
     given = {
-        "network": network,
+        "network": build(config["network"], Network, "network", trust),
         "event_shape": data.event_shape,
         "value_range": data.value_range,
         "columns": data.columns,
     }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config["seed"])
-        model = build(config["model"], Model, "model", trust, **given)
-    return data, model
+        return build(config["model"], Model, "model", trust, **given)
 
 
 def build_training(config: Mapping[str, Any]) -> Training:

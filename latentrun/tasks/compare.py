@@ -186,4 +186,10 @@ def about(run: Run, path: Path) -> dict[str, Any]:
     """What the comparison's meta.json says of a run; its directory relative to ``path``, where the two may be
     linked."""
     entries = {key: run.meta.get(key) for key in ("created", "fit_hash", "data_hash", "choices")}
-    return {"name": run.name, "path": os.path.relpath(run.directory, path), "seed": run.seed, **entries}
+    measured = {
+        name: entry.get("hash")
+        for name, entry in run.meta["diagnostics"].items()
+        if entry["status"] == Status.OK
+    }
+    place = os.path.relpath(run.directory, path)
+    return {"name": run.name, "path": place, "seed": run.seed, **entries, "measured": measured}

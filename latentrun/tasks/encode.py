@@ -42,7 +42,7 @@ class Encode(Task):
         if not isinstance(run.model, HasEncoder):
             raise InputError(f"task=encode needs an encoder; the model of {self.source!r} has none")
         data, spec, splits = data_to_encode(command, run)
-        notes = changes(directory, run) if splits or data.columns else []
+        notes = changes(directory, run) if splits else []
         with fresh(command.path) as folder:
             arrays = encoded(run, data, splits)
             count = len(arrays["index"])

@@ -48,6 +48,7 @@ def train(assembly: Assembly, path: Path, about: Mapping[str, Any]) -> int:
         **environment(assembly.device),
         **identity,
         "seed": assembly.config["seed"],
+        "data": assembly.data.describe().plain(),
         "caveats": caveats(assembly),
     }
     directory = RunDirectory.create(path, assembly.config, meta)
