@@ -14,10 +14,10 @@ import torch
 
 from latentrun.config.settings import REPLICATE, settings, varied
 from latentrun.diagnostics.base import Question
-from latentrun.errors import InputError, few
+from latentrun.errors import InputError, NothingToMeasure, few
 from latentrun.functional.noise import Noise
 from latentrun.run import Run
-from latentrun.types import Report
+from latentrun.types import Report, Status
 
 
 class Comparison(Question):
@@ -33,7 +33,7 @@ class Comparison(Question):
 
     @abstractmethod
     def __call__(self, runs: Sequence[Run], noise: Noise) -> Report:
-        """Compare the runs, at least two."""
+        """Compare the runs, at least two; NothingToMeasure where it turns out that there is nothing."""
 
 
 # ---------------------------------------------------------------- which runs belong together
@@ -62,22 +62,27 @@ def groups(runs: Sequence[Run], pair_on: Sequence[str] = ()) -> list[Group]:
     keys = [key for key in varied(rows) if key not in paired]
     if not keys and len({tuple(row.get(key) for key in paired) for row in rows}) == len(rows):
         keys, paired = [REPLICATE], list(pair_on)
-    found: dict[tuple, dict[tuple, Run]] = {}
+    members: dict[tuple, dict[tuple, Run]] = {}
     for run, row in zip(runs, rows, strict=True):
         values, pair = tuple(row.get(key) for key in keys), tuple(row.get(key) for key in paired)
-        repeat = next(number for number in range(len(runs)) if pair not in found.get((*values, number), ()))
-        found.setdefault((*values, repeat), {})[pair] = run
-    repeated = any(repeat for *_, repeat in found)
+        repeat = next(number for number in range(len(runs)) if pair not in members.get((*values, number), ()))
+        members.setdefault((*values, repeat), {})[pair] = run
+    return _groups_of(members, keys, len(runs))
+
+
+def _groups_of(members: dict[tuple, dict[tuple, Run]], keys: Sequence[str], n: int) -> list[Group]:
+    """The groups of n runs in all; ``members``: their runs by the values of ``keys`` and the number of the
+    repetition."""
+    repeated = any(repeat for *_, repeat in members)
     made = []
-    for (*values, repeat), members in found.items():
-        named = dict(zip(keys, values, strict=True)) | ({"repeat": repeat + 1} if repeated else {})
-        alone = repeated and len(found) == len(runs)
-        name = (
-            next(iter(members.values())).name
-            if alone
-            else ", ".join(f"{key}={value}" for key, value in named.items())
-        )
-        made.append(Group(name or "all", named, members))
+    for (*values, repeat), runs in members.items():
+        settled = dict(zip(keys, values, strict=True))
+        if repeated:
+            settled["repeat"] = repeat + 1
+        name = ", ".join(f"{key}={value}" for key, value in settled.items())
+        if repeated and len(members) == n:
+            name = next(iter(runs.values())).name
+        made.append(Group(name or "all", settled, runs))
     return made
 
 
@@ -95,8 +100,12 @@ def alike(runs: Sequence[Run], diagnostic: str) -> str | None:
 
 def reports(runs: Sequence[Run], diagnostic: str) -> list[Report]:
     """What a diagnostic found about each run; InputError where a run has not been measured by it, or with
-    other settings."""
+    other settings, NothingToMeasure where it found nothing to measure in one."""
     for run in runs:
+        entry = run.meta.get("diagnostics", {}).get(diagnostic, {})
+        if entry.get("status") == Status.SKIPPED:
+            why = " ".join(entry.get("notes", ()))
+            raise NothingToMeasure(f"{diagnostic} was skipped for {run.name!r}: {why}")
         if diagnostic not in run.reports:
             raise InputError(f"{run.name!r} has no {diagnostic}")
     differing = alike(runs, diagnostic)
@@ -122,18 +131,17 @@ def common_rows(runs: Sequence[Run], split: str) -> list[torch.Tensor]:
 
     InputError where there are none, or where a row number stands for different examples.
     """
-    rows = [run.data.split(split) for run in runs]
-    found = [torch.from_numpy(at) for at in positions([each.index.cpu().numpy() for each in rows])]
-    if not len(found[0]):
+    splits = [run.data.split(split) for run in runs]
+    places = [torch.from_numpy(at) for at in positions([rows.index.cpu().numpy() for rows in splits])]
+    if not len(places[0]):
         raise InputError(
             f"the runs have no row of the {split} split in common: {few([run.name for run in runs])}"
         )
-    first = rows[0].x[found[0]]
-    for run, each, at in zip(runs, rows, found, strict=True):
-        if each is not rows[0] and not (
-            each.x.shape[1:] == first.shape[1:] and torch.equal(each.x[at], first)
-        ):
+    first = splits[0].x[places[0]]
+    for run, rows, at in zip(runs, splits, places, strict=True):
+        same = rows is splits[0] or (rows.x.shape[1:] == first.shape[1:] and torch.equal(rows.x[at], first))
+        if not same:
             raise InputError(
                 f"the data of {run.name!r} are not those of {runs[0].name!r}: rows of the same number differ"
             )
-    return found
+    return places

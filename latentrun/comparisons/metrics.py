@@ -111,8 +111,8 @@ class Metrics(Comparison):
             metrics[f"error_effect.{row.group}"] = Estimate(row.effect)
         sizes = "; ".join(f"{group.name} ({len(group.runs)})" for group in found)
         first = (
-            f"Groups and their number of runs: {sizes}. Differences are to {found[0].name}, "
-            f"paired on {', '.join(['seed', *self.pair_on])}."
+            f"Groups and their number of runs: {sizes}. Differences are to {found[0].name}, paired on "
+            f"{', '.join(['seed', *self.pair_on])}."
         )
         return Report(metrics, {"differences": table, "examples": examples}, notes=(first, *notes, *said))
 
@@ -128,15 +128,12 @@ class Metrics(Comparison):
         return {
             "differences": Picture(
                 drawn,
-                f"Difference of each group to the reference ({every['reference'].iloc[0]}) with its "
-                "95 % interval, a panel for each metric "
-                "in the metric's own unit; the clearest differences first (difference by half its "
-                "interval). Filled: the interval "
-                "leaves 0 out; hollow: it does not; grey: there is none. The arrow points to the "
-                "better side, where there is one. "
-                "Above each mark the effect in standard deviations over the runs of a group, where "
-                "there are several; by example: of the "
-                f"paired differences.{more}",
+                f"Difference of each group to the reference ({every['reference'].iloc[0]}) with its 95 % "
+                "interval, a panel for each metric in the metric's own unit; the clearest differences first "
+                "(difference by half its interval). Filled: the interval leaves 0 out; hollow: it does not; "
+                "grey: there is none. The arrow points to the better side, where there is one. Above each "
+                "mark the effect in standard deviations over the runs of a group, where there are several; "
+                f"by example: of the paired differences.{more}",
             )
         }
 

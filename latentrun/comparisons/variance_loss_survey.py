@@ -90,11 +90,10 @@ class VarianceLossSurvey(Comparison):
                 f"failing.{kind}": Estimate((laws == FAILS).mean()),
             }
         notes = (
-            "The law holds where the interval of delta_var / mse lies within 1 +- "
-            f"{self.tolerance:g}, and fails where it lies outside.",
-            "A decoder trained on sampled codes aims at E[x|z] for z ~ q(z|x): `posterior` is where "
-            "to expect the law; for "
-            "autoencoders without posterior it is `mean`.",
+            f"The law holds where the interval of delta_var / mse lies within 1 +- {self.tolerance:g}, and "
+            "fails where it lies outside.",
+            "A decoder trained on sampled codes aims at E[x|z] for z ~ q(z|x): `posterior` is where to "
+            "expect the law; for autoencoders without posterior it is `mean`.",
         )
         return Report(
             metrics, {"groups": found, "runs": points}, {"tolerance": np.array(self.tolerance)}, notes=notes
@@ -127,19 +126,17 @@ class VarianceLossSurvey(Comparison):
         return {
             "law": Picture(
                 law(points, slopes),
-                "Lost variance (data minus reconstructions, mean over pixels) against the mean "
-                "squared error, a point for each run. "
-                "Dashed: the law of total variance, on which a decoder that gives E[x|z] lies. Line "
-                "and band: least squares through the "
-                "origin over the runs, with its 95 % interval.",
+                "Lost variance (data minus reconstructions, mean over pixels) against the mean squared "
+                "error, a point for each run. Dashed: the law of total variance, on which a decoder that "
+                "gives E[x|z] lies. Line and band: least squares through the origin over the runs, with its "
+                "95 % interval.",
             ),
             "ratios": Picture(
                 ratios(found, tolerance),
-                "Lost variance / mean squared error of each group of runs: mean over its runs with "
-                "the 95 % interval over runs (of a "
-                f"single run: over examples). Band: 1 ± {tolerance:g}. Filled: the interval lies "
-                "within the band, the law holds; cross: "
-                "it lies outside, the law fails; hollow: undecided.",
+                "Lost variance / mean squared error of each group of runs: mean over its runs with the 95 % "
+                f"interval over runs (of a single run: over examples). Band: 1 ± {tolerance:g}. Filled: the "
+                "interval lies within the band, the law holds; cross: it lies outside, the law fails; "
+                "hollow: undecided.",
             ),
         }
 
