@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from latentrun.comparisons.base import alike, common_rows, groups, positions
+from latentrun.comparisons.base import alike, common_rows, groups, positions, reports
 from latentrun.config.settings import varied
 from latentrun.data.base import take
-from latentrun.errors import InputError
+from latentrun.errors import InputError, NothingToMeasure
 from tests.comparisons.planted import DATA, planted, with_variance_loss
 from tests.planted import Rows
 
@@ -113,3 +113,13 @@ def test_diagnostics_with_other_settings_are_not_alike():
     ]
     assert alike(runs, "variance_loss") == "split is test in 'a', train in 'b'"
     assert alike(runs[:1] * 2, "variance_loss") is None
+
+
+def test_what_a_diagnostic_skipped_in_one_run_is_nothing_to_compare():
+    runs = [planted("a"), planted("b")]
+    entry = {"status": "skipped", "notes": ["the codes do not move: there is nothing to measure"]}
+    runs[1].meta = {**runs[1].meta, "diagnostics": {"density": entry}}
+    with pytest.raises(InputError, match="'a' has no density"):
+        reports(runs, "density")
+    with pytest.raises(NothingToMeasure, match="density was skipped for 'b': the codes do not move"):
+        reports(runs[1:], "density")

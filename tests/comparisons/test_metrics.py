@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from latentrun.comparisons.metrics import Metrics
-from latentrun.errors import InputError
+from latentrun.errors import InputError, NothingToMeasure
 from latentrun.functional.noise import Noise
 from latentrun.types import Estimate
 from tests.comparisons.planted import planted
@@ -202,10 +202,13 @@ def test_the_picture_shows_the_clearest_differences_first():
     assert titles == ["m/x4", "m/x3", "m/x2"] and "2 more metrics" in picture.caption
 
 
-def test_runs_without_metrics_are_said_so():
-    comparison, report = compare(planted("a"), planted("b", model="vae"))
-    assert report.notes[1:] == (
-        "No run has metrics.",
-        "Examples are not compared: 'a' has no reconstruction.",
-    )
-    assert comparison.plot(report) == {}
+def test_runs_without_metrics_have_nothing_to_compare():
+    said = "No run has metrics. Examples are not compared: 'a' has no reconstruction."
+    with pytest.raises(NothingToMeasure, match=said):
+        compare(planted("a"), planted("b", model="vae"))
+
+
+def test_runs_without_a_common_metric_have_nothing_to_compare():
+    runs = planted("a", measured={"m/x": 1.0}), planted("b", model="vae", measured={"m/y": 1.0})
+    with pytest.raises(NothingToMeasure, match="The runs have no metric in common"):
+        compare(*runs)
