@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import torch
@@ -18,10 +17,11 @@ from latentrun.functional.noise import Noise
 from latentrun.models.base import HasGaussianPosterior, HasGenerator, HasPosterior, Model
 from latentrun.types import History, Latents, Report, Split
 
+T = TypeVar("T")
 CHUNK = 512  # rows per pass through a network: fits the cache of a small machine, fills a large one
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Run:
     """Model and data on ``device``, in evaluation mode, never changed by what reads them.
 
@@ -44,16 +44,22 @@ class Run:
     metrics: pd.DataFrame = field(default_factory=pd.DataFrame)
     reports: Mapping[str, Report] = field(default_factory=dict)
     curves: pd.DataFrame = field(default_factory=pd.DataFrame)
-    _latents: dict[str, Latents] = field(default_factory=dict, repr=False)
-    _reconstructions: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    _made: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self.model.to(self.device).eval().requires_grad_(False)
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """``make()``, computed when ``key`` is first asked for: what several diagnostics need, such as
+        ``("whitening", flat)``. Whoever gets it must not change it."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
     # ---------------------------------------------------------------- rows
     def x(self, split: str) -> Tensor:
         """The examples of a split, ``(N, *event_shape)`` float32."""
-        return self.data.split(split).x.to(self.device)
+        return self.once(("x", split), lambda: self.data.split(split).x.to(self.device))
 
     # ---------------------------------------------------------------- the model in chunks
     @torch.no_grad()
@@ -76,9 +82,7 @@ class Run:
     # ---------------------------------------------------------------- computed once
     def latents(self, split: str) -> Latents:
         """Codes of a split with their factors, labels and row numbers; needs a model with an encoder."""
-        if split not in self._latents:
-            self._latents[split] = self.code(self.data.split(split))
-        return self._latents[split]
+        return self.once(("latents", split), lambda: self.code(self.data.split(split)))
 
     def code(self, rows: Split) -> Latents:
         """Codes of any rows, of this data set or of another that is aligned with it."""
@@ -93,15 +97,16 @@ class Run:
 
     def reconstructions(self, split: str) -> Tensor:
         """decode(mean code) of a split, ``(N, *event_shape)``."""
-        if split not in self._reconstructions:
-            self._reconstructions[split] = self.decode(self.latents(split).codes)
-        return self._reconstructions[split]
+        return self.once(("reconstructions", split), lambda: self.decode(self.latents(split).codes))
 
     # ---------------------------------------------------------------- where samples come from
-    @cached_property
+    @property
     def stand_in(self) -> MultivariateNormal:
         """A full-covariance Gaussian fitted to the training codes: for models that cannot draw codes
         themselves."""
+        return self.once("stand_in", self._fitted)
+
+    def _fitted(self) -> MultivariateNormal:
         z = self.latents("train").codes.double()
         covariance = torch.cov(z.T).reshape(z.shape[1], z.shape[1])
         # In float64 and with a little width in every direction: codes may lie on a line.

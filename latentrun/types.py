@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import Tensor, nn
 
+    from latentrun.callbacks import Callback
     from latentrun.functional.noise import Noise
 
 
@@ -67,11 +68,12 @@ class Split:
 @dataclass(frozen=True)
 class Batch:
     """What one training step sees: ``x (B, *event)`` (or codes, or drawn samples), ``y (B, F)``, ``index
-    (B,)``."""
+    (B,)``. With ``scale``, of the shape of ``x``, each example stands for the normal N(x, scale²)."""
 
     x: Tensor
     y: Tensor | None = None
     index: Tensor | None = None
+    scale: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -149,33 +151,43 @@ class FromStream:
 
 
 @dataclass(frozen=True)
+class OfSplit:
+    """A monitor of the whole validation split at once, such as an MMD: ``measure(batch, noise)`` of all its
+    rows returns named scalars ``()``, one of them ``monitor``."""
+
+    measure: Callable[[Batch, Noise], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
 class Phase:
     """One stretch of training.
 
     ``monitor(batch, noise)`` returns named per-example values ``(B,)``, one of them ``monitor``, whose mean
     over the validation rows steers stopping, learning rate and the best checkpoint (lower is better; for
-    likelihood models the full negative ELBO at beta = 1 in nats per example). Without a monitor the phase
-    runs its full length. ``setup(batch, noise)`` runs once before the first step; with 0 ``epochs`` and no
-    objectives it is the whole phase. ``after_step(terms, clock)``, ``epoch_end(clock)``, before validation,
-    and ``decide(row)``, after it and with the epoch's row of ``tables/train.csv``, may change the model or
-    ``memory``: what they remember lives in buffers of the model or, where the finished model does not need
-    it, of ``memory``, so checkpoints hold it. ``finished()`` gives the reason to end the phase before its
-    length, or None. ``select=False``: the monitor is only recorded, the phase keeps its last weights.
+    likelihood models the full negative ELBO at beta = 1 in nats per example); :class:`OfSplit` is one of the
+    whole split. Without a monitor the phase runs its full length. ``epochs``: its length, None for that of
+    the training. ``callbacks``: what happens around the steps (see :mod:`latentrun.callbacks`); with 0
+    ``epochs`` and no objectives their ``begin`` is the whole phase. ``records``: whether the codes of fixed
+    rows move in this phase, so that they are worth recording.
     """
 
     name: str
     objectives: tuple[Objective, ...]
     source: FromData | FromCodes | FromStream = field(default_factory=FromData)
-    monitor: Callable[[Batch, Noise], dict[str, Tensor]] | None = None
+    monitor: Callable[[Batch, Noise], dict[str, Tensor]] | OfSplit | None = None
     epochs: int | None = None
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
-    setup: Callable[[Batch, Noise], None] | None = None
-    after_step: Callable[[Mapping[str, Tensor], Clock], None] | None = None
-    epoch_end: Callable[[Clock], None] | None = None
-    decide: Callable[[Mapping[str, float]], None] | None = None
-    finished: Callable[[], str | None] | None = None
-    memory: nn.Module | None = None
-    select: bool = True
+    callbacks: tuple[Callback, ...] = ()
+    records: bool = True
+
+    def length(self, epochs: int) -> int:
+        """How many epochs it has at most, where the training has ``epochs``."""
+        return epochs if self.epochs is None else self.epochs
+
+    @property
+    def schedules_end(self) -> float:
+        """The epoch from which all its schedules are constant."""
+        return max((schedule.end for schedule in self.schedules.values()), default=0.0)
 
 
 @dataclass(frozen=True)

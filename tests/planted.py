@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal
 
+from latentrun.config.build import Recipe
 from latentrun.data.base import SPLITS, Dataset, Oracle
 from latentrun.manifolds import Euclidean
 from latentrun.models.base import (
@@ -23,24 +26,46 @@ from latentrun.models.base import (
     Model,
     PosteriorTraining,
 )
+from latentrun.nn.likelihood import AutoLikelihood, BernoulliLikelihood, GaussianLikelihood, MixedLikelihood
 from latentrun.run import Run
 from latentrun.types import Factor, Projection, Split
 
-# A plain VAE's values, for tests that change some of them.
-VAE_VALUES = {
-    "latent_dim": 2,
-    "beta": 1.0,
-    "beta_start": 0.0,
-    "warmup_epochs": 0.0,
-    "cycle_epochs": None,
-    "cycles": 1,
-    "free_bits": 0.0,
-    "kl": "full",
-    "sample": True,
-    "likelihood": "gaussian",
-    "scale": 0.5,
-    "balance": "fixed",
-    "squash": False,
+LIKELIHOODS = {
+    "gaussian": GaussianLikelihood,
+    "bernoulli": BernoulliLikelihood,
+    "mixed": MixedLikelihood,
+    "auto": AutoLikelihood,
+}
+
+
+def vae_values(likelihood: str = "gaussian", **changes) -> dict[str, Any]:
+    """A plain VAE's values with some of them changed; ``scale``, ``balance`` and ``squash`` are those of the
+    likelihood."""
+    law = {"scale": 0.5, "balance": "fixed", "squash": False} if likelihood != "bernoulli" else {}
+    if likelihood == "mixed":
+        del law["squash"]
+    law |= {key: changes.pop(key) for key in list(changes) if key in ("scale", "balance", "squash")}
+    values = {
+        "latent_dim": 2,
+        "beta": 1.0,
+        "beta_start": 0.0,
+        "warmup_epochs": 0.0,
+        "cycle_epochs": None,
+        "cycles": 1,
+        "free_bits": 0.0,
+        "kl": "full",
+        "sample": True,
+        "likelihood": Recipe(partial(LIKELIHOODS[likelihood], **law), "model.likelihood"),
+    }
+    return values | changes
+
+
+TRAINING_VALUES = {
+    "patience": None,
+    "min_delta": 0.0,
+    "clip": None,
+    "then": None,
+    "optimizers": {},
 }
 
 

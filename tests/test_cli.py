@@ -444,7 +444,7 @@ WRONG = [
         "model._target_: there is no module 'latentrun.models.nowhere'",
     ),
     ("model._target_=latentrun.nn.dense.Dense", "model._target_: 'latentrun.nn.dense.Dense' is not a Model"),
-    ("model._target_=latentrun.models.base.Model", "model.beta: Model takes no such value"),
+    ("model._target_=latentrun.models.base.Model", "model.latent_dim: Model takes no such value"),
     (
         "model._target_=nowhere.Model trust=[nowhere]",
         "model._target_: there is no package 'nowhere': it is neither installed nor on PYTHONPATH",
@@ -611,9 +611,7 @@ def test_a_traceback_is_there_for_who_asks(elsewhere, monkeypatch):
 def test_no_mistyped_line_gets_more_than_one_line(capsys, elsewhere, monkeypatch):
     """Good command lines with a slip of the keyboard in them: composed and checked, or answered in one
     line."""
-    from latentrun.tasks import pipeline
-
-    monkeypatch.setattr(pipeline, "train", lambda *_, **__: 0)
+    monkeypatch.setattr("latentrun.tasks.train.train", lambda *_, **__: 0)
     good = [
         "model=ae",
         "model.latent_dim=4",

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from latentrun.cli import main
+from latentrun.config.trust import Trust
 from latentrun.errors import InputError
 from latentrun.store import METRIC_COLUMNS, ComparisonDirectory, RunDirectory
 from latentrun.tasks.compare import compare, loaded, opened
@@ -114,8 +115,7 @@ def test_a_comparison_that_fails_does_not_take_the_others_along(trained, tmp_pat
 def test_runs_are_told_apart_and_share_equal_data(trained, tmp_path):
     shutil.copytree(trained / "ae", tmp_path / "b" / "ae")
     shutil.copytree(trained / "ae", tmp_path / "c" / "ae")
-    config = {"device": "cpu", "trust": []}
-    found = loaded(opened([tmp_path / "b" / "ae", tmp_path / "c" / "ae", trained / "vae"]), config)
+    found = loaded(opened([tmp_path / "b" / "ae", tmp_path / "c" / "ae", trained / "vae"]), Trust(), "cpu")
     assert [each.name.rpartition("/")[0].split("/")[-1] for each in found[:2]] == ["b", "c"]
     assert found[0].data is found[1].data is found[2].data
     assert found[0].reports["reconstruction"].tables["errors"].shape == (64, 3) and len(found[0].metrics)
@@ -127,20 +127,19 @@ def test_a_comparison_takes_the_place_of_an_earlier_one_only_where_it_is_asked_t
         "comparison": spec,
         "diagnostic": {},
         "device": "cpu",
-        "trust": [],
         "seed": 0,
         "figures": ["png"],
         "skip_inapplicable": None,
     }
     paths, out = [trained / "ae", trained / "vae"], tmp_path / "comparisons"
-    assert compare(paths, config, out) == 0
+    assert compare(paths, config, out, Trust()) == 0
     (out / "plots" / "old.png").parent.mkdir()
     (out / "plots" / "old.png").touch()
     with pytest.raises(InputError, match="is not empty; nothing is overwritten"):
-        compare(paths, config, out)
-    assert compare(paths, config, out, anew=True) == 0 and not (out / "plots" / "old.png").exists()
+        compare(paths, config, out, Trust())
+    assert compare(paths, config, out, Trust(), anew=True) == 0 and not (out / "plots" / "old.png").exists()
     with pytest.raises(InputError, match="is not a comparison of latentrun: it is a run"):
-        compare(paths, config, trained / "ae", anew=True)
+        compare(paths, config, trained / "ae", Trust(), anew=True)
     assert RunDirectory(trained / "ae").finished
 
 

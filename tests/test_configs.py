@@ -9,15 +9,15 @@ import pytest
 from omegaconf import read_write
 
 from latentrun.cli import compose, settings_of
-from latentrun.command.compose import values_of
 from latentrun.command.jobs import jobs_of, swept
-from latentrun.command.overrides import asked, params_of
+from latentrun.command.overrides import all_overrides, params_of
+from latentrun.command.values import values_of
 from latentrun.comparisons.base import Comparison
 from latentrun.config.bounds import Makes
 from latentrun.config.build import build, later, resolve, signature
-from latentrun.config.options import GROUPS, defaults, options, shipped
+from latentrun.config.options import GROUPS, defaults, options, shipped, task_keys
 from latentrun.diagnostics.base import Diagnostic
-from latentrun.tasks.assembly import SETTINGS
+from latentrun.tasks.base import SETTINGS, Task
 from latentrun.types import Need
 from tests.conformance.parts import values_in
 
@@ -65,6 +65,8 @@ def test_keys_are_the_arguments_and_hold_every_value(path):
     for where, spec, given in specs(values_in(path)):
         parameters, _ = signature(resolve(spec["_target_"], object, where))
         keys = spec.keys() - {"_target_"}
+        if where == "task":  # the keys of a task stand at the top level
+            keys = set(task_keys(path.stem, [CONF]))
         assert keys <= parameters.keys(), where
         if spec["_target_"].startswith("latentrun."):
             assert parameters.keys() - keys <= given, f"{where}: the YAML must hold every value"
@@ -79,6 +81,14 @@ def test_values_fit_their_annotations(group):
         spec = values_in(CONF / group / f"{name}.yaml")
         spec = spec[name] if isinstance(defaults()[group], list) else spec
         later(spec, object, f"{group}.{name}", given=GIVEN if group == "model" else ())
+
+
+@pytest.mark.parametrize("name", options("task", [CONF]))
+def test_tasks_name_a_class_and_take_what_there_is(name):
+    kind = resolve(values_in(CONF / "task" / f"{name}.yaml")["task"]["_target_"], Task, "task")
+    assert kind.__name__.lower() == name and kind.__module__ == f"latentrun.tasks.{name}"
+    assert set(kind.beside) <= SETTINGS.keys() | set(GROUPS)
+    assert not set(task_keys(name, [CONF])) & SETTINGS.keys()
 
 
 @pytest.mark.parametrize("name", options("diagnostic", [CONF]))
@@ -108,7 +118,9 @@ def test_comparisons_declare_what_they_need_and_report(name):
 
 def test_the_default_configuration_composes_and_has_no_unknown_key():
     cfg = settings_of(compose([], []))
-    assert set(cfg) <= SETTINGS.keys() | set(GROUPS)
+    assert set(cfg) == SETTINGS.keys() | set(GROUPS) - {"comparison", "claim", "experiment", "debug"} | set(
+        task_keys("train", [CONF])
+    )
     assert list(cfg.diagnostic) == defaults()["diagnostic"]
 
 
@@ -177,7 +189,7 @@ def test_what_an_experiment_sweeps_makes_the_jobs_of_hydras_own_sweeper(override
     sweeper = BasicSweeper(None, dict(cfg.hydra.sweeper.params))
     parsed = OverridesParser.create().parse_overrides([*sweeper._parse_config(), *overrides])
     (expected,) = sweeper.split_arguments(parsed, None)
-    every = asked(overrides, cfg.hydra)
+    every = all_overrides(overrides, cfg.hydra)
     jobs = jobs_of(every, [])
     keys = [
         key
@@ -204,7 +216,7 @@ def test_params_of_another_sweeper_are_its_own_matter():
     assert params_of(cfg.hydra) == {"model": "vae,ae"}
     with read_write(cfg.hydra):
         cfg.hydra.runtime.choices["hydra/sweeper"] = "optuna"
-    assert params_of(cfg.hydra) == {} and asked(["seed=0,1"], cfg.hydra) == ["seed=0,1"]
+    assert params_of(cfg.hydra) == {} and all_overrides(["seed=0,1"], cfg.hydra) == ["seed=0,1"]
 
 
 def test_every_group_of_the_configuration_is_known():

@@ -15,9 +15,10 @@ from torch import nn
 from latentrun.cli import main
 from latentrun.functional.noise import Noise
 from latentrun.models.base import HasEncoder
-from latentrun.tasks.assembly import Plan
+from latentrun.tasks.assembly import Assembly
 from latentrun.tasks.budget import needed, needs
 from latentrun.tasks.estimate import duration, estimate, pace, size, stored
+from latentrun.tasks.questions import Questions
 from latentrun.training.loop import Loop, Training
 from latentrun.types import Objective, Phase
 from tests.training.toys import AdversarialPair, Points, Stream, Toy, TwoPhase
@@ -57,17 +58,10 @@ class Sleeper(Toy, HasEncoder):
         )
 
 
-def planned(model, n=1000, epochs=7, batch_size=10, optimizer=torch.optim.Adam, patience=None) -> Plan:
+def planned(model, n=1000, epochs=7, batch_size=10, optimizer=torch.optim.Adam, patience=None) -> Assembly:
     training = Training(epochs, batch_size, partial(optimizer, lr=0.1), None, patience, 0.0, None, None)
-    return Plan(
-        {"seed": 0},
-        Points(n),
-        model,
-        training,
-        {},
-        {"sparsity": "needs a Gaussian posterior"},
-        torch.device("cpu"),
-    )
+    questions = Questions({}, {}, {"sparsity": "needs a Gaussian posterior"})
+    return Assembly({"seed": 0}, Points(n), model, training, questions, torch.device("cpu"))
 
 
 def run(*arguments) -> int:
@@ -155,23 +149,20 @@ def test_what_is_missing_on_the_disk_is_said(capsys, tmp_path, monkeypatch):
 
 
 def test_room_for_checkpoints_is_what_a_run_writes(tmp_path):
-    plan = planned(TwoPhase())
-    plan.model.large = nn.Parameter(torch.zeros(100_000))
-    plan.model.phases = lambda: [
-        Phase(
-            "large",
-            (Objective("large", [plan.model.large], lambda b, n, c: {"loss": plan.model.large.sum()}),),
-        )
-    ]
-    expected = needs(plan)
-    loop = Loop(plan.model, plan.data, plan.training, Noise(0), plan.device)
+    assembly = planned(TwoPhase())
+    model = assembly.model
+    model.large = nn.Parameter(torch.zeros(100_000))
+    objective = Objective("large", [model.large], lambda b, n, c: {"loss": model.large.sum()})
+    model.phases = lambda: [Phase("large", (objective,))]
+    expected = needs(assembly)
+    loop = Loop(model, assembly.data, assembly.training, Noise(0), assembly.device)
     next(event for event in loop.run() if loop.position["total_epochs"] == 2)
     torch.save(loop.state_dict(), tmp_path / "last.pt")
-    torch.save({"model": plan.model.state_dict()}, tmp_path / "best.pt")
+    torch.save({"model": model.state_dict()}, tmp_path / "best.pt")
     last, best = ((tmp_path / f"{name}.pt").stat().st_size for name in ("last", "best"))
     assert 2 * (last + best) < expected["checkpoints"] < 4 * (last + best)
     assert stored(loop.state_dict()) == pytest.approx(last, rel=0.02)
-    assert needed(plan) == sum(expected.values())
+    assert needed(assembly) == sum(expected.values())
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from latentrun.errors import InputError
 from latentrun.manifolds import Euclidean
 from latentrun.models.base import HasGaussianPosterior, HasGenerator, HasPrior, Model, PosteriorTraining
 from latentrun.store import RunDirectory, twin
-from latentrun.tasks import prune
+from latentrun.tasks import prune, slicing
 from latentrun.types import Objective, Phase, Report
 from tests.conformance.parts import SMALL
 
@@ -154,8 +154,8 @@ def test_named_variables_are_kept_in_their_order_whatever_they_do(runs, tmp_path
         in capsys.readouterr().out
     )
     whole, small = latentrun.load(runs / "dense"), latentrun.load(tmp_path / "small")
-    z = whole.latents("test").mean
-    assert same(small.latents("test").mean, z[:, [0, 4]])
+    z = whole.latents("test").codes
+    assert same(small.latents("test").codes, z[:, [0, 4]])
     assert same(small.reconstructions("test"), whole.decode(z * torch.tensor([1.0, 0, 0, 0, 1, 0])))
     assert not same(small.reconstructions("test"), whole.reconstructions("test"))
 
@@ -167,8 +167,8 @@ def test_an_autoencoder_loses_the_variables_that_are_not_named(runs, tmp_path):
     )
     whole, small = latentrun.load(runs / "ae"), latentrun.load(tmp_path / "small")
     assert (
-        same(small.latents("test").mean, whole.latents("test").mean[:, USED])
-        and small.latents("test").scale is None
+        same(small.latents("test").codes, whole.latents("test").codes[:, USED])
+        and small.latents("test").posterior == {}
     )
     assert same(small.reconstructions("test"), whole.reconstructions("test"))
 
@@ -185,7 +185,7 @@ def test_what_is_pruned_can_be_pruned_again(measured, tmp_path):
         == 0
     )
     one = latentrun.load(tmp_path / "one")
-    assert same(one.latents("test").mean, latentrun.load(measured / "whole").latents("test").mean[:, [2]])
+    assert same(one.latents("test").codes, latentrun.load(measured / "whole").latents("test").codes[:, [2]])
     assert [note.split(",")[0] for note in one.meta["caveats"][:2]] == [
         "Pruned from small",
         "Pruned from whole",
@@ -299,7 +299,7 @@ def test_other_tasks_take_it_as_any_run(measured, tmp_path):
     ]
     assert abs(differences["reconstruction/error_mean"]) < 1e-5
     assert run("task=encode", small, "format=[npz]", f"hydra.run.dir={tmp_path / 'codes'}") == 0
-    assert np.load(tmp_path / "codes" / "codes.npz")["mean"].shape[1] == 3
+    assert np.load(tmp_path / "codes" / "codes.npz")["codes"].shape[1] == 3
     assert run("task=sample", small, "n=5", f"hydra.run.dir={tmp_path / 'samples'}") == 0
     assert np.load(tmp_path / "samples" / "samples.npz")["z"].shape == (5, 3)
     shutil.copytree(measured / "small", tmp_path / "small")
@@ -367,13 +367,13 @@ def test_directories_are_named_by_day_and_time(runs, tmp_path):
     ],
 )
 def test_places_kept_of_an_axis(n, m, expected):
-    assert prune.positions(n, m, 4, [1, 3]) == expected
+    assert slicing.positions(n, m, 4, [1, 3]) == expected
 
 
 def test_weights_that_do_not_follow_the_latent_dimension_are_kept_whole():
     whole = {"a": torch.randn(4, 4), "b": torch.randn(8, 5), "c": torch.tensor(1.0)}
     part = {"a": torch.zeros(4, 4), "b": torch.zeros(4, 5), "c": torch.tensor(0.0)}
-    found = prune.sliced(whole, part, 4, [0, 2])
+    found = slicing.sliced(whole, part, 4, [0, 2])
     assert torch.equal(found["a"], whole["a"]) and torch.equal(found["c"], whole["c"])
     assert torch.equal(found["b"], whole["b"][[0, 2, 4, 6]])
 
@@ -389,7 +389,7 @@ def test_weights_that_do_not_follow_the_latent_dimension_are_kept_whole():
 )
 def test_weights_of_which_it_is_not_clear_are_refused(part, message):
     with pytest.raises(InputError, match=message):
-        prune.sliced({"a": torch.randn(4, 4)}, part, 4, [0, 2])
+        slicing.sliced({"a": torch.randn(4, 4)}, part, 4, [0, 2])
 
 
 # ---------------------------------------------------------------- wrong input
@@ -610,7 +610,7 @@ def test_models_of_ones_own_are_pruned_where_their_weights_are_laid_out_as_ours(
         == 0
     )
     whole, small = (latentrun.load(path, trust=["tests"]) for path in (odd["straight"], tmp_path / "small"))
-    assert same(small.latents("test").mean, whole.latents("test").mean[:, [1, 4]])
+    assert same(small.latents("test").codes, whole.latents("test").codes[:, [1, 4]])
 
 
 def test_nothing_is_overwritten(measured, runs, capsys):
@@ -622,7 +622,7 @@ def test_nothing_is_overwritten(measured, runs, capsys):
 
 def test_a_smaller_model_that_does_other_things_is_not_written(runs, tmp_path, monkeypatch, capsys):
     """Any slip in the slicing is found by looking at what the two models do."""
-    right = prune.sliced
+    right = slicing.sliced
 
     def wrong(whole, part, d, keep):
         return right(whole, part, d, [*keep[:-1], keep[-1] - 1])

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from latentrun.cli import compose, parse, settings_of
+from latentrun.cli import compose, parse
+from latentrun.command.values import choices_of
 from latentrun.config.build import build
 from latentrun.config.options import options, shipped
 from latentrun.diagnostics.base import Question
@@ -59,7 +60,7 @@ def test_commands_compose(arguments):
         if "is not installed: pip install" not in str(error):
             raise
         pytest.skip(str(error))
-    assert settings_of(cfg).task in options("task", [shipped()])
+    assert choices_of(cfg.hydra)["task"] in options("task", [shipped()])
 
 
 def test_the_two_commands_are_there():

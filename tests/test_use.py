@@ -17,6 +17,7 @@ from torch.distributions import Independent, Normal
 import latentrun
 from latentrun.cli import main
 from latentrun.data.base import Dataset, divide
+from latentrun.manifolds import Euclidean
 from latentrun.models.base import (
     HasEncoder,
     HasGaussianPosterior,
@@ -25,7 +26,7 @@ from latentrun.models.base import (
     Model,
     PosteriorTraining,
 )
-from latentrun.tasks import use
+from latentrun.tasks import encode, sample
 from latentrun.types import Factor, Objective, Phase, Split
 
 GAMMA = 0.3
@@ -54,7 +55,7 @@ class Doubling(Model):
     """decode(z) = 2 z + 1."""
 
     def __init__(self, event_shape):
-        super().__init__(event_shape, event_shape[0])
+        super().__init__(event_shape, {"z": Euclidean(event_shape[0])})
         self.weight = nn.Parameter(torch.tensor(2.0))
 
     def decode(self, z, space="z"):
@@ -178,15 +179,16 @@ def test_codes_of_the_runs_own_rows(called, runs):
     found = np.load(path / "codes.npz")
     k = found["index"]
     assert sorted(k) == list(range(60)) and set(found) == {
-        "mean",
-        "scale",
+        "codes",
+        "posterior_mean",
+        "posterior_scale",
         "y",
         "labels",
         "index",
         "split",
         "factors",
     }
-    assert np.allclose(found["mean"], np.stack([k, -k], 1) / 10) and (found["scale"] == 0.5).all()
+    assert np.allclose(found["codes"], np.stack([k, -k], 1) / 10) and (found["posterior_scale"] == 0.5).all()
     assert (found["labels"] == k % 3).all() and np.allclose(found["y"], np.stack([k / 2, k % 3], 1))
     assert list(found["factors"]) == ["height", "colour"]
     data = latentrun.load(runs / "same", trust=["tests"]).data
@@ -200,14 +202,14 @@ def test_the_table_of_codes_names_units_categories_and_splits(called):
     assert list(table) == ["index", "split", "height", "colour", "z0", "z1", "sigma0", "sigma1"]
     assert (table["colour"] == np.array(["red", "green", "blue"])[table["index"] % 3]).all()
     assert np.allclose(table["height"], table["index"] / 2) and (table["split"] == found["split"]).all()
-    assert (table[["z0", "z1"]].to_numpy(np.float32) == found["mean"]).all() and (
+    assert (table[["z0", "z1"]].to_numpy(np.float32) == found["codes"]).all() and (
         table["sigma1"] == 0.5
     ).all()
 
 
 def test_a_factor_does_not_hide_another_column():
-    arrays = {"index": np.array([7]), "mean": np.array([[1.0]]), "y": np.array([[2.0, 3.0]])}
-    found = use.table(arrays, (Factor("index", "real", 0, 1), Factor("z0", "real", 0, 1)))
+    arrays = {"index": np.array([7]), "codes": np.array([[1.0]]), "y": np.array([[2.0, 3.0]])}
+    found = encode.table(arrays, (Factor("index", "real", 0, 1), Factor("z0", "real", 0, 1)))
     assert found.to_dict("records") == [{"index": 7, "y_index": 2.0, "y_z0": 3.0, "z0": 1.0}]
 
 
@@ -232,7 +234,7 @@ def test_codes_of_other_data_come_in_the_order_of_their_rows(called, n):
 
 def test_a_deterministic_code_has_no_scale(called):
     found = np.load(called("encode", "sure", "format=[npz]") / "codes.npz")
-    assert "scale" not in found and np.allclose(found["mean"][:, 0], found["index"] / 20)
+    assert "posterior_scale" not in found and np.allclose(found["codes"][:, 0], found["index"] / 20)
     path = called("encode", "sure", "format=[csv]")
     assert {entry.name for entry in path.iterdir()} == {"codes.csv", "codes.json"}
     assert list(pd.read_csv(path / "codes.csv")) == ["index", "split", "height", "colour", "z0", "z1"]
@@ -242,7 +244,7 @@ def test_codes_are_those_that_training_stored(called, runs):
     found = np.load(called("encode", "digits") / "codes.npz")
     for split in ("train", "test"):
         stored, here = np.load(runs / "digits" / "arrays" / f"latents_{split}.npz"), found["split"] == split
-        for name in ("mean", "scale", "y", "labels", "index"):
+        for name in ("codes", "posterior_scale", "y", "labels", "index"):
             assert np.allclose(found[name][here], stored[name], atol=1e-5), name
     assert (found["split"] == "val").sum() == 64
 
@@ -254,7 +256,7 @@ def test_other_rows_of_a_table_are_encoded_as_the_training_rows(called, runs, tm
     )
     stored = {n: np.load(runs / "homes" / "arrays" / f"latents_{n}.npz") for n in ("train", "test")}
     codes = {
-        int(i): mean for part in stored.values() for i, mean in zip(part["index"], part["mean"], strict=True)
+        int(i): mean for part in stored.values() for i, mean in zip(part["index"], part["codes"], strict=True)
     }
     known = [(place, row) for place, row in enumerate((5, 3)) if row in codes]
     assert known
@@ -301,7 +303,7 @@ def test_draws_from_the_likelihood_have_its_variance(called):
     assert np.allclose(noise.var(0), GAMMA**2, rtol=0.08) and np.allclose(
         noise.mean(0), 0, atol=4 * GAMMA / 5000**0.5
     )
-    first, second = noise[: use.CHUNK], noise[use.CHUNK : 2 * use.CHUNK]
+    first, second = noise[: sample.CHUNK], noise[sample.CHUNK : 2 * sample.CHUNK]
     assert abs(np.corrcoef(first[:, 0], second[:, 0])[0, 1]) < 0.15  # every part has noise of its own
 
 
@@ -334,8 +336,8 @@ def test_without_a_prior_a_gaussian_stands_in(called):
 def test_samples_are_decoded_in_parts(called, monkeypatch):
     whole = np.load(called("sample", "same", "n=95") / "samples.npz")
     seen = []
-    monkeypatch.setattr(use, "CHUNK", 10)
-    monkeypatch.setattr(use, "decoded", lambda run, z, *rest: seen.append(len(z)) or run.decode(z))
+    monkeypatch.setattr(sample, "CHUNK", 10)
+    monkeypatch.setattr(sample, "decoded", lambda run, z, *rest: seen.append(len(z)) or run.decode(z))
     parts = np.load(called("sample", "same", "n=95") / "samples.npz")
     assert seen == [10] * 9 + [5]
     assert all((whole[name] == parts[name]).all() for name in ("x", "z"))
@@ -356,7 +358,7 @@ def test_pictures_as_files_and_as_a_grid(called):
 def test_numbered_from_the_first_and_in_colour(tmp_path):
     x = np.zeros((2, 3, 2, 2), np.float32)
     x[1, 0], x[1, 1], x[1, 2] = 1, 0, -1
-    use.write_pictures(tmp_path / "p", x, (-1.0, 1.0), 100_000)
+    sample.write_pictures(tmp_path / "p", x, (-1.0, 1.0), 100_000)
     assert sorted(entry.name for entry in (tmp_path / "p").iterdir()) == ["100000.png", "100001.png"]
     assert (np.array(Image.open(tmp_path / "p" / "100001.png")) == [255, 128, 0]).all()
 
@@ -414,7 +416,7 @@ def test_a_failure_leaves_nothing_behind(runs, options, tmp_path, monkeypatch, c
     def fail(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(use, "describe", fail)
+    monkeypatch.setattr(f"latentrun.tasks.{task}.describe", fail)
     line = [
         "--config-dir",
         options,

@@ -12,7 +12,8 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latentrun.command.compose import Flags, folders_of, parse, register, search_path, version_base
+from latentrun.command.flags import Flags, folders_of, parse
+from latentrun.command.registration import register, search_path, version_base
 from latentrun.config.options import GROUPS, shipped
 from latentrun.errors import InputError, nearest
 
@@ -29,8 +30,8 @@ def complete(arguments: Namespace) -> int:
     if len(arguments.overrides) != 1 or command not in COMMANDS or shell not in SHELLS:
         near = nearest(shell, SHELLS) if command in COMMANDS else nearest(command, COMMANDS)
         raise InputError(
-            f"-sc takes one of {', '.join(COMMANDS)} and a shell, {', '.join(SHELLS)}: latentrun -sc "
-            f"install=bash{near}"
+            f"-sc takes one of {', '.join(COMMANDS)} and a shell, {', '.join(SHELLS)}: "
+            f"latentrun -sc install=bash{near}"
         )
     if command == "query":
         print(suggestions(os.environ.get("COMP_LINE", ""), shell))
@@ -53,26 +54,24 @@ def suggestions(line: str, shell: str) -> str:
     # Hydra completes one option; in a list that is the element behind the last comma.
     match = re.fullmatch(rf"(({'|'.join(GROUPS)})=\[(?:.*,)?)([^,\]]*)", last)
     opened, group, element = match.groups() if match else ("", "", "")
-    asked = f"{group}={element}" if match else last
     try:
-        arguments = parse(words)
-        flags = ["-m"] if arguments.multirun else []
-        folders = folders_of(arguments)
-        line = " ".join([Path(first).name, *flags, *search_path(folders), *arguments.overrides, asked])
-        with (
-            redirect_stdout(io.StringIO()) as found,
-            redirect_stderr(io.StringIO()),
-            _plugin(shell) as plugin,
-        ):
-            os.environ["COMP_LINE"] = line
-            plugin.query("config")
+        offered = _offered([Path(first).name], words, f"{group}={element}" if match else last, shell)
     except Exception:
         return ""
-    return (
-        re.sub(rf"(^|\s){group}=", rf"\1{opened}", found.getvalue().strip())
-        if match
-        else found.getvalue().strip()
-    )
+    return re.sub(rf"(^|\s){group}=", rf"\1{opened}", offered) if match else offered
+
+
+def _offered(program: list[str], words: list[str], last: str, shell: str) -> str:
+    """What Hydra offers for the word ``last`` behind others."""
+    arguments = parse(words)
+    flags = ["-m"] if arguments.multirun else []
+    folders = search_path(folders_of(arguments))
+    line = " ".join([*program, *flags, *folders, *arguments.overrides, last])
+    shown = io.StringIO()
+    with redirect_stdout(shown), redirect_stderr(io.StringIO()), _plugin(shell) as plugin:
+        os.environ["COMP_LINE"] = line
+        plugin.query("config")
+    return shown.getvalue().strip()
 
 
 @contextmanager

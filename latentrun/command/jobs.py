@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latentrun.command.compose import about_of, compose, compose_job, settings_of, told, values_of
+from latentrun.command.compose import compose, compose_job
 from latentrun.command.overrides import read
-from latentrun.config.build import fit, signature
-from latentrun.errors import InputError
-from latentrun.sweep.engine import Launch
+from latentrun.command.values import (
+    choices_of,
+    is_default_list,
+    overrides_of,
+    readable_errors,
+    settings_of,
+    user_folders,
+    values_of,
+)
+from latentrun.config.options import shipped, task_keys
 from latentrun.sweep.plan import Job
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
     from omegaconf import DictConfig
-
-    from latentrun.claims.evidence import Request
 
 EXCLUDED = "hydra.job.config.override_dirname.exclude_keys"  # what the names of job directories leave out
 
@@ -36,7 +40,7 @@ def only_swept(overrides: Sequence[str]) -> str:
 
 def jobs_of(overrides: Sequence[str], folders: Sequence[Path]) -> list[Job]:
     """One job for each combination of the values, all composed; ``overrides`` with what the options they
-    choose sweep (see :func:`latentrun.command.overrides.asked`)."""
+    choose sweep (see :func:`latentrun.command.overrides.all_overrides`)."""
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
     keys, named = swept(overrides), only_swept(overrides)
@@ -54,36 +58,23 @@ def _read(overrides: Sequence[str]) -> list[Override]:
 
 def job_of(cfg: DictConfig, number: int, overrides: Sequence[str]) -> Job:
     """A composed configuration as a job; ``overrides``: what tells it from the others."""
-    with told():
+    with readable_errors():
         name = str(cfg.hydra.sweep.subdir)
-    config = values_of(settings_of(cfg))
-    for key in ("resume", "estimate"):  # a command's, not a run's
-        config.pop(key, None)
-    return Job(number, name, tuple(overrides), config, about_of(cfg.hydra, config))
-
-
-def asked_for(
-    requests: Sequence[Request], shared: Sequence[str], folders: Sequence[Path]
-) -> list[tuple[Request, Job]]:
-    """The trainings that claims ask for, each composed; ``shared``: overrides of all of them."""
-    found = []
-    for number, request in enumerate(requests):
-        texts = [*request.overrides, *shared, f"diagnostic=[{','.join(request.diagnostics)}]"]
-        try:
-            job = job_of(compose(texts, folders), number, request.overrides)
-        except InputError as error:
-            claim, run = request.asked[0]
-            raise InputError(f"claim.{claim}, run {run!r}: {error}") from None
-        found.append((request, replace(job, name=f"{number}_{request.name},seed={request.seed}")))
-    return found
-
-
-def launch_of(hydra: DictConfig) -> Launch:
-    """The settings of the launcher ``process``."""
-    from omegaconf import OmegaConf
-
-    values = {
-        key: value for key, value in OmegaConf.to_container(hydra.launcher).items() if key != "_target_"
+    values, choices = values_of(settings_of(cfg)), choices_of(cfg.hydra)
+    keys = task_keys(choices["task"], [shipped(), *user_folders(cfg.hydra)])  # a command's, not a run's
+    config = {key: value for key, value in values.items() if key not in keys} | {"task": choices["task"]}
+    about = {
+        "choices": choices,
+        "overrides": overrides_of(cfg.hydra),
+        "default_list": is_default_list(values),
     }
-    hints = signature(Launch)[1]
-    return Launch(**{key: fit(value, hints[key], f"hydra.launcher.{key}") for key, value in values.items()})
+    return Job(number, name, tuple(overrides), config, about)
+
+
+def composer(folders: Sequence[Path]) -> Callable[[int, Sequence[str], Sequence[str]], Job]:
+    """``compose`` of :class:`latentrun.tasks.base.Command`, with the user's own folders of options."""
+
+    def composed(number: int, overrides: Sequence[str], telling: Sequence[str]) -> Job:
+        return job_of(compose(overrides, folders), number, telling)
+
+    return composed

@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from latentrun.config.build import TARGET
 from latentrun.config.options import GROUPS, defaults, options, owners, shipped
 from latentrun.errors import InputError, one_line, unknown
 
@@ -103,41 +105,41 @@ def check_options(override: Override, everywhere: Sequence[Path]) -> None:
 
 
 def misplaced(override: Override, cfg: DictConfig, folders: Sequence[Path]) -> InputError | None:
-    """Where the key of an override is not there, or is there and should not be."""
+    """What is wrong where the key of an override is not there, or is there and should not be; else None."""
     from omegaconf import DictConfig
 
     text, key = override.input_line, override.key_or_group
+    adds = override.is_add() or override.is_force_add()
     node: Any = cfg
     parts = key.split(".")
     for depth, part in enumerate(parts):
-        if (
-            isinstance(node, DictConfig) and part in node.keys()
-        ):  # `in node` says no where the value is yet to be given
+        if isinstance(node, DictConfig) and part in node.keys():  # not `in node`: the value may be missing
             node = node._get_node(part)
             continue
         parent = ".".join(parts[:depth])
         if isinstance(defaults().get(parent), list) and part in options(parent, [shipped(), *folders]):
             chosen = ", ".join(str(name) for name in node) or "none"
             return InputError(f"{text!r}: the {parent} {part!r} is not one of those chosen: {chosen}")
-        if override.is_add() or override.is_force_add():
+        if adds:
             return None
         if not parent:
-            siblings = [
-                *(str(name) for name in node if name != "hydra"),
-                *(group for group in GROUPS if group not in node),
-            ]
-            tasks = ", ".join(f"task={task}" for task in owners(part, [shipped()]))
-            return (
-                InputError(f"{text!r}: {part} belongs to {tasks}") if tasks else unknown("key", key, siblings)
-            )
+            return _unknown_at_top(text, key, cfg, folders)
         if not isinstance(node, DictConfig):
             return InputError(f"{text!r}: {parent} is a single value; it has no key {part!r}")
-        return unknown(f"key of {parent}", part, [str(name) for name in node if name != "_target_"])
-    return (
-        InputError(f"{text!r}: {key} is there already; write {text.lstrip('+')}")
-        if override.is_add()
-        else None
-    )
+        return unknown(f"key of {parent}", part, [str(name) for name in node if name != TARGET])
+    if override.is_add():
+        return InputError(f"{text!r}: {key} is there already; write {text.lstrip('+')}")
+    return None
+
+
+def _unknown_at_top(text: str, key: str, cfg: DictConfig, folders: Sequence[Path]) -> InputError:
+    """What is wrong with a key that the configuration has not: it may be another task's."""
+    name = key.partition(".")[0]
+    tasks = ", ".join(f"task={task}" for task in owners(name, [shipped(), *folders]))
+    if tasks:
+        return InputError(f"{text!r}: {name} belongs to {tasks}")
+    present = [str(name) for name in cfg if name != "hydra"]
+    return unknown("key", key, [*present, *(group for group in GROUPS if group not in cfg)])
 
 
 # ---------------------------------------------------------------- a sweep
@@ -148,16 +150,16 @@ def params_of(hydra: DictConfig) -> dict[str, str]:
 
     if hydra.runtime.choices["hydra/sweeper"] != "basic" or not hydra.sweeper.params:
         return {}
-    found = OmegaConf.to_container(hydra.sweeper.params, resolve=True)
-    for key, value in found.items():
+    params = OmegaConf.to_container(hydra.sweeper.params, resolve=True)
+    for key, value in params.items():
         if not isinstance(value, str | int | float):
             raise InputError(
                 f"hydra.sweeper.params.{key}: must be a text with the values, such as '1,2,3', got {value!r}"
             )
-    return {str(key): str(value) for key, value in found.items()}
+    return {str(key): str(value) for key, value in params.items()}
 
 
-def asked(overrides: Sequence[str], hydra: DictConfig) -> list[str]:
+def all_overrides(overrides: Sequence[str], hydra: DictConfig) -> list[str]:
     """All that a sweep is asked for, each key once: what its options sweep stands first, as in Hydra's own
     sweeper, and takes the value that the command line gives the same key."""
     everything = [*(f"{key}={value}" for key, value in params_of(hydra).items()), *overrides]
@@ -170,7 +172,7 @@ def first_jobs(parsed: Sequence[Override], folders: Sequence[Path]) -> list[list
     values = [
         _values(override, folders) if override.is_sweep_override() else [override] for override in parsed
     ]
-    first = [next(iter(each)) for each in values]
+    first = [overrides[0] for overrides in values]
     jobs = [first]
     for place, override in enumerate(parsed):
         if override.key_or_group in GROUPS:
@@ -187,15 +189,13 @@ def _values(override: Override, folders: Sequence[Path]) -> list[Override]:
         return [read(f"{key}={value.start}", "")]
     try:
         if isinstance(value, Glob):
-            known = options(key, [shipped(), *folders]) if key in GROUPS else {}
-            found = iter(value.filter(list(known)))
+            names = options(key, [shipped(), *folders]) if key in GROUPS else {}
+            values = iter(value.filter(list(names)))
         else:
-            found = override.sweep_string_iterator()
-        chosen = list(found) if key in GROUPS else [next(found)]
-    except StopIteration:
-        chosen = []
+            values = override.sweep_string_iterator()
+        taken = list(values) if key in GROUPS else list(islice(values, 1))
     except ValueError as error:
         raise InputError(f"{text!r} cannot be read: {one_line(error)}") from None
-    if not chosen:
+    if not taken:
         raise InputError(f"{text!r}: there are no such values")
-    return [read(f"{override.get_key_element()}={value}", "") for value in chosen]
+    return [read(f"{override.get_key_element()}={value}", "") for value in taken]

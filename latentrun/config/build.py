@@ -146,6 +146,8 @@ def _inner(value: Any, hint: Any, where: str, trust: Sequence[str], given: Mappi
         return {
             key: _inner(element, options[1], f"{where}.{key}", trust, given) for key, element in value.items()
         }
+    if origin in (Union, types.UnionType) and isinstance(value, Mapping) and TARGET in value:
+        hint = next((option for option in options if _is_part(option, trust)), hint)
     if isinstance(value, Mapping) and TARGET in value and _is_part(hint, trust):
         return _Part(_checked(value, hint, where, trust, given), where)
     return value

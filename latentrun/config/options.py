@@ -88,40 +88,39 @@ def _folder(where: str, name: str) -> Path:
     path = Path(rest).expanduser()
     if scheme == "pkg":
         package, *inner = rest.replace("/", ".").split(".")
-        found = importlib.util.find_spec(package) if package.isidentifier() else None
-        if found is None or not found.submodule_search_locations:
+        spec = importlib.util.find_spec(package) if package.isidentifier() else None
+        if spec is None or not spec.submodule_search_locations:
             raise InputError(
-                f"{where}: {name!r}: there is no package {package!r}: it is neither installed nor on "
-                "PYTHONPATH"
+                f"{where}: {name!r}: there is no package {package!r}: "
+                "it is neither installed nor on PYTHONPATH"
             )
-        path = Path(found.submodule_search_locations[0], *inner)
+        path = Path(spec.submodule_search_locations[0], *inner)
     if not rest or not path.is_dir():
-        raise InputError(
-            f"{where}: {name!r} is not a folder" + (f" ({str(path)!r})" if scheme == "pkg" else "")
-        )
+        place = f" ({str(path)!r})" if scheme == "pkg" else ""
+        raise InputError(f"{where}: {name!r} is not a folder{place}")
     return path.resolve()
 
 
 def digests(folders: Sequence[Path] = ()) -> dict[str, str]:
     """For the shipped folder and each of ``folders``: 16 hex digits of all YAML files in it."""
-    found = {}
+    digests_by_folder = {}
     for folder in (shipped(), *folders):
         content = hashlib.sha256()
         for path in sorted(folder.glob("*/*.yaml")):
             content.update(f"{path.relative_to(folder)}\0".encode() + path.read_bytes())
-        found[str(folder)] = content.hexdigest()[:16]
-    return found
+        digests_by_folder[str(folder)] = content.hexdigest()[:16]
+    return digests_by_folder
 
 
 # ---------------------------------------------------------------- what is in them
 def options(group: str, folders: Iterable[Path]) -> dict[str, str]:
     """The options of a group with their one-line descriptions (the first comment of the file that is not a
     directive)."""
-    found: dict[str, str] = {}
+    descriptions: dict[str, str] = {}
     for folder in folders:
         for path in sorted((folder / group).glob("*.yaml")):
-            found.setdefault(path.stem, _description(path))
-    return found
+            descriptions.setdefault(path.stem, _description(path))
+    return descriptions
 
 
 def option(group: str, name: str) -> dict[str, Any]:
@@ -137,23 +136,33 @@ def option(group: str, name: str) -> dict[str, Any]:
 
 def owners(key: str, folders: Iterable[Path]) -> list[str]:
     """The tasks that have the key ``key`` at the top level of the configuration, which others have not."""
-    files = (path for folder in folders for path in sorted((folder / "task").glob("*.yaml")))
-    return [path.stem for path in files if key in (yaml.safe_load(path.read_text(encoding="utf-8")) or ())]
+    folders = list(folders)
+    return [name for name in options("task", folders) if key in task_keys(name, folders)]
+
+
+def task_keys(name: str, folders: Iterable[Path]) -> list[str]:
+    """The keys at the top level of the configuration that a task owns."""
+    for path in (folder / "task" / f"{name}.yaml" for folder in folders):
+        if path.is_file():
+            try:
+                content = yaml.safe_load(path.read_text(encoding="utf-8"))
+            except (yaml.YAMLError, UnicodeDecodeError):
+                return []  # said where the file is used
+            return [key for key in content or () if key not in (*GROUPS, "defaults", "hydra")]
+    return []
 
 
 def packages(folders: Iterable[Path]) -> list[str]:
     """The packages of the classes that the files in the user's own folders name: to write a file there is to
     trust it. Never one of the standard library."""
-    found = set()
+    names = set()
     for path in (path for folder in folders for group in GROUPS for path in (folder / group).glob("*.yaml")):
         try:
-            found |= {
-                target.partition(".")[0]
-                for target in targets(yaml.safe_load(path.read_text(encoding="utf-8")))
-            }
+            content = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError):
             continue  # said where the file is used
-    return sorted(found - sys.stdlib_module_names - {"latentrun", "torch", ""})
+        names |= {target.partition(".")[0] for target in targets(content)}
+    return sorted(names - sys.stdlib_module_names - {"latentrun", "torch", ""})
 
 
 def _description(path: Path) -> str:
@@ -165,46 +174,3 @@ def _description(path: Path) -> str:
             if text and not text.startswith("#"):
                 break
     return ""
-
-
-def help_text(folders: list[Path]) -> str:
-    """The page of ``latentrun --help``."""
-    lines = [
-        "latentrun: train a latent-variable model on a data set and say what its latent space is like",
-        "",
-        "  latentrun model=vae data=heatmaps 'diagnostic=[reconstruction,latents]' model.latent_dim=3",
-        "  latentrun -m model.latent_dim=1,2,3,4 seed=0,1,2      one run for each combination",
-        "  latentrun task=diagnose run=DIR 'diagnostic=[samples]' add diagnostics to a finished run",
-        "  latentrun task=encode run=DIR data=digits              codes of a data set; without data= "
-        "of the run's own rows",
-        "  latentrun task=sample run=DIR n=1000                   samples of a trained model",
-        "  latentrun task=prune run=DIR                           a trained model without its "
-        "inactive latent variables",
-        "  latentrun task=compare 'runs=[DIR,DIR]'                differences between finished runs, "
-        "with intervals",
-        "  latentrun task=report 'runs=outputs/**'                one table, pictures and a "
-        "leaderboard of many runs",
-        "  latentrun task=claims claim=heatmaps                   what a text says, judged by runs "
-        "that are found or trained",
-        "  latentrun estimate=true                                what training would take: time, "
-        "memory, disk",
-        "  latentrun debug=quick                                  everything in seconds, to try a set-up",
-        "",
-    ]
-    for group in GROUPS:
-        known = options(group, folders)
-        if known:
-            width = max(18, *(len(name) + 2 for name in known))
-            lines += [f"{group}="] + [f"  {name:<{width}}{text}" for name, text in known.items()] + [""]
-    lines += [
-        "Any value of the configuration can be set: latentrun training.epochs=20 model.beta=4 seed=1 "
-        "device=cpu",
-        "  --cfg job --resolve   show the configuration and stop       -m   sweep over "
-        "comma-separated values",
-        "  --config-dir DIR      a folder with options of your own      --version",
-        "  --info                how the configuration came about       -sc install=bash|zsh|fish   "
-        "tab completion",
-        "",
-        "Exit codes: 0 done, 1 failed, 2 wrong input, 130 interrupted. LATENTRUN_DEBUG=1 shows tracebacks.",
-    ]
-    return "\n".join(lines)

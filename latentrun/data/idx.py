@@ -1,19 +1,16 @@
-"""Pictures and labels in IDX files, the format of MNIST and of the data sets made to replace it."""
+"""Images and labels in IDX files: MNIST, and the data sets made to replace it."""
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import math
 from pathlib import Path
-from typing import Annotated, BinaryIO, Literal
+from typing import Annotated, Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from latentrun.config.bounds import Between, Ge
 from latentrun.data.base import Dataset, data_root, partition, take, unit_interval
+from latentrun.data.formats import idx
 from latentrun.errors import InputError, unknown
 from latentrun.functional.noise import Noise
 from latentrun.types import Factor, Split
@@ -22,9 +19,8 @@ FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
-BLOCK = (
-    1000  # rows whose fixed binarisation is drawn together, so a row's draw depends on its own number only
-)
+# Rows whose fixed binarisation is drawn together, so that a row's draw depends on its own number only.
+BLOCK = 1000
 
 
 class Idx(Dataset):
@@ -68,73 +64,51 @@ class Idx(Dataset):
         self.val_fraction, self.seed = val_fraction, seed
         self.binary = binarize != "none"
         self.paths = self._find(data_root(root), folder, names)
-        with _open(self.paths[FILES["train"][0]]) as file:
-            _, height, width = _header(file, self.paths[FILES["train"][0]], 3)
+        _, height, width = idx.shape_of(self.paths[FILES["train"][0]], 3)
         self.event_shape = (1, height, width)
         self.factors = (Factor("class", "categorical", 0.0, len(classes) - 1.0, categories=tuple(classes)),)
 
     def _find(self, root: Path, folder: str, names: list[str]) -> dict[str, Path]:
         """The path of every file: the first of root/folder and root that has it, plain before gzipped."""
-        places = [
-            place / (name + end) for name in names for place in (root / folder, root) for end in ("", ".gz")
-        ]
-        found = {
-            name: path
+        places = {
+            name: [place / (name + end) for place in (root / folder, root) for end in ("", ".gz")]
             for name in names
-            for path in reversed(places)
-            if path.name.removesuffix(".gz") == name and path.is_file()
         }
-        missing = [name for name in names if name not in found]
+        paths = {
+            name: path
+            for name, candidates in places.items()
+            if (path := next((path for path in candidates if path.is_file()), None))
+        }
+        missing = [name for name in names if name not in paths]
         if missing:
-            expected = ", ".join(
-                f"{name} ({_kind(self.checksums[name])} {self.checksums[name]})" for name in names
-            )
+            sums = {name: f"{idx.algorithm(self.checksums[name])} {self.checksums[name]}" for name in names}
             raise InputError(
                 f"data.root: no {', '.join(missing)} in {str(root / folder)!r} or {str(root)!r}; "
-                f"expected, plain or as .gz, with checksums of the decompressed bytes: {expected}"
+                "expected, plain or as .gz, with checksums of the decompressed bytes: "
+                + ", ".join(f"{name} ({sums[name]})" for name in names)
             )
-        return found
+        return paths
 
     def _read(self, part: str) -> Split:
-        """All rows of the ``train`` or ``test`` files, uint8 pictures ``(N, 1, height, width)``; ``index``
-        from 0."""
+        """All rows of the ``train`` or ``test`` files, uint8 images ``(N, 1, height, width)``; ``index`` from
+        0."""
         images, labels = (self._array(name, dims) for name, dims in zip(FILES[part], (3, 1), strict=True))
-        path = self.paths[FILES[part][1]]
+        path, classes = self.paths[FILES[part][1]], self.factors[0].categories
         if len(images) != len(labels):
             raise InputError(f"data: {str(path)!r} has {len(labels)} labels for {len(images)} pictures")
         if tuple(images.shape[1:]) != self.event_shape[1:]:
             raise InputError(
                 f"data: the {part} pictures are {tuple(images.shape[1:])}, not {self.event_shape[1:]}"
             )
-        if len(labels) and int(labels.max()) >= len(self.factors[0].categories):
+        if len(labels) and int(labels.max()) >= len(classes):
             raise InputError(
-                f"data.classes: {len(self.factors[0].categories)} names given, but {str(path)!r} has "
-                f"label {int(labels.max())}"
+                f"data.classes: {len(classes)} names given, but {str(path)!r} has label {int(labels.max())}"
             )
         labels = labels.long()
         return Split(images[:, None], labels[:, None].float(), labels, torch.arange(len(labels)))
 
     def _array(self, name: str, dims: int) -> Tensor:
-        path, expected = self.paths[name], self.checksums[name]
-        try:
-            with _open(path) as file:
-                content = file.read()
-        except (OSError, EOFError) as error:
-            raise InputError(f"data: {str(path)!r} cannot be read: {error}") from error
-        found = hashlib.new(_kind(expected), content).hexdigest()
-        if found != expected.lower():
-            raise InputError(
-                f"data: {str(path)!r} has {_kind(expected)} {found}, expected {expected} (of the "
-                "decompressed bytes)"
-            )
-        with _open(path) as file:
-            shape = _header(file, path, dims)
-        start = 4 + 4 * dims
-        if len(content) != start + math.prod(shape):
-            raise InputError(
-                f"data: {str(path)!r} announces {math.prod(shape)} values but holds {len(content) - start}"
-            )
-        return torch.from_numpy(np.frombuffer(content, np.uint8, offset=start).reshape(shape).copy())
+        return torch.from_numpy(idx.read(self.paths[name], dims, self.checksums[name]))
 
     def _load(self) -> dict[str, Split]:
         first, last = self._read("train"), self._read("test")
@@ -161,31 +135,6 @@ class Idx(Dataset):
 
     def draw(self, x: Tensor, noise: Noise) -> Tensor:
         """A fresh Bernoulli(x) draw when ``binarize`` is dynamic, else x itself."""
-        return (
-            (noise.uniform("binarize", tuple(x.shape)) < x).to(x.dtype) if self.binarize == "dynamic" else x
-        )
-
-
-def _kind(checksum: str) -> str:
-    """md5 or sha256, told by the length."""
-    kinds = {32: "md5", 64: "sha256"}
-    if len(checksum) not in kinds:
-        raise InputError(
-            f"data.checksums: {checksum!r} is neither an md5 (32 digits) nor a sha256 (64 digits)"
-        )
-    return kinds[len(checksum)]
-
-
-def _open(path: Path) -> BinaryIO:
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
-
-
-def _header(file: BinaryIO, path: Path, dims: int) -> tuple[int, ...]:
-    """The shape an IDX file of unsigned bytes announces: bytes 0, 0, 8, dims, then big-endian int32 sizes."""
-    try:
-        head = file.read(4 + 4 * dims)
-    except (OSError, EOFError) as error:
-        raise InputError(f"data: {str(path)!r} cannot be read: {error}") from error
-    if len(head) < 4 + 4 * dims or head[:4] != bytes([0, 0, 8, dims]):
-        raise InputError(f"data: {str(path)!r} is not an IDX file of unsigned bytes with {dims} dimension(s)")
-    return tuple(int(size) for size in np.frombuffer(head, ">i4", offset=4))
+        if self.binarize != "dynamic":
+            return x
+        return (noise.uniform("binarize", tuple(x.shape)) < x).to(x.dtype)

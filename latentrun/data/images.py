@@ -1,4 +1,4 @@
-"""Pictures of one's own: a folder of files, or one array in a .npy or .npz file."""
+"""Images of one's own: a folder of files, or one array in a .npy or .npz file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from latentrun.config.bounds import Between, Ge
 from latentrun.data.base import Dataset, divide, partition, thin
 from latentrun.data.formats.columns import in_order, numbers, numeric
 from latentrun.data.formats.delimited import cells
-from latentrun.data.formats.pictures import Pictures, pictures
+from latentrun.data.formats.images import ImageSource, image_source
 from latentrun.errors import InputError, few, nearest, one_line, unknown
 from latentrun.system.machine import free_memory
 from latentrun.types import Factor, Split
@@ -28,7 +28,7 @@ EXACT = 1e-5  # of the width of the range: what resizing may round beyond it
 
 
 class Images(Dataset):
-    """Pictures as float32 ``(N, C, height, width)``, C = 1 or 3; ``index`` is the row of an array, or the
+    """Images as float32 ``(N, C, height, width)``, C = 1 or 3; ``index`` is the row of an array, or the
     place of a file in the sorted list of relative names.
 
     ``path``: a folder, searched to any depth for png, jpg, bmp, gif, tif, webp, pgm and ppm files (hidden
@@ -36,21 +36,21 @@ class Images(Dataset):
     of shape ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``. ``size``: height and width to which all are
     stretched, with a triangle filter that averages over what becomes one pixel and never leaves the range of
     the values; None: all must have one size. ``mode``: ``grey`` (luma of ITU-R BT.601), ``rgb``, or ``auto``:
-    grey where every picture is stored as grey (or with a palette of greys), else rgb (``notes`` say which).
-    Transparent pictures are laid on white, EXIF orientation is honoured, and of an animation the first frame
+    grey where every image is stored as grey (or with a palette of greys), else rgb (``notes`` say which).
+    Transparent images are laid on white, EXIF orientation is honoured, and of an animation the first frame
     counts.
 
     Whole numbers of 8 or 16 bits become [0, 1] (colour files of 16 bits are read at 8). Floating-point
     numbers (arrays, TIFF) stay what they are and must lie in ``value_range``; None: in [0, 1].
 
     ``table``: a CSV file whose column ``file``, or else the first, holds the relative name of a file or the
-    row of an array, one line a picture. Its other columns, or those in ``factors``, are factors: texts
+    row of an array, one line an image. Its other columns, or those in ``factors``, are factors: texts
     categorical, whole numbers ordinal, other numbers real. So are the arrays ``labels (N,)`` and ``y``,
     ``(N,)`` or ``(N, F)``, of a .npz file. ``labels``: ``folders`` (the factor ``class``, the first folder of
     the relative name), or the name of a column, made categorical; None: none, or what a .npz file has in
     ``labels`` (else ``y``) of whole numbers or text.
 
-    Raises InputError on construction for whatever names, headers and table can tell; on reading for pictures
+    Raises InputError on construction for whatever names, headers and table can tell; on reading for images
     that cannot be decoded, for values that are not finite or out of range, and when x would take more than 60
     % of the free memory.
     """
@@ -68,7 +68,7 @@ class Images(Dataset):
         test_fraction: Annotated[float, Between(0, 1, open_=True)],
         seed: Annotated[int, Ge(0)],
     ):
-        self.source = source = pictures(_existing("data.path", path))
+        self.source = source = image_source(_existing("data.path", path))
         channels = {"grey": 1, "rgb": 3, "auto": 1 if source.is_grey() else 3}[mode]
         self.event_shape = (channels, *(size or source.size()))
         if value_range and not source.floating:
@@ -79,7 +79,7 @@ class Images(Dataset):
         self.value_range = value_range or (0.0, 1.0)
         if not self.value_range[0] < self.value_range[1]:
             raise InputError(
-                f"data.value_range: the first value must be below the second, got {list(value_range)}"
+                f"data.value_range: the first value must be below the second, got {list(self.value_range)}"
             )
         self.val_fraction, self.test_fraction, self.seed = val_fraction, test_fraction, seed
         n = len(source.names)
@@ -89,19 +89,15 @@ class Images(Dataset):
                 f"data.path: {n} picture{'s' * (n > 1)} in {path!r} cannot fill train, val and test "
                 f"rows with {fractions}"
             )
-        taken = (
-            f"taken as {'grey' if channels == 1 else 'rgb'} of {self.event_shape[1]} x {self.event_shape[2]}"
-        )
-        self.notes = (f"{n:,} pictures, stored as {source.stored}, {taken}.",)
+        colour, (_, height, width) = "grey" if channels == 1 else "rgb", self.event_shape
+        self.notes = (f"{n:,} pictures, stored as {source.stored}, taken as {colour} of {height} x {width}.",)
         self._describe(labels, table, factors)
 
     def _describe(self, labels: str | None, table: str | None, factors: list[str] | None) -> None:
-        """Set factors, y and labels from what is known about the pictures."""
+        """Set factors, y and labels from what is known about the images."""
         columns = {"class": pd.Series(self.source.folders())} if labels == "folders" else {}
-        for part in (
-            self.source.columns,
-            _table(_existing("data.table", table), self.source) if table else {},
-        ):
+        beside = _table(_existing("data.table", table), self.source) if table else {}
+        for part in (self.source.columns, beside):
             for name in columns.keys() & part.keys():
                 raise InputError(
                     f"data.table: column {name!r} has the name of another factor; give it another"
@@ -113,19 +109,18 @@ class Images(Dataset):
         for name in factors or ():
             if name not in columns:
                 raise unknown("data.factors", name, columns)
-        chosen = [name for name in columns if factors is None or name in factors or name == self.label]
-        coded = {name: _factor(name, columns[name], name == self.label) for name in chosen}
+        names = [name for name in columns if factors is None or name in factors or name == self.label]
+        coded = {name: _factor(name, columns[name], name == self.label) for name in names}
         self.factors = tuple(factor for factor, _ in coded.values())
-        values = [numbers for _, numbers in coded.values()]
+        values = [column for _, column in coded.values()]
         self.y = torch.from_numpy(np.stack(values, 1)) if values else torch.empty(len(self.source.names), 0)
         self.labels = torch.from_numpy(coded[self.label][1]).long() if self.label else None
 
     def _load(self) -> dict[str, Split]:
         rows = torch.arange(len(self.source.names))
         # Row numbers stand in for x until it is known which of them are wanted.
-        splits = divide(
-            Split(rows, self.y, self.labels, rows), self.val_fraction, self.test_fraction, self.seed
-        )
+        whole = Split(rows, self.y, self.labels, rows)
+        splits = divide(whole, self.val_fraction, self.test_fraction, self.seed)
         if self.rows is not None:
             splits = {name: thin(part, self.rows) for name, part in splits.items()}
         read = self._read(torch.cat([part.index for part in splits.values()]).numpy())
@@ -133,46 +128,42 @@ class Images(Dataset):
         return {name: replace(part, x=x) for (name, part), x in zip(splits.items(), parts, strict=True)}
 
     def _read(self, rows: np.ndarray) -> Tensor:
-        """The pictures of some rows, found to fit the memory, finite and in range."""
-        needed, free = (
-            (4 * len(rows) * math.prod(self.event_shape) + self.source.held) / 2**30,
-            free_memory() / 2**30,
-        )
+        """The images of ``rows (n,)``, once they are known to fit the memory; finite and in range."""
+        needed = (4 * len(rows) * math.prod(self.event_shape) + self.source.held) / 2**30
+        free = free_memory() / 2**30
         if needed > SHARE * free:
             shape = " x ".join(map(str, self.event_shape))
             raise InputError(
-                f"data: {len(rows):,} pictures of {shape} take {needed:.3g} GiB, more than "
-                f"{SHARE:.0%} of the {free:.3g} GiB of free "
-                "memory; choose a smaller data.size=[h,w] or fewer rows=N"
+                f"data: {len(rows):,} pictures of {shape} take {needed:.3g} GiB, more than {SHARE:.0%} of "
+                f"the {free:.3g} GiB of free memory; choose a smaller data.size=[h,w] or fewer rows=N"
             )
         x = torch.from_numpy(self.source.read(rows, self.event_shape))
         lowest, highest = x.flatten(1).aminmax(dim=1)
         broken = (~(lowest.isfinite() & highest.isfinite())).nonzero()[:, 0]
         if len(broken):
             which = sorted(rows[broken.numpy()])
+            names = few([self.source.names[row] for row in which])
             raise InputError(
                 f"data.path: {str(self.source.path)!r} has values that are not finite in {self.source.word} "
-                f"{few([self.source.names[row] for row in which])}"
+                f"{names}"
             )
         (low, high), least, most = self.value_range, lowest.min().item(), highest.max().item()
         if min(least - low, high - most) < -EXACT * (high - low):
             raise InputError(
-                f"data.value_range: values in {str(self.source.path)!r} go from {least:.6g} to "
-                f"{most:.6g}, not within "
-                f"[{low:g}, {high:g}]; set data.value_range=[low,high]"
+                f"data.value_range: values in {str(self.source.path)!r} go from {least:.6g} to {most:.6g}, "
+                f"not within [{low:g}, {high:g}]; set data.value_range=[low,high]"
             )
         return x.clamp_(low, high)
 
 
-def _table(path: Path, source: Pictures) -> dict[str, pd.Series]:
-    """The columns of a CSV file as texts, in the order of the pictures."""
+def _table(path: Path, source: ImageSource) -> dict[str, pd.Series]:
+    """The columns of a CSV file as texts, in the order of the images."""
     where = f"data.table: {str(path)!r}"
     try:
         frame, _ = cells(path.read_text(encoding="utf-8-sig"), "auto", MISSING)
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"{where} cannot be read: {getattr(error, 'strerror', None) or one_line(error)}"
-        ) from None
+        why = getattr(error, "strerror", None) or one_line(error)
+        raise InputError(f"{where} cannot be read: {why}") from None
     names = frame.pop("file" if "file" in frame else frame.columns[0]).fillna("")
     frame.index = pd.Index([str(PurePosixPath(name)) for name in names])
     strange = list(frame.index.difference(source.names))
@@ -184,10 +175,8 @@ def _table(path: Path, source: Pictures) -> dict[str, pd.Series]:
     if missing:
         raise InputError(f"{where} has no line for {source.word} {few(missing)}, of {len(source.names)}")
     if frame.index.has_duplicates:
-        raise InputError(
-            f"{where} has several lines for {source.word} "
-            f"{few(list(frame.index[frame.index.duplicated()].unique()))}"
-        )
+        twice = few(list(frame.index[frame.index.duplicated()].unique()))
+        raise InputError(f"{where} has several lines for {source.word} {twice}")
     frame = frame.loc[source.names]
     for name in frame:
         empty = list(frame.index[frame[name].isna()])
@@ -202,22 +191,22 @@ def _factor(name: str, texts: pd.Series, label: bool) -> tuple[Factor, np.ndarra
     where, leave = ("data.labels", "") if label else ("data.factors", "; data.factors=[...] can leave it out")
     if texts.nunique() == 1:
         raise InputError(f"{where}: {name!r} is {texts[0]!r} for every picture{leave}")
-    found = numbers(texts) if numeric(texts) else None
-    if found is not None and not np.isfinite(found).all():
-        raise InputError(f"{where}: {name!r} is {texts[~np.isfinite(found)].iloc[0]!r} for a picture{leave}")
-    whole = found is not None and (found == found.round()).all()
-    if found is None or label:
-        if found is not None and not whole:
+    values = numbers(texts) if numeric(texts) else None
+    if values is not None and not np.isfinite(values).all():
+        raise InputError(f"{where}: {name!r} is {texts[~np.isfinite(values)].iloc[0]!r} for a picture{leave}")
+    whole = values is not None and (values == values.round()).all()
+    if values is None or label:
+        if values is not None and not whole:
             raise InputError(f"{where}: {name!r} holds real numbers; a label needs whole numbers or text")
-        known = in_order(texts)
-        if len(known) > len(texts) / 2:
+        classes = in_order(texts)
+        if len(classes) > len(texts) / 2:
             raise InputError(
-                f"{where}: {name!r} has {len(known)} classes in {len(texts)} rows, too few rows for "
+                f"{where}: {name!r} has {len(classes)} classes in {len(texts)} rows, too few rows for "
                 f"each{leave}"
             )
-        codes = texts.map({text: i for i, text in enumerate(known)}).to_numpy(np.float32)
-        return Factor(name, "categorical", 0.0, len(known) - 1.0, categories=known), codes
-    y = found.to_numpy(np.float32)
+        codes = texts.map({text: i for i, text in enumerate(classes)}).to_numpy(np.float32)
+        return Factor(name, "categorical", 0.0, len(classes) - 1.0, categories=classes), codes
+    y = values.to_numpy(np.float32)
     return Factor(name, "ordinal" if whole else "real", float(y.min()), float(y.max())), y
 
 

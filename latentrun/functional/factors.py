@@ -14,7 +14,11 @@ Target = tuple[Factor, np.ndarray]
 
 
 def factor_table(factors: Sequence[Factor]) -> pd.DataFrame:
-    """Factors as a table, a row each, so that pictures can be redrawn from disk."""
+    """Factors as a table, a row each, so that pictures can be redrawn from disk.
+
+    >>> factor_table([Factor("angle", "cyclic", 0.0, 360.0, "degrees")]).iloc[0].to_dict()
+    {'factor': 'angle', 'kind': 'cyclic', 'low': 0.0, 'high': 360.0, 'unit': 'degrees', 'categories': '[]'}
+    """
     rows = [(f.name, f.kind, f.low, f.high, f.unit, json.dumps(f.categories)) for f in factors]
     return pd.DataFrame(rows, columns=["factor", "kind", "low", "high", "unit", "categories"])
 

@@ -1,4 +1,12 @@
-"""What each latent variable is worth: how much a loss grows when the variable is set to 0."""
+"""What each latent variable is worth: how much a loss grows when the variable is set to 0.
+
+>>> def squares(z, x):  # one loss, of a decoder that returns the code
+...     return (z - x).square().sum(1)[None]
+>>> x = torch.tensor([[1.0, 2.0]])
+>>> zeroing_gains(squares, x, x, chunk=8)[1]
+tensor([[[1.],
+         [4.]]])
+"""
 
 from __future__ import annotations
 
@@ -23,10 +31,10 @@ def zeroing_gains(
     """
     n, d = z.shape
     full = torch.cat([losses(a, b) for a, b in zip(z.split(chunk), x.split(chunk), strict=True)], dim=1)
-    found = []
+    losses_without = []
     for pairs in torch.arange(d * n, device=z.device).split(chunk):
         rows = pairs % n
         codes = z[rows].scatter_(1, (pairs // n).unsqueeze(1), 0.0)
-        found.append(losses(codes, x[rows]))
-    without = torch.cat(found, dim=1).view(len(full), d, n)
+        losses_without.append(losses(codes, x[rows]))
+    without = torch.cat(losses_without, dim=1).view(len(full), d, n)
     return full, without - full.unsqueeze(1)

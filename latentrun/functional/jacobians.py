@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,9 +13,7 @@ from torch.func import jvp, vmap
 
 Values = tuple[Tensor, ...]
 
-CLEAR = (
-    1e-5  # below this share of the greatest, a singular value of the Gram matrix is taken again from J itself
-)
+CLEAR = 1e-5  # a singular value below this share of the greatest is taken again from J itself
 
 
 @dataclass(frozen=True)
@@ -37,11 +36,15 @@ def derivatives(function: Callable[[Tensor], Values], y: Tensor, directions: Ten
     Jacobian-vector product a direction for all rows at once, exact up to rounding; what does not depend on
     the direction is computed once.
     """
+
+    def along(direction: Tensor) -> tuple[Values, Values]:
+        values, slopes = jvp(function, (y,), (direction.expand_as(y),))
+        return values, slopes
+
     # The first derivative of a process lets torch compile with what it has itself deprecated.
     with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
-        return vmap(lambda direction: jvp(function, (y,), (direction.expand_as(y),)), out_dims=(None, 0))(
-            directions
-        )
+        out_dims: Any = (None, 0)  # values once, slopes a row each; torch's annotation lacks the None
+        return vmap(along, out_dims=out_dims)(directions)
 
 
 def spectrum(columns: Tensor) -> Spectrum:
@@ -49,6 +52,11 @@ def spectrum(columns: Tensor) -> Spectrum:
 
     From the eigenvalues of J^T J in float64, which loses digits like the square of greatest / least; where
     that ratio exceeds 1e5, from an SVD of the triangular factor of J.
+
+    >>> columns = torch.tensor([[[3.0, 0.0]], [[0.0, 2.0]]])  # one J = diag(3, 2)
+    >>> singular = spectrum(columns)
+    >>> singular.greatest.item(), singular.least.item(), singular.weakest
+    (3.0, 2.0, tensor([[0., 1.]], dtype=torch.float64))
     """
     j = columns.flatten(2).double().permute(1, 2, 0)
     values, vectors = torch.linalg.eigh(j.mT @ j)
@@ -56,10 +64,10 @@ def spectrum(columns: Tensor) -> Spectrum:
     least, greatest, weakest = values[:, 0].clone(), values[:, -1].clone(), vectors[:, :, 0].clone()
     doubtful = (least <= CLEAR * greatest).nonzero()[:, 0]
     if len(doubtful):
-        _, found, rows = torch.linalg.svd(torch.linalg.qr(j[doubtful], mode="r").R, full_matrices=True)
+        _, singular, rows = torch.linalg.svd(torch.linalg.qr(j[doubtful], mode="r").R, full_matrices=True)
         # Fewer singular values than arguments: along the directions that are left nothing changes.
-        least[doubtful] = found[:, -1] if found.shape[1] == j.shape[2] else 0.0
-        greatest[doubtful] = found[:, 0] if found.shape[1] else 0.0  # no dimension at all: nothing changes
+        least[doubtful] = singular[:, -1] if singular.shape[1] == j.shape[2] else 0.0
+        greatest[doubtful] = singular[:, 0] if singular.shape[1] else 0.0  # no dimension: nothing changes
         weakest[doubtful] = rows[:, -1]
     sign = weakest.gather(1, weakest.abs().argmax(1, keepdim=True)).sign()
     return Spectrum(least, greatest, j.norm(dim=1), weakest * sign)

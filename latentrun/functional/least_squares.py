@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -51,68 +51,108 @@ def levenberg_marquardt(
 
     Levenberg (1944); Marquardt (1963); active bounds held as in Kanzow, Yamashita & Fukushima (2004), without
     their line search.
+
+    >>> def line(theta, rows):  # r = 2 theta - 6
+    ...     r = 2 * theta - 6
+    ...     return (r**2 / 2)[:, 0], 2 * r, torch.full((len(theta), 1, 1), 4.0)
+    >>> low, high = torch.tensor([-10.0]), torch.tensor([10.0])
+    >>> fit = levenberg_marquardt(line, torch.zeros(1, 1), low, high)
+    >>> [round(value, 4) for value in (fit.theta.item(), fit.cost.item())]
+    [3.0, 0.0]
     """
-    theta = start.clamp(low, high)
-    rows = torch.arange(len(theta), device=theta.device)
-    best, cost = theta.clone(), theta.new_full((len(theta),), torch.inf)
-    cosine, converged = torch.zeros_like(cost), torch.zeros_like(rows, dtype=torch.bool)
-    if not len(theta):
-        return Fit(best, cost, cosine, converged, 0)
-    now, g, h = normal(theta, rows)
-    cost[rows] = now
-    damping = theta.new_full((len(theta),), 1e-3)
+    state = _State.at(normal, start.clamp(low, high))
+    fit = state.fit()
     count = 0
-    while count < iterations and len(rows):
+    while count < iterations and len(state.rows):
         count += 1
-        step, solved = _step(theta, g, h, damping, low, high)
+        done = state.advance(normal, low, high, tolerance, reach)
+        if count == iterations or bool(done.any()):
+            state.record(fit, done, low, high)
+            state.keep((~done).nonzero()[:, 0])
+    return replace(fit, iterations=count)
+
+
+@dataclass
+class _State:
+    """The problems still at work: their ``rows (n,)``, ``theta (n, p)``, ``cost (n,)``, ``gradient (n, p)`` =
+    J^T r, ``gram (n, p, p)`` = J^T J, ``damping (n,)``."""
+
+    rows: Tensor
+    theta: Tensor
+    cost: Tensor
+    gradient: Tensor
+    gram: Tensor
+    damping: Tensor
+
+    @classmethod
+    def at(cls, normal: Normal, theta: Tensor) -> _State:
+        """All problems, at their starts."""
+        rows, n, p = torch.arange(len(theta), device=theta.device), *theta.shape
+        blank = theta.new_zeros(n), theta.new_zeros(n, p), theta.new_zeros(n, p, p)
+        terms = normal(theta, rows) if n else blank
+        return cls(rows, theta, *terms, theta.new_full((n,), 1e-3))
+
+    def fit(self) -> Fit:
+        """Where the solutions will be written: as yet the starts and their costs."""
+        converged = torch.zeros_like(self.rows, dtype=torch.bool)
+        return Fit(self.theta.clone(), self.cost.clone(), torch.zeros_like(self.cost), converged, 0)
+
+    def advance(self, normal: Normal, low: Tensor, high: Tensor, tolerance: float, reach: float) -> Tensor:
+        """One step of every problem; says which of them end with it, ``(n,)`` bool."""
+        theta, damping = self.theta, self.damping
+        step, solved = _step(theta, self.gradient, self.gram, damping, low, high)
         step = step * (reach / step.abs().amax(1, keepdim=True).clamp_min(reach))
         step = (theta + step).clamp(low, high) - theta
-        promise = -(g * step).sum(1) - 0.5 * torch.einsum("np,npq,nq->n", step, h, step)
+        promise = -(self.gradient * step).sum(1) - 0.5 * torch.einsum("np,npq,nq->n", step, self.gram, step)
         # The promise of a step bent by the box can be negative: that asks for more damping, it is no sign of
         # a minimum.
-        little = (promise >= 0) & (promise <= tolerance**2 * now) & (damping < 1)
+        little = (promise >= 0) & (promise <= tolerance**2 * self.cost) & (damping < 1)
         short = solved & (little | (step.abs() <= tolerance * (1 + theta.abs())).all(1))
-        trial, trial_g, trial_h = normal(theta + step, rows)
-        good = trial < now
+        cost, gradient, gram = normal(theta + step, self.rows)
+        good = cost < self.cost
         # A full gain divides the damping by 9, half of it leaves the damping alone.
-        gain = ((now - trial) / promise.clamp_min(torch.finfo(theta.dtype).tiny)).nan_to_num(0.0)
-        damping = (damping * torch.where(good, 9.0 ** (1 - 2 * gain.clamp(0.25, 1)), 4.0)).clamp_min(
-            DAMPING[0]
-        )
-        theta = torch.where(good[:, None], theta + step, theta)
-        now = torch.where(good, trial, now)
-        g = torch.where(good[:, None], trial_g, g)
-        h = torch.where(good[:, None, None], trial_h, h)
-        done = short | (damping > DAMPING[1])
-        if count == iterations or bool(done.any()):
-            best[rows], cost[rows], converged[rows] = theta, now, done
-            size = (2 * now[:, None] * h.diagonal(dim1=1, dim2=2)).sqrt()
-            cosine[rows] = (g.abs() * _free(theta, g, low, high) / size).nan_to_num(0.0, 0.0).amax(1)
-            kept = (~done).nonzero()[:, 0]
-            rows, theta, now, g, h, damping = (part[kept] for part in (rows, theta, now, g, h, damping))
-    return Fit(best, cost, cosine, converged, count)
+        gain = ((self.cost - cost) / promise.clamp_min(torch.finfo(theta.dtype).tiny)).nan_to_num(0.0)
+        factor = torch.where(good, 9.0 ** (1 - 2 * gain.clamp(0.25, 1)), 4.0)
+        self.damping = (damping * factor).clamp_min(DAMPING[0])
+        self.theta = torch.where(good[:, None], theta + step, theta)
+        self.cost = torch.where(good, cost, self.cost)
+        self.gradient = torch.where(good[:, None], gradient, self.gradient)
+        self.gram = torch.where(good[:, None, None], gram, self.gram)
+        return short | (self.damping > DAMPING[1])
+
+    def record(self, fit: Fit, done: Tensor, low: Tensor, high: Tensor) -> None:
+        """Write where the problems stand into ``fit``."""
+        fit.theta[self.rows], fit.cost[self.rows], fit.converged[self.rows] = self.theta, self.cost, done
+        size = (2 * self.cost[:, None] * self.gram.diagonal(dim1=1, dim2=2)).sqrt()
+        slope = self.gradient.abs() * _free(self.theta, self.gradient, low, high)
+        fit.cosine[self.rows] = (slope / size).nan_to_num(0.0, 0.0).amax(1)
+
+    def keep(self, which: Tensor) -> None:
+        """Only the given problems go on."""
+        for name, values in vars(self).items():
+            setattr(self, name, values[which])
 
 
-def _free(theta: Tensor, g: Tensor, low: Tensor, high: Tensor) -> Tensor:
+def _free(theta: Tensor, gradient: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """1 for coordinates that may move, 0 for those on a bound with the gradient pointing out of the box."""
-    return (~(((theta <= low) & (g > 0)) | ((theta >= high) & (g < 0)))).to(theta.dtype)
+    return (~(((theta <= low) & (gradient > 0)) | ((theta >= high) & (gradient < 0)))).to(theta.dtype)
 
 
 def _step(
-    theta: Tensor, g: Tensor, h: Tensor, damping: Tensor, low: Tensor, high: Tensor
+    theta: Tensor, gradient: Tensor, gram: Tensor, damping: Tensor, low: Tensor, high: Tensor
 ) -> tuple[Tensor, Tensor]:
     """The damped Gauss-Newton step ``(n, p)`` in the coordinates that no bound holds, and whether it could be
     computed (it is zero where not)."""
-    free = _free(theta, g, low, high)
-    h = h * free[:, :, None] * free[:, None, :]
-    diagonal = h.diagonal(dim1=1, dim2=2)
+    free = _free(theta, gradient, low, high)
+    gram = gram * free[:, :, None] * free[:, None, :]
+    diagonal = gram.diagonal(dim1=1, dim2=2)
     # A coordinate the residual hardly depends on is still damped, relative to the others.
     scale = diagonal.clamp_min(1e-7 * diagonal.amax(1, keepdim=True)) * free + (1 - free)
     scale = scale.clamp_min(torch.finfo(theta.dtype).tiny ** 0.5)
     root = scale.rsqrt()
     # In units of the scale the matrix has a diagonal near 1, so the factorisation keeps its digits.
-    scaled = h * root[:, :, None] * root[:, None, :] + torch.diag_embed(damping[:, None] + 1 - free)
+    scaled = gram * root[:, :, None] * root[:, None, :] + torch.diag_embed(damping[:, None] + 1 - free)
     factor, failed = torch.linalg.cholesky_ex(scaled)
-    step = -root * torch.cholesky_solve((g * free * root)[:, :, None], factor)[:, :, 0]
+    step = -root * torch.cholesky_solve((gradient * free * root)[:, :, None], factor)[:, :, 0]
     solved = (failed == 0) & step.isfinite().all(1)
     return step.where(solved[:, None], torch.zeros_like(step)), solved

@@ -13,6 +13,12 @@ class Noise:
 
     ``Noise(seed).at("vae", 17).normal("z", (64, 3))`` is the same tensor in every process, whatever else ran.
     Drawing the same name twice at one place gives the same numbers: give two draws two names.
+
+    >>> here, again = Noise(0).at("vae", 17), Noise(0).at("vae").at(17)
+    >>> torch.equal(here.normal("z", (64, 3)), again.normal("z", (64, 3)))
+    True
+    >>> torch.equal(here.normal("z", (64, 3)), here.normal("prior", (64, 3)))
+    False
     """
 
     def __init__(self, seed: int, device: torch.device | str = "cpu", key: tuple = ()):

@@ -18,9 +18,12 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from latentrun.command.compose import own_packages, read, register, search_path, version_base
 from latentrun.command.jobs import job_of
+from latentrun.command.overrides import read
+from latentrun.command.registration import register, search_path, version_base
+from latentrun.command.values import trust_of
 from latentrun.config.options import shipped
+from latentrun.config.trust import Trust
 from latentrun.errors import InputError, one_line
 from latentrun.report.sweep import write_page
 from latentrun.store import RunDirectory
@@ -30,7 +33,7 @@ from latentrun.sweep.plan import Job, Sweep
 from latentrun.sweep.study import Search, begin, directions, metrics_named, open_study, values, write_trials
 from latentrun.system.interrupts import Interrupted, interruptible
 from latentrun.tables.collect import write_tables
-from latentrun.tasks.assembly import plan
+from latentrun.tasks.assembly import assembled
 from latentrun.tasks.child import run
 from latentrun.tasks.sweep import conclude
 
@@ -62,12 +65,10 @@ def job(cfg: DictConfig) -> int | float | list[float]:
         return 0
     try:
         with interruptible():
-            code, reason = run(
-                path, planned.config, planned.about, [*planned.config["trust"], *own_packages(node)]
-            )
-    except (
-        Interrupted
-    ) as stopped:  # saved; now what the launcher does about it: submitit puts the job into its queue again
+            trust = trust_of(planned.config, node).for_its_runs()
+            code, reason = run(path, planned.config, planned.about, trust)
+    except Interrupted as stopped:
+        # It is saved; now what the launcher does about it: submitit puts the job into its queue again.
         signal.raise_signal(stopped.number)
         code, reason = stopped.code, str(stopped)
     if reason:
@@ -78,9 +79,8 @@ def job(cfg: DictConfig) -> int | float | list[float]:
             file.write(f"{reason}\n")
     with suppress(Exception):  # another process may be at it; the last one makes them whole
         write_tables(sweep.path)
-    return returned(
-        path, code, metrics_named(planned.config["optimized_metric"]) if "study" in sweep.meta else []
-    )
+    metrics = metrics_named(planned.config["optimized_metric"]) if "study" in sweep.meta else []
+    return returned(path, code, metrics)
 
 
 def returned(path: Path, code: int, metrics: Sequence[str]) -> int | float | list[float]:
@@ -90,10 +90,10 @@ def returned(path: Path, code: int, metrics: Sequence[str]) -> int | float | lis
     if code:
         raise TrialFailed(f"exit code {code}")
     try:
-        found = values(path, metrics)
+        numbers = values(path, metrics)
     except InputError as error:
         raise TrialFailed(str(error)) from None
-    return found[0] if len(found) == 1 else found
+    return numbers[0] if len(numbers) == 1 else numbers
 
 
 def _planned(sweep: Sweep, cfg: DictConfig) -> Job:
@@ -107,49 +107,41 @@ def _planned(sweep: Sweep, cfg: DictConfig) -> Job:
 
 
 # ---------------------------------------------------------------- in the process of the sweep
-def study_of(
-    cfg: DictConfig, overrides: Sequence[str], trust: Sequence[str]
-) -> tuple[dict[str, Any], list[str]]:
+def study_of(cfg: DictConfig, overrides: Sequence[str], trust: Trust) -> tuple[dict[str, Any], list[str]]:
     """What a search by Optuna is about: ``metrics``, their ``directions``, the ``storage`` and ``name`` of
     its study, how many jobs go ``at_once``, the keys ``searched`` that the command line does not name; and
     the overrides that tell the sweeper. InputError where it cannot begin."""
-    first, sweeper = (
-        job_of(cfg, 0, ()),
-        OmegaConf.to_container(cfg.hydra.sweeper, resolve=True, enum_to_str=True),
-    )
-    given = {read(text, "").get_key_element() for text in overrides}
-    file = f"sqlite:///{cfg.hydra.sweep.dir}/study.db"
-    own = {
-        "storage": file,
+    first = job_of(cfg, 0, ())
+    sweeper = OmegaConf.to_container(cfg.hydra.sweeper, resolve=True, enum_to_str=True)
+    defaults = {
+        "storage": f"sqlite:///{cfg.hydra.sweep.dir}/study.db",
         "study_name": "latentrun",
         "custom_search_space": BEGIN,
         "max_failure_rate": 1.0,
         "direction": None,
     }
-    own = {
+    given = {read(text, "").get_key_element() for text in overrides}
+    ours = {
         key: value
-        for key, value in own.items()
+        for key, value in defaults.items()
         if sweeper[key] in UNSAID and f"hydra.sweeper.{key}" not in given
     }
-    search = Search.of(sweeper | own)
+    search = Search.of(sweeper | ours)
     metrics = metrics_named(first.config["optimized_metric"])
-    planned = plan(
-        {**first.config, "trust": [*first.config["trust"], *trust]},
-        first.about["choices"],
-        first.about["default_list"],
-    )
-    own["direction"] = directions(metrics, planned.diagnostics, search.direction)
+    config = {**first.config, "trust": list(trust.fresh)}
+    questions = assembled(config, first.about["choices"], first.about["default_list"]).questions
+    ours["direction"] = directions(metrics, questions.diagnostics, search.direction)
     about = {
         "metrics": metrics,
-        "directions": own["direction"],
+        "directions": ours["direction"],
         "storage": search.storage,
         "name": search.study_name,
         "at_once": search.n_jobs,
         "searched": list(sweeper["params"] or ()),
     }
-    if search.storage != file:
+    if search.storage != defaults["storage"]:
         open_study(about)
-    return about, [f"hydra.sweeper.{key}={quoted(value)}" for key, value in own.items()]
+    return about, [f"hydra.sweeper.{key}={quoted(value)}" for key, value in ours.items()]
 
 
 def quoted(value: Any) -> str:
@@ -169,7 +161,7 @@ def at_once(cfg: DictConfig, jobs: int) -> int:
 
 
 def carry_through(
-    sweep: Sweep, overrides: Sequence[str], folders: Sequence[Path], trust: Sequence[str], processes: int
+    sweep: Sweep, overrides: Sequence[str], folders: Sequence[Path], trust: Trust, processes: int
 ) -> int:
     """Let Hydra carry out a sweep with the launcher and sweeper of the overrides; the exit code, by what the
     directories say.
@@ -186,9 +178,8 @@ def carry_through(
     try:
         with nullcontext() if ours else sweep.locked():
             hydra.main(config_path=str(shipped()), config_name="config", **version_base())(job)()
-    except (
-        Exception
-    ) as error:  # a process that died, a queue that refused: the directories know what came of each job
+    except Exception as error:
+        # A process that died, a queue that refused: the directories know what came of each job.
         print(f"latentrun: {type(error).__name__}: {one_line(error)}", file=sys.stderr)
         broken = True
     finally:
@@ -196,8 +187,8 @@ def carry_through(
             write_trials(sweep)
         write_tables(sweep.path)
         write_page(sweep.path)
-    code = conclude(sweep, [_outcome(sweep, job) for job in sweep.jobs() if job.skipped is None], trust)
-    return code or int(broken)
+    outcomes = [_outcome(sweep, job) for job in sweep.jobs() if job.skipped is None]
+    return conclude(sweep, outcomes, trust) or int(broken)
 
 
 def _outcome(sweep: Sweep, job: Job) -> Outcome:

@@ -8,10 +8,14 @@ from torch import Tensor
 
 
 class Manifold(ABC):
-    """A space of dimension ``dim`` whose points are given by ``ambient_dim`` coordinates (last axis)."""
+    """A space of dimension ``dim`` whose points are given by ``ambient_dim`` coordinates (last axis).
+
+    ``name``: a short text that :func:`latentrun.manifolds.space` reads, such as ``e3``.
+    """
 
     dim: int
     ambient_dim: int
+    name: str
 
     @abstractmethod
     def project(self, z: Tensor) -> Tensor:

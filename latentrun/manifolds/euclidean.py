@@ -8,10 +8,16 @@ from latentrun.manifolds.base import Manifold
 
 
 class Euclidean(Manifold):
-    """R^dim with the usual distance."""
+    """R^dim with the usual distance, ``e<dim>`` in short.
+
+    >>> import torch
+    >>> Euclidean(2).distance(torch.zeros(2), torch.tensor([3.0, 4.0]))
+    tensor(5.)
+    """
 
     def __init__(self, dim: int):
         self.dim = self.ambient_dim = dim
+        self.name = f"e{dim}"
 
     def project(self, z: Tensor) -> Tensor:
         return z

@@ -12,7 +12,7 @@ from latentrun.functional.noise import Noise
 from latentrun.manifolds import Euclidean
 from latentrun.models.base import HasEncoder, Model
 from latentrun.nn.base import Network
-from latentrun.nn.likelihood import squashed
+from latentrun.nn.likelihood import finite_range, squashed
 from latentrun.types import Batch, Clock, Objective, Phase
 
 
@@ -31,7 +31,7 @@ class AE(Model, HasEncoder):
         squash: bool,
     ):
         super().__init__(event_shape, {"z": Euclidean(latent_dim)})
-        self.squash = tuple(value_range) if squash else None
+        self.limits = finite_range(squash, value_range, "model.squash")
         self.encoder = network.encoder(self.event_shape, latent_dim)
         self.decoder = network.decoder(latent_dim, self.event_shape)
 
@@ -41,7 +41,7 @@ class AE(Model, HasEncoder):
 
     def decode(self, z: Tensor, space: str = "z") -> Tensor:
         self.space(space)
-        return squashed(self.decoder(z), self.squash)
+        return squashed(self.decoder(z), self.limits)
 
     def squared_error(self, batch: Batch) -> Tensor:
         """||x - decode(encode(x))||² ``(B,)``, summed over data dimensions, in squared data units."""

@@ -8,17 +8,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
 from latentrun.data.base import Dataset
-from latentrun.errors import unknown
-from latentrun.experiments.latent_noise import LatentNoise
+from latentrun.errors import Misfit, unknown
 from latentrun.functional.distances.divergences import gaussian_kl
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.mixtures import covariance
 from latentrun.manifolds import Manifold
-from latentrun.types import Phase
+from latentrun.types import Batch, Clock, Phase
 
 RENORMALISED = "_renormalised"  # ending of the name of a sampler whose codes were given other moments
 
@@ -172,62 +172,57 @@ class HasLikelihood(ABC):
         """p(x|z) for each row of ``z``; batch shape ``(N,)``, event shape ``event_shape``."""
 
 
-class HasNoisePhase(ABC):
-    """Can go on training with noise on one of its latent variables."""
-
-    @abstractmethod
-    def noise_phase(self, memory: LatentNoise) -> Phase:
-        """The phase in which ``memory`` disturbs a variable; its monitor gives ``gain``, ``variable_kl``,
-        ``noise_scale`` and ``noise_stage`` beside its own terms."""
-
-
-class SecondStage(nn.Module, ABC):
-    """A law of the codes of a trained model, learned from its posteriors q(z|x) = N(mean, scale²).
-
-    Batches of its phases hold ``x (B, 2, d)``, mean and scale of q(z|x): a step draws its own codes
-    (:func:`drawn`), so no fixed draw is learned by heart, and ``setup`` sees exact moments. Attributes:
-    ``latent_dim`` d; ``space``, the space that its codes are made from by :meth:`decode`, None where they are
-    not.
-    """
-
-    space: Manifold | None = None
-
-    def __init__(self, latent_dim: int):
-        super().__init__()
-        self.latent_dim = latent_dim
-
-    @abstractmethod
-    def phases(self) -> tuple[Phase, ...]:
-        """How it is trained, in order; the source of the batches is not its own matter."""
-
-    @abstractmethod
-    def sample(self, n: int, noise: Noise) -> Tensor:
-        """n codes ``(n, d)``."""
-
-    def decode(self, w: Tensor) -> Tensor:
-        """Points of ``space`` ``(N, d_w)`` to codes ``(N, d)``."""
-        raise NotImplementedError(
-            f"the codes of {type(self).__name__} are not made from points of another space"
-        )
-
-
-def drawn(codes: Tensor, noise: Noise) -> Tensor:
-    """One code ``(B, d)`` from each of the normals ``codes (B, 2, d)``, mean and scale."""
-    mean, scale = codes.unbind(1)
-    return mean + scale * noise.normal("code", tuple(mean.shape))
-
-
-def aggregated(codes: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean ``(d,)`` and covariance ``(d, d)``, float64, of the aggregated posterior: the equal mixture of the
-    normals ``codes (N, 2, d)``, mean and scale. By the law of total variance cov mu(x) + diag(mean of
-    sigma²(x))."""
-    mean, scale = codes.unbind(1)
-    return mean.double().mean(0), covariance(mean, scale)
-
-
 class HasLogProb(ABC):
     """Can evaluate its density exactly."""
 
     @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
         """log p(x) ``(N,)`` in nats per example."""
+
+
+# ---------------------------------------------------------------- while it trains
+Change = Callable[
+    [Tensor, Noise], Tensor
+]  # codes (B, d) as they were drawn, to codes as the decoder gets them
+
+
+def unchanged(z: Tensor, noise: Noise) -> Tensor:
+    """The change that is none."""
+    return z
+
+
+class HasChangeableCodes(ABC):
+    """Can evaluate its loss with codes that were changed between drawing and decoding."""
+
+    @abstractmethod
+    def loss(self, batch: Batch, noise: Noise, clock: Clock, change: Change = unchanged) -> dict[str, Tensor]:
+        """The terms of its loss, see :class:`~latentrun.types.Objective`."""
+
+    @abstractmethod
+    def monitor(self, batch: Batch, noise: Noise, change: Change = unchanged) -> dict[str, Tensor]:
+        """The monitor of its phase; ``reconstruction`` among the terms, in nats per example ``(B,)``."""
+
+    @abstractmethod
+    def charged_kl(self, x: Tensor) -> Tensor:
+        """What the loss charges each latent variable for, ``(N, d)`` in nats."""
+
+
+def drawn(batch: Batch, noise: Noise) -> Tensor:
+    """The examples of a batch ``(B, ...)``; of one that stands for normals, one draw from each."""
+    if batch.scale is None:
+        return batch.x
+    return batch.x + batch.scale * noise.normal("code", tuple(batch.x.shape))
+
+
+def moments(batch: Batch) -> tuple[Tensor, Tensor]:
+    """Mean ``(d,)`` and covariance ``(d, d)``, float64, of vectors ``(N, d)``, or of the equal mixture of the
+    normals that a batch stands for: by the law of total variance cov mean + diag(mean of scale²)."""
+    scale = torch.zeros_like(batch.x) if batch.scale is None else batch.scale
+    return batch.x.double().mean(0), covariance(batch.x, scale)
+
+
+def vector_size(name: str, event_shape: Sequence[int]) -> int:
+    """The length d of the examples; Misfit where they are no vectors."""
+    if len(event_shape) != 1:
+        raise Misfit(f"model {name} needs vectors; the data have shape {tuple(event_shape)}")
+    return event_shape[0]

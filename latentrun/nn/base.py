@@ -14,16 +14,20 @@ class Network(ABC):
 
     @abstractmethod
     def encoder(self, event_shape: tuple[int, ...], out_features: int) -> nn.Module:
-        """A module from ``(N, *event_shape)`` to ``(N, out_features)``; raises InputError where the shape
-        does not fit."""
+        """A module from ``(N, *event_shape)`` to ``(N, out_features)``; raises Misfit where the shape does
+        not fit."""
 
     @abstractmethod
     def decoder(self, in_features: int, event_shape: tuple[int, ...]) -> nn.Module:
-        """A module from ``(N, in_features)`` to ``(N, *event_shape)``."""
+        """A module from ``(N, in_features)`` to ``(N, *event_shape)``; raises Misfit as the encoder does."""
 
 
 def require_picture(name: str, event_shape: tuple[int, ...]) -> tuple[int, int, int]:
-    """Channels, height and width; Misfit where the data of the network ``name`` are no pictures."""
+    """Channels, height and width; Misfit where the data of the network ``name`` are no pictures.
+
+    >>> require_picture("conv", (1, 28, 28))
+    (1, 28, 28)
+    """
     if len(event_shape) != 3:
         raise Misfit(
             f"network {name} needs pictures (channels, height, width); the data have shape "

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
@@ -25,17 +28,15 @@ class Classifier(nn.Module):
         super().__init__()
         self.mean, self.sd = mean, sd if sd > 0 else 1.0
         if len(event_shape) == 3:
-            down = [event_shape[0], *CHANNELS]
-            stack = [
-                m for a, b in zip(down, CHANNELS, strict=False) for m in (nn.Conv2d(a, b, 3, 2, 1), nn.ReLU())
-            ]
-            side = [(n + 3) // 4 for n in event_shape[1:]]
-            flat = CHANNELS[-1] * side[0] * side[1]
+            channels = [event_shape[0], *CHANNELS]
+            stack = []
+            for a, b in pairwise(channels):
+                stack += [nn.Conv2d(a, b, 3, stride=2, padding=1), nn.ReLU()]
+            height, breadth = ((n + 3) // 4 for n in event_shape[1:])
+            flat = CHANNELS[-1] * height * breadth
         else:
-            flat, stack = (
-                HIDDEN,
-                [nn.Flatten(), *layers([torch.Size(event_shape).numel(), HIDDEN]), nn.ReLU()],
-            )
+            stack = [nn.Flatten(), *layers([math.prod(event_shape), HIDDEN]), nn.ReLU()]
+            flat = HIDDEN
         self.body = nn.Sequential(*stack, nn.Flatten(), nn.Linear(flat, width), nn.ReLU())
         self.head = nn.Linear(width, classes)
 
@@ -72,8 +73,6 @@ def trained(x: Tensor, labels: Tensor, classes: int, width: int, steps: int, noi
 @torch.no_grad()
 def accuracy(model: Classifier, x: Tensor, labels: Tensor) -> Estimate:
     """Share of rows classified rightly, with Wilson's interval."""
-    hits = sum(
-        int((model(part).argmax(1) == truth).sum())
-        for part, truth in zip(x.split(ROWS), labels.split(ROWS), strict=True)
-    )
+    chunks = zip(x.split(ROWS), labels.split(ROWS), strict=True)
+    hits = sum(int((model(rows).argmax(1) == truth).sum()) for rows, truth in chunks)
     return share_interval(hits, len(x))

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from latentrun.config.bounds import Each, Ge
 from latentrun.errors import InputError, Misfit
-from latentrun.nn.base import Network
+from latentrun.nn.base import Network, require_picture
 from latentrun.nn.dense import layers
 from latentrun.nn.initial import scaled
 
@@ -21,6 +21,13 @@ class Conv(Network):
 
     ``channels``: outputs of each block; ``strides``: stride of each block's convolution; ``widths``: dense
     layers between the last block and the code.
+
+    >>> import torch
+    >>> conv = Conv(channels=[4, 8], strides=[1, 1], widths=[])
+    >>> conv.encoder((1, 9, 9), out_features=2)(torch.zeros(5, 1, 9, 9)).shape
+    torch.Size([5, 2])
+    >>> conv.decoder(2, (1, 9, 9))(torch.zeros(5, 2)).shape
+    torch.Size([5, 1, 9, 9])
     """
 
     def __init__(
@@ -37,14 +44,11 @@ class Conv(Network):
 
     def _sizes(self, event_shape: tuple[int, ...]) -> list[tuple[int, int]]:
         """Height and width before each block and after the last."""
-        if len(event_shape) != 3:
-            raise Misfit(
-                "network conv needs pictures (channels, height, width); the data have shape "
-                f"{tuple(event_shape)}: use network=dense"
-            )
-        sizes = [tuple(event_shape[1:])]
+        _, height, width = require_picture("conv", event_shape)
+        sizes = [(height, width)]
         for stride in self.strides:
-            sizes.append(tuple(((side - 1) // stride + 1) // 2 for side in sizes[-1]))
+            height, width = (((side - 1) // stride + 1) // 2 for side in sizes[-1])
+            sizes.append((height, width))
         if min(sizes[-1]) < 1:
             raise Misfit(
                 f"network.channels: {len(self.channels)} blocks leave nothing of {event_shape[1]} x "
@@ -86,5 +90,6 @@ class Upsample(nn.Module):
         self.conv = nn.ConvTranspose2d(n_in, n_out, kernel, factor, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """``(N, n_in, h, w)`` to ``(N, n_out, *size)``."""
         reach = [max(side, self.conv.stride[0] * h) for side, h in zip(self.size, x.shape[2:], strict=True)]
         return self.conv(x, output_size=reach)[..., : self.size[0], : self.size[1]]

@@ -14,7 +14,11 @@ from latentrun.nn.initial import scaled
 
 
 def layers(widths: list[int], activation: type[nn.Module] = nn.ReLU) -> list[nn.Module]:
-    """Linear layers between the given widths, an activation after each but the last."""
+    """Linear layers between the given widths, an activation after each but the last.
+
+    >>> [type(layer).__name__ for layer in layers([4, 3, 2])]
+    ['Linear', 'ReLU', 'Linear']
+    """
     stack: list[nn.Module] = []
     for n_in, n_out in pairwise(widths):
         stack += [nn.Linear(n_in, n_out), activation()]
@@ -22,7 +26,13 @@ def layers(widths: list[int], activation: type[nn.Module] = nn.ReLU) -> list[nn.
 
 
 class Dense(Network):
-    """Linear layers with ReLU: D -> widths -> code, mirrored in the decoder."""
+    """Linear layers with ReLU: D -> widths -> code, mirrored in the decoder.
+
+    >>> import torch
+    >>> encoder = Dense([8]).encoder((1, 4, 4), out_features=2)
+    >>> encoder(torch.zeros(5, 1, 4, 4)).shape
+    torch.Size([5, 2])
+    """
 
     def __init__(self, widths: Annotated[list[int], Each(Ge(1))]):
         self.widths = list(widths)

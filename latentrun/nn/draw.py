@@ -35,6 +35,10 @@ class Draw(Network):
     has drawn so far, neither the error image nor its state. Filters begin half as wide as they are apart, so
     that a grid of any size sees the whole picture at first, and strokes are multiplied by the area of a
     filter then: a patch of ones begins as a canvas of ones.
+
+    >>> draw = Draw(steps=2, size=8, glimpse=3, patch=3, attention=True)
+    >>> draw.decoder(2, (1, 9, 9))(torch.zeros(5, 2)).shape
+    torch.Size([5, 1, 9, 9])
     """
 
     def __init__(
@@ -45,25 +49,17 @@ class Draw(Network):
         patch: Annotated[int, Ge(1)],
         attention: bool,
     ):
-        self.steps, self.size, self.glimpse, self.patch, self.attention = (
-            steps,
-            size,
-            glimpse,
-            patch,
-            attention,
-        )
+        self.steps, self.size = steps, size
+        self.glimpse = glimpse if attention else None
+        self.patch = patch if attention else None
 
     def encoder(self, event_shape, out_features):
         shape = require_picture("draw", event_shape)
-        return begun(
-            Reader(shape, out_features, self.steps, self.size, self.glimpse if self.attention else None)
-        )
+        return begun(Reader(shape, out_features, self.steps, self.size, self.glimpse))
 
     def decoder(self, in_features, event_shape):
         shape = require_picture("draw", event_shape)
-        return begun(
-            Writer(in_features, shape, self.steps, self.size, self.patch if self.attention else None)
-        )
+        return begun(Writer(in_features, shape, self.steps, self.size, self.patch))
 
 
 class Reader(nn.Module):
@@ -78,6 +74,7 @@ class Reader(nn.Module):
         self.head = nn.Linear(size, out_features)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Features after the last glimpse."""
         hidden, memory = self.cell.start(x)
         seen = x.flatten(1)
         for _ in range(self.steps):
@@ -101,6 +98,7 @@ class Writer(nn.Module):
         self.head = nn.Linear(size, prod(self.stroke))
 
     def forward(self, z: Tensor) -> Tensor:
+        """The canvas after the last stroke."""
         hidden, memory = self.cell.start(z)
         canvas = z.new_zeros(len(z), *self.shape)
         for _ in range(self.steps):
@@ -108,9 +106,8 @@ class Writer(nn.Module):
             stroke = self.head(hidden).unflatten(1, self.stroke)
             if self.window is not None:
                 down, across, strength = self.window(hidden)
-                stroke = (down.unsqueeze(1).mT @ stroke @ across.unsqueeze(1)) * (
-                    self.window.area / strength
-                )[:, :, None, None]
+                height = (self.window.area / strength)[:, :, None, None]
+                stroke = (down.unsqueeze(1).mT @ stroke @ across.unsqueeze(1)) * height
             canvas = canvas + stroke
         return canvas
 
@@ -128,6 +125,7 @@ class Cell(nn.Module):
         return x.new_zeros(len(x), self.size), x.new_zeros(len(x), self.size)
 
     def forward(self, x: Tensor, hidden: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """``(N, n_in)`` with hidden state and memory ``(N, size)`` to the next of both."""
         let_in, keep, new, out = self.gates(torch.cat([x, hidden], 1)).chunk(4, 1)
         memory = torch.sigmoid(keep) * memory + torch.sigmoid(let_in) * torch.tanh(new)
         return torch.sigmoid(out) * torch.tanh(memory), memory
@@ -149,13 +147,11 @@ class Window(nn.Module):
         self.place = nn.Linear(size, 5)
 
     def forward(self, hidden: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Filters down and across, and the strength, at a state."""
         y, x, *logs = self.place(hidden).split(1, 1)
         spacing, width, strength = (value.clamp(-MOST, MOST) for value in logs)
-        steps = (
-            (torch.arange(self.n, device=hidden.device, dtype=hidden.dtype) - (self.n - 1) / 2)
-            * self.spacing
-            * spacing.exp()
-        )
+        places = torch.arange(self.n, device=hidden.device, dtype=hidden.dtype) - (self.n - 1) / 2
+        steps = places * self.spacing * spacing.exp()
         # Widths as variances, as in the paper: exp(place) multiplies the width².
         scale = -0.5 / (self.width**2 * width.exp()).unsqueeze(2)
         filters = []
@@ -172,11 +168,12 @@ class Window(nn.Module):
 
 @torch.no_grad()
 def begun(module: Reader | Writer) -> Reader | Writer:
-    """Initial weights of :func:`scaled`; windows begin nearly still, forget gates open, and a sum over steps
-    as large as one.
+    """The module with the initial weights of :func:`scaled`; windows begin nearly still, forget gates open,
+    and a sum over steps as large as one.
 
     A state is at most 1 and begins far smaller, and strokes are alike at first: their sum grows with the
-    steps."""
+    steps.
+    """
     scaled(module)
     size = module.cell.size
     module.cell.gates.bias[size : 2 * size] = 1.0

@@ -45,24 +45,20 @@ class Principal(Features):
     variance that lies in the plane."""
 
     def __init__(self, train: Tensor, k: int):
-        rows = (
-            train[torch.linspace(0, len(train) - 1, min(len(train), FITTED)).round().long().to(train.device)]
-            .flatten(1)
-            .double()
-        )
+        places = torch.linspace(0, len(train) - 1, min(len(train), FITTED)).round().long()
+        rows = train[places.to(train.device)].flatten(1).double()
         self.mean = rows.mean(0)
         rows = rows - self.mean
         k = min(k, rows.shape[1], len(rows) - 1)
-        wide = rows.shape[1] > len(
-            rows
-        )  # then products of rows are the smaller matrix with the same eigenvalues
-        values, axes = torch.linalg.eigh(rows @ rows.T if wide else rows.T @ rows)
-        if wide:  # beyond their rank products of rows have no axes, only rounding
+        # Of few rows their products are the smaller matrix with the same eigenvalues.
+        few = len(rows) < rows.shape[1]
+        values, axes = torch.linalg.eigh(rows @ rows.T if few else rows.T @ rows)
+        if few:  # beyond their rank products of rows have no axes, only rounding
             k = min(k, max(1, int((values > RANK * values[-1]).sum())))
-        axes, total = axes[:, -k:].flip(1), values.clamp_min(0).sum().item()
-        if wide:
-            axes = torch.nn.functional.normalize(rows.T @ axes, dim=0)
-        self.axes, self.share = axes, (values[-k:].clamp_min(0).sum().item() / total if total > 0 else 1.0)
+        axes, values = axes[:, -k:].flip(1), values.clamp_min(0)
+        self.axes = torch.nn.functional.normalize(rows.T @ axes, dim=0) if few else axes
+        total = values.sum().item()
+        self.share = values[-k:].sum().item() / total if total > 0 else 1.0
         self.name = f"pca ({k} components)"
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -91,7 +87,8 @@ class Scripted(Features):
     bilinearly, without smoothing, as the published Inception scores do; None: as they are.
 
     The file is a program: torch runs what it holds, in an interpreter of its own. Name only files that you
-    trust. InputError where it cannot be read, does not take such pictures, or gives no finite ``(N, d)``.
+    trust. InputError where it cannot be read, does not take such pictures, or gives no finite ``(N, d)``;
+    ``where``: the setting that names the file, for these errors.
     """
 
     def __init__(
@@ -102,31 +99,44 @@ class Scripted(Features):
         input_range: tuple[float, float],
         value_range: tuple[float, float],
         device: torch.device,
+        where: str = "features",
     ):
-        self.where = f"fid.features: {path!r}"
+        self.where = f"{where}: {path!r}"
+        self.size, self.channels = size, channels
+        self.input_range, self.value_range = input_range, value_range
+        self.name = Path(path).name
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", DeprecationWarning
-            )  # torch.export reads no file of today's feature networks
+            # torch.export reads no file of today's feature networks.
+            warnings.simplefilter("ignore", DeprecationWarning)
             try:
                 self.network = torch.jit.load(Path(path).expanduser(), map_location=device).eval()
             except (RuntimeError, OSError, ValueError) as error:
-                raise InputError(
-                    f"{self.where} is no TorchScript file that can be read: {one_line(error)}"
-                ) from None
-        self.size, self.channels, self.input_range, self.value_range = (
-            size,
-            channels,
-            input_range,
-            value_range,
-        )
-        self.name = Path(path).name
+                reason = one_line(error)
+                raise InputError(f"{self.where} is no TorchScript file that can be read: {reason}") from None
 
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
         return torch.cat([self._part(part) for part in x.split(BATCH)])
 
     def _part(self, x: Tensor) -> Tensor:
+        images = self._prepared(x)
+        try:
+            output = self.network(images)
+        except RuntimeError as error:  # torch.jit.Error is one
+            reason = str(error).strip().splitlines()[-1]
+            shape = tuple(images.shape[1:])
+            raise InputError(f"{self.where} does not take pictures of {shape}: {reason}") from None
+        if not isinstance(output, Tensor) or not output.is_floating_point() or len(output) != len(x):
+            given = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise InputError(
+                f"{self.where} must give (N, d) numbers for N pictures, and gives {given} for {len(x)}"
+            )
+        if not output.isfinite().all():
+            raise InputError(f"{self.where} gives values that are not finite")
+        return output.flatten(1)
+
+    def _prepared(self, x: Tensor) -> Tensor:
+        """Images ``(N, c, h, w)`` with the range, the channels and the size that the network wants."""
         (low, high), (first, last) = self.value_range, self.input_range
         x = first + (x.clamp(low, high) - low) * ((last - first) / (high - low))
         if self.channels == 3 and x.shape[1] == 1:
@@ -135,19 +145,4 @@ class Scripted(Features):
             x = torch.einsum("nchw,c->nhw", x, torch.tensor(LUMA).to(x)).unsqueeze(1)
         if self.size is not None and tuple(x.shape[2:]) != tuple(self.size):
             x = interpolate(x, self.size, mode="bilinear", align_corners=False)
-        try:
-            found = self.network(x.contiguous())
-        except RuntimeError as error:  # torch.jit.Error is one
-            last_line = str(error).strip().splitlines()[-1]
-            raise InputError(
-                f"{self.where} does not take pictures of {tuple(x.shape[1:])}: {last_line}"
-            ) from None
-        if not isinstance(found, Tensor) or not found.is_floating_point() or len(found) != len(x):
-            given = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-            raise InputError(
-                f"{self.where} must give (N, d) numbers for N pictures, and gives {given} for {len(x)}"
-            )
-        found = found.flatten(1)
-        if not found.isfinite().all():
-            raise InputError(f"{self.where} gives values that are not finite")
-        return found
+        return x.contiguous()

@@ -18,16 +18,16 @@ def scaled(module: nn.Module) -> nn.Module:
     plateau schedule has taken its learning rate away. Variance 2 / n (He et al. 2015) starts VAEs far from
     their prior, for pictures are not centred.
     """
-    found = [
-        layer for layer in module.modules() if isinstance(layer, nn.Linear | nn.Conv2d | nn.ConvTranspose2d)
-    ]
-    for layer in found:
+    kinds = nn.Linear | nn.Conv2d | nn.ConvTranspose2d
+    layers = [layer for layer in module.modules() if isinstance(layer, kinds)]
+    for layer in layers:
         shape = layer.weight.shape
         if isinstance(layer, nn.ConvTranspose2d):
             # An output sees every input channel through kernel / stride positions in either direction.
             inputs = shape[0] * prod(shape[2:]) / prod(layer.stride)
         else:
             inputs = prod(shape[1:])
-        layer.weight.normal_(0.0, sqrt((1 / 3 if layer is found[-1] else 1) / inputs))
-        layer.bias.zero_()
+        layer.weight.normal_(0.0, sqrt((1 / 3 if layer is layers[-1] else 1) / inputs))
+        if layer.bias is not None:
+            layer.bias.zero_()
     return module

@@ -1,23 +1,36 @@
-"""Heads that turn a decoder's output into p(x|z)."""
+"""What turns a decoder's output into p(x|z). A class here, or a user's own, is chosen by
+``model.likelihood``."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from math import log, pi, prod, sqrt
+from math import isfinite, log, pi, prod, sqrt
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Distribution, Independent, Normal
 from torch.nn import functional as F
 
+from latentrun.config.bounds import Gt
 from latentrun.distributions.mixed import Layout, Mixed
+from latentrun.errors import Misfit
 from latentrun.types import Column
 
+if TYPE_CHECKING:
+    from latentrun.data.base import Dataset
+
 NARROWEST = 1e-3  # gap between two thresholds at least: a level that no training row has keeps a probability
+Balance = Literal["fixed", "learned", "running_mse"]
 
 
 def squashed(out: Tensor, limits: tuple[float, float] | None) -> Tensor:
-    """A decoder's output through a sigmoid onto (low, high); as it is where ``limits`` is None."""
+    """A decoder's output through a sigmoid onto (low, high); as it is where ``limits`` is None.
+
+    >>> squashed(torch.zeros(2), (0.0, 10.0))
+    tensor([5., 5.])
+    """
     if limits is None:
         return out
     low, high = limits
@@ -25,111 +38,148 @@ def squashed(out: Tensor, limits: tuple[float, float] | None) -> Tensor:
     return out.sigmoid() if (low, high) == (0, 1) else low + (high - low) * out.sigmoid()
 
 
+def finite_range(squash: bool, value_range: tuple[float, float], where: str) -> tuple[float, float] | None:
+    """The range that an output is squashed to, None where it is not; Misfit where the data have no such
+    range."""
+    if squash and not all(isfinite(bound) for bound in value_range):
+        raise Misfit(f"{where}: needs data in a finite range")
+    return tuple(value_range) if squash else None
+
+
 def running(log_scale: Tensor, mse: Tensor) -> Tensor:
-    """log gamma after gamma² <- min(gamma², 0.99 gamma² + 0.01 mse)."""
+    """log gamma after gamma² <- min(gamma², 0.99 gamma² + 0.01 mse) (Asperti & Trentin 2020, arXiv
+    2002.07514).
+
+    >>> running(torch.tensor(0.0), torch.tensor(9.0))  # never grows
+    tensor(0.)
+    """
     before = torch.exp(2 * log_scale)
     return 0.5 * torch.minimum(before, 0.99 * before + 0.01 * mse).log()
 
 
-class BernoulliLikelihood(nn.Module):
-    """p(x|z) = prod_i Bernoulli(x_i; sigmoid(out_i)). On grey values in (0, 1) the binary cross-entropy is
-    not a likelihood."""
+class Likelihood(nn.Module, ABC):
+    """p(x|z), made of codes ``z (N, d)`` and what the decoder makes of them, ``out (N, *event_shape)``.
 
-    def __init__(self, event_shape: tuple[int, ...]):
-        super().__init__()
-        self.event_dims = len(event_shape)
+    A model gives its constructor what this names of ``event_shape``, ``value_range``, ``columns``,
+    ``latent_dim`` and ``network``; everything else comes from the configuration.
+    """
 
-    def mean(self, out: Tensor) -> Tensor:
+    @abstractmethod
+    def mean(self, z: Tensor, out: Tensor) -> Tensor:
         """E[x|z], same shape as ``out``."""
-        return out.sigmoid()
 
-    def nll(self, out: Tensor, x: Tensor) -> Tensor:
-        """-log p(x|z) ``(N,)`` in nats per example, summed over data dimensions."""
-        return F.binary_cross_entropy_with_logits(out, x, reduction="none").flatten(1).sum(1)
+    @abstractmethod
+    def terms(self, z: Tensor, out: Tensor, x: Tensor) -> dict[str, Tensor]:
+        """``reconstruction`` = -log p(x|z) in nats per example, summed over data dimensions, and ``mse`` per
+        data dimension (no gradient), each ``(N,)``; more where the likelihood has more to say."""
 
-    def terms(self, out: Tensor, x: Tensor) -> dict[str, Tensor]:
-        """``reconstruction`` = :meth:`nll` and ``mse`` per data dimension (no gradient), each ``(N,)``."""
-        return {
-            "reconstruction": self.nll(out, x),
-            "mse": (x - self.mean(out.detach())).square().flatten(1).mean(1),
-        }
-
-    def means(self, out: Tensor, x: Tensor) -> dict[str, Tensor]:
-        """Means of :meth:`terms` over the batch, ``()`` each: summed at once, without a number for every
-        dimension of x."""
-        nll = F.binary_cross_entropy_with_logits(out, x, reduction="sum") / len(x)
-        return {"reconstruction": nll, "mse": F.mse_loss(self.mean(out.detach()), x)}
-
-    def distribution(self, out: Tensor) -> Distribution:
+    @abstractmethod
+    def distribution(self, z: Tensor, out: Tensor) -> Distribution:
         """p(x|z) with batch shape ``(N,)``."""
-        return Independent(Bernoulli(logits=out, validate_args=False), self.event_dims, validate_args=False)
+
+    def means(self, z: Tensor, out: Tensor, x: Tensor) -> dict[str, Tensor]:
+        """Means of :meth:`terms` over the batch, ``()`` each; overridden where they are had for less."""
+        return {name: value.mean() for name, value in self.terms(z, out, x).items()}
 
     def observe(self, terms: Mapping[str, Tensor]) -> None:
-        """Nothing to learn from a step."""
+        """Learn from the terms of a step what is not learned by gradient; nothing unless overridden."""
+
+    def caveats(self, data: Dataset) -> tuple[str, ...]:
+        """What a reader of numbers in nats must know, in plain sentences."""
+        return ()
 
 
-class GaussianLikelihood(nn.Module):
+class BernoulliLikelihood(Likelihood):
+    """p(x|z) = prod_i Bernoulli(x_i; sigmoid(out_i)). On grey values in (0, 1) the binary cross-entropy is
+    not a likelihood. Misfit for data outside [0, 1]."""
+
+    def __init__(self, event_shape: tuple[int, ...], value_range: tuple[float, float]):
+        super().__init__()
+        if value_range[0] < 0 or value_range[1] > 1:
+            limits = list(value_range)
+            raise Misfit(
+                f"model.likelihood: bernoulli needs data in [0, 1]; these lie in {limits}: use gaussian"
+            )
+        self.event_dims = len(event_shape)
+
+    def mean(self, z: Tensor, out: Tensor) -> Tensor:
+        return out.sigmoid()
+
+    def terms(self, z: Tensor, out: Tensor, x: Tensor) -> dict[str, Tensor]:
+        nll = F.binary_cross_entropy_with_logits(out, x, reduction="none").flatten(1).sum(1)
+        mse = (x - out.detach().sigmoid()).square().flatten(1).mean(1)
+        return {"reconstruction": nll, "mse": mse}
+
+    def means(self, z: Tensor, out: Tensor, x: Tensor) -> dict[str, Tensor]:
+        """Summed at once, without a number for every dimension of x."""
+        nll = F.binary_cross_entropy_with_logits(out, x, reduction="sum") / len(x)
+        return {"reconstruction": nll, "mse": F.mse_loss(out.detach().sigmoid(), x)}
+
+    def distribution(self, z: Tensor, out: Tensor) -> Distribution:
+        return Independent(Bernoulli(logits=out, validate_args=False), self.event_dims, validate_args=False)
+
+    def caveats(self, data: Dataset) -> tuple[str, ...]:
+        if data.binary:
+            return ()
+        return (
+            "Binary cross-entropy on grey values is not a likelihood: its nats compare with those of no "
+            "other model.",
+        )
+
+
+class GaussianLikelihood(Likelihood):
     """p(x|z) = N(x; mu(z), gamma² I).
 
-    mu(z) is the decoder's output, through a sigmoid where ``squash`` names the data's (low, high).
-    ``balance``: ``fixed`` keeps gamma = ``scale``; ``learned`` makes log gamma a parameter; ``running_mse``
-    sets gamma² <- min(gamma², 0.99 gamma² + 0.01 batch mse) after every step (Asperti & Trentin 2020, arXiv
-    2002.07514), which keeps the reconstruction term near D/2 so that the KL term cannot prevail. gamma² = 1/2
-    gives the plain squared error summed over data dimensions, up to a constant.
+    mu(z) is the decoder's output; with ``squash`` through a sigmoid onto the data's range (Misfit where that
+    is not finite). ``balance``: ``fixed`` keeps gamma = ``scale``; ``learned`` makes log gamma a parameter;
+    ``running_mse`` sets gamma² <- min(gamma², 0.99 gamma² + 0.01 batch mse) after every step (Asperti &
+    Trentin 2020, arXiv 2002.07514), which keeps the reconstruction term near D/2 so that the KL term cannot
+    prevail. gamma² = 1/2 gives the plain squared error summed over data dimensions, up to a constant.
     """
 
     def __init__(
-        self, event_shape: tuple[int, ...], squash: tuple[float, float] | None, scale: float, balance: str
+        self,
+        event_shape: tuple[int, ...],
+        value_range: tuple[float, float],
+        scale: Annotated[float, Gt(0)],
+        balance: Balance,
+        squash: bool,
     ):
         super().__init__()
-        self.event_dims, self.size = len(event_shape), prod(event_shape)
-        self.squash, self.balance = squash, balance
+        self.event_dims, self.size, self.balance = len(event_shape), prod(event_shape), balance
+        self.limits = finite_range(squash, value_range, "model.likelihood.squash")
         # Plain numbers where gamma stays: seven small operations fewer at every step.
-        self.fixed = (
-            (0.5 / scale**2, self.size * (log(scale) + 0.5 * log(2 * pi))) if balance == "fixed" else None
-        )
+        constant = self.size * (log(scale) + 0.5 * log(2 * pi))
+        self.fixed = (0.5 / scale**2, constant) if balance == "fixed" else None
         log_scale = torch.tensor(log(scale))
         if balance == "learned":
             self.log_scale = nn.Parameter(log_scale)
         else:
             self.register_buffer("log_scale", log_scale)
 
-    def mean(self, out: Tensor) -> Tensor:
-        """E[x|z], same shape as ``out``."""
-        return squashed(out, self.squash)
+    def mean(self, z: Tensor, out: Tensor) -> Tensor:
+        return squashed(out, self.limits)
 
-    def nll(self, out: Tensor, x: Tensor) -> Tensor:
-        """-log p(x|z) ``(N,)`` in nats per example, summed over data dimensions, with ½ D log 2 pi gamma²."""
-        return self.terms(out, x)["reconstruction"]
+    def terms(self, z: Tensor, out: Tensor, x: Tensor) -> dict[str, Tensor]:
+        """With ½ D log 2 pi gamma²; in one pass."""
+        return self._of(F.mse_loss(squashed(out, self.limits), x, reduction="none").flatten(1).sum(1))
 
-    def terms(self, out: Tensor, x: Tensor) -> dict[str, Tensor]:
-        """``reconstruction`` = :meth:`nll` and ``mse`` per data dimension (no gradient), each ``(N,)``, in
-        one pass."""
-        return self._of(F.mse_loss(self.mean(out), x, reduction="none").flatten(1).sum(1))
-
-    def means(self, out: Tensor, x: Tensor) -> dict[str, Tensor]:
-        """Means of :meth:`terms` over the batch, ``()`` each: summed at once, without a number for every
-        dimension of x."""
-        return self._of(F.mse_loss(self.mean(out), x, reduction="sum") / len(x))
+    def means(self, z: Tensor, out: Tensor, x: Tensor) -> dict[str, Tensor]:
+        """Summed at once, without a number for every dimension of x."""
+        return self._of(F.mse_loss(squashed(out, self.limits), x, reduction="sum") / len(x))
 
     def _of(self, squared: Tensor) -> dict[str, Tensor]:
         """The terms of squared errors that are summed over data dimensions."""
         if self.fixed:
             weight, constant = self.fixed
         else:
-            weight, constant = (
-                0.5 * torch.exp(-2 * self.log_scale),
-                self.size * (self.log_scale + 0.5 * log(2 * pi)),
-            )
+            weight = 0.5 * torch.exp(-2 * self.log_scale)
+            constant = self.size * (self.log_scale + 0.5 * log(2 * pi))
         return {"reconstruction": squared * weight + constant, "mse": squared.detach() / self.size}
 
-    def distribution(self, out: Tensor) -> Distribution:
-        """p(x|z) with batch shape ``(N,)``."""
-        return Independent(
-            Normal(self.mean(out), self.log_scale.exp(), validate_args=False),
-            self.event_dims,
-            validate_args=False,
-        )
+    def distribution(self, z: Tensor, out: Tensor) -> Distribution:
+        law = Normal(squashed(out, self.limits), self.log_scale.exp(), validate_args=False)
+        return Independent(law, self.event_dims, validate_args=False)
 
     @torch.no_grad()
     def observe(self, terms: Mapping[str, Tensor]) -> None:
@@ -138,10 +188,10 @@ class GaussianLikelihood(nn.Module):
             self.log_scale.copy_(running(self.log_scale, terms["mse"]))
 
 
-class MixedLikelihood(nn.Module):
+class MixedLikelihood(Likelihood):
     """p(x|z) of a table's rows, columns independent given z: real ones N(mu(z), gamma²), ordinal ones an
     ordered logit in eta(z), categorical ones a softmax of logits(z); mu, eta and logits are the decoder's
-    output.
+    output. Misfit for data without columns.
 
     ``scale``, ``balance``: gamma of the real columns, one for all as in :class:`GaussianLikelihood`;
     ``learned`` gives each column its own. The thresholds of ordinal columns are learned: the first and the
@@ -149,8 +199,13 @@ class MixedLikelihood(nn.Module):
     logistic distribution with the training levels' mean and standard deviation.
     """
 
-    def __init__(self, columns: Sequence[Column], scale: float, balance: str):
+    def __init__(self, columns: Sequence[Column], scale: Annotated[float, Gt(0)], balance: Balance):
         super().__init__()
+        if not columns:
+            raise Misfit(
+                "model.likelihood: mixed needs the columns of a table; these data have none: use auto or "
+                "gaussian"
+            )
         self.layout, self.balance = Layout(columns), balance
         n = len(self.layout.real)
         if balance == "learned":
@@ -161,9 +216,8 @@ class MixedLikelihood(nn.Module):
         most = max([2, *self.layout.levels.tolist()])
         self.first = nn.Parameter((0.5 - self.layout.level_mean) * unit)
         self.log_gaps = nn.Parameter(unit.log().unsqueeze(1).repeat(1, most - 2))
-        self.register_buffer(
-            "_beyond", torch.arange(most - 1) >= self.layout.levels.unsqueeze(1) - 1, persistent=False
-        )
+        beyond = torch.arange(most - 1) >= self.layout.levels.unsqueeze(1) - 1
+        self.register_buffer("_beyond", beyond, persistent=False)
 
     @property
     def thresholds(self) -> Tensor:
@@ -171,30 +225,20 @@ class MixedLikelihood(nn.Module):
         gaps = torch.cat([self.first.unsqueeze(1), self.log_gaps.exp() + NARROWEST], 1)
         return gaps.cumsum(1).masked_fill(self._beyond, torch.inf)
 
-    def mean(self, out: Tensor) -> Tensor:
-        """E[x|z], same shape as ``out``: means, expected levels, probabilities of categories."""
-        return self.distribution(out).mean
+    def mean(self, z: Tensor, out: Tensor) -> Tensor:
+        """Means, expected levels, probabilities of categories."""
+        return self.distribution(z, out).mean
 
-    def nll(self, out: Tensor, x: Tensor) -> Tensor:
-        """-log p(x|z) ``(N,)`` in nats per example, summed over columns."""
-        return -self.distribution(out).log_prob(x)
-
-    def terms(self, out: Tensor, x: Tensor) -> dict[str, Tensor]:
-        """As for the Gaussian, ``mse`` over all encoded values; ``mse_real`` over those of real columns (no
-        gradient)."""
-        law = self.distribution(out)
+    def terms(self, z: Tensor, out: Tensor, x: Tensor) -> dict[str, Tensor]:
+        """``mse`` over all encoded values; ``mse_real`` over those of real columns (no gradient)."""
+        law = self.distribution(z, out)
         with torch.no_grad():
             squared = (x - law.mean).square()
             real = squared.index_select(1, self.layout.real)
             errors = {"mse": squared.mean(1), "mse_real": real.sum(1) / max(1, real.shape[1])}
         return {"reconstruction": -law.log_prob(x), **errors}
 
-    def means(self, out: Tensor, x: Tensor) -> dict[str, Tensor]:
-        """Means of :meth:`terms` over the batch, ``()`` each."""
-        return {name: value.mean() for name, value in self.terms(out, x).items()}
-
-    def distribution(self, out: Tensor) -> Mixed:
-        """p(x|z) with batch shape ``(N,)``."""
+    def distribution(self, z: Tensor, out: Tensor) -> Mixed:
         return Mixed(self.layout, out, self.log_scale.exp(), self.thresholds)
 
     @torch.no_grad()
@@ -202,3 +246,42 @@ class MixedLikelihood(nn.Module):
         """Move gamma after a step, from its ``mse_real`` (mean squared error per real column)."""
         if self.balance == "running_mse" and len(self.layout.real):
             self.log_scale.copy_(running(self.log_scale, terms["mse_real"]))
+
+
+class AutoLikelihood(Likelihood):
+    """:class:`MixedLikelihood` for tables whose columns are not all real, else :class:`GaussianLikelihood`;
+    it is ``law`` and does what that does. ``squash`` counts for the second."""
+
+    def __init__(
+        self,
+        event_shape: tuple[int, ...],
+        value_range: tuple[float, float],
+        columns: Sequence[Column],
+        scale: Annotated[float, Gt(0)],
+        balance: Balance,
+        squash: bool,
+    ):
+        super().__init__()
+        self.law: Likelihood
+        if all(column.kind == "real" for column in columns):
+            self.law = GaussianLikelihood(event_shape, value_range, scale, balance, squash)
+        else:
+            self.law = MixedLikelihood(columns, scale, balance)
+
+    def mean(self, z: Tensor, out: Tensor) -> Tensor:
+        return self.law.mean(z, out)
+
+    def terms(self, z: Tensor, out: Tensor, x: Tensor) -> dict[str, Tensor]:
+        return self.law.terms(z, out, x)
+
+    def means(self, z: Tensor, out: Tensor, x: Tensor) -> dict[str, Tensor]:
+        return self.law.means(z, out, x)
+
+    def distribution(self, z: Tensor, out: Tensor) -> Distribution:
+        return self.law.distribution(z, out)
+
+    def observe(self, terms: Mapping[str, Tensor]) -> None:
+        self.law.observe(terms)
+
+    def caveats(self, data: Dataset) -> tuple[str, ...]:
+        return self.law.caveats(data)

@@ -33,6 +33,10 @@ class ResNet(Network):
     changes within the loss, and makes a code depend on the other rows. The second convolution of each block
     begins 1 / sqrt(number of blocks) as large as it would, so that the sum of all blocks is as large as the
     one path past them.
+
+    >>> resnet = ResNet(channels=[8, 8], blocks=1, norm="group", widths=[])
+    >>> resnet.encoder((1, 9, 9), out_features=2)(torch.zeros(5, 1, 9, 9)).shape
+    torch.Size([5, 2])
     """
 
     def __init__(
@@ -46,15 +50,16 @@ class ResNet(Network):
 
     def _sizes(self, event_shape: tuple[int, ...]) -> list[tuple[int, int]]:
         """Height and width before each stage and after the last."""
-        sizes = [require_picture("resnet", event_shape)[1:]]
+        _, height, width = require_picture("resnet", event_shape)
+        sizes = [(height, width)]
         for _ in self.channels:
             if max(sizes[-1]) == 1:
-                whole = f"{event_shape[1]} x {event_shape[2]}"
                 raise Misfit(
-                    f"network.channels: {len(self.channels)} stages leave nothing of {whole} "
-                    "pictures; use fewer"
+                    f"network.channels: {len(self.channels)} stages leave nothing of {event_shape[1]} x "
+                    f"{event_shape[2]} pictures; use fewer"
                 )
-            sizes.append(tuple((side + 1) // 2 for side in sizes[-1]))
+            height, width = ((side + 1) // 2 for side in sizes[-1])
+            sizes.append((height, width))
         return sizes
 
     def encoder(self, event_shape, out_features):
@@ -102,6 +107,7 @@ class Block(nn.Module):
         self.past = nn.Conv2d(n_in, n_out, 1, stride) if down or up or n_in != n_out else None
 
     def forward(self, x: Tensor) -> Tensor:
+        """``(N, n_in, h, w)`` to ``(N, n_out, h', w')``."""
         active = self.before(x)
         # Before the pixels are repeated: a 1x1 convolution gives the same, of a quarter of them.
         past = x if self.past is None else self.past(active)
@@ -111,12 +117,17 @@ class Block(nn.Module):
 
 
 def repeated(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Every pixel twice in either direction, cut to ``size``."""
+    """Every pixel twice in either direction, cut to ``size``: ``(N, c, h, w)`` to ``(N, c, *size)``.
+
+    >>> repeated(torch.tensor([[[[1.0, 2.0]]]]), (2, 3))[0, 0]
+    tensor([[1., 1., 2.],
+            [1., 1., 2.]])
+    """
     return F.interpolate(x, scale_factor=2, mode="nearest")[..., : size[0], : size[1]]
 
 
 def ready(channels: int, norm: str) -> nn.Module:
-    """Normalisation and ReLU."""
+    """Normalisation and ReLU, of ``(N, channels, h, w)``; ``norm`` is ``group`` or ``none``."""
     if norm == "none":
         return nn.ReLU()
     return nn.Sequential(nn.GroupNorm(gcd(channels, max(1, channels // GROUPED)), channels), nn.ReLU())

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from latentrun.plotting.style import PALETTE, figure
@@ -66,6 +67,22 @@ def overlay(samples: Mapping[str, np.ndarray], label: str) -> Figure:
     bars.set(xlabel=label, ylabel="examples per bin")
     bars.legend()
     return fig
+
+
+def shares(
+    ax: Axes,
+    values: np.ndarray,
+    bins: np.ndarray,
+    colour: str,
+    label: str,
+    filled: bool,
+    linewidth: float = 1.4,
+) -> None:
+    """The share of the ``values (N,)`` in each bin, as a pale area or as an outline."""
+    look = {"histtype": "step", "linewidth": linewidth}
+    if filled:
+        look = {"histtype": "stepfilled", "alpha": 0.5}
+    ax.hist(values, bins, weights=np.full(len(values), 1 / len(values)), color=colour, label=label, **look)
 
 
 def _varied(values: np.ndarray) -> bool:

@@ -80,7 +80,9 @@ def training_curves(table: pd.DataFrame) -> Picture:
 
 
 def latent_variables(table: pd.DataFrame) -> Picture:
-    """The columns ``latent/<quantity>.<variable>`` of ``tables/train.csv`` against the epoch."""
+    """The columns ``latent/<quantity>.<variable>`` of ``tables/train.csv`` against the epoch; phases in which
+    the codes rest have none."""
+    table = table[table["latent/var_mean.0"].notna()]
     names = {name: [c for c in table if c.rpartition(".")[0] == f"latent/{name}"] for name in PANELS}
     values = {
         name: table[sorted(own, key=lambda c: int(c.rpartition(".")[2]))].to_numpy()

@@ -21,6 +21,7 @@ from latentrun.store.activity import SILENCE, WORKING, Activity
 from latentrun.store.files import Plain, atomic, claim, locks
 from latentrun.store.intake import read_json, read_yaml, require_stored
 from latentrun.store.reports import ReportDirectory
+from latentrun.store.series import FileSeries
 from latentrun.store.upgrade import upgraded
 from latentrun.types import History, Latents, Status
 
@@ -117,6 +118,10 @@ class RunDirectory(ReportDirectory):
         there."""
         self.write_arrays(f"latents_{split}", latents.arrays())
 
+    def series(self) -> FileSeries:
+        """Where a training records the codes of fixed rows until it ends."""
+        return FileSeries(self.path / "arrays")
+
     def write_history(self, history: History | None) -> None:
         """``arrays/history.npz``."""
         if history is not None:
@@ -153,7 +158,8 @@ class RunDirectory(ReportDirectory):
                 copy.unlink(missing_ok=True)  # it stays where the two were links to one file already
 
     def adopt(self, other: RunDirectory) -> None:
-        """Copy the checkpoints of another run, whose training is the same."""
+        """Copy the checkpoints and the history of another run, whose training is the same."""
+        self.write_history(other.read_history())
         for name in ("best.pt", "last.pt"):
             with (
                 open(other.path / "checkpoints" / name, "rb") as source,

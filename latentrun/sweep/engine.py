@@ -7,15 +7,18 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from multiprocessing.connection import wait
 from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from latentrun.config.bounds import Ge, Gt
+from latentrun.config.build import fit, signature
+from latentrun.config.trust import Trust
+from latentrun.errors import unknown
 from latentrun.store.files import last_line
 from latentrun.sweep.plan import Job, Places
 from latentrun.system.interrupts import deferred
@@ -40,6 +43,15 @@ class Launch:
     timeout: Annotated[float, Gt(0)] | None
     fail_fast: bool
     max_failures: Annotated[int, Ge(1)] | None
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Launch:
+        """From plain values; InputError names the key that is wrong."""
+        hints = signature(cls)[1]
+        for key in values:
+            if key not in hints:
+                raise unknown("key of hydra.launcher", key, hints)
+        return cls(**{key: fit(value, hints[key], f"hydra.launcher.{key}") for key, value in values.items()})
 
 
 @dataclass(frozen=True)
@@ -116,11 +128,11 @@ class Engine:
         places: Places,
         launch: Launch,
         work: Callable[..., None],
-        trust: Sequence[str],
+        trust: Trust,
         ended: Callable[[Outcome], None],
         shown: Callable[[list[Running], int], None],
     ):
-        self.places, self.launch, self.work, self.trust = places, launch, work, list(trust)
+        self.places, self.launch, self.work, self.trust = places, launch, work, trust
         self.ended, self.shown = ended, shown
         self.context = warm(work.__module__)
         self._here, self._end = self.context.Pipe(duplex=False)  # its other end closes with this process

@@ -15,18 +15,22 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from latentrun.config.trust import Trust
 from latentrun.errors import InputError, one_line
 from latentrun.sweep.plan import Job
 from latentrun.system.interrupts import Interrupted, interruptible
-from latentrun.system.machine import prepare
-from latentrun.tasks import pipeline
-from latentrun.tasks.assembly import plan
+from latentrun.system.machine import prepare, settle
+from latentrun.tasks.assembly import assembled
+from latentrun.tasks.base import check_settings
+from latentrun.tasks.diagnose import diagnose
+from latentrun.tasks.fit import train
+from latentrun.tasks.resume import resume
 
 GRACE = 60.0  # seconds to save the state after the parent has gone
 
 
 def work(
-    job: Job, path: str, log: str, device: str | None, threads: int, trust: list[str], parent: Connection
+    job: Job, path: str, log: str, device: str | None, threads: int, trust: Trust, parent: Connection
 ) -> None:
     """Run ``job`` in the directory ``path``; the process exits with the job's code.
 
@@ -37,14 +41,13 @@ def work(
     print_to(Path(log))
     end_with(parent)
     prepare()
-    own = {"threads": job.config["threads"] or threads}
+    config = {**job.config, "threads": job.config["threads"] or threads}
     if device is not None:
-        own["device"] = device
+        config["device"] = device
+    carry_out = measure if job.measure else run
     try:
         with interruptible():
-            code, reason = (measure if job.measure else run)(
-                Path(path), {**job.config, **own}, job.about, trust
-            )
+            code, reason = carry_out(Path(path), config, job.about, trust)
     except Interrupted as stopped:
         code, reason = stopped.code, str(stopped)
     if reason:
@@ -53,36 +56,37 @@ def work(
 
 
 def run(
-    path: Path, config: Mapping[str, Any], about: Mapping[str, Any], trust: list[str]
+    path: Path, config: Mapping[str, Any], about: Mapping[str, Any], trust: Trust
 ) -> tuple[int, str | None]:
     """Begin or go on with the run in ``path``; the exit code, and in one line what went wrong."""
 
     def begun() -> int:
-        pipeline.begin(config)
+        begin(config)
         if (path / "meta.json").is_file():
-            return pipeline.resume(
-                path, {**config, "trust": trust, "threads": None}, [f"device={config['device']}"]
-            )
+            return resume(path, trust.directory, device=config["device"])
         clear_stub(path)
-        return pipeline.train(
-            plan({**config, "trust": trust}, about["choices"], about["default_list"]), path, about
-        )
+        fresh = {**config, "trust": list(trust.fresh)}
+        return train(assembled(fresh, about["choices"], about["default_list"]), path, about)
 
     return attempted(begun)
 
 
 def measure(
-    path: Path, config: Mapping[str, Any], about: Mapping[str, Any], trust: list[str]
+    path: Path, config: Mapping[str, Any], about: Mapping[str, Any], trust: Trust
 ) -> tuple[int, str | None]:
     """Measure what the trained run in ``path`` lacks of the diagnostics in ``config``; as :func:`run`."""
 
     def measured() -> int:
-        pipeline.begin(config)
-        return pipeline.diagnose(
-            {**config, "run": str(path), "trust": trust, "force": False}, about["default_list"]
-        )
+        begin(config)
+        return diagnose(str(path), config, trust, about["default_list"])
 
     return attempted(measured)
+
+
+def begin(config: Mapping[str, Any]) -> None:
+    """Check the settings at the top level and make the process ready."""
+    check_settings(config)
+    settle(config["threads"])
 
 
 def attempted(task: Callable[[], int]) -> tuple[int, str | None]:

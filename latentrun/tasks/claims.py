@@ -4,27 +4,37 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from latentrun.claims.claim import Claim, Size
-from latentrun.claims.evidence import Evidence, Request, check_metrics, lacking, merged, trained
+from latentrun.claims.claim import Claim, claims_of, size_of
+from latentrun.claims.evidence import (
+    Asked,
+    Evidence,
+    Request,
+    check_metrics,
+    lacking,
+    merged,
+    requests,
+    trained,
+)
 from latentrun.claims.judge import Verdict, claims_table, judge, values_table
 from latentrun.claims.page import markdown, write_claims
 from latentrun.config.fingerprint import data_key, fingerprint
 from latentrun.config.settings import key_of
+from latentrun.config.trust import Trust
 from latentrun.data.base import Dataset
 from latentrun.errors import InputError, nearest
 from latentrun.functional.statistics.verdicts import REPORTED
 from latentrun.report.sweep import write_page
 from latentrun.store import atomic, now
 from latentrun.store.files import claim, require_empty
-from latentrun.sweep.engine import Engine, Launch, Outcome
+from latentrun.sweep.engine import Engine, Launch, Outcome, warm
 from latentrun.sweep.live import View
 from latentrun.sweep.plan import Job, Sweep
 from latentrun.system.disk import require_room
@@ -32,125 +42,153 @@ from latentrun.system.interrupts import Interrupted
 from latentrun.system.provenance import environment
 from latentrun.tables.collect import write_tables
 from latentrun.tasks.assembly import device_named
+from latentrun.tasks.base import Command, Task
 from latentrun.tasks.child import work
 from latentrun.tasks.sweep import checked
 
 SCHEMA = 1
-OWN = ("task", "claim", "size", "sizes", "hydra")  # settings that belong to the judging
-SHARED = (
-    "output",
-    "device",
-    "threads",
-    "figures",
-    "trust",
-)  # those that the runs take over; all else is the claims' to say
+SHARED = ("output", "device", "threads", "figures", "trust")  # what the runs take over
 
 
-def require_own(overrides: Sequence[str]) -> None:
-    """InputError where a setting is given that is the claims' to say."""
-    for key in map(key_of, overrides):
-        if key.partition(".")[0] not in (*OWN, *SHARED):
-            beside = ", ".join((*OWN[1:], *SHARED))
-            raise InputError(
-                f"{key}: the claims and sizes.<size>.overrides say what is trained; beside them: {beside}"
-            )
+class Claims(Task):
+    """Judge sentences by the runs that they speak of, found or trained.
+
+    ``sizes``: how much is run, by name: seeds, and overrides beside those of the claims; ``size``: which of
+    them.
+    """
+
+    beside = ("claim", *SHARED)
+    settled = "the claims and sizes.<size>.overrides say what is trained; beside them"
+
+    def __init__(self, size: str, sizes: dict[str, dict[str, Any]]):
+        self.name, self.size = size, size_of(sizes, size)
+
+    def require_single(self) -> None:
+        raise InputError("task=claims has seeds of its own ('sizes.full.seeds=[0,1,2]'): leave -m out")
+
+    def run(self, command: Command) -> int:
+        claims = claims_of(command.values.get("claim"))
+        launch, trust = Launch.of(command.launcher), command.trust.for_its_runs()
+        warm(work.__module__)  # while the trainings are composed and checked
+        shared = [text for text in command.overrides if key_of(text).partition(".")[0] in SHARED]
+        jobs, numbers = merged(composed(requests(claims, self.size), shared, command.compose))
+        data: dict[str, Dataset] = {}
+        jobs = checked(jobs, trust, data)
+        check_metrics(claims, jobs, numbers, trust.fresh)
+        require_room(command.path)
+        require_empty(command.path)
+        claim(command.path, "verdict")
+        digests = {job.number: data[data_key(job.config)].digest for job in jobs}
+        evidence = Evidence(jobs, command.path / "logs", digests)
+        evidence.look(command.values["output"])
+        try:
+            outcomes = gathered(evidence, command.runs, launch, trust)
+        except Interrupted:
+            print("what is finished is kept: the same command goes on from there", flush=True)
+            raise
+        return self.conclude(claims, evidence, numbers, outcomes, command)
+
+    def conclude(
+        self,
+        claims: Sequence[Claim],
+        evidence: Evidence,
+        numbers: Asked,
+        outcomes: Mapping[int, Outcome],
+        command: Command,
+    ) -> int:
+        """Judge the claims by the evidence, write and show what comes of it; the exit code. ``numbers``: the
+        jobs that each run of each claim stands for."""
+        measured = {job.number: (job.config["seed"], evidence.metrics(job)) for job in evidence.jobs}
+        metrics = {
+            claim.name: {
+                run: dict(measured[number] for number in numbers.get((claim.name, run), ()))
+                for run in claim.runs
+            }
+            for claim in claims
+        }
+        verdicts = [judge(claim, metrics[claim.name]) for claim in claims]
+        runs = runs_table(evidence, outcomes)
+        about = {"size": self.name, "seeds": self.size.seeds, "overrides": self.size.overrides}
+        write(command.path, verdicts, runs, about, command.values)
+        show(verdicts, command.path)
+        failed = runs[runs["state"] == "failed"]
+        absent = [line for claim in claims for line in unmeasured(claim, metrics[claim.name])]
+        for row in failed.itertuples():
+            print(f"  {row.run} (seed {row.seed}): {row.reason}")
+        for line in absent:
+            print(line)
+        return 1 if len(failed) or absent else 0
 
 
-def task(
-    claims: Sequence[Claim],
-    size: Size,
-    asked: Sequence[tuple[Request, Job]],
-    config: Mapping[str, Any],
-    path: Path,
-    runs: Path,
-    launch: Launch,
-    trust: Sequence[str] = (),
-) -> int:
-    """Judge the claims by the runs that they ask for, into the directory ``path``; the exit code.
-
-    ``asked``: each request with its composed job. Runs that are there, anywhere under ``config["output"]``,
-    are used; what they lack is measured, and those that are missing are trained as the sweep ``runs``, all in
-    processes as ``launch`` says. What a run that fails would have said is missing in the numbers of seeds.
-    ``trust``: what the user trusts, in command or own files."""
-    jobs, numbers = merged(asked)
-    data: dict[str, Dataset] = {}
-    jobs = checked(jobs, trust, data)
-    check_metrics(claims, jobs, numbers, trust)
-    require_room(path)
-    require_empty(path)
-    claim(path, "verdict")
-    evidence = Evidence(jobs, path / "logs", {job.number: data[data_key(job.config)].digest for job in jobs})
-    evidence.look(config["output"])
-    try:
-        outcomes = gathered(evidence, runs, launch, trust)
-    except Interrupted:
-        print("what is finished is kept: the same command goes on from there", flush=True)
-        raise
-    known = {job.number: (job.config["seed"], evidence.metrics(job)) for job in jobs}
-    found = {
-        claim.name: {run: dict(known[n] for n in numbers.get((claim.name, run), ())) for run in claim.runs}
-        for claim in claims
-    }
-    verdicts = [judge(claim, found[claim.name]) for claim in claims]
-    table = runs_table(evidence, outcomes)
-    write(path, verdicts, table, size, config)
-    say(verdicts, path)
-    failed = table[table["state"] == "failed"]
-    for row in failed.itertuples():
-        print(f"  {row.run} (seed {row.seed}): {row.reason}")
-    absent = [line for claim in claims for line in unmeasured(claim, found[claim.name])]
-    print(*absent, sep="\n", end="\n" if absent else "")
-    return 1 if len(failed) or absent else 0
+def composed(
+    requests: Sequence[Request],
+    shared: Sequence[str],
+    compose: Callable[[int, Sequence[str], Sequence[str]], Job],
+) -> list[tuple[Request, Job]]:
+    """The trainings that claims ask for, each as a job; InputError names claim and run. ``shared``: overrides
+    of all of them; ``compose``: as in :class:`~latentrun.tasks.base.Command`."""
+    pairs = []
+    for number, request in enumerate(requests):
+        texts = [*request.overrides, *shared, f"diagnostic=[{','.join(request.diagnostics)}]"]
+        try:
+            job = compose(number, texts, request.overrides)
+        except InputError as error:
+            claim, run = request.asked[0]
+            raise InputError(f"claim.{claim}, run {run!r}: {error}") from None
+        pairs.append((request, replace(job, name=f"{number}_{request.name},seed={request.seed}")))
+    return pairs
 
 
-def unmeasured(claim: Claim, found: Mapping[str, Mapping[int, Mapping[str, float]]]) -> list[str]:
+def unmeasured(claim: Claim, metrics: Mapping[str, Mapping[int, Mapping[str, float]]]) -> list[str]:
     """A line for each metric of a claim that none of its measured runs has: which parts a metric has is not
-    known before."""
+    known before. ``metrics``: of each run, by seed."""
+    pairs = [(run, metric) for part in claim.expect for run in part.runs for metric in part.metrics]
     lines = []
-    for run, metric in dict.fromkeys(
-        (run, metric) for part in claim.expect for run in part.runs for metric in part.metrics
-    ):
-        known = sorted({name for each in found[run].values() for name in each})
-        if known and metric not in known:
-            lines.append(f"{claim.name}: no run {run!r} has {metric!r}{nearest(metric, known)}")
+    for run, metric in dict.fromkeys(pairs):
+        names = sorted({name for values in metrics[run].values() for name in values})
+        if names and metric not in names:
+            lines.append(f"{claim.name}: no run {run!r} has {metric!r}{nearest(metric, names)}")
     return lines
 
 
-def gathered(evidence: Evidence, runs: Path, launch: Launch, trust: Sequence[str]) -> dict[int, Outcome]:
+# ---------------------------------------------------------------- the runs
+def gathered(evidence: Evidence, runs: Path, launch: Launch, trust: Trust) -> dict[int, Outcome]:
     """Train what is missing, go on with what was interrupted, measure what is lacking; how each process
     ended, by its job."""
     new, sweep = evidence.missing(), None
-    found = len(evidence.jobs) - len(new)
+    present = len(evidence.jobs) - len(new)
     print(
-        f"{len(evidence.jobs)} runs: {found} found, {len(evidence.incomplete())} of them incomplete; "
+        f"{len(evidence.jobs)} runs: {present} found, {len(evidence.incomplete())} of them incomplete; "
         f"{len(new)} to train",
         flush=True,
     )
     if new:
-        about = {"launcher": "process", "sweeper": "claims", "swept": [], "argv": sys.argv[1:]}
-        sweep = Sweep.create(runs, about)
+        sweep = Sweep.create(
+            runs, {"launcher": "process", "sweeper": "claims", "swept": [], "argv": sys.argv[1:]}
+        )
         sweep.add(new)
         evidence.places |= {job.number: sweep.directory(job) for job in new}
-    outcomes: dict[int, Outcome] = {}
     with sweep.locked() if sweep else nullcontext():
         try:
-            todo = [*evidence.incomplete(), *new]
-            while todo:
-                with View(evidence, len(todo)) as view:
-                    ended = Engine(evidence, launch, work, trust, view.end, view.show).run(todo)
-                outcomes |= {outcome.job.number: outcome for outcome in ended}
-                # One that was interrupted knows the diagnostics of its own time; those of the claims come
-                # after.
-                whole = {
-                    number
-                    for number, outcome in outcomes.items()
-                    if outcome.code == 0 and not outcome.job.measure
-                }
-                todo = [job for job in evidence.incomplete() if job.measure and job.number in whole]
+            return carried_out([*evidence.incomplete(), *new], evidence, launch, trust)
         finally:
             if sweep is not None:
                 write_tables(sweep.path)
                 write_page(sweep.path)
+
+
+def carried_out(jobs: Sequence[Job], evidence: Evidence, launch: Launch, trust: Trust) -> dict[int, Outcome]:
+    """Run the jobs until nothing is left that can be done; how each process ended, by its job."""
+    outcomes: dict[int, Outcome] = {}
+    while jobs:
+        with View(evidence, len(jobs)) as view:
+            ended = Engine(evidence, launch, work, trust, view.end, view.show).run(jobs)
+        outcomes |= {outcome.job.number: outcome for outcome in ended}
+        # One that was interrupted knows the diagnostics of its own time; those of the claims come after.
+        whole = {
+            number for number, outcome in outcomes.items() if outcome.code == 0 and not outcome.job.measure
+        }
+        jobs = [job for job in evidence.incomplete() if job.measure and job.number in whole]
     return outcomes
 
 
@@ -162,65 +200,66 @@ def runs_table(evidence: Evidence, outcomes: Mapping[int, Outcome]) -> pd.DataFr
     for job in evidence.jobs:
         meta, outcome = evidence.meta(job), outcomes.get(job.number)
         left = lacking(meta, job) if meta is not None and trained(meta) else ["its training"]
-        state = (
-            "failed"
-            if left
-            else "found"
-            if outcome is None
-            else "measured"
-            if outcome.job.measure
-            else "trained"
-        )
-        reason = (
-            (outcome.reason or f"{', '.join(left)} failed: {evidence.log(job)}")
-            if left and outcome
-            else ", ".join(left)
-        )
-        where = {
-            "directory": str(evidence.places[job.number]),
-            "fit_hash": (meta or {}).get("fit_hash"),
-            "data_hash": evidence.data[job.number],
-        }
+        reason = ", ".join(left)
+        if left and outcome:
+            reason = outcome.reason or f"{reason} failed: {evidence.log(job)}"
         rows.append(
-            {"run": job.name, "seed": job.config["seed"], "state": state, "reason": reason or "", **where}
+            {
+                "run": job.name,
+                "seed": job.config["seed"],
+                "state": state_of(left, outcome),
+                "reason": reason,
+                "directory": str(evidence.places[job.number]),
+                "fit_hash": (meta or {}).get("fit_hash"),
+                "data_hash": evidence.data[job.number],
+            }
         )
     return pd.DataFrame(rows)
 
 
+def state_of(left: Sequence[str], outcome: Outcome | None) -> str:
+    """What became of a run: what is ``left`` to do of it, and how its process ended, if it had one."""
+    if left:
+        return "failed"
+    if outcome is None:
+        return "found"
+    return "measured" if outcome.job.measure else "trained"
+
+
 def write(
-    path: Path, verdicts: Sequence[Verdict], runs: pd.DataFrame, size: Size, config: Mapping[str, Any]
+    path: Path,
+    verdicts: Sequence[Verdict],
+    runs: pd.DataFrame,
+    size: Mapping[str, Any],
+    config: Mapping[str, Any],
 ) -> None:
-    """Tables, the page and its pictures, what it was made with."""
-    table = claims_table(verdicts)
-    for name, frame in {"claims": table, "values": values_table(verdicts), "runs": runs}.items():
+    """Tables, the page and its pictures, what it was made with. ``size``: its name, seeds and overrides."""
+    tables = {"claims": claims_table(verdicts), "values": values_table(verdicts), "runs": runs}
+    for name, table in tables.items():
         with atomic(path / f"{name}.csv") as file:
-            frame.to_csv(file, index=False)
-    about = {
-        **{
-            "schema": SCHEMA,
-            "kind": "claims",
-            "created": now(),
-            "size": config["size"],
-            "seeds": size.seeds,
-            "overrides": size.overrides,
-        },
+            table.to_csv(file, index=False)
+    meta = {
+        "schema": SCHEMA,
+        "kind": "claims",
+        "created": now(),
+        **size,
         "claims": {
-            each.claim.name: {"hash": fingerprint(asdict(each.claim)), "verdict": each.verdict}
-            for each in verdicts
+            verdict.claim.name: {"hash": fingerprint(asdict(verdict.claim)), "verdict": verdict.verdict}
+            for verdict in verdicts
         },
         **environment(device_named(config["device"])),
     }
     with atomic(path / "meta.json") as file:
-        json.dump(about, file, indent=1)
+        json.dump(meta, file, indent=1)
     with atomic(path / "claims.md") as file:
-        file.write(markdown(verdicts, about))
-    write_claims(path, verdicts, runs, about, config["figures"])
+        file.write(markdown(verdicts, meta))
+    write_claims(path, verdicts, runs, meta, config["figures"])
 
 
-def say(verdicts: Sequence[Verdict], path: Path) -> None:
+def show(verdicts: Sequence[Verdict], path: Path) -> None:
     """The verdicts, a line each, on the terminal."""
-    for each in verdicts:
-        decided = [part.finding.verdict for part in each.parts if part.finding.verdict != REPORTED]
+    for verdict in verdicts:
+        decided = [part.finding.verdict for part in verdict.parts if part.finding.verdict != REPORTED]
         counts = ", ".join(f"{decided.count(kind)} {kind}" for kind in dict.fromkeys(decided))
-        print(f"{each.claim.name:<4} {each.verdict:<12} ({counts}) {each.claim.sentence}")
+        print(f"{verdict.claim.name:<4} {verdict.verdict:<12} ({counts}) {verdict.claim.sentence}")
     print(f"claims.csv and report in {path}")

@@ -8,7 +8,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,10 +20,10 @@ from latentrun.data.base import SPLITS
 from latentrun.functional.noise import Noise
 from latentrun.system.disk import free_room
 from latentrun.system.machine import free_memory
-from latentrun.tasks.assembly import Plan
+from latentrun.tasks.assembly import Assembly
 from latentrun.tasks.budget import needs
 from latentrun.training.loop import EpochEnded, Loop, PhaseStarted, Stepped
-from latentrun.types import FromCodes
+from latentrun.types import FromCodes, Split
 
 WARM = 3  # steps that are not counted: the first ones make the optimizer's state and fill caches
 STEPS = 30  # steps that are timed, fewer where they take longer than
@@ -52,73 +52,89 @@ class Pace:
         return self.steps * statistics.median(self.step) + self.end if self.step else 0.0
 
 
-def estimate(plan: Plan, path: Path) -> int:
-    """Print what training the plan into ``path`` would take; the exit code. The plan's model is left as it
-    is."""
+def estimate(assembly: Assembly, path: Path) -> int:
+    """Print what training into ``path`` would take; the exit code. The model is left as it is."""
     start = time.perf_counter()
-    rows = {name: plan.data.split(name) for name in SPLITS}
+    rows = {name: assembly.data.split(name) for name in SPLITS}
     reading = time.perf_counter() - start
-    if plan.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(plan.device)
-    paces = [pace(plan, number) for number in range(len(plan.training.phases(plan.model)))]
-
-    weights, count = (
-        sum(p.nbytes for p in plan.model.parameters()),
-        sum(p.numel() for p in plan.model.parameters()),
-    )
-    data = sum(
-        tensor.nbytes for split in rows.values() for tensor in vars(split).values() if tensor is not None
-    )
-    state = max((each.state for each in paces), default=0)
-    peak, available = memory(plan.device)
-    need, free = needs(plan), free_room(path)
-    short = "" if sum(need.values()) < free else ": not enough"
+    if assembly.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(assembly.device)
+    paces = [pace(assembly, number) for number in range(len(assembly.training.phases(assembly.model)))]
+    count = sum(p.numel() for p in assembly.model.parameters())
     shown = ", ".join(f"{len(split.x):,} {name}" for name, split in rows.items())
+    longest = sum(phase.epochs * phase.epoch for phase in paces)
     lines = [
         ("data", f"{shown} rows, read in {duration(reading)}"),
-        ("parameters", f"{count:,} on {plan.device}"),
-    ]
-    for each in paces:
-        lines += described(each)
-    lines += [
-        (
-            "training",
-            f"at most {duration(sum(each.epochs * each.epoch for each in paces))}; diagnostics come after it",
-        ),
-        (
-            "memory",
-            f"data {size(data)}; parameters {size(weights)}, gradients {size(weights)}, optimizer "
-            f"{size(state)}",
-        ),
-        ("", f"at most {size(peak)} at once, measured; {size(available)} free now"),
-        ("disk", f"{', '.join(f'{name} {size(value)}' for name, value in need.items())}"),
-        ("", f"at most {size(sum(need.values()))} at once; {size(free)} free{short}"),
-        ("diagnostics", ", ".join(plan.diagnostics) or "none"),
-        *(("skipped", f"{name}: {reason}") for name, reason in plan.skipped.items()),
+        ("parameters", f"{count:,} on {assembly.device}"),
+        *(line for phase in paces for line in described(phase)),
+        ("training", f"at most {duration(longest)}; diagnostics come after it"),
+        *memory_lines(assembly, rows, paces),
+        *disk_lines(assembly, path),
+        ("diagnostics", ", ".join(assembly.questions.diagnostics) or "none"),
+        *(("skipped", f"{name}: {reason}") for name, reason in assembly.questions.skipped.items()),
     ]
     width = max(len(label) for label, _ in lines)
     print("\n".join(f"{label:<{width}}  {text}" for label, text in lines))
     return 0
 
 
-def pace(plan: Plan, number: int) -> Pace:
+def memory_lines(
+    assembly: Assembly, rows: Mapping[str, Split], paces: Sequence[Pace]
+) -> list[tuple[str, str]]:
+    """What training takes of the memory, and what is free."""
+    tensors = [tensor for split in rows.values() for tensor in vars(split).values() if tensor is not None]
+    data = size(sum(tensor.nbytes for tensor in tensors))
+    weights = size(sum(p.nbytes for p in assembly.model.parameters()))
+    state = size(max((phase.state for phase in paces), default=0))
+    peak, available = memory(assembly.device)
+    return [
+        ("memory", f"data {data}; parameters {weights}, gradients {weights}, optimizer {state}"),
+        ("", f"at most {size(peak)} at once, measured; {size(available)} free now"),
+    ]
+
+
+def disk_lines(assembly: Assembly, path: Path) -> list[tuple[str, str]]:
+    """What the run writes to the disk, and what is free."""
+    parts, free = needs(assembly), free_room(path)
+    total = sum(parts.values())
+    short = "" if total < free else ": not enough"
+    return [
+        ("disk", ", ".join(f"{name} {size(value)}" for name, value in parts.items())),
+        ("", f"at most {size(total)} at once; {size(free)} free{short}"),
+    ]
+
+
+def described(pace: Pace) -> list[tuple[str, str]]:
+    """Lines on one phase."""
+    rows = f"{pace.rows:,} rows in {pace.steps:,} steps an epoch, at most {pace.epochs:,} epochs"
+    lines = [(f"phase {pace.phase}", rows)]
+    if pace.step:
+        middle, low, high = (duration(f(pace.step)) for f in (statistics.median, min, max))
+        lines.append(("", f"step {middle} ({low} to {high} in {len(pace.step)} steps)"))
+        lines.append(("", f"epoch {duration(pace.epoch)}, of which validation {duration(pace.end)}"))
+    if pace.early:
+        lines.append(("", "measured on codes of a network that is not trained yet"))
+    return lines
+
+
+# ---------------------------------------------------------------- a few steps
+def pace(assembly: Assembly, number: int) -> Pace:
     """Train a copy of the model a little in one phase: over the end of its first epoch into the second."""
-    model = copy.deepcopy(plan.model)
-    loop = Loop(model, plan.data, plan.training, Noise(plan.config["seed"]), plan.device)
-    loop.position |= {"phase": number, "total_steps": UNRECORDED}
-    source = loop.phases[number].source
-    first: list[float] = []
-    later: list[float] = []
-    ends: list[float] = []
+    model, batch = copy.deepcopy(assembly.model), assembly.training.batch_size
+    noise = Noise(assembly.config["seed"])
+    loop = Loop(model, assembly.data, assembly.training, noise, assembly.device)
+    loop.progress.phase, loop.progress.total_steps = number, UNRECORDED
+    early = isinstance(loop.phases[number].source, FromCodes) and number > 0
+    first, later, ends = [], [], []  # seconds of steps before and after the end of an epoch, and of these
     state, before = 0, time.perf_counter()
     for event in loop.run():
-        if plan.device.type == "cuda":
-            torch.cuda.synchronize(plan.device)
+        if assembly.device.type == "cuda":
+            torch.cuda.synchronize(assembly.device)
         here = time.perf_counter()
         match event:
             case PhaseStarted(phase=name, epochs=epochs, rows=rows):
-                steps = -(-rows // plan.training.batch_size)
-                loop.position["batch"] = max(0, steps - WARM - 1)  # so that the end of the epoch comes soon
+                steps = -(-rows // batch)
+                loop.progress.batch = max(0, steps - WARM - 1)  # so that the end of the epoch comes soon
             case Stepped():
                 (later if ends else first).append(here - before)
                 state = stored(loop.optimisers.state_dict())
@@ -129,28 +145,16 @@ def pace(plan: Plan, number: int) -> Pace:
         if later and (len(later) == STEPS or sum(later) + sum(ends[1:]) > SECONDS):
             break
         before = time.perf_counter()
-    step = later or first[WARM:] or first
-    end = statistics.median(ends) if ends else 0.0
     return Pace(
-        name, rows, steps, epochs, tuple(step), end, state, isinstance(source, FromCodes) and number > 0
+        phase=name,
+        rows=rows,
+        steps=steps,
+        epochs=epochs,
+        step=tuple(later or first[WARM:] or first),
+        end=statistics.median(ends) if ends else 0.0,
+        state=state,
+        early=early,
     )
-
-
-def described(pace: Pace) -> list[tuple[str, str]]:
-    """Lines on one phase."""
-    lines = [
-        (
-            f"phase {pace.phase}",
-            f"{pace.rows:,} rows in {pace.steps:,} steps an epoch, at most {pace.epochs:,} epochs",
-        )
-    ]
-    if pace.step:
-        middle, low, high = (duration(f(pace.step)) for f in (statistics.median, min, max))
-        lines.append(("", f"step {middle} ({low} to {high} in {len(pace.step)} steps)"))
-        lines.append(("", f"epoch {duration(pace.epoch)}, of which validation {duration(pace.end)}"))
-    if pace.early:
-        lines.append(("", "measured on codes of a network that is not trained yet"))
-    return lines
 
 
 # ---------------------------------------------------------------- sizes

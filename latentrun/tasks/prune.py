@@ -1,22 +1,17 @@
-"""The model of a trained run, rebuilt without some of its latent variables: the same function in a smaller
-network.
-
-With K the variables that are kept, the pruned model has encode'(x) = encode(x)_K, decode'(z_K) = decode(z
-with the others at 0) and the prior of z_K (Asperti 2018, arXiv 1812.07238: inactive variables and their
-connections may be removed). Nothing is trained, and the run it is made of is read, never changed.
-"""
+"""``task=prune``: the model of a trained run, rebuilt without some of its latent variables: the same function
+in a smaller network (see :mod:`latentrun.tasks.slicing`). Nothing is trained, and the run it is made of is
+read, never changed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-import torch
-from torch import Tensor
 from torch.distributions import Independent, Normal
 
+from latentrun.config.bounds import Ge, Printable
 from latentrun.config.build import build
 from latentrun.config.fingerprint import data_key
 from latentrun.config.options import option
@@ -29,81 +24,71 @@ from latentrun.store import RunDirectory, now
 from latentrun.store.files import require_empty
 from latentrun.system.disk import require_room
 from latentrun.system.provenance import environment
-from latentrun.tasks.assembly import applicable, assemble
+from latentrun.tasks.assembly import assemble
+from latentrun.tasks.base import MACHINE, Command, Task
 from latentrun.tasks.loading import load
-from latentrun.tasks.pipeline import extend, write_codes
-from latentrun.tasks.use import EVERYWHERE, require_only, trained
-from latentrun.types import History, Report
+from latentrun.tasks.measure import extend
+from latentrun.tasks.outputs import trained
+from latentrun.tasks.questions import questions_of
+from latentrun.tasks.records import write_codes
+from latentrun.tasks.slicing import ROWS, history_of, require_same, sliced
+from latentrun.types import Report
 
-MEASURING = (
-    "diagnostic",
-    "figures",
-    "skip_inapplicable",
-)  # settings that are the source's own where they are not given
-ALLOWED = (*EVERYWHERE, "keep", *MEASURING)
-ROWS = 512  # test rows on which the two models are held against each other
-TOLERANCE = (
-    1e-4  # of the largest value: sums of float32 numbers in another order; a wrong slice is far beyond
-)
+MEASURING = ("diagnostic", "figures", "skip_inapplicable")  # the source's own where they are not given
 
 
-def task(config: Mapping[str, Any], path: Path, about: Mapping[str, Any], own: Sequence[str] = ()) -> int:
-    """``task=prune``: write the pruned model of the run that ``config`` names as a run of its own, measured
-    as that one was; the exit code.
+@dataclass(frozen=True)
+class Selection:
+    """The latent variables that are kept, in their order, and ``by`` what: ``keep``, or the diagnostic
+    ``sparsity`` with its ``settings``."""
 
-    ``own``: packages trusted for diagnostics that are given, which come from the user's own files, but not
-    for what the run names.
+    keep: list[int]
+    by: str
+    settings: Mapping[str, Any] | None = None
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What meta.json says of it."""
+        settings = {} if self.settings is None else {"settings": self.settings}
+        return {"kept": self.keep, "by": self.by, **settings}
+
+
+class Prune(Task):
+    """Write the pruned model of a run as a run of its own, measured as that one was.
+
+    ``keep``: the latent variables to keep; null: those that diagnostic ``sparsity`` does not call inactive.
     """
-    given = {key.partition(".")[0] for key in require_only(about["overrides"], ALLOWED)}
-    source, run = trained(config)
-    require_prunable(run)
-    d = run.model.latent_dim
-    keep, why = chosen(config["keep"], run)
-    if len(keep) == d:
-        print(
-            f"nothing to prune: all {d} latent variables of {source.path} are "
-            f"{'kept' if config['keep'] else 'in use'}"
-        )
-        return 0
-    require_empty(path)
-    require_room(path)
-    settings = {**source.config, **{key: config[key] for key in MEASURING if key in given}, "task": "prune"}
-    settings["model"] = {**settings["model"], "latent_dim": len(keep)}
-    _, model = assemble(settings | {"trust": config["trust"]}, {data_key(settings): run.data})
-    model.load_state_dict(sliced(run.model.state_dict(), model.state_dict(), d, keep))
-    default_list = about["default_list"] if "diagnostic" in given else source.meta.get("default_list", True)
-    trust = [*config["trust"], *(own if "diagnostic" in given else ())]
-    measured, skipped = applicable(
-        settings | {"trust": trust}, model, run.data, source.meta["choices"], default_list
-    )
 
-    error = require_same(Run(run.model, run.data), Run(model, run.data), keep)
-    note = described(source, run, keep, why, error)
-    meta = {
-        "choices": {**source.meta["choices"], "task": "prune"},
-        "overrides": about["overrides"],
-        "default_list": default_list,
-        **environment(run.device),
-        **{key: source.meta[key] for key in ("seed", "data_hash") if key in source.meta},
-        # No fit_hash: nobody who looks for a model trained with these settings may take this one.
-        "trained": source.meta.get("trained", now()),
-        "caveats": [note, *source.meta.get("caveats", [])],
-        "pruned_from": {
-            "run": str(source.path.resolve()),
-            "fit_hash": source.meta.get("fit_hash"),
-            "latent_dim": d,
-            "kept": keep,
-            **why,
-        },
-    }
-    directory = RunDirectory.create(path, settings, meta)
-    directory.write_history(history_of(run.history, keep))
-    directory.save_checkpoint("best", {**source.load_checkpoint("best"), "model": model.state_dict()})
-    print(f"{note}\nparameters: {size(run.model):,} before, {size(model):,} after")
-    pruned = load(path, config["trust"], run.device)
-    pruned.data = run.data  # that is read already
-    write_codes(pruned, directory)
-    return extend(pruned, directory, measured, skipped)
+    beside = (*MACHINE, *MEASURING)
+
+    def __init__(self, run: Annotated[str, Printable()], keep: list[Annotated[int, Ge(0)]] | None):
+        self.source, self.keep = run, keep
+
+    def run(self, command: Command) -> int:
+        trust = command.trust
+        source, run = trained(self.source, trust.directory, command.values["device"])
+        require_prunable(run)
+        selection = selected(self.keep, run)
+        if len(selection.keep) == run.model.latent_dim:
+            why = "kept" if self.keep else "in use"
+            print(f"nothing to prune: all {run.model.latent_dim} latent variables of {source.path} are {why}")
+            return 0
+        require_empty(command.path)
+        require_room(command.path)
+        settings = settings_of(source, command, len(selection.keep))
+        model = smaller(run, settings, trust.directory, selection.keep)
+        fresh = "diagnostic" in command.given  # those of the source may only be what a directory may name
+        default_list = command.default_list if fresh else source.meta.get("default_list", True)
+        requested = {**settings, "trust": trust.fresh if fresh else trust.directory}
+        questions = questions_of(requested, model, run.data, source.meta["choices"], default_list)
+        errors = require_same(Run(run.model, run.data), Run(model, run.data), selection.keep)
+        note = described(source, run, selection, errors)
+        meta = meta_of(source, run, command, selection, note) | {"default_list": default_list}
+        directory = write(command.path, settings, meta, source, run, model, selection.keep)
+        print(f"{note}\nparameters: {size(run.model):,} before, {size(model):,} after")
+        pruned = replace(load(directory.path, trust.directory, run.device), data=run.data)  # read already
+        write_codes(pruned, directory)
+        return extend(pruned, directory, questions)
 
 
 # ---------------------------------------------------------------- which variables
@@ -126,29 +111,29 @@ def require_prunable(run: Run) -> None:
         )
 
 
-def chosen(named: Sequence[int] | None, run: Run) -> tuple[list[int], dict[str, Any]]:
-    """The variables to keep, in their order, and what says so: the ones ``named``, else those that
-    ``sparsity`` does not call inactive, by the run's own report or, where it has none, measured now with the
-    settings of its option."""
-    d = run.model.latent_dim
+def selected(named: Sequence[int] | None, run: Run) -> Selection:
+    """The variables to keep: the ones ``named``, else those that ``sparsity`` does not call inactive, by the
+    run's own report or, where it has none, measured now with the settings of its option."""
+    d, where = run.model.latent_dim, repr(str(run.directory))
     if named is not None:
-        return numbers(named, d, "keep"), {"by": "keep"}
+        return Selection(numbers(named, d, "keep"), "keep")
     if not isinstance(run.model, HasGaussianPosterior):
         raise InputError(
             "task=prune: which variables are inactive shows in a Gaussian posterior; the model of "
-            f"{str(run.directory)!r} has none: "
-            "name those to keep, keep=[0,1]"
+            f"{where} has none: name those to keep, keep=[0,1]"
         )
-    known = run.reports.get("sparsity")
-    entry = run.meta["diagnostics"]["sparsity"].get("config") if known else option("diagnostic", "sparsity")
-    report = known or measured_now(run, entry)
-    kept = [int(i) for i in report.arrays.get("kept", ())]
-    if not kept:
+    report = run.reports.get("sparsity")
+    if report is None:
+        settings = option("diagnostic", "sparsity")
+        report = measured_now(run, settings)
+    else:
+        settings = run.meta["diagnostics"]["sparsity"].get("config")
+    keep = [int(i) for i in report.arrays.get("kept", ())]
+    if not keep:
         raise InputError(
-            f"task=prune: all {d} latent variables of {str(run.directory)!r} are inactive; keep=[0] "
-            "keeps one all the same"
+            f"task=prune: all {d} latent variables of {where} are inactive; keep=[0] keeps one all the same"
         )
-    return numbers(kept, d, f"{str(run.directory)!r}: sparsity"), {"by": "sparsity", "settings": entry}
+    return Selection(numbers(keep, d, f"{where}: sparsity"), "sparsity", settings)
 
 
 def measured_now(run: Run, spec: Mapping[str, Any]) -> Report:
@@ -169,122 +154,73 @@ def numbers(named: Sequence[int], d: int, where: str) -> list[int]:
     return sorted(named)
 
 
-# ---------------------------------------------------------------- the smaller model
-def sliced(
-    whole: Mapping[str, Tensor], part: Mapping[str, Tensor], d: int, keep: Sequence[int]
-) -> dict[str, Tensor]:
-    """The weights ``whole`` of a model with d latent variables for one with ``len(keep)``, whose fresh
-    weights are ``part``.
-
-    Which tensors follow the latent dimension shows in their shapes; an axis that does is d long, or 2 d
-    (means, then log scales), or d and a rest (a recurrent network's input, then its state). InputError where
-    shapes differ otherwise.
-    """
-    if whole.keys() != part.keys():
-        raise InputError(
-            f"task=prune: the model has other weights with {len(keep)} latent variables than with {d}"
-        )
-    found = {}
-    for name, tensor in whole.items():
-        shapes = tuple(tensor.shape), tuple(part[name].shape)
-        axes = (
-            [axis for axis, (n, m) in enumerate(zip(*shapes, strict=True)) if n != m]
-            if len(shapes[0]) == len(shapes[1])
-            else []
-        )
-        order = [positions(shapes[0][axis], shapes[1][axis], d, keep) for axis in axes]
-        if (not axes and shapes[0] != shapes[1]) or len(axes) > 1 or None in order:
-            raise InputError(
-                f"task=prune: {name!r} is of shape {shapes[0]} with {d} latent variables and "
-                f"{shapes[1]} with {len(keep)}: "
-                "it is not clear which of it belongs to which variable"
-            )
-        found[name] = (
-            tensor.index_select(axes[0], torch.tensor(order[0], device=tensor.device))
-            if axes
-            else tensor.clone()
-        )
-    return found
+# ---------------------------------------------------------------- the run that is written
+def settings_of(source: RunDirectory, command: Command, d: int) -> dict[str, Any]:
+    """The configuration of the pruned run: the source's, with d latent variables, and of what is measured
+    what the command says."""
+    stored = source.config
+    given = {key: command.values[key] for key in MEASURING if key in command.given}
+    model = {**stored["model"], "latent_dim": d}
+    return {**stored, **given, "task": command.values["task"], "model": model}
 
 
-def positions(n: int, m: int, d: int, keep: Sequence[int]) -> list[int] | None:
-    """The places kept of an axis that is n long with d latent variables and m without those that are not
-    kept; None where that is not one of the layouts of :func:`sliced`."""
-    times, rest = divmod(n - m, d - len(keep))
-    behind = n - times * d
-    if rest or times not in (1, 2) or behind < 0 or (times == 2 and behind):
-        return None
-    return [block * d + i for block in range(times) for i in keep] + list(range(times * d, n))
+def smaller(run: Run, settings: Mapping[str, Any], trust: Sequence[str], keep: Sequence[int]) -> Model:
+    """The model of ``settings`` with what is kept of the weights of the run's."""
+    _, model = assemble({**settings, "trust": list(trust)}, {data_key(settings): run.data})
+    weights = sliced(run.model.state_dict(), model.state_dict(), run.model.latent_dim, keep)
+    model.load_state_dict(weights)
+    return model
 
 
-@torch.no_grad()
-def require_same(whole: Run, part: Run, keep: Sequence[int]) -> tuple[float, float]:
-    """InputError unless, to rounding, the smaller model encodes rows of the data as the kept variables,
-    decodes these codes, and draws from N(0, 1), as the model does with the others at 0, and has their prior.
-    Gives the mean squared error per data dimension of the reconstructions of these rows, before and after."""
-    x = whole.data.split("test").x[:ROWS]
-    codes, small = encoded(whole, x), encoded(part, x)
-    z = torch.zeros(2 * len(x), whole.model.latent_dim)
-    z[:, keep] = torch.cat([small[0], Noise(0).at("prune").normal("z", tuple(small[0].shape))])
-    decoded = part.decode(z[:, keep])
-    found = {
-        "codes": (codes[0][:, keep], small[0]),
-        "scales of codes": (codes[1][:, keep], small[1]),
-        "moments of the prior": (prior(whole.model)[:, keep], prior(part.model)),
-        "decoded codes": (whole.decode(z), decoded),
+def meta_of(
+    source: RunDirectory, run: Run, command: Command, selection: Selection, note: str
+) -> dict[str, Any]:
+    """What meta.json says of the pruned run. No fit_hash: nobody who looks for a model trained with these
+    settings may take this one."""
+    meta = source.meta
+    return {
+        **command.about,
+        "choices": {**meta["choices"], "task": command.values["task"]},
+        **environment(run.device),
+        **{key: meta[key] for key in ("seed", "data_hash") if key in meta},
+        "trained": meta.get("trained", now()),
+        "caveats": [note, *meta.get("caveats", [])],
+        "pruned_from": {
+            "run": str(source.path.resolve()),
+            "fit_hash": meta.get("fit_hash"),
+            "latent_dim": run.model.latent_dim,
+            **selection.about,
+        },
     }
-    for what, (old, new) in found.items():
-        if (
-            not (new - old).abs().max() <= TOLERANCE * old.abs().max()
-        ):  # what is no number does not pass either
-            raise InputError(
-                f"task=prune: {what} of the smaller model are not those of the model; nothing is written"
-            )
-    before, after = ((y - x).square().mean().item() for y in (whole.decode(codes[0]), decoded[: len(x)]))
-    return before, after
 
 
-def encoded(run: Run, x: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of q(z|x), 0 for a code that has none."""
-    if isinstance(run.model, HasGaussianPosterior):
-        return run.posterior(x)
-    mean = run.encode(x)
-    return mean, torch.zeros_like(mean)
+def write(
+    path: Path,
+    settings: Mapping[str, Any],
+    meta: Mapping[str, Any],
+    source: RunDirectory,
+    run: Run,
+    model: Model,
+    keep: Sequence[int],
+) -> RunDirectory:
+    """A new run directory with the smaller model and its part of the history."""
+    directory = RunDirectory.create(path, settings, meta)
+    directory.write_history(history_of(run.history, keep))
+    directory.save_checkpoint("best", {**source.load_checkpoint("best"), "model": model.state_dict()})
+    return directory
 
 
-def prior(model: Model) -> Tensor:
-    """Mean and standard deviation of p(z), ``(2, d)``, 0 where there is none."""
-    return (
-        torch.stack([model.prior().mean, model.prior().stddev])
-        if isinstance(model, HasPrior)
-        else torch.zeros(2, model.latent_dim)
-    )
-
-
-def history_of(history: History | None, keep: Sequence[int]) -> History | None:
-    """What the history says of some latent variables."""
-    if history is None:
-        return None
-    found = {field.name: getattr(history, field.name) for field in fields(history)}
-    return replace(
-        history,
-        **{name: array[..., keep] for name, array in found.items() if array.ndim == 3 and array.shape[2]},
-    )
-
-
-# ---------------------------------------------------------------- what is said of it
-def described(
-    source: RunDirectory, run: Run, keep: Sequence[int], why: Mapping[str, Any], error: tuple[float, float]
-) -> str:
-    """What a reader of the pruned run must know, in one line."""
-    rows = min(ROWS, len(run.data.split("test").x))
-    how = "without those that sparsity calls inactive" if why["by"] == "sparsity" else "those named by keep="
+def described(source: RunDirectory, run: Run, selection: Selection, errors: tuple[float, float]) -> str:
+    """What a reader of the pruned run must know, in one line. ``errors``: mean squared error before and
+    after."""
+    keep, rows = selection.keep, min(ROWS, len(run.data.split("test").x))
+    sparsity = selection.by == "sparsity"
+    how = "without those that sparsity calls inactive" if sparsity else "those named by keep="
     return (
         f"Pruned from {source.path.resolve().name}, not trained since: {len(keep)} of "
-        f"{run.model.latent_dim} latent variables, {how}; "
-        f"numbered anew, 0 to {len(keep) - 1} are {', '.join(map(str, keep))} there. Mean squared "
-        f"error per data dimension of {rows} "
-        f"test rows: {error[0]:.6g} before, {error[1]:.6g} after."
+        f"{run.model.latent_dim} latent variables, {how}; numbered anew, 0 to {len(keep) - 1} are "
+        f"{', '.join(map(str, keep))} there. Mean squared error per data dimension of {rows} test rows: "
+        f"{errors[0]:.6g} before, {errors[1]:.6g} after."
     )
 
 

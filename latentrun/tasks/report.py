@@ -1,13 +1,15 @@
-"""What any set of runs says together: one table, means over seeds, a leaderboard, pictures, a page. Runs are
-read, never changed."""
+"""``task=report``: what any set of runs says together. Runs are read, never changed."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+import pandas as pd
+
+from latentrun.config.bounds import Printable
 from latentrun.errors import InputError, nearest
 from latentrun.report.sweep import pictures, survey, write_report
 from latentrun.store import atomic
@@ -15,42 +17,76 @@ from latentrun.system.disk import require_room
 from latentrun.tables.collect import but_seed, collect, meanings, runs_in, settings_in, summarise, varied
 from latentrun.tables.conditions import select
 from latentrun.tables.leaderboard import latex, leaderboard, markdown
-from latentrun.tasks.use import fresh, require_only
+from latentrun.tasks.base import MACHINE, Command, Task
+from latentrun.tasks.outputs import fresh
 
-REPORT = ("task", "runs", "where", "metrics", "by", "output", "figures", "threads", "device", "trust")
+Pattern = Annotated[str, Printable()]
+FORMS = {"md": markdown, "tex": latex}
 
 
-def report(config: Mapping[str, Any], path: Path, overrides: Sequence[str]) -> int:
-    """Write tables, leaderboard, pictures and page of the runs that ``config`` names; the exit code."""
-    require_only(overrides, REPORT)
-    patterns = [config["runs"]] if isinstance(config["runs"], str) else config["runs"]
-    frame = collect(runs_in(patterns))
-    if config["where"] is not None:
-        frame = frame[select(frame, config["where"])].reset_index(drop=True)
-        if not len(frame):
-            raise InputError(f"where: no run fulfils {config['where']!r}")
+class Report(Task):
+    """Write one table, means over seeds, a leaderboard, pictures and a page of the runs.
+
+    ``runs``: directories or patterns; ``where``: which of them; ``metrics``: which numbers, null for those on
+    top of a run's page; ``by``: the settings that tell groups apart, null for all that differ but the seed.
+    """
+
+    beside = (*MACHINE, "figures")
+
+    def __init__(
+        self,
+        runs: Pattern | list[Pattern],
+        where: Annotated[str, Printable()] | None,
+        metrics: list[str] | None,
+        by: list[str] | None,
+    ):
+        self.patterns = [runs] if isinstance(runs, str) else runs
+        self.where, self.metrics, self.by = where, metrics, by
+
+    def run(self, command: Command) -> int:
+        frame = selected(collect(runs_in(self.patterns)), self.where)
+        keys = but_seed(varied(frame) if self.by is None else known_keys(frame, self.by))
+        overview = survey(frame, keys, self.metrics, Path())
+        require_room(command.path)
+        board = leaderboard(frame, keys, overview.metrics, overview.meaning)
+        with fresh(command.path) as folder:
+            means = summarise(frame, keys, meanings(frame))
+            write_tables(folder, {"runs": frame, "by_seed": means, "leaderboard": board})
+            for kind, form in FORMS.items() if len(board) else ():
+                with atomic(folder / f"leaderboard.{kind}") as file:
+                    file.write(form(board, keys))
+            about = {
+                "what": "runs",
+                "name": command.path.name,
+                "table": "by_seed.csv",
+                "command": f"latentrun {' '.join(sys.argv[1:])}",
+            }
+            write_report(folder, overview, about, pictures(overview), command.values["figures"])
+        print(f"report on {len(frame)} runs in {command.path / 'report.html'}")
+        return 0
+
+
+def selected(frame: pd.DataFrame, where: str | None) -> pd.DataFrame:
+    """The runs that fulfil a condition; InputError where none does."""
+    if where is None:
+        return frame
+    frame = frame[select(frame, where)].reset_index(drop=True)
+    if not len(frame):
+        raise InputError(f"where: no run fulfils {where!r}")
+    return frame
+
+
+def known_keys(frame: pd.DataFrame, keys: Sequence[str]) -> Sequence[str]:
+    """The keys; InputError for one that is no setting of the runs."""
     known = list(settings_in(frame))
-    for key in config["by"] or ():
+    for key in keys:
         if key not in known:
             raise InputError(f"by: {key!r} is no setting of these runs{nearest(key, known)}")
-    keys = but_seed(varied(frame) if config["by"] is None else config["by"])
-    found = survey(frame, keys, config["metrics"], Path())
-    require_room(path)
-    board = leaderboard(frame, keys, found.metrics, found.meaning)
-    with fresh(path) as folder:
-        tables = {"runs": frame, "by_seed": summarise(frame, keys, meanings(frame)), "leaderboard": board}
-        for name, table in tables.items():
-            with atomic(folder / f"{name}.csv") as file:
-                table.to_csv(file, index=False)
-        for kind, form in (("md", markdown), ("tex", latex)) if len(board) else ():
-            with atomic(folder / f"leaderboard.{kind}") as file:
-                file.write(form(board, keys))
-        about = {
-            "what": "runs",
-            "name": path.name,
-            "table": "by_seed.csv",
-            "command": f"latentrun {' '.join(sys.argv[1:])}",
-        }
-        write_report(folder, found, about, pictures(found), config["figures"])
-    print(f"report on {len(frame)} runs in {path / 'report.html'}")
-    return 0
+    return keys
+
+
+def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Each table as a CSV file."""
+    for name, table in tables.items():
+        with atomic(folder / f"{name}.csv") as file:
+            table.to_csv(file, index=False)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from latentrun.config.fingerprint import fit_hash
 from latentrun.config.options import digests
+from latentrun.config.trust import Trust
 from latentrun.data.base import Dataset
 from latentrun.errors import InputError, Misfit
 from latentrun.report.sweep import write_page
@@ -18,63 +19,69 @@ from latentrun.sweep.live import View
 from latentrun.sweep.plan import Job, Sweep
 from latentrun.system.interrupts import Interrupted
 from latentrun.tables.collect import write_tables
-from latentrun.tasks.assembly import check_settings, plan
+from latentrun.tasks.assembly import assembled
+from latentrun.tasks.base import check_settings
 from latentrun.tasks.child import work
-from latentrun.tasks.compare import built, compare
+from latentrun.tasks.compare import compare, comparisons_of
 
 
-def checked(jobs: Sequence[Job], trust: Sequence[str], shared: dict[str, Dataset] | None = None) -> list[Job]:
+def checked(jobs: Sequence[Job], trust: Trust, shared: dict[str, Dataset] | None = None) -> list[Job]:
     """The jobs, each built once and found to fit together; InputError names job and key. ``shared``: as in
-    :func:`plan`.
+    :func:`~latentrun.tasks.assembly.assembled`.
 
     Jobs whose parts do not fit together are marked as skipped where their ``skip_inapplicable`` is true."""
-    found, misfits, shared = [], [], {} if shared is None else shared
+    shared = {} if shared is None else shared
     if jobs and jobs[0].config["comparison"]:
-        built({**jobs[0].config, "trust": list(trust)})
-    for job in jobs:
-        where = f"job {job.number} ({', '.join(job.overrides)})"
-        try:
-            check_settings(job.config)
-            plan(
-                {**job.config, "trust": [*job.config["trust"], *trust]},
-                job.about["choices"],
-                job.about["default_list"],
-                shared,
-            )
-        except Misfit as error:
-            misfits.append(f"{where}: {error}")
-            job = replace(job, skipped=str(error))
-        except InputError as error:
-            raise InputError(f"{where}: {error}") from None
-        found.append(job)
-    if misfits and not all(job.config["skip_inapplicable"] for job in found if job.skipped):
+        comparisons_of(jobs[0].config, trust)
+    marked = [fitting_or_skipped(job, trust, shared) for job in jobs]
+    misfits = [job for job in marked if job.skipped is not None]
+    if not all(job.config["skip_inapplicable"] for job in misfits):
+        reasons = "; ".join(f"{titled(job)}: {job.skipped}" for job in misfits[:4])
         raise InputError(
-            f"{len(misfits)} of {len(jobs)} jobs do not fit together (skip_inapplicable=true leaves "
-            f"them out): {'; '.join(misfits[:4])}"
+            f"{len(misfits)} of {len(jobs)} jobs do not fit together "
+            f"(skip_inapplicable=true leaves them out): {reasons}"
         )
-    return found
+    return marked
+
+
+def fitting_or_skipped(job: Job, trust: Trust, shared: dict[str, Dataset]) -> Job:
+    """The job, built once; marked with the reason where its parts do not fit together. InputError where
+    something in it is wrong."""
+    config = {**job.config, "trust": [*job.config["trust"], *trust.fresh]}
+    try:
+        check_settings(job.config)
+        assembled(config, job.about["choices"], job.about["default_list"], shared)
+    except Misfit as error:
+        return replace(job, skipped=str(error))
+    except InputError as error:
+        raise InputError(f"{titled(job)}: {error}") from None
+    return job
+
+
+def titled(job: Job) -> str:
+    """A job in messages: ``job 2 (seed=1)``."""
+    return f"job {job.number} ({', '.join(job.overrides)})"
 
 
 def unfinished(sweep: Sweep) -> list[Job]:
     """The jobs that are still to be done; InputError where a job's directory holds another run."""
-    left = []
-    hashes = sweep.hashes()
+    jobs, hashes = [], sweep.hashes()
     for job in sweep.jobs():
         path = sweep.directory(job)
         if job.skipped is not None:
             continue
         if not (path / "meta.json").is_file():
-            left.append(job)
+            jobs.append(job)
             continue
         directory = RunDirectory(path)
         if directory.meta["fit_hash"] != hashes[job.number]:
             raise InputError(f"{str(path)!r} holds another run than job {job.number} of the plan")
         if not directory.finished:
-            left.append(job)
-    return left
+            jobs.append(job)
+    return jobs
 
 
-def carry_out(sweep: Sweep, jobs: Sequence[Job], launch: Launch, trust: Sequence[str]) -> list[Outcome]:
+def carry_out(sweep: Sweep, jobs: Sequence[Job], launch: Launch, trust: Trust) -> list[Outcome]:
     """Run the jobs, keep the tables up to date after each, and make the sweep's page at the end, however it
     ends."""
     print(f"sweep {sweep.path}: {len(jobs)} jobs", flush=True)
@@ -95,39 +102,37 @@ def carry_out(sweep: Sweep, jobs: Sequence[Job], launch: Launch, trust: Sequence
             write_page(sweep.path)
 
 
-def resume(sweep: Sweep, launch: Launch, trust: Sequence[str]) -> int:
+def resume_sweep(sweep: Sweep, launch: Launch, trust: Trust) -> int:
     """Do what of a sweep is missing, failed or interrupted; the exit code."""
     jobs = unfinished(sweep)
     if not jobs:
         print(f"{sweep.path} is finished: nothing to resume")
         return 0
-    known = sweep.hashes()
-    if any(fit_hash(job.config) != known[job.number] for job in jobs):
+    hashes = sweep.hashes()
+    if any(fit_hash(job.config) != hashes[job.number] for job in jobs):
         print("the code has changed since the sweep began: what runs now may differ from what is finished")
     for folder, digest in sweep.meta.get("options", {}).items():
         if digests([Path(folder)])[folder] != digest:
             print(
-                f"the options in {folder} have changed since the sweep began; it goes on with those "
-                "of its plan"
+                f"the options in {folder} have changed since the sweep began; "
+                "it goes on with those of its plan"
             )
     return conclude(sweep, carry_out(sweep, jobs, launch, trust), trust)
 
 
-def conclude(sweep: Sweep, outcomes: Sequence[Outcome], trust: Sequence[str]) -> int:
+def conclude(sweep: Sweep, outcomes: Sequence[Outcome], trust: Trust) -> int:
     """Say how it went, and compare the finished runs where the sweep asks for that; the exit code."""
     failed = [outcome for outcome in outcomes if outcome.code]
-    print(
-        f"{len(outcomes) - len(failed)} done, {len(failed)} failed; tables and report in {sweep.path}",
-        flush=True,
-    )
+    done = len(outcomes) - len(failed)
+    print(f"{done} done, {len(failed)} failed; tables and report in {sweep.path}", flush=True)
     for outcome in failed:
-        print(f"  job {outcome.job.number} ({', '.join(outcome.job.overrides)}): {outcome.reason}")
+        print(f"  {titled(outcome.job)}: {outcome.reason}")
     if failed:
         print(f"to go on with them: latentrun resume={sweep.path}")
     return 1 if compared(sweep, trust) or failed else 0
 
 
-def compared(sweep: Sweep, trust: Sequence[str]) -> int:
+def compared(sweep: Sweep, trust: Trust) -> int:
     """The comparisons that the sweep names, of its finished runs, into ``comparisons/``; the exit code."""
     jobs = [job for job in sweep.jobs() if job.skipped is None]
     if not jobs or not jobs[0].config["comparison"]:
@@ -139,12 +144,9 @@ def compared(sweep: Sweep, trust: Sequence[str]) -> int:
         print(f"nothing to compare: finished runs: {len(finished)}")
         return 1
     # What does not fit some of the runs is left out: nobody waits for days to read that.
-    config = {
-        **jobs[0].config,
-        "trust": list(trust),
-        "skip_inapplicable": jobs[0].config["skip_inapplicable"] is not False,
-    }
-    code = compare(finished, config, sweep.path / "comparisons", anew=True)
+    skip = jobs[0].config["skip_inapplicable"] is not False
+    config = {**jobs[0].config, "skip_inapplicable": skip}
+    code = compare(finished, config, sweep.path / "comparisons", trust, anew=True)
     write_tables(sweep.path)  # the comparisons may have added diagnostics
     write_page(sweep.path)
     return code

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -10,35 +10,27 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from latentrun.errors import InputError
+from latentrun.training.settings import Training
 from latentrun.types import Objective, Phase
 
 
 class Optimisers:
     """Makes, steps and decays the optimisers of a phase.
 
-    ``optimizer(params)`` and ``scheduler(optimizer)`` make one each; ``scheduler`` may be None.
+    Of the settings it takes ``optimizer(params)``, which makes one, in its place the entry of ``optimizers``
+    that is named after an objective, and ``scheduler(optimizer)``, which may be None.
     """
 
-    def __init__(
-        self, phase: Phase, optimizer: Callable[[list], torch.optim.Optimizer], scheduler: Callable | None
-    ):
-        groups: list[tuple[set[str], dict[int, Tensor]]] = []
-        for objective in phase.objectives:
-            names, params = {objective.name}, {id(p): p for p in objective.parameters}
-            apart = []
-            for other_names, other in groups:
-                if params.keys() & other.keys():
-                    names, params = names | other_names, other | params
-                else:
-                    apart.append((other_names, other))
-            groups = [*apart, (names, params)]
+    def __init__(self, phase: Phase, settings: Training):
         self._of: dict[str, torch.optim.Optimizer] = {}
-        self._all, self._schedulers = [], []
-        for names, params in groups:
-            made = optimizer(list(params.values()))
-            self._all.append(made)
-            self._schedulers.append(scheduler(made) if scheduler else None)
-            self._of |= dict.fromkeys(names, made)
+        self._all: list[torch.optim.Optimizer] = []
+        self._schedulers: list[Any] = []
+        for names, params in groups(phase):
+            optimizer = optimizer_of(names, settings)(list(params.values()))
+            self._all.append(optimizer)
+            self._schedulers.append(settings.scheduler(optimizer) if settings.scheduler else None)
+            self._of |= dict.fromkeys(names, optimizer)
 
     def update(self, objective: Objective, loss: Tensor, clip: float | None) -> None:
         """One step on the objective's own parameters; gradients of others are left out, not accumulated."""
@@ -87,3 +79,31 @@ def _plain(state: dict[str, Any]) -> dict[str, Any]:
         for name, value in state.items()
         if isinstance(value, int | float | str | list | dict | type(None) | Tensor)
     }
+
+
+def groups(phase: Phase) -> list[tuple[list[str], dict[int, Tensor]]]:
+    """The names of objectives that share parameters, directly or through others, and these parameters by
+    id."""
+    grouped: list[tuple[list[str], dict[int, Tensor]]] = []
+    for objective in phase.objectives:
+        names, params = [objective.name], {id(p): p for p in objective.parameters}
+        apart = []
+        for other_names, other in grouped:
+            if params.keys() & other.keys():
+                names, params = other_names + names, other | params
+            else:
+                apart.append((other_names, other))
+        grouped = [*apart, (names, params)]
+    return grouped
+
+
+def optimizer_of(names: Sequence[str], settings: Training) -> Callable:
+    """What makes the optimiser of objectives that share parameters; InputError where two are named for
+    them."""
+    special = [name for name in names if name in settings.optimizers]
+    if len(special) > 1:
+        raise InputError(
+            f"training.optimizers: {' and '.join(special)} share parameters, so they share one optimiser: "
+            "name it for one of them"
+        )
+    return settings.optimizers[special[0]] if special else settings.optimizer

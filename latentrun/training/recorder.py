@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -15,32 +16,80 @@ from latentrun.models.base import HasEncoder, HasGaussianPosterior, Model
 from latentrun.types import History
 
 EPOCH_ROWS = 512
+EPOCH_NUMBERS = 512 * 128  # numbers of a record at most: codes of more than 128 dimensions have fewer rows
 STEP_ROWS = 10
 STEP_TIMES = 100
+EPOCHS, STEPS = "epochs", "steps"  # the two series of records
+
+
+class Series(ABC):
+    """Two growing series of arrays, ``epochs`` and ``steps``: all of a series have one shape and are
+    float32."""
+
+    @abstractmethod
+    def append(self, name: str, record: np.ndarray) -> None:
+        """Add one array to the end of a series."""
+
+    @abstractmethod
+    def keep(self, name: str, count: int, shape: tuple[int, ...]) -> None:
+        """Drop all but the first ``count`` arrays, of that shape; InputError where there are fewer."""
+
+    @abstractmethod
+    def read(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        """The arrays of a series, of that shape, as one ``(count, *shape)``."""
+
+
+class MemorySeries(Series):
+    """Series that end with the process."""
+
+    def __init__(self) -> None:
+        self.arrays: dict[str, list[np.ndarray]] = {EPOCHS: [], STEPS: []}
+
+    def append(self, name: str, record: np.ndarray) -> None:
+        self.arrays[name].append(record)
+
+    def keep(self, name: str, count: int, shape: tuple[int, ...]) -> None:
+        del self.arrays[name][count:]
+
+    def read(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
+        return np.stack(self.arrays[name]) if self.arrays[name] else np.empty((0, *shape), np.float32)
 
 
 class Recorder:
-    """Codes of 512 fixed rows after every epoch, and of 10 of them at about 100 log-spaced steps.
+    """Codes of 512 fixed rows after every epoch, and of 10 of them at about 100 log-spaced steps, to
+    ``records``.
 
-    Costs one pass of the encoder over 512 rows an epoch. A model without an encoder leaves an empty history.
+    Costs one pass of the encoder over these rows an epoch. A model without an encoder leaves an empty
+    history.
     """
 
-    def __init__(self, model: Model, data: Dataset, noise: Noise, device: torch.device, planned_steps: int):
-        self.model, self.active = model, isinstance(model, HasEncoder)
-        train = data.split("train")
-        rows = noise.at("history").to("cpu").permutation("rows", len(train.x))[:EPOCH_ROWS].sort().values
-        self.index, self.x = train.index[rows].numpy(), train.x[rows].to(device)
-        self.times = set(
-            np.unique(np.geomspace(1, max(planned_steps, 1), STEP_TIMES).round().astype(int)).tolist()
-        )
-        self.seen: dict[str, list] = {"epochs": [], "epoch_codes": [], "steps": [], "step_codes": []}
+    def __init__(
+        self,
+        model: Model,
+        data: Dataset,
+        noise: Noise,
+        device: torch.device,
+        planned_steps: int,
+        series: Series,
+    ):
+        self.model, self.series, self.active = model, series, isinstance(model, HasEncoder)
+        self.gaussian = isinstance(model, HasGaussianPosterior)
+        self.times = log_spaced(planned_steps)
+        self.epochs: list[int] = []
+        self.steps: list[int] = []
+        if self.active:
+            x, index = data.split("train").x, data.split("train").index
+            count = min(EPOCH_ROWS, max(STEP_ROWS, EPOCH_NUMBERS // model.latent_dim))
+            rows = noise.at("history").to("cpu").permutation("rows", len(x))[:count].sort().values
+            self.index, self.x = index[rows].numpy(), x[rows].to(device)
 
-    def step(self, step: int) -> None:
-        """Record the 10 rows, if it is time."""
-        if self.active and step in self.times:
-            self.seen["steps"].append(step)
-            self.seen["step_codes"].append(self._codes(self.x[:STEP_ROWS]))
-            self.model.train()
+    def step(self, step: int) -> bool:
+        """Record the 10 rows, if it is time; whether it was. The model is then in evaluation mode."""
+        if not self.active or step not in self.times:
+            return False
+        self.steps.append(step)
+        self.series.append(STEPS, self._codes(self.x[:STEP_ROWS]).numpy())
+        return True
 
     def epoch(self, epoch: int) -> dict[str, float]:
         """Record the 512 rows; what they say of each latent variable i, for ``tables/train.csv``:
@@ -48,18 +97,18 @@ class Recorder:
         both (by the law of stationarity 1) and ``latent/kl.i`` in nats, means over the rows."""
         if not self.active:
             return {}
-        self.seen["epochs"].append(epoch)
         # Parts of 128 rows stay in the cache of a small machine: half the time of 512 at once.
         codes = torch.cat([self._codes(part) for part in self.x.split(128)], dim=1)
-        self.seen["epoch_codes"].append(codes)
-        found = {"var_mean": codes[0].var(0, correction=0)}
-        if len(codes) == 2:
-            found["mean_scale2"] = codes[1].square().mean(0)
-            found["sum"] = found["var_mean"] + found["mean_scale2"]
-            found["kl"] = gaussian_kl(codes[0], codes[1].log()).mean(0)
+        self.epochs.append(epoch)
+        self.series.append(EPOCHS, codes.numpy())
+        columns = {"var_mean": codes[0].var(0, correction=0)}
+        if self.gaussian:
+            columns["mean_scale2"] = codes[1].square().mean(0)
+            columns["sum"] = columns["var_mean"] + columns["mean_scale2"]
+            columns["kl"] = gaussian_kl(codes[0], codes[1].log()).mean(0)
         return {
             f"latent/{name}.{i}": value
-            for name, values in found.items()
+            for name, values in columns.items()
             for i, value in enumerate(values.tolist())
         }
 
@@ -67,35 +116,56 @@ class Recorder:
     def _codes(self, x: Tensor) -> Tensor:
         """Mean and, for a Gaussian posterior, standard deviation: ``(1 or 2, rows, d)`` on the CPU."""
         self.model.eval()
-        if isinstance(self.model, HasGaussianPosterior):
+        if self.gaussian:
             q = self.model.posterior(x)
             return torch.stack([q.mean, q.stddev]).cpu()
         return self.model.encode(x)[None].cpu()
 
+    def _shape(self, rows: int) -> tuple[int, int, int]:
+        return (1 + self.gaussian, min(rows, len(self.index)), self.model.latent_dim)
+
     def history(self) -> History | None:
         """What was recorded, or None where the model has no encoder or nothing was trained."""
-        if not self.seen["epochs"]:
+        if not self.active or not self.epochs:
             return None
-        epochs, steps = torch.stack(self.seen["epoch_codes"]), torch.stack(self.seen["step_codes"])
+        epochs = self.series.read(EPOCHS, self._shape(EPOCH_ROWS))
+        steps = self.series.read(STEPS, self._shape(STEP_ROWS))
         empty = epochs[:, 0, :, :0]
-        scaled = epochs.shape[1] == 2
-        kl = gaussian_kl(epochs[:, 0], epochs[:, 1].log()) if scaled else empty
+        epoch_kl = empty
+        if self.gaussian:
+            mean, scale = torch.from_numpy(epochs[:, 0]), torch.from_numpy(epochs[:, 1])
+            epoch_kl = gaussian_kl(mean, scale.log()).numpy()
         return History(
             index=self.index,
-            epochs=np.array(self.seen["epochs"]),
-            epoch_mean=epochs[:, 0].numpy(),
-            epoch_scale=(epochs[:, 1] if scaled else empty).numpy(),
-            epoch_kl=kl.numpy(),
+            epochs=np.array(self.epochs),
+            epoch_mean=epochs[:, 0],
+            epoch_scale=epochs[:, 1] if self.gaussian else empty,
+            epoch_kl=epoch_kl,
             step_index=self.index[:STEP_ROWS],
-            steps=np.array(self.seen["steps"]),
-            step_mean=steps[:, 0].numpy(),
-            step_scale=(steps[:, 1] if scaled else steps[:, 0, :, :0]).numpy(),
+            steps=np.array(self.steps),
+            step_mean=steps[:, 0],
+            step_scale=steps[:, 1] if self.gaussian else steps[:, 0, :, :0],
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Tensors and plain values."""
-        return {name: list(values) for name, values in self.seen.items()}
+        """Which records there are; they themselves are kept where they were written."""
+        return {EPOCHS: list(self.epochs), STEPS: list(self.steps)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore :meth:`state_dict`."""
-        self.seen = {name: list(values) for name, values in state.items()}
+        """Go on after the records of :meth:`state_dict`."""
+        self.epochs, self.steps = list(state[EPOCHS]), list(state[STEPS])
+
+    def drop_later(self) -> None:
+        """Drop what was recorded after the present state; InputError where there is less."""
+        if self.active:
+            self.series.keep(EPOCHS, len(self.epochs), self._shape(EPOCH_ROWS))
+            self.series.keep(STEPS, len(self.steps), self._shape(STEP_ROWS))
+
+
+def log_spaced(steps: int) -> set[int]:
+    """About 100 numbers from 1 to ``steps``, evenly spaced on a logarithmic axis.
+
+    >>> sorted(log_spaced(4))
+    [1, 2, 3, 4]
+    """
+    return set(np.unique(np.geomspace(1, max(steps, 1), STEP_TIMES).round().astype(int)).tolist())

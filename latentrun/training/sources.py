@@ -28,6 +28,10 @@ class Source(ABC):
         """(number, batch) of the validation rows."""
 
     @abstractmethod
+    def whole_validation(self) -> Batch:
+        """All validation rows in one batch."""
+
+    @abstractmethod
     def whole(self) -> Batch:
         """All training rows (of a stream: one epoch's worth, at most 10,000)."""
 
@@ -65,6 +69,9 @@ class Rows(Source):
             part = slice(start, start + size)
             yield number, Batch(self.val.x[part].to(self.device), self.val.y[part], self.val.index[part])
 
+    def whole_validation(self):
+        return Batch(self.val.x.to(self.device), self.val.y, self.val.index)
+
     def whole(self):
         return Batch(self.train.x, self.train.y, self.train.index)
 
@@ -85,8 +92,18 @@ class Stream(Source):
         for number in range(max(1, 1024 // self.batch_size)):
             yield number, self.draw(self.batch_size, self.noise.at("stream", "validation", number))
 
+    def whole_validation(self):
+        return Batch(torch.cat([batch.x for _, batch in self.validation()]))
+
     def whole(self):
         return self.draw(min(self.rows, 10_000), self.noise.at("stream", "whole"))
+
+
+def steps_per_epoch(kind: FromData | FromCodes | FromStream, data: Dataset, batch_size: int) -> int:
+    """How many batches an epoch has."""
+    if isinstance(kind, FromStream):
+        return kind.steps_per_epoch
+    return -(-len(data.split("train").x) // batch_size)
 
 
 def source_of(

@@ -18,9 +18,10 @@ from latentrun.claims.claim import claims_of, size_of
 from latentrun.claims.evidence import check_metrics, merged, requests
 from latentrun.claims.judge import judge, quantity
 from latentrun.cli import main
-from latentrun.command.jobs import asked_for
+from latentrun.command.jobs import composer
 from latentrun.config.options import options, shipped
 from latentrun.errors import InputError
+from latentrun.tasks.claims import composed
 
 SHIPPED = sorted(options("claim", [shipped()]))
 TINY = [
@@ -205,10 +206,8 @@ def test_shipped_claims_fit_what_they_speak_of(name):
     claims = claims_of(node)
     assert [claim.name for claim in claims] == [name]
     size = size_of(yaml.safe_load((shipped() / "task" / "claims.yaml").read_text())["sizes"], "full")
-    asked = asked_for(
-        [request for request in requests(claims, size) if request.seed == size.seeds[0]], [], []
-    )
-    check_metrics(claims, *merged(asked), [])
+    first = [request for request in requests(claims, size) if request.seed == size.seeds[0]]
+    check_metrics(claims, *merged(composed(first, [], composer([]))), [])
     assert claims[0].runs.keys() == {run for claim in claims for part in claim.expect for run in part.runs}
 
 

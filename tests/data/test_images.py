@@ -10,7 +10,7 @@ from PIL import Image
 from latentrun.config.build import build
 from latentrun.data import images
 from latentrun.data.base import SPLITS, Dataset
-from latentrun.data.formats.pictures import picture
+from latentrun.data.formats.images import read_image
 from latentrun.errors import InputError
 
 N = 40
@@ -90,7 +90,7 @@ def test_every_format_gives_its_pixels(tmp_path, ending):
     Image.fromarray(smooth).save(
         path, **({"lossless": True} if ending == "webp" else {"quality": 100} if ending == "jpg" else {})
     )
-    found = picture(path, (3, 32, 32)).transpose(1, 2, 0) * 255
+    found = read_image(path, (3, 32, 32)).transpose(1, 2, 0) * 255
     assert np.abs(found - smooth).max() <= (4 if ending == "jpg" else 1e-4)
 
 
@@ -130,7 +130,7 @@ def kinds() -> dict:
 def test_every_mode_stands_for_its_grey_values(tmp_path, kind):
     stored, expected, options = kinds()[kind]
     stored.save(tmp_path / kind, **options)
-    one = picture(tmp_path / kind, (1, 6, 4))
+    one = read_image(tmp_path / kind, (1, 6, 4))
     exact = kind.partition(".")[0] in (
         "bits",
         "grey",
@@ -138,7 +138,7 @@ def test_every_mode_stands_for_its_grey_values(tmp_path, kind):
         "float",
     )  # the others are rounded to 8 bits on the way
     np.testing.assert_allclose(one[0], expected, atol=1e-6 if exact else 1.1 / 255)
-    three = picture(tmp_path / kind, (3, 6, 4))
+    three = read_image(tmp_path / kind, (3, 6, 4))
     np.testing.assert_allclose(np.tensordot(LUMA, three, 1), expected, atol=1.1 / 255)
 
 
@@ -187,7 +187,7 @@ def test_a_large_jpeg_is_decoded_small(tmp_path):
     wide = np.zeros((1600, 2400, 3), np.uint8)
     wide[:, 1200:] = (200, 100, 50)
     Image.fromarray(wide).save(tmp_path / "x.jpg", quality=95)
-    found = picture(tmp_path / "x.jpg", (3, 20, 30))
+    found = read_image(tmp_path / "x.jpg", (3, 20, 30))
     np.testing.assert_allclose(
         found[:, :, 20:],
         np.broadcast_to(np.array([200, 100, 50])[:, None, None] / 255, (3, 20, 10)),

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from latentrun.diagnostics.samples import fid
 from latentrun.diagnostics.samples.fid import FID
-from latentrun.diagnostics.samples.samples import fid
-from latentrun.errors import InputError, Misfit
+from latentrun.errors import InputError, Misfit, NothingToMeasure
 from latentrun.functional.noise import Noise
+from latentrun.manifolds import Euclidean
 from latentrun.models.base import HasPrior, Model
 from tests.conformance import parts
 from tests.planted import Deterministic, Gaussian, Rows, planted_run
@@ -224,22 +225,22 @@ def test_without_an_encoder_and_with_few_rows(gaussian):
         def sample_prior(self, n, noise):
             return noise.normal("prior", (n, self.latent_dim))
 
-    report = make()(planted_run(Generator((DIM,), DIM), gaussian), Noise(0))
+    report = make()(planted_run(Generator((DIM,), {"z": Euclidean(DIM)}), gaussian), Noise(0))
     assert list(report.tables["summary"]["set"]) == ["samples", "floor", "floor_train"] and set(
         make().plot(report)
     ) == {
         "distances",
         "reach",
     }
-    report = measured(lambda z: z, Rows(normal(15, 0)))
-    assert not report.metrics and "too small" in report.notes[1] and make().plot(report) == {}
+    with pytest.raises(NothingToMeasure, match="two sets of 7 examples are too small"):
+        measured(lambda z: z, Rows(normal(15, 0)))
     assert "not to be trusted" in " ".join(measured(lambda z: z, Rows(normal(80, 0, 60)), dim=60).notes)
 
     class Bare(Model):
         decode = phases = lambda self, *rest: None
 
     with pytest.raises(Misfit, match="the model has neither"):
-        make().check(Bare((DIM,), DIM), gaussian)
+        make().check(Bare((DIM,), {"z": Euclidean(DIM)}), gaussian)
 
 
 def test_features_of_a_classifier_are_the_same_for_every_model_and_are_learnt_once(monkeypatch):

@@ -13,7 +13,7 @@ from latentrun.config.build import build
 from latentrun.data.base import Oracle
 from latentrun.data.heatmaps import Heatmaps, HeatmapsT
 from latentrun.diagnostics.base import Diagnostic
-from latentrun.errors import InputError
+from latentrun.errors import InputError, NothingToMeasure
 from latentrun.functional.noise import Noise
 from latentrun.types import Factor
 from tests.planted import Deterministic, Gaussian, Rows, Span, planted_run
@@ -259,3 +259,10 @@ def test_a_factor_without_a_range_is_held():
     report = make()(data.run(), Noise(0))
     assert "held at their value: correlation" in report.notes
     assert value(report, "image_least") == pytest.approx(2, rel=1e-6)
+
+
+def test_without_a_factor_that_varies_there_is_nothing_to_differentiate_by():
+    data = Planted(lambda y: y)
+    data.factors = tuple(Factor(factor.name, "real", 0, 0) for factor in data.factors)
+    with pytest.raises(NothingToMeasure, match="no real factor that varies"):
+        make()(data.run(), Noise(0))

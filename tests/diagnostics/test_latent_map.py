@@ -15,7 +15,7 @@ from latentrun.models.vae import VAE
 from latentrun.nn.dense import Dense
 from latentrun.run import Run
 from tests.conformance import parts
-from tests.planted import VAE_VALUES, Rows
+from tests.planted import Rows, vae_values
 
 SETTINGS = {"over": None, "wide": 6, "side": 4, "slices": 3, "pairs": 4000, "resamples": 200}
 
@@ -25,7 +25,7 @@ def linear_vae(directions: torch.Tensor, scales: torch.Tensor) -> Run:
     normal."""
     d, D = directions.shape
     x = torch.randn(3000, D, generator=torch.Generator().manual_seed(0))
-    model = VAE((D,), (-5.0, 5.0), (), Dense([]), **(VAE_VALUES | {"latent_dim": d}))
+    model = VAE((D,), (-5.0, 5.0), (), Dense([]), **vae_values(latent_dim=d))
     with torch.no_grad():
         encoder, decoder = model.encoder[-1], next(m for m in model.decoder if isinstance(m, torch.nn.Linear))
         encoder.weight.zero_(), encoder.bias.zero_(), decoder.bias.zero_()

@@ -11,7 +11,9 @@ from scipy import stats
 from latentrun.data.base import Oracle
 from latentrun.diagnostics.base import misfit
 from latentrun.diagnostics.decoder.reconstruction import Reconstruction
+from latentrun.diagnostics.needs import ENCODER
 from latentrun.functional.noise import Noise
+from latentrun.manifolds import Euclidean
 from latentrun.models.base import Model
 from latentrun.types import Factor, Projection
 from tests.planted import Deterministic, Rows, planted_run
@@ -160,4 +162,5 @@ def test_needs_an_encoder():
     class Generator(Model):
         decode = phases = lambda self: None
 
-    assert misfit(Reconstruction("test", 1, 1, 10), Generator((1,), 1), Rows(pictures())).noun == "an encoder"
+    generator = Generator((1,), {"z": Euclidean(1)})
+    assert misfit(Reconstruction("test", 1, 1, 10), generator, Rows(pictures())) is ENCODER

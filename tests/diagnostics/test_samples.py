@@ -169,7 +169,7 @@ def test_a_model_that_cannot_be_sampled_is_refused(gaussian):
             return ()
 
     with pytest.raises(Misfit, match="the model has neither"):
-        make().check(Bare(gaussian.event_shape, DIM), gaussian)
+        make().check(Bare(gaussian.event_shape, {"z": Euclidean(DIM)}), gaussian)
 
 
 def test_equal_noise_gives_equal_reports(gaussian):

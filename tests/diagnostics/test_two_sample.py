@@ -9,6 +9,7 @@ import torch
 from latentrun.diagnostics.samples.two_sample import TwoSample
 from latentrun.errors import InputError, Misfit
 from latentrun.functional.noise import Noise
+from latentrun.manifolds import Euclidean
 from latentrun.models.base import HasPrior, Model
 from tests.planted import Deterministic, Gaussian, Rows, planted_run
 
@@ -119,14 +120,14 @@ def test_an_autoencoder_is_sampled_from_a_gaussian_and_a_generator_without_encod
         def sample_prior(self, n, noise):
             return noise.normal("prior", (n, self.latent_dim))
 
-    report = make()(planted_run(Generator((DIM,), DIM), gaussian), Noise(0))
+    report = make()(planted_run(Generator((DIM,), {"z": Euclidean(DIM)}), gaussian), Noise(0))
     assert set(values(report, "mmd2")) == {"floor", "samples"}
 
     class Bare(Model):
         decode = phases = lambda self, *rest: None
 
     with pytest.raises(Misfit, match="the model has neither"):
-        make().check(Bare((DIM,), DIM), gaussian)
+        make().check(Bare((DIM,), {"z": Euclidean(DIM)}), gaussian)
 
 
 def test_rows_of_a_pair_are_disjoint_and_of_equal_size():

@@ -12,20 +12,10 @@ from latentrun.diagnostics.decoder.factor_paths import Kind
 from latentrun.functional.clouds.factor_field import factor_field
 from latentrun.functional.clouds.hulls import convex_hull
 from latentrun.functional.noise import Noise
+from latentrun.functional.paths.cloud import Cloud, mark, within
+from latentrun.functional.paths.curves import along, distinct, longest_part, moved, resampled
 from latentrun.functional.paths.lines import follow
-from latentrun.functional.paths.search import (
-    FINDERS,
-    Cloud,
-    Effort,
-    along,
-    distinct,
-    longest_part,
-    mark,
-    moved,
-    near_hull,
-    resampled,
-    within,
-)
+from latentrun.functional.paths.search import FINDERS, Effort, near_hull
 
 EFFORT = Effort(ends=300, pairs=1000, probes=9, wanted=4, apart=0.2, depth=0.15, links=12, knots=9)
 RNG = np.random.default_rng(0)

@@ -28,10 +28,13 @@ from latentrun.models.base import (
 )
 from latentrun.nn.dense import Dense
 from latentrun.run import Run
-from latentrun.training.loop import EpochEnded, Loop, PhaseEnded, Training
-from latentrun.types import Objective, Phase
+from latentrun.store.series import FileSeries
+from latentrun.training.loop import EpochEnded, Loop, PhaseEnded
+from latentrun.training.recorder import Series
+from latentrun.training.settings import Training
+from latentrun.types import Batch, Clock, Objective, Phase
 from tests.conformance import parts
-from tests.planted import Rows
+from tests.planted import TRAINING_VALUES, Rows
 
 D = 3
 GIVEN = {"event_shape": (D,), "value_range": (-9.0, 9.0), "columns": (), "network": Dense([8])}
@@ -81,7 +84,7 @@ def spec(**changes) -> dict:
     """The race as shipped, small."""
     values = copy.deepcopy(parts.spec("model", "two_stage_race")) | {"latent_dim": D}
     values["first"] = {"_target_": "tests.models.test_two_stage.Linear"}
-    values["second"]["vae"]["model"]["network"]["widths"] = [16]
+    values["second"]["vae"]["network"]["widths"] = [16]
     values["second"]["flow"] |= {"widths": [16], "transforms": 2}
     values["second"]["mixture"]["components"] = 2
     return values | changes
@@ -97,9 +100,10 @@ def data(n: int = 600) -> Rows:
     return Rows({"train": x, "val": x[:50], "test": x}, value_range=(-9.0, 9.0))
 
 
-def looped(model: Model, epochs: int = 3) -> Loop:
-    settings = Training(epochs, 64, partial(torch.optim.Adam, lr=0.005), None, None, 0.0, None, None)
-    return Loop(model, data(), settings, Noise(0), torch.device("cpu"))
+def looped(model: Model, epochs: int = 3, series: Series | None = None) -> Loop:
+    optimizer = partial(torch.optim.Adam, lr=0.005)
+    settings = Training(epochs, 64, optimizer, scheduler=None, **TRAINING_VALUES)
+    return Loop(model, data(), settings, Noise(0), torch.device("cpu"), series)
 
 
 @pytest.fixture(scope="module")
@@ -110,13 +114,13 @@ def trained() -> Model:
 
 
 class Unsampled(Linear):
-    sample, kl, beta = False, "quadratic", 3.0
+    posterior_training = PosteriorTraining(False, "quadratic", 3.0)
 
 
 def test_what_the_first_stage_was_charged_is_known_of_both():
     model = two_stage(first={"_target_": "tests.models.test_two_stage.Unsampled"})
-    assert (model.sample, model.kl, model.beta) == (False, "quadratic", 3.0)
-    assert (two_stage().sample, two_stage().kl) == (True, "full")
+    assert model.posterior_training == PosteriorTraining(False, "quadratic", 3.0)
+    assert two_stage().posterior_training == PosteriorTraining(True, "full", 1.0)
 
 
 class Wide(Linear):
@@ -136,12 +140,12 @@ def truth() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def test_phases_come_in_order_and_each_has_its_length():
-    model = two_stage(second=spec()["second"] | {"vae": spec()["second"]["vae"] | {"epochs": 2}})
+    model = two_stage(second_epochs=2)
     events = list(looped(model).run())
     names = ["idle", "second/vae", "second/flow", "second/mixture", "second/gaussian", "moments"]
     assert [e.phase for e in events if isinstance(e, PhaseEnded)] == names
     trained = [e.phase for e in events if isinstance(e, EpochEnded)]
-    assert [trained.count(name) for name in names] == [3, 2, 3, 0, 0, 0]
+    assert [trained.count(name) for name in names] == [3, 2, 2, 0, 0, 0]
 
 
 def test_the_last_phase_learns_the_aggregated_posteriors_moments(trained):
@@ -150,7 +154,7 @@ def test_the_last_phase_learns_the_aggregated_posteriors_moments(trained):
         trained.scale.double(), scale, atol=1e-5
     )
     for at, (name, stage) in enumerate(trained.second.items()):
-        z = stage.sample(10_000, Noise(77)).detach()
+        z = stage.decode(stage.sample_prior(10_000, Noise(77))).detach()
         assert torch.allclose(trained.made_mean[at], z.mean(0), atol=0.06 * z.std(0).max().item()), name
         assert torch.allclose(trained.made_scale[at], z.std(0), rtol=0.04, atol=1e-3), name
 
@@ -215,24 +219,47 @@ def test_space_w_is_decoded_to_the_samples_of_the_second_stage(trained):
             model.decode(w, "w"), model.sample_prior(9, Noise(3))
         )
         assert torch.equal(model.decode(w), w)
-    assert (
-        set(two_stage(sample_from="mixture").spaces)
-        == set(two_stage(sample_from="one_stage").spaces)
-        == {"z"}
-    )
+    assert set(two_stage(sample_from="one_stage").spaces) == {"z"}
+    with pytest.raises(InputError, match="unknown latent space of TwoStage 'w'"):
+        two_stage(sample_from="one_stage").decode(w, "w")
+    with pytest.raises(InputError, match="stand for no examples"):
+        two_stage().encode(w, "w")
+
+
+def test_draws_from_the_likelihood_have_the_variance_that_means_lose(trained):
+    model = two_stage(draw="likelihood")
+    model.load_state_dict(trained.state_dict())
+    mean, full = (each.samplers()["vae"](20_000, Noise(5)).double() for each in (trained, model))
+    gamma2 = trained.second["vae"].likelihood(torch.zeros(1, D)).variance[0, 0].item()
+    assert gamma2 > 0.01
+    assert torch.allclose(full.var(0), mean.var(0) + gamma2, rtol=0.05)
+    for name in ("flow", "mixture", "gaussian"):  # these have no p(z|w)
+        assert torch.equal(model.samplers()[name](9, Noise(5)), trained.samplers()[name](9, Noise(5)))
+
+
+def test_a_second_stage_is_shown_a_fresh_draw_at_every_step():
+    model = two_stage()
+    phase = next(phase for phase in model.phases() if phase.name == "second/vae")
+    posteriors = Batch(torch.stack([torch.zeros(8, D), torch.ones(8, D)], 1))
+    clock = Clock("second/vae", 0, 0, 1)
+    terms = phase.objectives[0].loss(posteriors, Noise(4), clock)
+    expected = model.second["vae"].loss(Batch(Noise(4).normal("code", (8, D))), Noise(4), clock)
+    assert terms.keys() == expected.keys() and torch.equal(terms["loss"], expected["loss"])
+    assert phase.monitor(posteriors, Noise(4))["monitor"].shape == (8,)
+    assert not torch.equal(phase.objectives[0].loss(posteriors, Noise(5), clock)["loss"], terms["loss"])
 
 
 @pytest.mark.parametrize("stop", [0, 12, 40, 50, 55, 75, 82, 84, 85])
 def test_taken_up_in_any_phase_it_ends_the_same(stop, tmp_path):
     undisturbed = looped(two_stage(), 2)
     rows = [event.row for event in undisturbed.run() if isinstance(event, EpochEnded)]
-    broken, before = looped(two_stage(), 2), []
+    broken, before = looped(two_stage(), 2, FileSeries(tmp_path)), []
     for number, event in enumerate(broken.run()):
         before += [event.row] if isinstance(event, EpochEnded) else []
         if number == stop:
             break
     torch.save(broken.state_dict(), tmp_path / "last.pt")
-    again = looped(two_stage(), 2)
+    again = looped(two_stage(), 2, FileSeries(tmp_path))
     again.load_state_dict(torch.load(tmp_path / "last.pt", weights_only=True))
     after = [event.row for event in again.run() if isinstance(event, EpochEnded)]
     assert before + after == rows
@@ -246,15 +273,16 @@ def test_first_stage_is_the_same_whatever_follows():
     found = []
     for second in (shipped["second"], {"gaussian": shipped["second"]["gaussian"]}):
         model = parts.model("two_stage_race", small, latent_dim=2, second=second, sample_from="one_stage")
-        settings = Training(2, 16, partial(torch.optim.Adam, lr=0.01), None, None, 0.0, None, None)
+        settings = Training(2, 16, partial(torch.optim.Adam, lr=0.01), scheduler=None, **TRAINING_VALUES)
         list(Loop(model, small, settings, Noise(0), torch.device("cpu")).run())
         found.append(model.first.state_dict() | {"mean": model.mean, "scale": model.scale})
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
     assert found[0]["head.log_scale"] < -0.35  # balanced: gamma moved from 1 / sqrt(2)
 
 
-GAUSSIAN = {"_target_": "latentrun.second_stages.gaussian.Gaussian"}
+GAUSSIAN = {"_target_": "latentrun.models.gaussian.Gaussian"}
 FLOW = spec()["second"]["flow"]
+NET = {"_target_": "latentrun.nn.dense.Dense", "widths": [3]}
 
 
 @pytest.mark.parametrize(
@@ -272,7 +300,7 @@ FLOW = spec()["second"]["flow"]
         ),
         ({"second": {"a.b": GAUSSIAN}}, "model.second: 'a.b' cannot be the name of a second stage"),
         (
-            {"second": {"vae": GAUSSIAN | {"_target_": "latentrun.second_stages.flow.Flaw"}}},
+            {"second": {"vae": GAUSSIAN | {"_target_": "latentrun.models.flow.Flaw"}}},
             "model.second.vae._target_: there is no class",
         ),
         (
@@ -280,8 +308,20 @@ FLOW = spec()["second"]["flow"]
             "model.second.vae.latent_dim: Gaussian takes no such value",
         ),
         (
-            {"second": {"vae": parts.spec("model", "vae")}},
-            "model.second.vae._target_: 'latentrun.models.vae.VAE' is not a SecondStage",
+            {"second": {"vae": {"_target_": "latentrun.nn.dense.Dense", "widths": [3]}}},
+            "model.second.vae._target_: 'latentrun.nn.dense.Dense' is not a Model",
+        ),
+        (
+            {"second": {"vae": {"_target_": "latentrun.models.ae.AE", "squash": False, "network": NET}}},
+            "model.second.vae: AE cannot be sampled",
+        ),
+        (
+            {"draw": "median"},
+            "model.draw: 'median' is not allowed (did you mean 'mean'?); allowed: mean, likelihood",
+        ),
+        (
+            {"draw": "likelihood", "second": {"vae": GAUSSIAN}},
+            "model.draw: likelihood needs p(z|w), which no second stage has; allowed: mean",
         ),
         (
             {"second": {"flow": FLOW | {"kind": "splin"}}},
@@ -305,9 +345,9 @@ def test_what_is_wrong_is_told_in_one_line(change, message):
 
 def test_an_error_inside_a_part_is_told_with_its_place():
     second = spec()["second"]
-    second["vae"]["model"]["likelihood"] = "bernoulli"
+    second["vae"]["likelihood"] = parts.spec("likelihood", "bernoulli")
     with pytest.raises(
-        InputError, match=r"^model.second.vae.model: model.likelihood: bernoulli needs data in \[0, 1\]"
+        InputError, match=r"^model.second.vae.likelihood: model.likelihood: bernoulli needs data in \[0, 1\]"
     ):
         two_stage(second=second)
 
@@ -350,7 +390,7 @@ def test_fid_has_a_set_for_every_sampler_and_the_gain_of_renormalising(trained):
 
 
 def test_fid_refuses_names_that_its_sets_have():
-    second = {"floor": {"_target_": "latentrun.second_stages.gaussian.Gaussian"}}
+    second = {"floor": {"_target_": "latentrun.models.gaussian.Gaussian"}}
     asked = build(parts.spec("diagnostic", "fid")["fid"], FID, "fid")
     with pytest.raises(InputError, match="floor cannot be the name of a way to draw codes"):
         asked.check(two_stage(second=second, sample_from="floor"), data())

@@ -367,7 +367,7 @@ def test_jobs_share_the_data_that_a_check_has_to_read(monkeypatch):
     from latentrun.cli import compose
     from latentrun.command.jobs import jobs_of
     from latentrun.data.digits import Digits
-    from latentrun.tasks.assembly import plan
+    from latentrun.tasks.assembly import assembled
 
     read, load = [], Digits._load
     monkeypatch.setattr(Digits, "_load", lambda self: read.append(self) or load(self))
@@ -375,13 +375,13 @@ def test_jobs_share_the_data_that_a_check_has_to_read(monkeypatch):
     compose(overrides, [], sweep=True)
     shared, jobs = {}, jobs_of(overrides, [])
     for job in jobs:
-        plan(dict(job.config), job.about["choices"], False, shared)
+        assembled(dict(job.config), job.about["choices"], False, shared)
     assert len(jobs) == 6 and len(shared) == 2 and not read  # a check that names no row reads none
     named = {**jobs[0].config["diagnostic"]["traversal"], "rows": [[2, 99999]]}
     for number in range(3):
         config = {**jobs[2 * number].config, "diagnostic": {"traversal": named}}
         with pytest.raises(InputError, match="row 99999 is not in the test split"):
-            plan(config, jobs[0].about["choices"], False, shared)
+            assembled(config, jobs[0].about["choices"], False, shared)
     assert len(read) == 1
 
 

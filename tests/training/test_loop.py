@@ -3,32 +3,40 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
+from torch import nn
 from torch.distributions import Normal, kl_divergence
 from torch.func import functional_call, stack_module_state
 
+from latentrun.callbacks import MovingAverage
 from latentrun.errors import InputError, Misfit
 from latentrun.experiments.latent_noise import LatentNoise
 from latentrun.functional.noise import Noise
+from latentrun.manifolds import Euclidean
 from latentrun.models.ae import AE
 from latentrun.models.vae import VAE
 from latentrun.nn.dense import Dense
+from latentrun.store.series import FileSeries
 from latentrun.training.loop import (
     EpochEnded,
     Loop,
-    NonFiniteLoss,
     PhaseEnded,
     PhaseStarted,
     Stepped,
-    Training,
+    TrainingEnded,
 )
+from latentrun.training.modes import train_only
 from latentrun.training.optimisers import Optimisers
-from latentrun.types import Batch, Clock, Objective, Phase
-from tests.planted import VAE_VALUES, Rows
-from tests.training.toys import AdversarialPair, Remembering, Stream, TwoPhase
+from latentrun.training.progress import Sums
+from latentrun.training.settings import Training
+from latentrun.training.step import NonFiniteLoss
+from latentrun.types import Batch, Clock, Objective, OfSplit, Phase
+from tests.planted import Rows, vae_values
+from tests.training.toys import AdversarialPair, Remembering, Stream, Toy, TwoPhase
 
 SETTINGS = {
     "epochs": 6,
@@ -38,7 +46,8 @@ SETTINGS = {
     "patience": None,
     "min_delta": 0.0,
     "clip": None,
-    "noise_on_latent": None,
+    "then": None,
+    "optimizers": {},
 }
 
 
@@ -52,7 +61,7 @@ def points(n=150, dim=2) -> Rows:
 
 
 def vae(**changes) -> VAE:
-    return VAE((2,), (-5.0, 5.0), (), Dense([8]), **(VAE_VALUES | changes))
+    return VAE((2,), (-5.0, 5.0), (), Dense([8]), **vae_values(**changes))
 
 
 MODELS = {
@@ -68,13 +77,12 @@ MODELS = {
 }
 
 
-def make(name: str, data=None, **changes) -> Loop:
+def make(name: str, data=None, series=None, **changes) -> Loop:
     torch.manual_seed(3)
     if name == "vae_noise":
-        changes = {
-            "noise_on_latent": LatentNoise(None, 0.5, rise=3, hold=2, revive=2, inactive_kl=0.01)
-        } | changes
-    return Loop(MODELS[name](), data or points(), settings(**changes), Noise(0), torch.device("cpu"))
+        changes = {"then": LatentNoise(None, 0.5, rise=3, hold=2, revive=2, inactive_kl=0.01)} | changes
+    model, data = MODELS[name](), data or points()
+    return Loop(model, data, settings(**changes), Noise(0), torch.device("cpu"), series)
 
 
 def weights(loop: Loop) -> dict[str, torch.Tensor]:
@@ -98,13 +106,13 @@ def test_two_runs_are_equal_to_the_bit(name):
 def test_taken_up_at_any_event_it_ends_the_same(name, stop, tmp_path):
     undisturbed = make(name)
     rows = [e.row for e in undisturbed.run() if isinstance(e, EpochEnded)]
-    broken, before = make(name), []
+    broken, before = make(name, series=FileSeries(tmp_path)), []
     for number, event in enumerate(broken.run()):
         before += [event.row] if isinstance(event, EpochEnded) else []
         if number == stop:
             break
     torch.save(broken.state_dict(), tmp_path / "last.pt")
-    again = make(name)
+    again = make(name, series=FileSeries(tmp_path))
     again.load_state_dict(torch.load(tmp_path / "last.pt", weights_only=True))
     after = [e.row for e in again.run() if isinstance(e, EpochEnded)]
     assert before + after == rows
@@ -116,7 +124,11 @@ def test_taken_up_at_any_event_it_ends_the_same(name, stop, tmp_path):
 
 def test_events_come_in_order_and_count_the_rows():
     events = list(make("vae", epochs=2).run())
-    assert isinstance(events[0], PhaseStarted) and isinstance(events[-1], PhaseEnded)
+    assert (
+        isinstance(events[0], PhaseStarted)
+        and isinstance(events[-2], PhaseEnded)
+        and isinstance(events[-1], TrainingEnded)
+    )
     assert sum(e.rows for e in events if isinstance(e, Stepped)) == 2 * 150
     assert [e.epoch for e in events if isinstance(e, EpochEnded)] == [0, 1]
 
@@ -130,7 +142,7 @@ def test_adversarial_pair_finds_the_mean_of_the_data():
 def test_an_objective_moves_only_its_own_parameters():
     loop = make("adversarial")
     start, phase = weights(loop), loop.phases[0]
-    optimisers = Optimisers(phase, SETTINGS["optimizer"], None)
+    optimisers = Optimisers(phase, settings(scheduler=None))
     critic, generator = phase.objectives
     batch, noise, clock = Batch(points().split("train").x), Noise(0), Clock("gan", 0, 0, 1)
     optimisers.update(generator, generator.loss(batch, noise, clock)["loss"], None)
@@ -147,9 +159,9 @@ def test_objectives_that_share_parameters_share_an_optimiser():
         "p",
         (Objective("a", [shared], None), Objective("b", [own], None), Objective("c", [shared, own], None)),
     )
-    assert len(Optimisers(phase, SETTINGS["optimizer"], None).state_dict()["optimizers"]) == 1
+    assert len(Optimisers(phase, settings(scheduler=None)).state_dict()["optimizers"]) == 1
     apart = Phase("p", (Objective("a", [shared], None), Objective("b", [own], None)))
-    assert len(Optimisers(apart, SETTINGS["optimizer"], None).state_dict()["optimizers"]) == 2
+    assert len(Optimisers(apart, settings(scheduler=None)).state_dict()["optimizers"]) == 2
 
 
 def test_second_phase_reads_the_codes_of_the_finished_first():
@@ -180,13 +192,14 @@ def test_noise_on_a_latent_variable_follows_the_models_own_phase():
 
 def test_noise_needs_a_model_that_can_be_disturbed():
     with pytest.raises(
-        Misfit, match="training.noise_on_latent: needs a model whose latent variables can be disturbed"
+        Misfit,
+        match="training.then: needs latent variables that can be disturbed while it trains; AE has none",
     ):
-        make("ae", noise_on_latent=LatentNoise(None, 0.5, 3, 2, 2, 0.01))
+        make("ae", then=LatentNoise(None, 0.5, 3, 2, 2, 0.01))
     with pytest.raises(
-        InputError, match=r"training.noise_on_latent.variable: the model has latent variables 0 to 1, got 2"
+        InputError, match=r"training.then.variable: the model has latent variables 0 to 1, got 2"
     ):
-        make("vae", noise_on_latent=LatentNoise(2, 0.5, 3, 2, 2, 0.01))
+        make("vae", then=LatentNoise(2, 0.5, 3, 2, 2, 0.01))
 
 
 def test_each_epoch_says_how_the_latent_variables_lie():
@@ -320,3 +333,99 @@ def test_two_vaes_stack_with_torch_func():
         assert values[i].item() == pytest.approx(alone.item(), rel=1e-5)
         for name, parameter in Loss(model).named_parameters():
             assert torch.allclose(grads[name][i], parameter.grad, atol=1e-4, rtol=1e-4)
+
+
+def test_terms_are_averaged_over_the_rows_they_were_computed_on():
+    sums = Sums()
+    for step, rows in enumerate((10, 10, 5)):
+        sums.add({"critic": 1.0} | ({"generator": 4.0 + step} if step % 2 == 0 else {}), rows)
+    assert sums.means() == {"critic": 1.0, "generator": (4.0 * 10 + 6.0 * 5) / 15}
+    row = next(e.row for e in make("adversarial", epochs=1).run() if isinstance(e, EpochEnded))
+    # At the start neither knows anything: 2 ln 2 for the critic, ln 2 in every other step for the generator.
+    assert 0.5 < row["train/generator/loss"] < 0.9 and 1.1 < row["train/critic/loss"] < 1.6
+
+
+def test_only_modules_whose_parameters_move_are_in_training_mode():
+    frozen = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Dropout(0.5))
+    moving = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Dropout(0.5))
+    model = nn.Sequential(frozen, moving, nn.Dropout(0.5))
+    train_only(model, {id(p) for p in moving.parameters()})
+    assert model.training and all(module.training for module in moving.modules())
+    assert not any(module.training for module in frozen.modules()) and model[2].training
+    before = frozen[1].running_mean.clone()
+    model(torch.randn(50, 2) + 3)
+    assert torch.equal(frozen[1].running_mean, before) and not torch.equal(moving[1].running_mean, before)
+
+
+class Averaged(AdversarialPair):
+    """A generator with a moving average of its weights, judged as a whole."""
+
+    def __init__(self):
+        super().__init__()
+        self.source, self.average = nn.Linear(1, 2), nn.Linear(1, 2)
+
+    def generated(self, n, noise):
+        return self.source(noise.normal("w", (n, 1)))
+
+    def phases(self):
+        critic, generator = super().phases()[0].objectives
+        generator = replace(generator, parameters=list(self.source.parameters()))
+        average = MovingAverage(self.source, self.average, 0.9)
+        monitor = OfSplit(lambda batch, noise: {"monitor": batch.x.sum() - self.average.weight.sum()})
+        return (Phase("gan", (critic, generator), monitor=monitor, callbacks=(average,)),)
+
+
+def test_a_moving_average_a_monitor_of_the_whole_split_and_an_optimiser_of_ones_own():
+    sgd = partial(torch.optim.SGD, lr=0.5)
+    loop = Loop(
+        Averaged(), points(), settings(epochs=1, optimizers={"generator": sgd}), Noise(0), torch.device("cpu")
+    )
+    expected, weights_seen = None, []
+    for event in loop.run():
+        if isinstance(event, PhaseStarted):
+            expected = loop.model.source.weight.detach().clone()
+            assert torch.equal(loop.model.average.weight, expected)
+        elif isinstance(event, Stepped):
+            expected = 0.9 * expected + 0.1 * loop.model.source.weight.detach()
+            weights_seen.append(loop.model.source.weight.detach().clone())
+        elif isinstance(event, EpochEnded):
+            x = points().split("val").x
+            assert event.row["val/monitor"] == pytest.approx((x.sum() - expected.sum()).item(), rel=1e-4)
+    assert torch.allclose(loop.model.average.weight, expected, atol=1e-6)
+    assert not torch.equal(weights_seen[0], weights_seen[-1])
+
+
+def test_each_objective_has_the_optimiser_that_is_named_for_it():
+    loop = make("adversarial", optimizers={"generator": partial(torch.optim.SGD, lr=0.5)})
+    optimisers = Optimisers(loop.phases[0], loop.settings)
+    assert isinstance(optimisers._of["generator"], torch.optim.SGD)
+    assert isinstance(optimisers._of["critic"], torch.optim.Adam)
+    with pytest.raises(InputError, match="unknown objective of training.optimizers 'critc'"):
+        make("adversarial", optimizers={"critc": partial(torch.optim.SGD, lr=0.5)})
+
+
+def test_a_model_without_phases_is_trained_at_once():
+    class Fixed(Toy):
+        def phases(self):
+            return ()
+
+    loop = Loop(Fixed(), points(), settings(), Noise(0), torch.device("cpu"))
+    assert [type(event) for event in loop.run()] == [TrainingEnded] and loop.finished
+
+
+def test_records_of_wide_codes_are_bounded(tmp_path):
+    class Wide(TwoPhase):
+        def __init__(self):
+            super().__init__()
+            self.spaces["z"] = Euclidean(3000)
+            self.down, self.up = nn.Linear(2, 3000), nn.Linear(3000, 2)
+
+        def phases(self):
+            return super().phases()[:1]
+
+    loop = Loop(Wide(), points(), settings(epochs=1), Noise(0), torch.device("cpu"), FileSeries(tmp_path))
+    list(loop.run())
+    assert loop.history.history().epoch_mean.shape == (1, 512 * 128 // 3000, 3000)
+    (tmp_path / "history_epochs.f32").write_bytes(b"")
+    with pytest.raises(InputError, match="holds 0 bytes; the checkpoint counts"):
+        loop.history.drop_later()

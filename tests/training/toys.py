@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from latentrun.callbacks import Begin, Callback
 from latentrun.data.base import Dataset, divide
 from latentrun.functional.noise import Noise
 from latentrun.functional.schedules import linear
@@ -105,6 +106,16 @@ class TwoPhase(Toy, HasEncoder):
         )
 
 
+class Stone(Callback):
+    def __init__(self, stone: Path):
+        super().__init__()
+        self.stone = stone
+
+    def epoch_end(self, clock):
+        if clock.epoch >= 1 and self.stone.exists():
+            raise OSError(f"stumbled over {self.stone.name}")
+
+
 class Stumbling(TwoPhase):
     """Fails in its second epoch while there is a file ``stone``."""
 
@@ -113,12 +124,8 @@ class Stumbling(TwoPhase):
         self.stone = Path(stone)
 
     def phases(self):
-        def watch(clock):
-            if clock.epoch >= 1 and self.stone.exists():
-                raise OSError(f"stumbled over {self.stone.name}")
-
         first, second = super().phases()
-        return (replace(first, epoch_end=watch), second)
+        return (replace(first, callbacks=(Stone(self.stone),)), second)
 
 
 class Stream(Toy):
@@ -145,7 +152,11 @@ class Stream(Toy):
             "radius", [self.radius], lambda b, n, c: {"loss": (b.x.norm(dim=1) - self.radius).square().mean()}
         )
         source = FromStream(self.draw, steps_per_epoch=7)
-        return (Phase("stream", (objective,), source=source, setup=self.setup, monitor=self.monitor),)
+        return (
+            Phase(
+                "stream", (objective,), source=source, callbacks=(Begin(self.setup),), monitor=self.monitor
+            ),
+        )
 
 
 class Remembering(Toy):
@@ -162,26 +173,30 @@ class Remembering(Toy):
         x = batch.x + clock.values["sigma"] * noise.normal("x", tuple(batch.x.shape))
         return {"loss": (x - self.value).square().sum(1).mean()}
 
-    def after_step(self, terms, clock):
-        self.seen.append(clock.values["sigma"])
-        self.average.lerp_(self.value.detach(), 0.1)
-
     def monitor(self, batch, noise):
         return {"monitor": (batch.x - self.average).square().sum(1)}
 
-    def epoch_end(self, clock):
-        self.epochs_seen += 1
-
     def phases(self):
-        objective = Objective("value", [self.value], self.loss)
-        schedules = {"sigma": linear(1.0, 0.0, 3.0)}
         return (
             Phase(
                 "value",
-                (objective,),
+                (Objective("value", [self.value], self.loss),),
                 monitor=self.monitor,
-                schedules=schedules,
-                after_step=self.after_step,
-                epoch_end=self.epoch_end,
+                schedules={"sigma": linear(1.0, 0.0, 3.0)},
+                callbacks=(Averaging(self),),
             ),
         )
+
+
+class Averaging(Callback):
+    def __init__(self, model: Remembering):
+        super().__init__()
+        self.of = (model,)
+
+    def after_step(self, terms, clock):
+        (model,) = self.of
+        model.seen.append(clock.values["sigma"])
+        model.average.lerp_(model.value.detach(), 0.1)
+
+    def epoch_end(self, clock):
+        self.of[0].epochs_seen += 1

@@ -3,7 +3,8 @@ data."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
 from pathlib import Path
@@ -18,8 +19,8 @@ from latentrun.config.bounds import Ge, Program
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic, check_samples
 from latentrun.diagnostics.needs import ENCODER, GENERATOR, IMAGES, LABELS, SAMPLERS
-from latentrun.diagnostics.samples.fid_plot import distances, reach
-from latentrun.errors import InputError, Misfit, nearest
+from latentrun.diagnostics.samples.fid_plot import SETS, fid_pictures
+from latentrun.errors import InputError, Misfit, NothingToMeasure, nearest
 from latentrun.functional.distances.fidelity import fidelity
 from latentrun.functional.distances.frechet import GaussianFit, Jackknife, frechet_jackknife, gaussian_fit
 from latentrun.functional.distances.kernel_distance import kid
@@ -33,18 +34,12 @@ from latentrun.types import Estimate, Metric, Picture, Report
 LEAST = 8  # examples a set: below, no distance says anything
 WIDEST = 4096  # features a Gaussian is fitted to: its covariance has their square
 SOURCES = ("pixels", "pca", "classifier")
-# What is held against the reference, some test examples, in words; the order of the pictures.
-SETS = {
-    "samples": "samples",
-    "reconstructions": "reconstructions of other test examples",
-    "floor": "other test examples",
-    "floor_train": "training examples",
-}
 EACH = (
-    "against test examples, one value for each set (samples, reconstructions, floor, floor_train, "
-    "the model's samplers)"
+    "against test examples, one value for each set (samples, reconstructions, floor, floor_train, the "
+    "model's samplers)"
 )
 NUMBERS = ("fid", "fid_corrected", "kid", "precision", "recall", "density", "coverage")
+Examples = Callable[[int, int], Tensor]  # the examples of a set from one number to before another
 
 _CLASSIFIERS: dict[tuple, tuple[Penultimate, Estimate]] = {}  # of this process: one data set, many runs
 
@@ -148,19 +143,17 @@ class FID(Diagnostic):
     ):
         self.features, self.n, self.groups, self.kept = features, n, groups, kept
         self.k_precision, self.k_coverage, self.components = k_precision, k_coverage, components
-        self.classifier_rows, self.classifier_steps, self.classifier_width = (
-            classifier_rows,
-            classifier_steps,
-            classifier_width,
-        )
+        self.classifier_rows, self.classifier_steps = classifier_rows, classifier_steps
+        self.classifier_width = classifier_width
         self.size, self.channels, self.input_range = size, channels, input_range
 
     def check(self, model: Model, data: Dataset) -> None:
         check_samples(model)
-        if isinstance(model, HasSamplers) and (taken := SETS.keys() & model.samplers()):
+        taken = SETS.keys() & model.samplers() if isinstance(model, HasSamplers) else ()
+        if taken:
             raise InputError(
-                f"fid: {', '.join(sorted(taken))} cannot be the name of a way to draw codes: it is "
-                "the name of a set"
+                f"fid: {', '.join(sorted(taken))} cannot be the name of a way to draw codes: it is the name "
+                "of a set"
             )
         if self.features == "classifier" and data.label is None:
             raise Misfit("features=classifier needs labels; the data have none: features=pca needs nothing")
@@ -169,208 +162,191 @@ class FID(Diagnostic):
                 f"fid.features: pixels are for at most {WIDEST:,} values an example, these data have "
                 f"{prod(data.event_shape):,}"
             )
-        if self.features not in SOURCES:
-            if not Path(self.features).expanduser().is_file():
-                known = ", ".join(SOURCES)
-                raise InputError(
-                    f"fid.features: {self.features!r} is neither {known} nor a "
-                    f"file{nearest(self.features, SOURCES)}"
-                )
-            if not data.is_image:
-                raise Misfit("features from a TorchScript file need pictures; the data are none")
+        if self.features in SOURCES:
+            return
+        if not Path(self.features).expanduser().is_file():
+            raise InputError(
+                f"fid.features: {self.features!r} is neither {', '.join(SOURCES)} nor a "
+                f"file{nearest(self.features, SOURCES)}"
+            )
+        if not data.is_image:
+            raise Misfit("features from a TorchScript file need pictures; the data are none")
 
     # ---------------------------------------------------------------- measuring
     @torch.no_grad()
     def __call__(self, run: Run, noise: Noise) -> Report:
         test, train = run.x("test"), run.x("train")
         n = min(self.n, len(test) // 2, len(train))
-        notes = [run.sampler_note]
         if n < LEAST:
-            return Report(
-                notes=(
-                    *notes,
-                    f"two sets of {n} examples are too small: {LEAST} are needed in each, and two of "
-                    "test rows",
-                )
+            raise NothingToMeasure(
+                f"two sets of {n} examples are too small: {LEAST} are needed in each, and two of test rows"
             )
         features, metrics = self._features(run)
-        rows = noise.permutation("test", len(test)).to(test.device)
-        first, other = rows[:n], rows[n : 2 * n]
-        chosen = noise.permutation("train", len(train))[:n].to(train.device)
-        sets: dict[str, Callable[[int, int], Tensor]] = {}
+        order = noise.permutation("test", len(test)).to(test.device)
+        sets = self._sets(run, order[n : 2 * n], noise)
+        groups = min(self.groups or 1, n // 2)
+        real = self._gather(features, lambda a, b: test[order[:n][a:b]], n, groups)
+        blocks = min(groups, len(real.rows) // 2)
+        rows, jackknives = [], {}
+        for name, examples in sets.items():
+            made = self._gather(features, examples, n, groups)
+            jackknives[name] = frechet_jackknife(real.fits, made.fits)
+            estimates = self._compare(real, made, jackknives[name], blocks)
+            metrics |= {f"{metric}.{name}": estimate for metric, estimate in estimates.items()}
+            rows.append(
+                {"set": name, "features": features.name, "d": real.width, "n": n, "kept": len(real.rows)}
+                | columns(estimates)
+            )
+        metrics |= renormalisation_gains(jackknives)
+        order_of = list(self.metrics).index
+        metrics = dict(sorted(metrics.items(), key=lambda entry: order_of(entry[0].partition(".")[0])))
+        notes = [run.sampler_note, *self._notes(features, metrics, real, n, blocks)]
+        return Report(metrics, {"summary": pd.DataFrame(rows)}, notes=tuple(notes))
 
-        def generated(sampler: str | None) -> Callable[[int, int], Tensor]:
+    def _sets(self, run: Run, other: Tensor, noise: Noise) -> dict[str, Examples]:
+        """What is held against the reference; ``other (n,)``: test rows that are not in it."""
+        test, train = run.x("test"), run.x("train")
+        train_rows = noise.permutation("train", len(train))[: len(other)].to(train.device)
+
+        def generated(sampler: str | None) -> Examples:
             return lambda a, b: run.decode(run.sample_codes(b - a, noise.at("samples", a), sampler))
 
-        sets["samples"] = generated(None)
+        sets = {"samples": generated(None)}
         if isinstance(run.model, HasEncoder):
             codes = run.latents("test").codes[other]
             sets["reconstructions"] = lambda a, b: run.decode(codes[a:b])
         sets["floor"] = lambda a, b: test[other[a:b]]
-        sets["floor_train"] = lambda a, b: train[chosen[a:b]]
+        sets["floor_train"] = lambda a, b: train[train_rows[a:b]]
         if isinstance(run.model, HasSamplers):
             sets |= {name: generated(name) for name in run.model.samplers()}
+        return sets
 
-        groups = min(self.groups or 1, n // 2)
-        real, real_rows = self._gather(features, lambda a, b: test[first[a:b]], n, groups)
-        kept, d = len(real_rows), real_rows.shape[1]
-        blocks, table = min(groups, kept // 2), []
-        jackknives: dict[str, Jackknife] = {}
-        for name, source in sets.items():
-            made, made_rows = self._gather(features, source, n, groups)
-            jackknives[name] = frechet_jackknife(real, made)
-            found = {"fid": _not_below_zero(jackknives[name].estimate)}
-            found |= (
-                {} if jackknives[name].corrected is None else {"fid_corrected": jackknives[name].corrected}
-            )
-            found["kid"] = kid(real_rows, made_rows, blocks)
-            found |= vars(fidelity(real_rows, made_rows, self.k_precision, self.k_coverage))
-            metrics |= {f"{metric}.{name}": estimate for metric, estimate in found.items()}
-            table.append(
-                {"set": name, "features": features.name, "d": d, "n": n, "kept": kept} | _flat(found)
-            )
-        for name in jackknives:
-            if (moved := jackknives.get(name + RENORMALISED)) is not None:
-                metrics[f"fid_gain.{name}"] = (jackknives[name] - moved).estimate
-        metrics = {
-            key: metrics[key] for metric in self.metrics for key in metrics if key.partition(".")[0] == metric
-        }
-        notes.append(f"features: {features.name}, {d} numbers an example{self._about(features, metrics)}")
-        notes.append(
-            f"{n:,} examples in each set for fid, {kept:,} of them for the others; kid: mean over "
-            f"{blocks} blocks of {kept // blocks}"
-        )
-        if n <= 2 * d:
-            notes.append(
-                f"{n:,} examples are few for {d} features: fid is mostly bias there, fid_corrected is "
-                "not to be trusted"
-            )
-        return Report(metrics, {"summary": pd.DataFrame(table)}, notes=tuple(notes))
-
-    def _gather(
-        self, features: Features, source: Callable[[int, int], Tensor], n: int, groups: int
-    ) -> tuple[list[GaussianFit], Tensor]:
-        """Moments of the features of examples 0 ... n - 1, a fit for each group; and the features of the
-        first ``kept``."""
-        held: list[Tensor] = []
+    def _gather(self, features: Features, examples: Examples, n: int, groups: int) -> FeatureSet:
+        """The features of examples 0 ... n - 1, a chunk at a time; InputError where they are too many."""
+        kept: list[Tensor] = []
 
         def chunks(start: int, stop: int) -> Iterator[Tensor]:
             for a in range(start, stop, CHUNK):
-                found = features(source(a, min(a + CHUNK, stop)))
-                if found.shape[1] > WIDEST:
+                values = features(examples(a, min(a + CHUNK, stop)))
+                if values.shape[1] > WIDEST:
                     raise InputError(
-                        f"fid.features: at most {WIDEST:,} features can be used, {features.name} "
-                        f"gives {found.shape[1]:,}"
+                        f"fid.features: at most {WIDEST:,} features can be used, {features.name} gives "
+                        f"{values.shape[1]:,}"
                     )
                 if a < self.kept:
-                    held.append(found[: self.kept - a])
-                yield found
+                    kept.append(values[: self.kept - a])
+                yield values
 
         edges = np.linspace(0, n, groups + 1).round().astype(int).tolist()
         fits = [gaussian_fit(chunks(start, stop)) for start, stop in pairwise(edges)]
-        return fits, torch.cat(held)
+        return FeatureSet(fits, torch.cat(kept))
 
+    def _compare(
+        self, real: FeatureSet, made: FeatureSet, jackknife: Jackknife, blocks: int
+    ) -> dict[str, Estimate]:
+        """The numbers of one set."""
+        distance = jackknife.estimate
+        if distance.low is not None:
+            distance = Estimate(distance.value, max(0.0, distance.low), distance.high)
+        estimates = {"fid": distance}
+        if jackknife.corrected is not None:
+            estimates["fid_corrected"] = jackknife.corrected
+        estimates["kid"] = kid(real.rows, made.rows, blocks)
+        return estimates | vars(fidelity(real.rows, made.rows, self.k_precision, self.k_coverage))
+
+    def _notes(
+        self, features: Features, metrics: Mapping[str, Estimate], real: FeatureSet, n: int, blocks: int
+    ) -> list[str]:
+        """What the distances are measured in and how many examples there are; the pictures' captions quote
+        both."""
+        about, kept = "", len(real.rows)
+        if isinstance(features, Principal):
+            about = f", {features.share:.1%} of the variance of training rows"
+        elif "accuracy" in metrics:
+            about = f"; the classifier labels {metrics['accuracy'].value:.1%} of test rows rightly"
+        notes = [
+            f"features: {features.name}, {real.width} numbers an example{about}",
+            f"{n:,} examples in each set for fid, {kept:,} of them for the others; kid: mean over {blocks} "
+            f"blocks of {kept // blocks}",
+        ]
+        if n <= 2 * real.width:
+            notes.append(
+                f"{n:,} examples are few for {real.width} features: fid is mostly bias there, fid_corrected "
+                "is not to be trusted"
+            )
+        return notes
+
+    # ---------------------------------------------------------------- features
     def _features(self, run: Run) -> tuple[Features, dict[str, Estimate]]:
-        if self.features == "pixels":
-            return Pixels(), {}
-        if self.features == "pca":
-            return Principal(run.x("train"), self.components), {}
-        if self.features != "classifier":
-            return Scripted(
-                self.features, self.size, self.channels, self.input_range, run.data.value_range, run.device
-            ), {}
-        features, right = self._classifier(run)
-        return features, {"accuracy": right}
+        """The map that the distances are measured in, and how good its classifier is where it has one."""
+        match self.features:
+            case "pixels":
+                return Pixels(), {}
+            case "pca":
+                return Principal(run.x("train"), self.components), {}
+            case "classifier":
+                features, right = self._classifier(run)
+                return features, {"accuracy": right}
+        scripted = Scripted(
+            self.features,
+            self.size,
+            self.channels,
+            self.input_range,
+            run.data.value_range,
+            run.device,
+            where="fid.features",
+        )
+        return scripted, {}
 
     def _classifier(self, run: Run) -> tuple[Penultimate, Estimate]:
         """Trained once a process for a data set: from a noise of its own, so that every run is measured in
         the same features."""
-        key = (
-            run.data.digest,
-            run.device,
-            self.classifier_rows,
-            self.classifier_steps,
-            self.classifier_width,
-        )
+        settings = (self.classifier_rows, self.classifier_steps, self.classifier_width)
+        key = (run.data.digest, run.device, *settings)
         if key not in _CLASSIFIERS:
             train, test = run.data.split("train"), run.data.split("test")
             rows = torch.linspace(0, len(train.x) - 1, min(self.classifier_rows, len(train.x))).round().long()
             x, labels = train.x[rows].to(run.device), train.labels[rows].to(run.device)
-            classes = 1 + max(int(part.labels.max()) for part in run.data.parts())
-            model = trained(
-                x,
-                labels,
-                classes,
-                self.classifier_width,
-                self.classifier_steps,
-                Noise(0).at("fid", "classifier"),
-            )
+            classes = 1 + max(int(split.labels.max()) for split in run.data.parts())
+            noise = Noise(0).at("fid", "classifier")
+            model = trained(x, labels, classes, self.classifier_width, self.classifier_steps, noise)
+            right = accuracy(model, test.x.to(run.device), test.labels.to(run.device))
             _CLASSIFIERS.clear()  # of one data set at a time
-            _CLASSIFIERS[key] = (
-                Penultimate(model, x),
-                accuracy(model, test.x.to(run.device), test.labels.to(run.device)),
-            )
+            _CLASSIFIERS[key] = Penultimate(model, x), right
         return _CLASSIFIERS[key]
-
-    def _about(self, features: Features, metrics: dict[str, Estimate]) -> str:
-        if isinstance(features, Principal):
-            return f", {features.share:.1%} of the variance of training rows"
-        if "accuracy" in metrics:
-            return f"; the classifier labels {metrics['accuracy'].value:.1%} of test rows rightly"
-        return ""
 
     # ---------------------------------------------------------------- pictures
     def plot(self, report: Report) -> dict[str, Picture]:
-        if "summary" not in report.tables:
-            return {}
-        table, (source, named, sizes) = report.tables["summary"], report.notes[:3]
-        labels = {name: SETS.get(name) or described(name) for name in table["set"]}
-        originals = {name: name.removesuffix(RENORMALISED) for name in labels}
-        pale = (
-            " Pale: codes as they are drawn, full: renormalised."
-            if any(a != b for a, b in originals.items())
-            else ""
-        )
-        about = (
-            f"Each set is held against the same test examples. {named[0].upper()}{named[1:]}. "
-            f"{sizes[0].upper()}{sizes[1:]}."
-        )
-        return {
-            "distances": Picture(
-                distances(table, labels, originals),
-                "Left: squared Fréchet distance of Gaussian fits, with the interval for its mean at "
-                "this number of examples; it is "
-                "positive for equal distributions too: dashed, the floor of other test examples. "
-                "Right: kernel distance, 0 on average "
-                f"where distributions are equal. Lines: 95 % intervals. {about} Samples: {source}.{pale}",
-            ),
-            "reach": Picture(
-                reach(table, labels, originals),
-                "Up: do the examples of a set lie among test examples? To the right: do they reach "
-                "all of them? Left: precision and "
-                "recall; right: density and coverage, which single far examples move less. Hollow "
-                "marks are real examples: as good as "
-                f"it gets at this size. Lines: 95 % intervals over examples. {about} Samples: "
-                f"{source}.{pale}",
-            ),
-        }
+        return fid_pictures(report)
 
 
-def described(name: str) -> str:
-    """The name of a way to draw codes, in words."""
-    words = name.removesuffix(RENORMALISED).replace("_", " ")
-    return f"{words}, renormalised" if name.endswith(RENORMALISED) else words
+@dataclass(frozen=True)
+class FeatureSet:
+    """Features of n examples: ``fits``, the moments of each group of them, and ``rows (kept, d)``, those of
+    the first."""
+
+    fits: list[GaussianFit]
+    rows: Tensor
+
+    @property
+    def width(self) -> int:
+        """The number d of features."""
+        return self.rows.shape[1]
 
 
-def _not_below_zero(distance: Estimate) -> Estimate:
-    return (
-        distance if distance.low is None else Estimate(distance.value, max(0.0, distance.low), distance.high)
-    )
+def renormalisation_gains(jackknives: Mapping[str, Jackknife]) -> dict[str, Estimate]:
+    """The distance of each set less that of the same codes renormalised, where there are both."""
+    return {
+        f"fid_gain.{name}": (jackknife - jackknives[name + RENORMALISED]).estimate
+        for name, jackknife in jackknives.items()
+        if name + RENORMALISED in jackknives
+    }
 
 
-def _flat(found: dict[str, Estimate]) -> dict[str, float]:
+def columns(estimates: Mapping[str, Estimate]) -> dict[str, float]:
+    """Estimates in a row of a table; NaN for what is not there."""
     row = {}
     for name in NUMBERS:
-        estimate = found.get(name, Estimate(np.nan))
+        estimate = estimates.get(name, Estimate(np.nan))
         row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
     return {key: np.nan if value is None else value for key, value in row.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,9 +10,18 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
+from latentrun.models.base import RENORMALISED
 from latentrun.plotting.forest import SMALL
 from latentrun.plotting.style import PALETTE, figure
+from latentrun.types import Picture, Report
 
+# What is held against the reference, some test examples, in words; the order of the pictures.
+SETS = {
+    "samples": "samples",
+    "reconstructions": "reconstructions of other test examples",
+    "floor": "other test examples",
+    "floor_train": "training examples",
+}
 # Colour, mark and size: marks at one place are all seen.
 STYLE = {
     "samples": (PALETTE[0], "o", 5),
@@ -24,13 +33,47 @@ COLOURS, MARKS = (*PALETTE[2:6], "#8C564B", "#17BECF", "#9A8700"), "vPX*<>p"  # 
 PALE = 0.4  # how strongly a set is drawn that comes again, changed
 
 
+def fid_pictures(report: Report) -> dict[str, Picture]:
+    """The distances of every set, and how far its examples reach."""
+    table, (source, features, sizes) = report.tables["summary"], report.notes[:3]
+    names = {name: SETS.get(name) or sampler_name(name) for name in table["set"]}
+    originals = {name: name.removesuffix(RENORMALISED) for name in names}
+    about = f"{features[0].upper()}{features[1:]}. {sizes[0].upper()}{sizes[1:]}."
+    about = f"Each set is held against the same test examples. {about}"
+    pale = ""
+    if any(name != original for name, original in originals.items()):
+        pale = " Pale: codes as they are drawn, full: renormalised."
+    return {
+        "distances": Picture(
+            distances(table, names, originals),
+            "Left: squared Fréchet distance of Gaussian fits, with the interval for its mean at this number "
+            "of examples; it is positive for equal distributions too: dashed, the floor of other test examples. "
+            "Right: kernel distance, 0 on average where distributions are equal. Lines: 95 % intervals. "
+            f"{about} Samples: {source}.{pale}",
+        ),
+        "reach": Picture(
+            reach(table, names, originals),
+            "Up: do the examples of a set lie among test examples? To the right: do they reach all of them? "
+            "Left: precision and recall; right: density and coverage, which single far examples move less. "
+            "Hollow marks are real examples: as good as it gets at this size. Lines: 95 % intervals over "
+            f"examples. {about} Samples: {source}.{pale}",
+        ),
+    }
+
+
+def sampler_name(name: str) -> str:
+    """The name of a way to draw codes, in words."""
+    words = name.removesuffix(RENORMALISED).replace("_", " ")
+    return f"{words}, renormalised" if name.endswith(RENORMALISED) else words
+
+
 def styles(sets: Mapping[str, str]) -> dict[str, tuple[str, str, float, float]]:
     """Colour, mark, size and strength of each set. ``sets``: by name the set that it is a changed version of,
     or itself: both have one colour and mark, the original pale."""
-    others = [name for name in dict.fromkeys(sets.values()) if name not in STYLE]
-    looks = STYLE | {
-        name: (COLOURS[i % len(COLOURS)], MARKS[i % len(MARKS)], 7.5) for i, name in enumerate(others)
-    }
+    samplers = [name for name in dict.fromkeys(sets.values()) if name not in STYLE]
+    looks = dict(STYLE)
+    for i, name in enumerate(samplers):
+        looks[name] = (COLOURS[i % len(COLOURS)], MARKS[i % len(MARKS)], 7.5)
     changed = {original for name, original in sets.items() if name != original}
     return {name: (*looks[original], PALE if name in changed else 1.0) for name, original in sets.items()}
 
@@ -38,33 +81,34 @@ def styles(sets: Mapping[str, str]) -> dict[str, tuple[str, str, float, float]]:
 def distances(table: pd.DataFrame, names: Mapping[str, str], sets: Mapping[str, str]) -> Figure:
     """Bars of ``fid`` and ``kid`` with their ends ``_low`` and ``_high``, a row for each ``set``; a dashed
     line at the floor. ``names`` in words; ``sets``: as for :func:`styles`."""
-    fig, axes = figure(
-        1, 2, width=3.5, height=0.9 + (0.4 if len(table) <= len(STYLE) else 0.27) * len(table), sharey=True
-    )
-    at, looks = np.arange(len(table)), styles(sets)
-    for ax, metric, label in zip(
-        axes[0], ("fid", "kid"), ("FID (squared feature units)", "KID"), strict=True
-    ):
-        value, low, high = (table[f"{metric}{end}"].to_numpy(float) for end in ("", "_low", "_high"))
-        ax.barh(
-            at,
-            value,
-            height=0.62,
-            color=[to_rgba(colour, strength) for colour, _, _, strength in looks.values()],
-        )
-        ax.hlines(at, low, high, color="black", lw=1.1)
-        ends = np.nan_to_num(np.fmax(np.fmax(high, value), 0.0))
-        for y, end, v in zip(at, ends, value, strict=True):
-            ax.annotate(f"{v:.3g}", (end, y), (4, 0), textcoords="offset points", va="center", **SMALL)
-        floor = value[table["set"].to_numpy() == "floor"][0]
-        ax.axvline(floor if metric == "fid" else 0.0, color="black", ls="--", lw=0.8)
-        least, most = min(0.0, float(np.nanmin(np.append(low, value)))), max(float(ends.max()), 1e-12)
-        ax.set_xlim(least - 0.05 * (most - least) * (least < 0), most + 0.28 * (most - least))
-        ax.set_xlabel(label)
-        ax.locator_params(axis="x", nbins=5)
-    axes[0, 0].set_yticks(at, [names[name].replace(" of ", "\nof ") for name in table["set"]])
+    row = 0.4 if len(table) <= len(STYLE) else 0.27
+    fig, axes = figure(1, 2, width=3.5, height=0.9 + row * len(table), sharey=True)
+    looks = [to_rgba(colour, strength) for colour, _, _, strength in styles(sets).values()]
+    floor = table.loc[table["set"] == "floor", "fid"].iloc[0]
+    _distance(axes[0, 0], table, "fid", looks, floor)
+    _distance(axes[0, 1], table, "kid", looks, 0.0)
+    axes[0, 0].set_xlabel("FID (squared feature units)")
+    axes[0, 1].set_xlabel("KID")
+    labels = [names[name].replace(" of ", "\nof ") for name in table["set"]]
+    axes[0, 0].set_yticks(np.arange(len(table)), labels)
     axes[0, 0].set_ylim(len(table) - 0.4, -0.6)
     return fig
+
+
+def _distance(ax: Axes, table: pd.DataFrame, metric: str, colours: Sequence, floor: float) -> None:
+    """The bars of one metric with the number at the end of each, and a dashed line at the floor."""
+    value, low, high = (table[f"{metric}{end}"].to_numpy(float) for end in ("", "_low", "_high"))
+    y = np.arange(len(table))
+    ax.barh(y, value, height=0.62, color=colours)
+    ax.hlines(y, low, high, color="black", lw=1.1)
+    ends = np.nan_to_num(np.fmax(np.fmax(high, value), 0.0))
+    for place, end, number in zip(y, ends, value, strict=True):
+        offset = {"xytext": (4, 0), "textcoords": "offset points"}
+        ax.annotate(f"{number:.3g}", (end, place), va="center", **offset, **SMALL)
+    ax.axvline(floor, color="black", ls="--", lw=0.8)
+    least, most = min(0.0, float(np.nanmin(np.append(low, value)))), max(float(ends.max()), 1e-12)
+    ax.set_xlim(least - 0.05 * (most - least) * (least < 0), most + 0.28 * (most - least))
+    ax.locator_params(axis="x", nbins=5)
 
 
 def reach(table: pd.DataFrame, names: Mapping[str, str], sets: Mapping[str, str]) -> Figure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -13,18 +14,16 @@ from latentrun.config.bounds import Ge
 from latentrun.data.base import Dataset, Oracle
 from latentrun.diagnostics.base import Diagnostic, check_samples
 from latentrun.diagnostics.needs import ENCODER, GENERATOR, IMAGES, ORACLE
+from latentrun.diagnostics.samples.samples_plot import POINTS, sample_pictures
 from latentrun.functional.clouds.neighbours import nearest
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.intervals import bootstrap_each, mean_and_tail, mean_interval
 from latentrun.models.base import Model
-from latentrun.plotting.images import grid, strips
-from latentrun.plotting.style import PALETTE, figure
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
 
 CLOSE = 0.05  # quantile of the held-out distances below which a sample counts as a copy or a duplicate
 PLOTTED = 3  # vector data of at most so many dimensions are drawn as points
-POINTS = 2000  # training rows in that picture
 
 
 class Samples(Diagnostic):
@@ -86,197 +85,137 @@ class Samples(Diagnostic):
         train, test = run.x("train"), run.x("test")
         m = min(self.n, len(test))
         test = test[noise.permutation("test", len(test))[:m].to(test.device)]
+        distances = measure_distances(x, train, test, self.k)
+        metrics, table = self._compare(distances, noise), self._table(run, distances)
         notes = [
             run.sampler_note,
             f"distances are Euclidean, over all dimensions of x; {m} test rows are the measure",
         ]
-
-        distance, index = (values.cpu() for values in nearest(x, train, self.k))
-        held = nearest(test, train, 1)[0][:, 0].cpu()
-        others, held_others = (nearest(rows[:m], rows[:m], 1, same=True)[0].cpu() for rows in (x, test))
-        own = distance[:, 0]
-        some = own[noise.permutation("pairs", self.n)[:m].cpu()]
-        metrics = dict(
-            zip(("distance_ratio", "copies"), self._against(some, held, noise.at("training")), strict=True)
-        )
-        if m > 1:
-            metrics["duplicates"] = self._against(others[:, 0], held_others[:, 0], noise.at("others"))[1]
         if m < self.n:
             notes.append(
                 f"there are fewer test rows than samples: the comparisons use {m} of the {self.n} samples"
             )
-
-        rows = run.data.split("train").index
-        table = pd.DataFrame(
-            {"sample": np.arange(self.n), "neighbour": rows[index[:, 0]].numpy(), "distance": own.numpy()}
-        )
-        table["other_sample"] = pd.Series(others.flatten().numpy())
         if isinstance(run.data, Oracle):
-            fits = run.data.project(x)
-            residual, inside = fits.residual.cpu().double(), fits.inside.cpu()
-            table["residual"], table["inside"] = residual.numpy(), inside.numpy()
-            table[[f"fitted.{factor.name}" for factor in run.data.factors]] = fits.factors.cpu().numpy()
-            tail = mean_and_tail(residual, noise.at("residual"), self.resamples)
-            metrics |= {f"residual.{part}": estimate for part, estimate in tail.items()}
-            metrics["inside"] = mean_interval(inside)
-        ends = torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64)
-        kinds = {
-            "sample to training": own,
-            "test to training": held,
-            "sample to sample": others.flatten(),
-            "test to test": held_others.flatten(),
-        }
-        summary = pd.DataFrame(
-            [
-                (name, len(d), *torch.quantile(d, ends).tolist(), d.mean().item())
-                for name, d in kinds.items()
-                if len(d)
-            ],
-            columns=["distance", "n", "q05", "median", "q95", "mean"],
-        )
+            metrics |= self._fit(run.data, x, table, noise)
+        tables = {"samples": table, "summary": summary(distances)}
+        return Report(metrics, tables, self._arrays(run, x, distances, noise), notes=tuple(notes))
 
+    def _compare(self, distances: Distances, noise: Noise) -> dict[str, Estimate]:
+        """Samples against test rows: as many of them, drawn at random."""
+        rows = noise.permutation("pairs", self.n)[: len(distances.test)].cpu()
+        ratio, copies = self._against(distances.samples[rows], distances.test, noise.at("training"))
+        metrics = {"distance_ratio": ratio, "copies": copies}
+        if len(distances.test) > 1:
+            _, duplicates = self._against(
+                distances.among_samples.flatten(), distances.among_test.flatten(), noise.at("others")
+            )
+            metrics["duplicates"] = duplicates
+        return metrics
+
+    def _against(self, samples: Tensor, test: Tensor, noise: Noise) -> list[Estimate]:
+        """Ratio of medians, and the share of the distances ``samples`` below the 5 % quantile of ``test`` or
+        0: an exact copy is one whatever the data do. Two independent sets ``(m,)`` in random order, so their
+        rows may be resampled together."""
+        # So that the share expected of fresh data is 5 % exactly.
+        rank = max(1, round(CLOSE * (len(test) + 1)))
+
+        def statistics(rows: Tensor) -> Tensor:
+            samples, test = rows.unbind(2)
+            close = (samples < test.kthvalue(rank, dim=1, keepdim=True).values) | (samples == 0)
+            ratio = samples.median(1).values / test.median(1).values
+            return torch.stack((ratio, close.double().mean(1)), 1)
+
+        return bootstrap_each(statistics, torch.stack((samples, test), 1), noise, self.resamples)
+
+    def _table(self, run: Run, distances: Distances) -> pd.DataFrame:
+        """A row for each sample; the distance to another sample of the first m."""
+        index = run.data.split("train").index
+        columns = {
+            "sample": np.arange(self.n),
+            "neighbour": index[distances.neighbours[:, 0]].numpy(),
+            "distance": distances.samples.numpy(),
+        }
+        table = pd.DataFrame(columns)
+        table["other_sample"] = pd.Series(distances.among_samples.flatten().numpy())
+        return table
+
+    def _fit(self, data: Oracle, x: Tensor, table: pd.DataFrame, noise: Noise) -> dict[str, Estimate]:
+        """Fit the family to every sample: columns of the table, and how far the samples lie from it."""
+        fits = data.project(x)
+        residual, inside = fits.residual.cpu().double(), fits.inside.cpu()
+        table["residual"], table["inside"] = residual.numpy(), inside.numpy()
+        table[[f"fitted.{factor.name}" for factor in data.factors]] = fits.factors.cpu().numpy()
+        tail = mean_and_tail(residual, noise.at("residual"), self.resamples)
+        metrics = {f"residual.{part}": estimate for part, estimate in tail.items()}
+        return metrics | {"inside": mean_interval(inside)}
+
+    def _arrays(self, run: Run, x: Tensor, distances: Distances, noise: Noise) -> dict[str, np.ndarray]:
+        """What the pictures need."""
+        train = run.x("train")
         # From the closest to the farthest, evenly: the first rows would show copies.
-        shown = own.argsort()[torch.linspace(0, self.n - 1, min(self.strips, self.n)).round().long()]
+        places = torch.linspace(0, self.n - 1, min(self.strips, self.n)).round().long()
+        shown = distances.samples.argsort()[places]
         arrays = {
             "samples": x[: self.grid].cpu().float().numpy(),
             "shown": x[shown.to(x.device)].cpu().float().numpy(),
-            "neighbours": train[index[shown].to(train.device)].cpu().float().numpy(),
-            "shown_distance": distance[shown].numpy(),
-            "sample_distance": own.numpy(),
-            "test_distance": held.numpy(),
+            "neighbours": train[distances.neighbours[shown].to(train.device)].cpu().float().numpy(),
+            "shown_distance": distances.nearest[shown].numpy(),
+            "sample_distance": distances.samples.numpy(),
+            "test_distance": distances.test.numpy(),
             "value_range": np.array(run.data.value_range, np.float64),
         }
         if x.ndim == 2 and x.shape[1] <= PLOTTED:
+            rows = noise.permutation("data", len(train))[:POINTS].to(train.device)
             arrays["samples"] = x.cpu().float().numpy()
-            arrays["data"] = (
-                train[noise.permutation("data", len(train))[:POINTS].to(train.device)].cpu().numpy()
-            )
-        return Report(
-            metrics=metrics, tables={"samples": table, "summary": summary}, arrays=arrays, notes=tuple(notes)
-        )
-
-    def _against(self, own: Tensor, held: Tensor, noise: Noise) -> list[Estimate]:
-        """Ratio of medians, and the share of ``own`` below the 5 % quantile of ``held`` or 0: an exact copy
-        is one whatever the data do. Two independent sets ``(m,)`` in random order, so their rows may be
-        resampled together."""
-        rank = max(
-            1, round(CLOSE * (len(held) + 1))
-        )  # so that the share expected of fresh data is 5 % exactly
-
-        def statistics(rows: Tensor) -> Tensor:
-            own, held = rows.unbind(2)
-            close = (own < held.kthvalue(rank, dim=1, keepdim=True).values) | (own == 0)
-            return torch.stack((own.median(1).values / held.median(1).values, close.double().mean(1)), 1)
-
-        return bootstrap_each(statistics, torch.stack((own, held), 1), noise, self.resamples)
+            arrays["data"] = train[rows].cpu().numpy()
+        return arrays
 
     # ---------------------------------------------------------------- pictures
     def plot(self, report: Report) -> dict[str, Picture]:
-        arrays = report.arrays
-        found = {"distances": self._distances(report)}
-        value_range = tuple(arrays["value_range"])
-        source = report.notes[0]
-        if arrays["samples"].ndim == 4:
-            text = f"{len(arrays['samples'])} samples in no order: means of p(x|z), without noise ({source})."
-            found["grid"] = Picture(grid(arrays["samples"], value_range), text)
-            rows = [
-                (f"{near[0]:.2f}", np.concatenate((own[None], others)))
-                for near, own, others in zip(
-                    arrays["shown_distance"], arrays["shown"], arrays["neighbours"], strict=True
-                )
-            ]
-            k = arrays["neighbours"].shape[1]
-            labels = ["sample", *(f"{i + 1}." for i in range(k))]
-            found["neighbours"] = Picture(
-                strips(rows, value_range, columns=labels, lead=1),
-                f"Samples (left) and their {k} nearest training examples in data space, nearest "
-                "first. The rows go evenly from the sample "
-                "closest to a training example to the farthest of all samples; the number is the "
-                "distance to the nearest.",
-            )
-        elif "data" in arrays:
-            found["points"] = self._points(arrays["data"], arrays["samples"], source)
-        return found
-
-    def _distances(self, report: Report) -> Picture:
-        own, held = report.arrays["sample_distance"], report.arrays["test_distance"]
-        fig, axes = figure(1, 1, width=4.2, height=2.8)
-        ax = axes[0, 0]
-        top = np.quantile(np.concatenate((own, held)), 0.995)
-        bins = np.linspace(0, top if top > 0 else 1.0, 41)
-        for values, colour, label, fill in (
-            (held, PALETTE[6], "test rows", True),
-            (own, PALETTE[0], "samples", False),
-        ):
-            weights = np.full(len(values), 1 / len(values))
-            style = (
-                {"histtype": "stepfilled", "alpha": 0.5} if fill else {"histtype": "step", "linewidth": 1.5}
-            )
-            ax.hist(np.minimum(values, bins[-1]), bins, weights=weights, color=colour, label=label, **style)
-        ax.axvline(
-            np.quantile(held, CLOSE), color=PALETTE[1], linestyle="--", linewidth=1, label="5 % of test rows"
-        )
-        ax.set(xlabel="distance to the nearest training example", ylabel="share", xlim=(0, bins[-1]))
-        ax.legend(fontsize=8, frameon=False)
-        ratio = report.metrics["distance_ratio"]
-        return Picture(
-            fig,
-            "Euclidean distance to the nearest training example, for samples and for test rows. "
-            "Samples left of the dashed line are closer "
-            f"than 95 % of test rows. Ratio of medians {ratio.value:.2f}{_between(ratio)}. The last "
-            "bin holds what lies beyond.",
-        )
-
-    def _points(self, data: np.ndarray, samples: np.ndarray, source: str) -> Picture:
-        d = data.shape[1]
-        if d == 1:
-            fig, axes = figure(1, 1, width=4.2, height=2.8)
-            bins = np.histogram_bin_edges(np.concatenate((data, samples)), 50)
-            axes[0, 0].hist(
-                data[:, 0], bins, density=True, color=PALETTE[6], alpha=0.5, label="training data"
-            )
-            axes[0, 0].hist(
-                samples[:, 0], bins, density=True, histtype="step", color=PALETTE[0], label="samples"
-            )
-            axes[0, 0].set(xlabel="x0", ylabel="density")
-            axes[0, 0].legend(fontsize=8, frameon=False)
-            return Picture(fig, f"Samples ({source}) over training data.")
-        planes = [(i, j) for i in range(d) for j in range(i + 1, d)]
-        fig, axes = figure(1, len(planes), width=3.0, height=3.0)
-        for ax, (i, j) in zip(axes[0], planes, strict=True):
-            ax.scatter(
-                data[:, i],
-                data[:, j],
-                s=5,
-                color="0.75",
-                linewidths=0,
-                label="training data",
-                rasterized=True,
-            )
-            ax.scatter(
-                samples[:, i],
-                samples[:, j],
-                s=5,
-                color=PALETTE[0],
-                linewidths=0,
-                alpha=0.7,
-                label="samples",
-                rasterized=True,
-            )
-            ax.set(xlabel=f"x{i}", ylabel=f"x{j}")
-            ax.set_aspect("equal", "datalim")
-        fig.legend(
-            *axes[0, 0].get_legend_handles_labels(),
-            loc="outside upper center",
-            ncols=2,
-            markerscale=2,
-            fontsize=8,
-            frameon=False,
-        )
-        return Picture(
-            fig, f"Samples ({source}) over up to {POINTS:,} training rows, in every plane of two components."
-        )
+        return sample_pictures(report, CLOSE)
 
 
-def _between(estimate: Estimate) -> str:
-    return "" if estimate.low is None else f" (95 % interval {estimate.low:.2f} to {estimate.high:.2f})"
+@dataclass(frozen=True)
+class Distances:
+    """Euclidean distances on the CPU: ``nearest (n, k)`` of the samples to their nearest training examples
+    ``neighbours (n, k)``, rows of the split; ``test (m,)`` of test rows to the nearest training example;
+    ``among_samples`` and ``among_test (m, 1)`` to the nearest other one of the first m samples, or of the
+    test rows (empty for m = 1)."""
+
+    nearest: Tensor
+    neighbours: Tensor
+    test: Tensor
+    among_samples: Tensor
+    among_test: Tensor
+
+    @property
+    def samples(self) -> Tensor:
+        """Of the samples to the nearest training example, ``(n,)``."""
+        return self.nearest[:, 0]
+
+
+def measure_distances(x: Tensor, train: Tensor, test: Tensor, k: int) -> Distances:
+    """Of samples ``x (n, *event_shape)`` and m <= n test rows."""
+    distance, rows = (values.cpu() for values in nearest(x, train, k))
+    m = len(test)
+    among_samples, among_test = (
+        nearest(examples[:m], examples[:m], 1, same=True)[0].cpu() for examples in (x, test)
+    )
+    return Distances(distance, rows, nearest(test, train, 1)[0][:, 0].cpu(), among_samples, among_test)
+
+
+def summary(distances: Distances) -> pd.DataFrame:
+    """How the distances of each kind are spread."""
+    kinds = {
+        "sample to training": distances.samples,
+        "test to training": distances.test,
+        "sample to sample": distances.among_samples.flatten(),
+        "test to test": distances.among_test.flatten(),
+    }
+    quantiles = torch.tensor([0.05, 0.5, 0.95], dtype=torch.float64)
+    rows = [
+        (name, len(values), *torch.quantile(values, quantiles).tolist(), values.mean().item())
+        for name, values in kinds.items()
+        if len(values)
+    ]
+    return pd.DataFrame(rows, columns=["distance", "n", "q05", "median", "q95", "mean"])

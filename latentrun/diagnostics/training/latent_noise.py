@@ -27,7 +27,7 @@ WHEN = (
 
 NOISE = Need(
     "training",
-    lambda training: training.get("noise_on_latent") is not None,
+    lambda training: str((training.get("then") or {}).get("_target_")).endswith(".LatentNoise"),
     "noise on a latent variable (training=latent_noise)",
 )
 

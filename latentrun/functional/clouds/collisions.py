@@ -19,6 +19,10 @@ def collisions(y: Tensor, x: Tensor, beyond: float) -> tuple[Tensor, Tensor]:
     The j are chosen by |x_i|² + |x_j|² - 2 x_i·x_j in float32, their ratios taken again as differences in
     float64. Rows that could, within that rounding, hold the least ratio of all are searched again in float64:
     the least of all is exact.
+
+    >>> y, x = torch.tensor([[0.0], [1.0], [2.0]]), torch.tensor([[0.0], [1.0], [0.5]])  # a fold
+    >>> collisions(y, x, beyond=1.0)
+    (tensor([0.2500, 0.5000, 0.2500], dtype=torch.float64), tensor([2, 2, 0]))
     """
     y, x = y.double(), x.flatten(1).double()
     x = x - x.mean(0)
@@ -28,10 +32,8 @@ def collisions(y: Tensor, x: Tensor, beyond: float) -> tuple[Tensor, Tensor]:
     for i in range(0, len(y), SIDE):  # over blocks of pairs, each pair once
         for j in range(i, len(y), SIDE):
             a, b = slice(i, i + SIDE), slice(j, j + SIDE)
-            near = torch.addmm(squares[b].float(), single[a], single[b].T, alpha=-2).add_(
-                squares[a, None].float()
-            )
-            ratio = _ratios(near, y[a], y[b], beyond)
+            near = torch.addmm(squares[b].float(), single[a], single[b].T, alpha=-2)
+            ratio = _ratios(near.add_(squares[a, None].float()), y[a], y[b], beyond)
             for rows, offset, part in ((a, j, ratio), (b, i, ratio.T))[: 1 + (i != j)]:
                 value, where = part.min(1)
                 partner[rows] = torch.where(value < best[rows], where + offset, partner[rows])
@@ -39,8 +41,8 @@ def collisions(y: Tensor, x: Tensor, beyond: float) -> tuple[Tensor, Tensor]:
     ratio = _exact(y, x, y, x, partner).masked_fill(best.isinf(), torch.inf)
     # Rounding of a product of D terms grows like sqrt(D); 8 leaves room for the sum of squares.
     error = 8 * torch.finfo(torch.float32).eps * x.shape[1] ** 0.5 * 2 * squares.max() / beyond**2
-    again = (best.double() - error < ratio.min().square()).nonzero()[:, 0]
-    for rows in again.split(SIDE):
+    doubtful = (best.double() - error < ratio.min().square()).nonzero()[:, 0]
+    for rows in doubtful.split(SIDE):
         near = torch.addmm(squares, x[rows], x.T, alpha=-2).add_(squares[rows, None])
         partner[rows] = _ratios(near, y[rows], y, beyond).argmin(1)
         ratio[rows] = _exact(y[rows], x[rows], y, x, partner[rows])

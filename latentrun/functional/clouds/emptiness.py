@@ -34,16 +34,20 @@ class Segments:
 
 
 def spread_out(points: np.ndarray, n: int) -> tuple[np.ndarray, float]:
-    """Rows of n points that cover all ``(N, k)``: each the one farthest from those before it, beginning with
-    the one farthest from the mean (Gonzalez 1985). Also the covering radius: no point is farther than that
-    from a chosen one."""
-    chosen, distance = [], np.linalg.norm(points - points.mean(0), axis=1)
+    """Rows ``(n,)`` of points that cover all ``(N, k)``: each the one farthest from those before it,
+    beginning with the one farthest from the mean (Gonzalez 1985). Also the covering radius: no point is
+    farther than that from one of them.
+
+    >>> spread_out(np.array([[0.0], [1.0], [5.0]]), 2)
+    (array([2, 0]), 1.0)
+    """
+    rows, distance = [], np.linalg.norm(points - points.mean(0), axis=1)
     nearest = np.full(len(points), np.inf)
     for _ in range(min(n, len(points))):
-        chosen.append(int(distance.argmax()))
-        nearest = np.minimum(nearest, np.linalg.norm(points - points[chosen[-1]], axis=1))
+        rows.append(int(distance.argmax()))
+        nearest = np.minimum(nearest, np.linalg.norm(points - points[rows[-1]], axis=1))
         distance = nearest
-    return np.array(chosen), float(nearest.max())
+    return np.array(rows), float(nearest.max())
 
 
 def emptiest(
@@ -61,11 +65,31 @@ def emptiest(
     if len(eligible) < 2:
         none = np.zeros(0)
         return Segments(np.zeros((0, 2), np.int64), none, none, none, none, 0, 0.0)
-    tree, own = cKDTree(codes), codes[eligible]
-    some, radius = spread_out(own, candidates)
-    pairs = np.stack(np.triu_indices(len(some), 1), 1)
-    start, end = own[some[pairs[:, 0]]], own[some[pairs[:, 1]]]
+    tree, points = cKDTree(codes), codes[eligible]
     t = (np.arange(probes) + 0.5) / probes
+    cover, radius = spread_out(points, candidates)
+    pairs = cover[np.stack(np.triu_indices(len(cover), 1), 1)]
+    starts, clearance = _best_pairs(tree, points, pairs, t, STARTS * n, apart)
+    neighbours = np.reshape(cKDTree(points).query(points, min(near, len(points)))[1], (len(points), -1))
+    climbed = [_climb(tree, points, neighbours, ends, t) for ends in starts]
+    ends = np.array(climbed, dtype=np.int64).reshape(-1, 2)
+    gaps = _gaps(tree, points[ends[:, 0]], points[ends[:, 1]], t)
+    # Two that were apart may have climbed the same hill.
+    rows = _distinct(points[ends[:, 0]], points[ends[:, 1]], gaps.mean(1), n, apart)
+    ends, gaps = ends[rows], gaps[rows]
+    mean, widest = gaps.mean(1), gaps.max(1, initial=0.0)
+    length = np.linalg.norm(points[ends[:, 1]] - points[ends[:, 0]], axis=1)
+    most = np.minimum(t, 1 - t).mean() * length
+    relative = np.divide(mean, most, out=np.zeros_like(most), where=most > 0).clip(max=1)
+    bound = clearance.max(initial=0.0) + radius
+    return Segments(eligible[ends], mean, widest, length, relative, len(pairs), float(bound))
+
+
+def _best_pairs(
+    tree: cKDTree, points: np.ndarray, pairs: np.ndarray, t: np.ndarray, n: int, apart: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """The n of ``pairs (P, 2)`` with the greatest clearance, apart from each other, and that clearance."""
+    start, end = points[pairs[:, 0]], points[pairs[:, 1]]
     length = np.linalg.norm(end - start, axis=1)
     middle = tree.query((start + end) / 2)[0]
     reach = np.minimum(t, 1 - t) * length[:, None]
@@ -74,26 +98,12 @@ def emptiest(
     clearance = np.full(len(pairs), -np.inf)
     best: list[int] = []
     done = 0
-    while done < len(order) and (len(best) < STARTS * n or bound[order[done]] >= clearance[best[-1]]):
+    while done < len(order) and (len(best) < n or bound[order[done]] >= clearance[best[-1]]):
         rows = order[done : max(CHUNK, 2 * done)]
         clearance[rows] = _gaps(tree, start[rows], end[rows], t).mean(1)
-        best = _distinct(start, end, clearance, STARTS * n, apart)
+        best = _distinct(start, end, clearance, n, apart)
         done += len(rows)
-    neighbours = np.reshape(cKDTree(own).query(own, min(near, len(own)))[1], (len(own), -1))
-    moved = np.array(
-        [_climb(tree, own, neighbours, some[pairs[row]], t) for row in best], dtype=np.int64
-    ).reshape(-1, 2)
-    gaps = _gaps(tree, own[moved[:, 0]], own[moved[:, 1]], t)
-    # Two that were apart may have climbed the same hill.
-    rows = _distinct(own[moved[:, 0]], own[moved[:, 1]], gaps.mean(1), n, apart)
-    moved, gaps = moved[rows], gaps[rows]
-    top = clearance[best].max(initial=0.0) + radius
-    length = np.linalg.norm(own[moved[:, 1]] - own[moved[:, 0]], axis=1)
-    most = np.minimum(t, 1 - t).mean() * length
-    relative = np.divide(gaps.mean(1), most, out=np.zeros_like(most), where=most > 0).clip(max=1)
-    return Segments(
-        eligible[moved], gaps.mean(1), gaps.max(1, initial=0.0), length, relative, len(pairs), float(top)
-    )
+    return pairs[best], clearance[best]
 
 
 def _gaps(tree: cKDTree, start: np.ndarray, end: np.ndarray, t: np.ndarray) -> np.ndarray:
@@ -104,30 +114,28 @@ def _gaps(tree: cKDTree, start: np.ndarray, end: np.ndarray, t: np.ndarray) -> n
 def _distinct(start: np.ndarray, end: np.ndarray, clearance: np.ndarray, n: int, apart: float) -> list[int]:
     """Rows of the n largest clearances, without segments whose ends both lie near those of one already
     taken."""
-    left, chosen = clearance.copy(), []
-    while len(chosen) < n and left.max(initial=-np.inf) > -np.inf:
+    left, rows = clearance.copy(), []
+    while len(rows) < n and left.max(initial=-np.inf) > -np.inf:
         row = int(left.argmax())
-        chosen.append(row)
+        rows.append(row)
         for a, b in ((start, end), (end, start)):
-            same = (np.linalg.norm(a - start[row], axis=1) <= apart) & (
-                np.linalg.norm(b - end[row], axis=1) <= apart
-            )
-            left[same] = -np.inf
-    return chosen
+            near_start = np.linalg.norm(a - start[row], axis=1) <= apart
+            left[near_start & (np.linalg.norm(b - end[row], axis=1) <= apart)] = -np.inf
+    return rows
 
 
 def _climb(
-    tree: cKDTree, own: np.ndarray, neighbours: np.ndarray, ends: np.ndarray, t: np.ndarray
+    tree: cKDTree, points: np.ndarray, neighbours: np.ndarray, ends: np.ndarray, t: np.ndarray
 ) -> np.ndarray:
     """Ends ``(2,)`` of a segment that no exchange of one of them for a near code improves."""
-    best = _gaps(tree, own[ends[:1]], own[ends[1:]], t).mean()
+    best = _gaps(tree, points[ends[:1]], points[ends[1:]], t).mean()
     for _ in range(ROUNDS):
         moves = [
             np.stack(np.broadcast_arrays(*pair), 1)
             for pair in ((neighbours[ends[0]], ends[1]), (ends[0], neighbours[ends[1]]))
         ]
         pairs = np.concatenate(moves)
-        clearance = _gaps(tree, own[pairs[:, 0]], own[pairs[:, 1]], t).mean(1)
+        clearance = _gaps(tree, points[pairs[:, 0]], points[pairs[:, 1]], t).mean(1)
         if not clearance.max() > best + 1e-12:
             break
         best, ends = clearance.max(), pairs[clearance.argmax()]

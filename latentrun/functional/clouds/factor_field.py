@@ -42,15 +42,15 @@ class FactorField:
         return value.reshape(*points.shape[:-1], -1), gap.reshape(points.shape[:-1])
 
     def _blend(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Factors ``(P, F)`` and gaps ``(P,)`` of a part of the points ``(P, k)``."""
         r, rows = self.near.query(points, BLEND + 1)
         gap, edge = r[:, 0], np.maximum(r[:, -1:], 1e-12)
         if rows.shape[1] > 1:
             r, rows = r[:, :-1], rows[:, :-1]
         # A code itself counts alone; where all are equally far they count alike.
         weight = np.maximum((edge - r) / (edge * np.maximum(r, 1e-9 * edge)), 1e-9 / edge) ** 2
-        planes = self.value[rows] + np.einsum(
-            "pbk,pbkf->pbf", points[:, None] - self.u[rows], self.slope[rows]
-        )
+        apart = points[:, None] - self.u[rows]
+        planes = self.value[rows] + np.einsum("pbk,pbkf->pbf", apart, self.slope[rows])
         planes = planes[:, :1] + wrapped(planes - planes[:, :1], self.period)
         return np.einsum("pb,pbf->pf", weight / weight.sum(1, keepdims=True), planes), gap
 
@@ -81,7 +81,11 @@ def factor_field(u: np.ndarray, y: np.ndarray, period: np.ndarray, neighbours: i
 
 def wrapped(difference: np.ndarray, period: np.ndarray) -> np.ndarray:
     """Differences ``(..., F)`` of cyclic columns the short way round; ``period (F,)``, 0 for columns that do
-    not wrap."""
+    not wrap.
+
+    >>> wrapped(np.array([350.0, 350.0]), period=np.array([360.0, 0.0]))
+    array([-10., 350.])
+    """
     if not period.any():
         return difference
     turn = np.where(period > 0, period, 1.0)
@@ -89,13 +93,16 @@ def wrapped(difference: np.ndarray, period: np.ndarray) -> np.ndarray:
 
 
 class Nearest:
-    """Distances ``(Q, m)`` and rows ``(Q, m)`` of the m nearest of ``points (N, k)``, m cut to N."""
+    """A search for the nearest of ``points (N, k)``: by a k-d tree in few dimensions, by products of matrices
+    in many; exact either way."""
 
     def __init__(self, points: np.ndarray):
         self.points = points
         self.tree = cKDTree(points) if points.shape[1] <= TREE else None
 
     def query(self, queries: np.ndarray, m: int) -> tuple[np.ndarray, np.ndarray]:
+        """Distances ``(Q, m)``, closest first, and rows ``(Q, m)`` of the m points nearest to ``queries (Q,
+        k)``; m is cut to N."""
         m = min(m, len(self.points))
         if self.tree is not None:
             r, rows = self.tree.query(queries, np.arange(1, m + 1))

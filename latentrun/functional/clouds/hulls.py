@@ -52,10 +52,9 @@ class Hull:
         from that simplex."""
         noise = noise.to("cpu")
         edges = np.cumsum(self.fan)
-        chosen = np.searchsorted(
-            edges, noise.uniform("simplex", (n,)).double().numpy() * edges[-1], side="right"
-        )
-        corners = self.points[self.facets[chosen.clip(max=len(edges) - 1)]]
+        volume = noise.uniform("simplex", (n,)).double().numpy() * edges[-1]
+        simplex = np.searchsorted(edges, volume, side="right").clip(max=len(edges) - 1)
+        corners = self.points[self.facets[simplex]]
         # Exponential numbers divided by their sum are uniform barycentric coordinates.
         share = -np.log1p(-noise.uniform("barycentric", (n, corners.shape[1] + 1)).double().numpy())
         share /= share.sum(1, keepdims=True)
@@ -64,7 +63,12 @@ class Hull:
 
 def convex_hull(points: np.ndarray) -> Hull | None:
     """The hull of ``points (N, k)``, k >= 1; None where it is flat. Qhull (Barber, Dobkin & Huhdanpaa 1996),
-    whose time and memory grow exponentially with k: 10,000 normal points take 0.4 s for k = 6."""
+    whose time and memory grow exponentially with k: 10,000 normal points take 0.4 s for k = 6.
+
+    >>> square = convex_hull(np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 2.0], [2.0, 2.0], [1.0, 1.0]]))
+    >>> square.volume, square.contains(np.array([[1.5, 0.5], [3.0, 0.5]]))
+    (4.0, array([ True, False]))
+    """
     points = np.asarray(points, dtype=np.float64)
     n, k = points.shape
     if n <= k:
@@ -75,10 +79,10 @@ def convex_hull(points: np.ndarray) -> Hull | None:
         vertices, facets, equations = ends, ends[:, None], np.array([[-1.0, low], [1.0, -high]])
     else:
         try:
-            found = ConvexHull(points)
+            qhull = ConvexHull(points)
         except QhullError:  # all points in one plane
             return None
-        vertices, facets, equations = found.vertices, found.simplices, found.equations
+        vertices, facets, equations = qhull.vertices, qhull.simplices, qhull.equations
     centre = points[vertices].mean(0)
     fan = np.abs(np.linalg.det(points[facets] - centre)) / math.factorial(k)
     if not fan.sum() > FLAT * np.ptp(points, axis=0).prod():
@@ -94,8 +98,7 @@ def measurable(u: np.ndarray) -> tuple[np.ndarray, str]:
         return u, ""
     return u[:, :LEADING], (
         f"hulls of more than {MOST} dimensions are out of reach: it is that of the projection of {k} "
-        f"dimensions onto the {LEADING} leading "
-        "principal axes"
+        f"dimensions onto the {LEADING} leading principal axes"
     )
 
 
@@ -131,7 +134,8 @@ def bounding_path(z: np.ndarray, a: int, b: int, sign: int, support: float, step
     below = height + slope * z[:, a] - sign * z[:, b]
     last = np.sort(below)[min(len(z), max(2, round(support * len(z)))) - 1]
     near = z[below <= last + TIE * np.ptp(z[:, b])]
-    t = np.linspace(*np.quantile(near[:, a], [0.05, 0.95]), steps)
+    low, high = np.quantile(near[:, a], [0.05, 0.95])
+    t = np.linspace(low, high, steps)
     centred = near[:, a] - near[:, a].mean()
     path = near.mean(0) + np.outer(t - near[:, a].mean(), centred @ near / (centred @ centred))
     path[:, a], path[:, b] = t, sign * (height + slope * t)
@@ -151,10 +155,10 @@ def strip_edges(z: np.ndarray, along: int, bins: int, steps: int) -> tuple[np.nd
         return None
     t, rest = z[:, along], np.delete(z, along, axis=1)
     cuts = np.linspace(t.min(), t.max(), bins + 1)[1:-1]
-    of = np.searchsorted(cuts, t, side="right")
+    bin_of = np.searchsorted(cuts, t, side="right")
     pairs: list[np.ndarray] = []
-    for name in np.flatnonzero(np.bincount(of) > 1):
-        rows = np.flatnonzero(of == name)
+    for number in np.flatnonzero(np.bincount(bin_of) > 1):
+        rows = np.flatnonzero(bin_of == number)
         centred = rest[rows] - rest[rows].mean(0)
         across = centred @ np.linalg.svd(centred, full_matrices=False)[2][0]
         pair = rows[[across.argmin(), across.argmax()]]

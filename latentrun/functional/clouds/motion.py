@@ -17,13 +17,21 @@ from latentrun.types import Estimate
 
 def step_lengths(u: Tensor) -> Tensor:
     """||u_e+1 - u_e|| / sqrt(d) of points ``(E, N, d)``: ``(E - 1, N)``, in the unit of u: 1 where every
-    coordinate moves by 1."""
+    coordinate moves by 1.
+
+    >>> step_lengths(torch.tensor([[[0.0, 0.0]], [[1.0, 1.0]]]))  # one point, two records
+    tensor([[1.]])
+    """
     return u.diff(dim=0).norm(dim=2) / math.sqrt(u.shape[2])
 
 
 def settles_at(lengths: Tensor, limit: float) -> Tensor:
     """From how many steps on none is longer than ``limit``, ``lengths (..., T)``: whole numbers 0 ... T as
-    float64 ``(...)``, T where the last one still is."""
+    float64 ``(...)``, T where the last one still is.
+
+    >>> settles_at(torch.tensor([3.0, 1.0, 2.0, 1.0]), limit=1.5)
+    tensor(3., dtype=torch.float64)
+    """
     long = lengths > limit
     t = lengths.shape[-1]
     after = torch.arange(1, t + 1, device=lengths.device) * long
@@ -34,7 +42,11 @@ def straightness(u: Tensor) -> Tensor:
     """||u_E - u_1|| / sum_e ||u_e+1 - u_e|| of each point: ``(N,)`` in [0, 1], 1 on a straight line, NaN
     where it never moved.
 
-    The more often a crooked path is recorded, the longer and the less straight it is."""
+    The more often a crooked path is recorded, the longer and the less straight it is.
+
+    >>> straightness(torch.tensor([[[0.0]], [[3.0]], [[2.0]]]))  # 3 ahead, 1 back
+    tensor([0.5000])
+    """
     path = u.diff(dim=0).norm(dim=2).sum(0)
     return (u[-1] - u[0]).norm(dim=1) / torch.where(path > 0, path, math.nan)
 
@@ -64,9 +76,8 @@ def rigid_estimate(before: Tensor, after: Tensor, groups: int = 20) -> Estimate:
     if not math.isfinite(share) or groups < 3:
         return Estimate(share)
     group = torch.arange(n, device=before.device) % groups
-    without = torch.stack(
-        [rigid_share(before[group != g], after[group != g]) for g in range(groups)]
-    ).double()
+    shares = [rigid_share(before[group != g], after[group != g]) for g in range(groups)]
+    without = torch.stack(shares).double()
     value = groups * share - (groups - 1) * without.mean().item()
     half = float(stdtrit(groups - 1, 0.975)) * math.sqrt((groups - 1) * without.var(correction=0).item())
     value, low, high = (min(max(end, 0.0), 1.0) for end in (value, value - half, value + half))

@@ -25,30 +25,31 @@ def nearest(queries: Tensor, points: Tensor, k: int, same: bool = False) -> tupl
     nearer than the k-th within that error are searched again in float64, and the few for which that is not
     enough by plain differences: copies have distance 0 exactly and no neighbour is missed. Of points equally
     far (squares within 1e-9) any may come.
+
+    >>> nearest(torch.tensor([[2.5]]), torch.tensor([[0.0], [2.0], [4.0]]), k=2)
+    (tensor([[0.5000, 1.5000]], dtype=torch.float64), tensor([[1, 2]]))
     """
     q, p = queries.flatten(1), points.flatten(1)
     k = min(k, len(p) - same)
     if k < 1 or len(q) == 0:
-        k = max(k, 0)
-        return q.new_zeros((len(q), k), dtype=torch.float64), torch.zeros(
-            len(q), k, dtype=torch.int64, device=q.device
-        )
-    own = torch.arange(len(q), device=q.device) if same else None
-    distance, index, sure = _search(q, p, k, own, torch.float32)
+        shape = len(q), max(k, 0)
+        return q.new_zeros(shape, dtype=torch.float64), q.new_zeros(shape, dtype=torch.int64)
+    itself = torch.arange(len(q), device=q.device) if same else None
+    distance, index, sure = _search(q, p, k, itself, torch.float32)
     for search in (partial(_search, dtype=torch.float64), _plain):
-        again = (~sure).nonzero().squeeze(1)
-        if len(again):
-            distance[again], index[again], sure[again] = search(
-                q[again], p, k, None if own is None else own[again]
-            )
+        doubtful = (~sure).nonzero().squeeze(1)
+        if len(doubtful):
+            rows = None if itself is None else itself[doubtful]
+            distance[doubtful], index[doubtful], sure[doubtful] = search(q[doubtful], p, k, rows)
     return distance, index
 
 
 def _search(
-    q: Tensor, p: Tensor, k: int, own: Tensor | None, dtype: torch.dtype
+    q: Tensor, p: Tensor, k: int, itself: Tensor | None, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Neighbours with the products taken in ``dtype``, and which queries are certain to miss none."""
-    wide = min(k + MARGIN + (own is not None), len(p))
+    """Neighbours with the products taken in ``dtype``, and which queries are certain to miss none;
+    ``itself (Q,)``: the point that a query is, which does not count."""
+    wide = min(k + MARGIN + (itself is not None), len(p))
     # Centring keeps the norms, and so the rounding error of the expanded square, as small as the data allow.
     centre = p.mean(0)
     targets = (p - centre).to(dtype)
@@ -56,34 +57,33 @@ def _search(
     # Rounding of a dot product of D terms grows like sqrt(D); 4 leaves room for the centring and the sum of
     # squares.
     unit = 4 * torch.finfo(dtype).eps * q.shape[1] ** 0.5
-    found: list[tuple[Tensor, Tensor, Tensor]] = []
-    step = max(
-        1, CELLS // max(len(p), q.shape[1])
-    )  # neither distances nor copies of the queries outgrow the memory
+    results: list[tuple[Tensor, Tensor, Tensor]] = []
+    # Neither distances nor copies of the queries outgrow the memory.
+    step = max(1, CELLS // max(len(p), q.shape[1]))
     for start in range(0, len(q), step):  # over chunks that fit memory, not over rows
         part = q[start : start + step]
         rows = (part - centre).to(dtype)
         norms = rows.square().sum(1, keepdim=True)
         approximate = torch.addmm(squares, rows, targets.T, alpha=-2).add_(norms)
-        if own is not None:
-            approximate.scatter_(1, own[start : start + step, None], torch.inf)
+        if itself is not None:
+            approximate.scatter_(1, itself[start : start + step, None], torch.inf)
         edge, candidates = approximate.topk(wide, largest=False)
         exact = _exact(part, p, candidates)
-        if own is not None:
-            exact.masked_fill_(candidates == own[start : start + step, None], torch.inf)
+        if itself is not None:
+            exact.masked_fill_(candidates == itself[start : start + step, None], torch.inf)
         exact, order = exact.sort(1)
         error = unit * (norms.squeeze(1) + squares.max()).double()
         sure = edge[:, -1].double() - error >= exact[:, k - 1].square() * (1 - EQUAL)
-        found.append((exact[:, :k], candidates.gather(1, order)[:, :k], sure | (wide == len(p))))
-    distance, index, sure = map(torch.cat, zip(*found, strict=True))
+        results.append((exact[:, :k], candidates.gather(1, order)[:, :k], sure | (wide == len(p))))
+    distance, index, sure = map(torch.cat, zip(*results, strict=True))
     return distance, index, sure
 
 
-def _plain(q: Tensor, p: Tensor, k: int, own: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+def _plain(q: Tensor, p: Tensor, k: int, itself: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Neighbours by differences in float64, without products: slow and always right."""
     distance = torch.cdist(q.double(), p.double(), compute_mode="donot_use_mm_for_euclid_dist")
-    if own is not None:
-        distance.scatter_(1, own[:, None], torch.inf)
+    if itself is not None:
+        distance.scatter_(1, itself[:, None], torch.inf)
     distance, index = distance.topk(k, largest=False)
     return distance, index, torch.ones(len(q), dtype=torch.bool, device=q.device)
 
@@ -92,4 +92,4 @@ def _exact(q: Tensor, p: Tensor, candidates: Tensor) -> Tensor:
     """||q_i - p_j|| in float64 for the candidates j of each i, ``(Q, C)``; in chunks of bounded memory."""
     step = max(1, CELLS // (candidates.shape[1] * max(1, q.shape[1])))
     parts = zip(q.double().split(step), candidates.split(step), strict=True)
-    return torch.cat([(p[chosen].double() - rows[:, None]).norm(dim=2) for rows, chosen in parts])
+    return torch.cat([(p[index].double() - rows[:, None]).norm(dim=2) for rows, index in parts])

@@ -39,10 +39,17 @@ class Whitening:
 
 
 def whitening(z: np.ndarray, flat: float) -> Whitening:
-    """Of codes ``z (N, d)``; directions whose sd is at most the share ``flat`` of the largest are left out.
+    """The map for codes ``z (N, d)``; directions whose sd is at most the share ``flat`` of the largest are
+    left out.
 
     sd with divisor N - 1. A direction in which codes hardly move would, whitened, count as much as all
     others.
+
+    >>> line = np.array([[1.0, 5.0], [3.0, 5.0], [5.0, 5.0]])  # codes vary in one direction
+    >>> whitening(line, flat=1e-3).to(line)
+    array([[-1.],
+           [ 0.],
+           [ 1.]])
     """
     z = np.asarray(z, dtype=np.float64)
     centred = z - z.mean(0)
@@ -57,6 +64,6 @@ def whitening(z: np.ndarray, flat: float) -> Whitening:
 
 
 def perturbed(u: np.ndarray, length: float, noise: Noise) -> np.ndarray:
-    """Points ``(N, k)`` moved by exactly ``length``, each in a random direction."""
+    """Points ``(N, k)`` moved by exactly ``length``, in their unit, each in a random direction."""
     direction = noise.to("cpu").normal("directions", u.shape).double().numpy()
     return u + length * direction / np.linalg.norm(direction, axis=1, keepdims=True)

@@ -14,6 +14,9 @@ def gaussian_kl(mean: Tensor, log_scale: Tensor) -> Tensor:
     appendix B). Shapes: ``mean`` and ``log_scale (..., d)`` to ``(..., d)``; non-negative up to rounding,
     zero at (0, 0). ``expm1`` keeps the digits near the prior, where ``sigma^2 - 1`` would lose them (what is
     left of an inactive variable).
+
+    >>> gaussian_kl(torch.tensor([0.0, 2.0]), torch.zeros(2))
+    tensor([0., 2.])
     """
     return (mean.square() + torch.expm1(2 * log_scale) - 2 * log_scale) / 2
 
@@ -23,5 +26,8 @@ def quadratic_penalty(mean: Tensor) -> Tensor:
 
     The part of :func:`gaussian_kl` that depends on the mean: all that is left when sigma is fixed at 1, or of
     a model trained without sampling.
+
+    >>> quadratic_penalty(torch.tensor([0.0, 2.0]))
+    tensor([0., 2.])
     """
     return mean.square() / 2

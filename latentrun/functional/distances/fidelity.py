@@ -40,6 +40,11 @@ def fidelity(real: Tensor, made: Tensor, k_precision: int, k_coverage: int) -> F
     Missing modes take from recall and coverage, not from precision. One far real row has a large ball, which
     precision believes. Intervals: Wilson's of shares, normal of the mean, over the rows that are judged, as
     if the balls were given.
+
+    >>> real, made = torch.tensor([[0.0], [1.0], [5.0], [6.0]]), torch.tensor([[0.0], [1.0]])
+    >>> shares = fidelity(real, made, k_precision=1, k_coverage=1)  # all that is made is real, half is made
+    >>> shares.precision.value, shares.recall.value, shares.coverage.value
+    (1.0, 0.5, 0.5)
     """
     real, made = real.double(), made.double()
     centre = real.mean(0)
@@ -49,19 +54,18 @@ def fidelity(real: Tensor, made: Tensor, k_precision: int, k_coverage: int) -> F
     narrow, wide = (radii[:, min(k, radii.shape[1]) - 1] for k in (k_precision, k_coverage))
     made_radius = nearest(made, made, k_precision, same=True)[0][:, -1].square()
     reached, covered = (torch.zeros(len(real), dtype=torch.bool, device=real.device) for _ in range(2))
-    held, balls = [], []
+    precise, balls = [], []
     step = max(1, CELLS // len(real))
     for start in range(0, len(made), step):  # over chunks that fit memory, not over rows
         rows = slice(start, start + step)
         square = torch.addmm(real_norm, made[rows], real.T, alpha=-2) + made_norm[rows, None]
-        square -= ROUNDING * (
-            real_norm + made_norm[rows, None]
-        )  # of each pair: one far row must not widen the balls of all others
-        held.append((square <= narrow).any(1))
+        # Of each pair: one far row must not widen the balls of all others.
+        square -= ROUNDING * (real_norm + made_norm[rows, None])
+        precise.append((square <= narrow).any(1))
         inside = square <= wide
         balls.append(inside.sum(1))
         covered |= inside.any(0)
         reached |= (square <= made_radius[rows, None]).any(0)
-    shares = [share_interval(int(hits.sum()), len(hits)) for hits in (torch.cat(held), reached, covered)]
+    shares = [share_interval(int(hits.sum()), len(hits)) for hits in (torch.cat(precise), reached, covered)]
     density = mean_interval(torch.cat(balls).double() / min(k_coverage, len(real) - 1))
     return Fidelity(shares[0], shares[1], density, shares[2])

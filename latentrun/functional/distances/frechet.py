@@ -29,7 +29,12 @@ class GaussianFit:
 
 
 def gaussian_fit(chunks: Iterable[Tensor]) -> GaussianFit:
-    """Moments of all rows of non-empty ``chunks (N_i, d)``, of which one is held at a time."""
+    """Moments of all rows of non-empty ``chunks (N_i, d)``, of which one is held at a time.
+
+    >>> fit = gaussian_fit([torch.tensor([[1.0], [2.0]]), torch.tensor([[6.0]])])
+    >>> fit.n, fit.mean.item(), fit.covariance.item()
+    (3, 3.0, 7.0)
+    """
     return joined(map(_of, chunks))
 
 
@@ -40,6 +45,7 @@ def joined(parts: Iterable[GaussianFit]) -> GaussianFit:
 
 
 def _of(rows: Tensor) -> GaussianFit:
+    """Moments of ``rows (N, d)``."""
     rows = rows.double()
     mean = rows.mean(0)
     centred = rows - mean
@@ -47,6 +53,7 @@ def _of(rows: Tensor) -> GaussianFit:
 
 
 def _pair(a: GaussianFit, b: GaussianFit) -> GaussianFit:
+    """Moments of the union of two sets."""
     n, apart = a.n + b.n, b.mean - a.mean
     scatter = a.scatter + b.scatter + (a.n * b.n / n) * torch.outer(apart, apart)
     return GaussianFit(n, a.mean + apart * (b.n / n), scatter)
@@ -64,7 +71,11 @@ def frechet(first: GaussianFit, second: GaussianFit, first_root: Tensor | None =
 
     |m1 - m2|² + tr C1 + tr C2 - 2 tr (C1^½ C2 C1^½)^½; Dowson & Landau 1982, eq. 4; as FID: Heusel et al.
     2017, arXiv 1706.08500. The last trace is the sum of the roots of the eigenvalues of a symmetric matrix:
-    real, also where C1 and C2 are singular. ``first_root``: C1^½ where it is known.
+    real, also where C1 and C2 are singular. ``first_root``: C1^½, where it is needed more than once.
+
+    >>> rows = torch.tensor([[-1.0], [1.0]])
+    >>> round(frechet(gaussian_fit([rows]), gaussian_fit([rows + 3])), 6)
+    9.0
     """
     inner = root(first.covariance) if first_root is None else first_root
     overlap = torch.linalg.eigvalsh(inner @ second.covariance @ inner).clamp_min(0).sqrt().sum()
@@ -97,17 +108,15 @@ class Jackknife:
     @property
     def half(self) -> float:
         """Half the 95 % interval."""
-        variance = sum((len(each) - 1) * each.var(correction=0).item() for each in self.without)
+        variance = sum((len(values) - 1) * values.var(correction=0).item() for values in self.without)
         return float(stdtrit(min(map(len, self.without)) - 1, 0.975)) * variance**0.5
 
     @property
     def estimate(self) -> Estimate:
         """The value with its interval."""
-        return (
-            Estimate(self.value, self.value - self.half, self.value + self.half)
-            if self.without
-            else Estimate(self.value)
-        )
+        if not self.without:
+            return Estimate(self.value)
+        return Estimate(self.value, self.value - self.half, self.value + self.half)
 
     @property
     def corrected(self) -> Estimate | None:
@@ -116,20 +125,27 @@ class Jackknife:
         may not."""
         if not self.without:
             return None
-        value = self.value - sum((len(each) - 1) * (each.mean().item() - self.value) for each in self.without)
+        excess = ((len(values) - 1) * (values.mean().item() - self.value) for values in self.without)
+        value = self.value - sum(excess)
         return Estimate(value, value - self.half, value + self.half)
 
 
 def frechet_jackknife(first: Sequence[GaussianFit], second: Sequence[GaussianFit]) -> Jackknife:
-    """The distance of two sets, each given as groups; with one group only its value."""
-    fits = [joined(first), joined(second)]
-    roots = [root(fit.covariance) for fit in fits]
-    without = []
-    for parts, other, other_root in ((first, fits[1], roots[1]), (second, fits[0], roots[0])):
-        left = (
-            [joined(part for j, part in enumerate(parts) if j != i) for i in range(len(parts))]
-            if len(parts) > 1
-            else []
-        )
-        without.append(torch.tensor([frechet(other, fit, other_root) for fit in left], dtype=torch.float64))
-    return Jackknife(frechet(*fits, roots[0]), tuple(without) if min(map(len, without)) else ())
+    """:func:`frechet` of two sets, each given as groups, in squared units of the rows; with one group only
+    its value."""
+    whole, other = joined(first), joined(second)
+    whole_root, other_root = root(whole.covariance), root(other.covariance)
+    value = frechet(whole, other, whole_root)
+    without_first = [frechet(other, fit, other_root) for fit in _leave_one_out(first)]
+    without_second = [frechet(whole, fit, whole_root) for fit in _leave_one_out(second)]
+    if not without_first or not without_second:
+        return Jackknife(value, ())
+    values = (torch.tensor(part, dtype=torch.float64) for part in (without_first, without_second))
+    return Jackknife(value, tuple(values))
+
+
+def _leave_one_out(groups: Sequence[GaussianFit]) -> list[GaussianFit]:
+    """The fits of all groups but one, for each of them; none where there is one group."""
+    if len(groups) < 2:
+        return []
+    return [joined(fit for j, fit in enumerate(groups) if j != i) for i in range(len(groups))]

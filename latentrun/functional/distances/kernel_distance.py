@@ -17,6 +17,9 @@ def polynomial_mmd2(x: Tensor, y: Tensor) -> Tensor:
     (:func:`latentrun.functional.distances.two_sample.mmd2` has it for Gaussian kernels); kernel: Bińkowski et
     al. 2018, arXiv 1801.01401. It sees differences in the first three moments of the features alone, has the
     cube of their squared unit, and depends on where their origin lies.
+
+    >>> polynomial_mmd2(torch.zeros(1, 2, 1), torch.ones(1, 2, 1))  # k = 1, 8 within and 1 between: 1 + 8 - 2
+    tensor([7.], dtype=torch.float64)
     """
     x, y = x.double(), y.double()
     m, d = x.shape[-2:]
@@ -37,11 +40,10 @@ def kid(x: Tensor, y: Tensor, blocks: int) -> Estimate:
     """
     size = len(x) // blocks
     pairs = zip(x.split(size), y.split(size), strict=True)
-    found = torch.stack(
-        [polynomial_mmd2(a, b) for a, b in list(pairs)[:blocks]]
-    )  # kernel matrices of one block at a time
-    value = found.mean().item()
+    # Kernel matrices of one block at a time.
+    values = torch.stack([polynomial_mmd2(a, b) for a, b in list(pairs)[:blocks]])
+    value = values.mean().item()
     if blocks < 2:
         return Estimate(value)
-    half = float(stdtrit(blocks - 1, 0.975)) * found.std().item() / blocks**0.5
+    half = float(stdtrit(blocks - 1, 0.975)) * values.std().item() / blocks**0.5
     return Estimate(value, value - half, value + half)

@@ -32,6 +32,9 @@ def median_distance(x: Tensor) -> float:
 
     Gretton et al. 2012, section 8, of rows that are not compared themselves: so that the width depends on no
     label, and equal data give every model the same kernel.
+
+    >>> median_distance(torch.tensor([[0.0], [1.0], [3.0]]))
+    2.0
     """
     rows = x.flatten(1)
     rows = rows[torch.linspace(0, len(rows) - 1, min(len(rows), 2000)).round().long().to(rows.device)]
@@ -62,21 +65,57 @@ def mmd2(x: Tensor, y: Tensor, widths: Sequence[float], permutations: int, noise
 
     Kernel matrices exist a chunk of rows at a time; sums of their centred entries in float32, totals in
     float64.
+
+    >>> x, far = torch.zeros(4, 1), torch.full((4, 1), 100.0)  # k = 1 within, 0 between the sets
+    >>> mmd2(x, far, [1.0], 9, Noise(0)).estimates[0].value
+    2.0
     """
+    m = len(x)
+    rank = noise.to("cpu").uniform("permutations", (permutations, 2 * m)).argsort(1)
+    signs = torch.cat([torch.ones(m), -torch.ones(m)])
+    signs = torch.cat([signs[:, None], signs[rank].T], 1)
+    sums = _kernel_sums(x, y, widths, signs)
+    quadratic = torch.cat([sums.signed, sums.signed.mean(0, keepdim=True)])
+    # Of the ordered pairs of different rows the sum is XX + YY + 2 XY, and with signs XX + YY - 2 XY.
+    within, between = (sums.total[:, None] + quadratic) / 2, (sums.total[:, None] - quadratic) / 2
+    # Entries are k - 1/2: the diagonal blocks lack it m (m-1) times each, the others m² times each, which
+    # cancels.
+    values = within / (m * (m - 1)) - between / m**2
+    half = NORMAL_95 * _u_statistic_sd(sums.rows, sums.squares, m)
+    p = (1 + (values[:, 1:] >= values[:, :1]).sum(1).double()) / (1 + permutations)
+    ends = zip(values[:, 0].tolist(), half.tolist(), strict=True)
+    estimates = (Estimate(v, v - h, v + h) if math.isfinite(h) else Estimate(v) for v, h in ends)
+    return Discrepancy(tuple(estimates), p.numpy())
+
+
+@dataclass(frozen=True)
+class _KernelSums:
+    """Sums over centred kernel entries k - 1/2 of the 2 m pooled rows, no row with itself, float64, for K
+    kernels and their mean.
+
+    ``total (K + 1,)`` over all ordered pairs; ``signed (K, P)`` with the signs of P divisions (the mean's
+    follows from the others'); ``rows (K + 1, m)`` and ``squares (K + 1,)``: of h(i, j) = k(x_i, x_j) + k(y_i,
+    y_j) - k(x_i, y_j) - k(y_i, x_j), i ≠ j, the sums over j, and of the squares over all pairs."""
+
+    total: Tensor
+    signed: Tensor
+    rows: Tensor
+    squares: Tensor
+
+
+def _kernel_sums(x: Tensor, y: Tensor, widths: Sequence[float], signs: Tensor) -> _KernelSums:
+    """What an MMD needs of its kernel matrices, of which a chunk of rows is held at a time; ``signs (2 m,
+    P)``: 1 for rows of x and -1 for rows of y, in P divisions."""
     pooled = torch.cat([x.flatten(1), y.flatten(1)])
     pooled = (pooled - pooled.mean(0)).float()
-    m = len(x)
-    signs = torch.cat([torch.ones(m), -torch.ones(m)])
-    rank = noise.to("cpu").uniform("permutations", (permutations, 2 * m)).argsort(1)
-    signs = torch.cat([signs[:, None], signs[rank].T], 1).to(pooled)
-    squares = pooled.square().sum(1)
+    signs, squares, m = signs.to(pooled), pooled.square().sum(1), len(x)
     weights = torch.tensor([-0.5 / width**2 for width in widths]).to(pooled)
     count = len(weights)
-    total, own, second = (torch.zeros(count + 1, *shape, dtype=torch.float64) for shape in ((), (m,), ()))
-    quadratic = torch.zeros(count, permutations + 1, dtype=torch.float64)
-    for rows in torch.arange(m, device=pooled.device).split(max(1, CELLS // (4 * m))):
+    total, rows, h_squares = (torch.zeros(count + 1, *s, dtype=torch.float64) for s in ((), (m,), ()))
+    signed = torch.zeros(count, signs.shape[1], dtype=torch.float64)
+    for part in torch.arange(m, device=pooled.device).split(max(1, CELLS // (4 * m))):
         # Rows i and m + i together: h of pairs needs k(x_i, .) and k(y_i, .).
-        at, here = torch.cat([rows, rows + m]), torch.arange(2 * len(rows), device=rows.device)
+        at, here = torch.cat([part, part + m]), torch.arange(2 * len(part), device=part.device)
         distance = torch.addmm(squares, pooled[at], pooled.T, alpha=-2).add_(squares[at, None]).clamp_(min=0)
         mean = torch.zeros_like(distance)
         for i in range(count + 1):
@@ -84,40 +123,28 @@ def mmd2(x: Tensor, y: Tensor, widths: Sequence[float], permutations: int, noise
             kernel[here, at] = 0.0  # no row is compared with itself
             if i < count:
                 mean += kernel
-                quadratic[i] += torch.einsum("rp,rp->p", signs[at], kernel @ signs).double().cpu()
-            xx, xy, yx, yy = (part for half in kernel.chunk(2) for part in half.chunk(2, 1))
+                signed[i] += torch.einsum("rp,rp->p", signs[at], kernel @ signs).double().cpu()
             total[i] += kernel.double().sum().cpu()
-            # h(i, j) = k(x_i, x_j) + k(y_i, y_j) - k(x_i, y_j) - k(y_i, x_j), 0 for i = j
+            xx, xy, yx, yy = (block for half in kernel.chunk(2) for block in half.chunk(2, 1))
             h = xx + yy - xy - yx
-            h[here[: len(rows)], rows] = 0.0
-            own[i, rows.cpu()] = h.double().sum(1).cpu()
-            second[i] += h.double().square().sum().cpu()
-    quadratic = torch.cat([quadratic, quadratic.mean(0, keepdim=True)])
-    # Of the ordered pairs of different rows the sum is XX + YY + 2 XY, and with signs XX + YY - 2 XY.
-    same, other = (total[:, None] + quadratic) / 2, (total[:, None] - quadratic) / 2
-    # Entries are k - 1/2: the diagonal blocks lack it m (m-1) times each, the others m² times each, which
-    # cancels.
-    values = same / (m * (m - 1)) - other / m**2
-    sd = _u_statistic_sd(own, second, m)
-    p = (1 + (values[:, 1:] >= values[:, :1]).sum(1).double()) / (1 + permutations)
-    found = zip(values[:, 0].tolist(), (NORMAL_95 * sd).tolist(), strict=True)
-    return Discrepancy(
-        tuple(Estimate(v, v - s, v + s) if math.isfinite(s) else Estimate(v) for v, s in found), p.numpy()
-    )
+            h[here[: len(part)], part] = 0.0
+            rows[i, part.cpu()] = h.double().sum(1).cpu()
+            h_squares[i] += h.double().square().sum().cpu()
+    return _KernelSums(total, signed, rows, h_squares)
 
 
-def _u_statistic_sd(own: Tensor, second: Tensor, m: int) -> Tensor:
-    """Standard deviation of the mean of h(i, j) over ordered pairs i != j, from sums over j ``own (..., m)``
-    and the sum of all squares ``second (...)``; NaN for m < 4, for which it cannot be estimated without
+def _u_statistic_sd(row_sums: Tensor, squares: Tensor, m: int) -> Tensor:
+    """Standard deviation of the mean of h(i, j) over ordered pairs i != j, from sums over j ``row_sums (...,
+    m)`` and the sum of all squares ``squares (...)``; NaN for m < 4, for which it cannot be estimated without
     bias."""
     if m < 4:
-        return torch.full_like(second, math.nan)
-    rows, triples = own.square().sum(-1), m * (m - 1) * (m - 2)
+        return torch.full_like(squares, math.nan)
+    rows, triples = row_sums.square().sum(-1), m * (m - 1) * (m - 2)
     # Products of two pairs that share no row, one row, both rows: all without bias.
-    square = (own.sum(-1).square() - 4 * rows + 2 * second) / (triples * (m - 3))
-    first = ((rows - second) / triples - square).clamp_min(0)
-    both = (second / (m * (m - 1)) - square).clamp_min(0)
-    return (4 * (m - 2) / (m * (m - 1)) * first + 2 / (m * (m - 1)) * both).sqrt()
+    none = (row_sums.sum(-1).square() - 4 * rows + 2 * squares) / (triples * (m - 3))
+    one = ((rows - squares) / triples - none).clamp_min(0)
+    both = (squares / (m * (m - 1)) - none).clamp_min(0)
+    return (4 * (m - 2) / (m * (m - 1)) * one + 2 / (m * (m - 1)) * both).sqrt()
 
 
 @dataclass(frozen=True)
@@ -135,7 +162,7 @@ class Verdict:
 
 def told_apart(
     x: Tensor, y: Tensor, classifiers: Sequence[Classifier], components: int, noise: Noise
-) -> dict[str, Verdict]:
+) -> dict[Classifier, Verdict]:
     """Classifier two-sample test of sets of equal size m >= 4 in random order: fitted to the first m // 2
     rows of each, judged by the others. Lopez-Paz & Oquab 2017, arXiv 1610.06545.
 
@@ -154,34 +181,34 @@ def told_apart(
     seed = int(noise.to("cpu").integers("classifiers", 2**31 - 1, (1,)))
     train, held = _features(rows, 2 * half, components, seed)
     truth = np.repeat([1, 0], half)
-    found = {}
-    for name in classifiers:
-        score = _scores(name, train, truth, held, seed)
-        score_x, score_y = np.split(score, 2)
-        hits, n = int((score_x > 0.5).sum() + (score_y <= 0.5).sum()), len(score)
-        p = float(bdtrc(hits - 1, n, 0.5)) if hits else 1.0
-        found[name] = Verdict(share_interval(hits, n), auc(score_x, score_y), p, score_x, score_y)
-    return found
+    return {name: _judged(_scores(name, train, truth, held, seed)) for name in classifiers}
+
+
+def _judged(score: np.ndarray) -> Verdict:
+    """What scores of held-out rows say, those of x first, then as many of y."""
+    score_x, score_y = np.split(score, 2)
+    hits, n = int((score_x > 0.5).sum() + (score_y <= 0.5).sum()), len(score)
+    p = float(bdtrc(hits - 1, n, 0.5)) if hits else 1.0
+    return Verdict(share_interval(hits, n), auc(score_x, score_y), p, score_x, score_y)
 
 
 def _features(rows: np.ndarray, n: int, components: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of the first n rows, and of the rest."""
+    """Features of the first n ``rows (N, D)``, to which they are fitted, and of the rest."""
     from sklearn.decomposition import PCA
 
     k = min(components, n - 1, rows.shape[1])
     pca = PCA(k, svd_solver="randomized" if k < 0.5 * min(n, rows.shape[1]) else "full", random_state=seed)
-    with np.errstate(
-        invalid="ignore", divide="ignore"
-    ):  # equal rows have no variance of which a component explains a share
+    # Equal rows have no variance of which a component explains a share.
+    with np.errstate(invalid="ignore", divide="ignore"):
         pca.fit(rows[:n])
     codes = pca.transform(rows)
     off = np.sqrt(((rows - pca.inverse_transform(codes)) ** 2).sum(1))
     size = np.sqrt(((rows[:n] - pca.mean_) ** 2).sum(1).mean())
     # Beside rounding there may be nothing off the plane: its logarithm would be noise.
-    found = np.column_stack([codes, np.log(np.maximum(off, max(1e-4 * size, 1e-30)))])
-    sd = found[:n].std(0)
-    found = (found - found[:n].mean(0)) / np.where(sd > 1e-6 * max(size, 1e-30), sd, 1.0)
-    return found[:n], found[n:]
+    features = np.column_stack([codes, np.log(np.maximum(off, max(1e-4 * size, 1e-30)))])
+    sd = features[:n].std(0)
+    features = (features - features[:n].mean(0)) / np.where(sd > 1e-6 * max(size, 1e-30), sd, 1.0)
+    return features[:n], features[n:]
 
 
 def _scores(
@@ -208,13 +235,16 @@ def _scores(
 
 def auc(above: np.ndarray, below: np.ndarray) -> Estimate:
     """Probability that a score of ``above (n,)`` exceeds one of ``below (m,)``, ties half; 95 % interval of
-    DeLong et al. (1988), cut to [0, 1]: a point where one set lies wholly above the other."""
+    DeLong et al. (1988), cut to [0, 1]: a point where one set lies wholly above the other.
+
+    >>> auc(np.array([1.0, 3.0]), np.array([0.0, 2.0])).value  # three of four pairs
+    0.75
+    """
 
     def share(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
         others = np.sort(others)
-        return (np.searchsorted(others, scores, "left") + np.searchsorted(others, scores, "right")) / (
-            2 * len(others)
-        )
+        ranks = np.searchsorted(others, scores, "left") + np.searchsorted(others, scores, "right")
+        return ranks / (2 * len(others))
 
     up, down = share(above, below), 1 - share(below, above)
     value = float(up.mean())

@@ -15,20 +15,15 @@ SQUEEZE = 9.0  # largest |artanh r| fitted: 1 - |r| = 3e-8
 # fitted factors this far outside their range still count as inside: a decoded picture is never exact
 SHARE = 1e-3
 SOFT = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)  # widths in q over which a shared maximum is softened
-CHANCE, ROUGH = (
-    1.2,
-    1e-6,
-)  # a rough cost above CHANCE * the best + ROUGH * ||x||^2 is that of another value of the further factors
+# A rough cost above CHANCE * the best + ROUGH * ||x||^2 is that of another value of the further factors.
+CHANCE, ROUGH = 1.2, 1e-6
 BLOCK = 2**17  # numbers a temporary of the cost holds, so that a CPU's cache keeps them
 BATCH = 2**21  # numbers in the pictures fitted at once on a CPU
 HEAD = 4  # steps after which starts that lead nowhere new are given up:
 TWIN = 0.05  # those this near, in theta, to a better one (both go to one minimum)
 LAG = 50.0  # and those whose cost is so many times the best one's
-COARSE, STARTS, LEAN = (
-    11,
-    4,
-    3.5,
-)  # points a factor of the dictionary that gives starts; how many of them; its largest artanh |r|
+# Points a factor of the dictionary that gives starts; how many of them; its largest artanh |r|.
+COARSE, STARTS, LEAN = 11, 4, 3.5
 
 
 def nearest_member(
@@ -42,6 +37,12 @@ def nearest_member(
     ``bounded``, those within the family's ranges. ``residual`` = ||x - A m|| / ||x||: 1 for a blank picture,
     infinite for one with a pixel that is not finite. ``inside``: r within its range widened by 0.001,
     variances within theirs widened by 0.001 of the upper end. float64 on the device of ``x``.
+
+    >>> from latentrun.functional.images.ellipses import normal
+    >>> family = Ellipses(21, 4.0, [(-0.9, 0.9), (0.5, 2.0), (0.5, 2.0)], normal)
+    >>> x = family.render(torch.tensor([[0.5, 1.0, 2.0]], dtype=torch.float64))
+    >>> nearest_member(family, x, torch.zeros(1, 0), amplitude=False, bounded=False).factors
+    tensor([[0.5000, 1.0000, 2.0000]], dtype=torch.float64)
     """
     rough, fine = (
         [_Search(family, row.to(dtype), amplitude, bounded) for row in further.split(1)]
@@ -73,21 +74,16 @@ def _fit(
     scale = torch.ones_like(missed)
     for k, search in enumerate(fine):
         rows = (~hopeless[k]).nonzero()[:, 0]
-        factors[k, rows], scale[k, rows], missed[k, rows] = search.finish(
-            even[rows], starts[k, rows].double()
-        )
+        ends = search.finish(even[rows], starts[k, rows].double())
+        factors[k, rows], scale[k, rows], missed[k, rows] = ends
     best, rows = missed.argmin(0), torch.arange(len(x), device=x.device)
     factors, scale, missed = factors[best, rows], scale[best, rows], missed[best, rows] + odd
     low, high = family.ranges(flat)
     slack = SHARE * torch.stack([torch.ones_like(low[0]), high[1], high[2]])
     inside = ((factors >= low - slack) & (factors <= high + slack)).all(1)
     residual = torch.where(size > 0, (missed / size).sqrt(), 1.0).masked_fill(broken, torch.inf)
-    return (
-        torch.cat([factors, torch.cat([search.further for search in fine])[best]], 1),
-        residual,
-        inside,
-        scale,
-    )
+    further = torch.cat([search.further for search in fine])[best]
+    return torch.cat([factors, further], 1), residual, inside, scale
 
 
 class _Search:
@@ -109,9 +105,8 @@ class _Search:
         else:
             spacing = 2 * family.extent / (family.size - 1)
             sigma = torch.tensor([spacing / 20, 1000 * family.extent, spacing / 3, 2 * family.extent]).log()
-            ends = torch.stack([torch.tensor([-SQUEEZE, SQUEEZE, -LEAN, LEAN]), 2 * sigma, 2 * sigma], 1).to(
-                further
-            )
+            squeeze = torch.tensor([-SQUEEZE, SQUEEZE, -LEAN, LEAN])
+            ends = torch.stack([squeeze, 2 * sigma, 2 * sigma], 1).to(further)
             self.low, self.high = ends[:2]
             corners = ends[2:]
         steps = torch.linspace(0, 1, COARSE, dtype=further.dtype, device=further.device)
@@ -141,13 +136,14 @@ class _Search:
         """Least squares of the pictures ``x[picture]``, evaluated in blocks that a CPU's cache keeps."""
         step = 2**27 if x.is_cuda else max(1, BLOCK // x.shape[1])
 
-        def normal(theta: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
+        def normal(theta: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             rows = rows if picture is None else picture[rows]
-            blocks = [
-                self.normal(part, x[chosen], soft)
-                for part, chosen in zip(theta.split(step), rows.split(step), strict=True)
-            ]
-            return blocks[0] if len(blocks) == 1 else tuple(map(torch.cat, zip(*blocks, strict=True)))
+            parts = zip(theta.split(step), rows.split(step), strict=True)
+            blocks = [self.normal(part, x[of], soft) for part, of in parts]
+            if len(blocks) == 1:
+                return blocks[0]
+            cost, gradient, gram = map(torch.cat, zip(*blocks, strict=True))
+            return cost, gradient, gram
 
         return levenberg_marquardt(normal, start, self.low, self.high, **options)
 
@@ -157,9 +153,8 @@ class _Search:
         factors = _factors(self.polish(x, theta))
         if self.bounded:
             factors = factors.clamp(*self.family.ranges(factors))
-        m = self.family.half(
-            torch.cat([factors, self.further.expand(len(factors), -1)], 1), self.basis, torch.float64
-        )
+        whole = torch.cat([factors, self.further.expand(len(factors), -1)], 1)
+        m = self.family.half(whole, self.basis, torch.float64)
         scale = _amplitude(x, m, self.weight) if self.amplitude else torch.ones_like(x[:, 0])
         return factors, scale, (x - scale[:, None] * m).square() @ self.weight
 
@@ -203,13 +198,11 @@ class _Search:
         """theta ``(n, 3)`` of the picture's own second moments (too small where the picture is cut off by the
         frame)."""
         mass = x.clamp_min(0)
-        xx, xy, yy = (
-            (mass @ self.weighted / (mass @ self.weight)[:, None]).nan_to_num(1.0).clamp(-1e6, 1e6).unbind(1)
-        )
+        second = (mass @ self.weighted / (mass @ self.weight)[:, None]).nan_to_num(1.0)
+        xx, xy, yy = second.clamp(-1e6, 1e6).unbind(1)
         xx, yy = xx.clamp_min(1e-6), yy.clamp_min(1e-6)
-        return _theta(torch.stack([(xy / (xx * yy).sqrt()).clamp(-0.99, 0.99), xx, yy], 1)).clamp(
-            self.low, self.high
-        )
+        correlation = (xy / (xx * yy).sqrt()).clamp(-0.99, 0.99)
+        return _theta(torch.stack([correlation, xx, yy], 1)).clamp(self.low, self.high)
 
     # ---------------------------------------------------------------- cost and derivatives
     def normal(self, theta: Tensor, x: Tensor, soft: float = 0.0) -> tuple[Tensor, Tensor, Tensor]:
@@ -224,12 +217,12 @@ class _Search:
         q = forms @ self.basis
         least, where = q.min(1, keepdim=True)
         log, slope = self.family.profile(q, self.further)
+        brightest, spread = self.basis.T[where[:, 0]], None
         if soft:
             share = ((least - q) / soft).exp_()
             total = share.sum(1, keepdim=True)
             brightest, least = share @ self.basis.T / total, least - soft * total.log()
-        else:
-            brightest = self.basis.T[where[:, 0]]
+            spread = ((share / self.weight) @ self.squares / total).unflatten(1, (3, 3))
         top, top_slope = self.family.profile(least, self.further)
         m = (log - top).clamp_(min=FAINTEST).exp_()
         star = top_slope * brightest
@@ -238,26 +231,21 @@ class _Search:
         r = scale[:, None] * m - x
         um, rm = (u * m) @ self.weighted, (r * m) @ self.weight
         gradient = scale[:, None] * ((r * u) @ self.weighted - star * rm[:, None])
-        inner = (
-            ((u * u) @ self.squares).unflatten(1, (3, 3))
-            - _outer(um, star)
-            - _outer(star, um)
-            + _outer(star, star) * mm[:, None, None]
-        )
+        inner = ((u * u) @ self.squares).unflatten(1, (3, 3)) - _outer(um, star) - _outer(star, um)
+        inner = inner + _outer(star, star) * mm[:, None, None]
         if self.amplitude:
             along = um - star * mm[:, None]
             inner = inner - _outer(along, along) / mm[:, None, None]
         inner = inner * scale.square()[:, None, None]
-        if soft:
-            spread = ((share / self.weight) @ self.squares / total).unflatten(1, (3, 3)) - _outer(
-                brightest, brightest
-            )
+        if spread is not None:
+            spread = spread - _outer(brightest, brightest)
             inner = inner + (top_slope * rm[:, None]).clamp_min(0)[:, :, None] * spread / soft
         gradient = torch.einsum("nkt,nk->nt", turn, gradient)
         return 0.5 * (r * r) @ self.weight, gradient, turn.mT @ inner @ turn
 
 
 def _outer(a: Tensor, b: Tensor) -> Tensor:
+    """Products a_i b_j of rows, ``(N, 3, 3)``."""
     return a[:, :, None] * b[:, None, :]
 
 

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 CHUNK = 2**18  # numbers a temporary holds, so that a CPU's cache keeps it; a GPU takes 2**27
-FAINTEST = (
-    -87.0
-)  # log of the least pixel drawn; below it float32 is subnormal and twenty times slower to compute
+# log of the least pixel drawn; below it float32 is subnormal and twenty times slower to compute
+FAINTEST = -87.0
 
 # log g(q) and its derivative with respect to q (a shape that broadcasts), for q (n, P) and further factors
 # (n, F - 3) or (1, F - 3)
@@ -27,13 +26,19 @@ class Ellipses:
     on the grid, not the analytic peak (an even grid has no point at the origin). Factors are r, v1, v2 and
     those that the decreasing radial ``profile`` g depends on. ``ranges``: (low, high) of r, v1, v2 where one
     asks for members within them.
+
+    >>> family = Ellipses(3, 1.0, [(-0.9, 0.9), (0.5, 2.0), (0.5, 2.0)], normal)
+    >>> family.render(torch.tensor([[0.0, 1.0, 1.0]]))[0, 0]  # exp(-(x² + y²) / 2)
+    tensor([[0.3679, 0.6065, 0.3679],
+            [0.6065, 1.0000, 0.6065],
+            [0.3679, 0.6065, 0.3679]])
     """
 
     def __init__(self, size: int, extent: float, ranges: Sequence[tuple[float, float]], profile: Profile):
         self.size, self.extent, self.given, self.profile = size, extent, tuple(ranges), profile
 
     def ranges(self, like: Tensor) -> tuple[Tensor, Tensor]:
-        """Lower and upper ends ``(3,)`` of (r, v1, v2)."""
+        """Lower and upper ends ``(3,)`` of (r, v1, v2), in the dtype and on the device of ``like``."""
         low, high = zip(*self.given, strict=True)
         return like.new_tensor(low), like.new_tensor(high)
 
@@ -56,13 +61,13 @@ class Ellipses:
         """Pictures ``(N, 1, size, size)`` of factors ``(N, F)`` with v1, v2 > 0 and |r| < 1;
         differentiable."""
         half = self.half(factors, self.basis(factors), factors.dtype)
-        return torch.cat([half, half[:, : self.size**2 // 2].flip(1)], 1).unflatten(
-            1, (1, self.size, self.size)
-        )
+        whole = torch.cat([half, half[:, : self.size**2 // 2].flip(1)], 1)
+        return whole.unflatten(1, (1, self.size, self.size))
 
     @torch.no_grad()
     def generate(self, factors: Tensor) -> Tensor:
-        """float32 pictures of float64 factors on the CPU, a cache-sized chunk at a time."""
+        """float32 pictures ``(N, 1, size, size)`` of float64 factors ``(N, F)`` on the CPU, a cache-sized
+        chunk at a time."""
         # numpy asks for huge pages; the page faults of torch.empty would take twice as long as the pictures.
         x = torch.from_numpy(np.empty((len(factors), self.size**2), np.float32))
         basis, step = self.basis(factors), max(1, CHUNK // self.size**2)
@@ -74,7 +79,7 @@ class Ellipses:
 
 
 def normal(q: Tensor, further: Tensor) -> tuple[Tensor, Tensor]:
-    """The normal density: log g(q) = -q / 2."""
+    """The normal density: log g(q) = -q / 2, ``(n, P)``, and its slope."""
     return -0.5 * q, q.new_tensor(-0.5)
 
 
@@ -90,6 +95,10 @@ def student(degrees: Sequence[float]) -> Profile:
 
 
 def forms(correlation: Tensor, v1: Tensor, v2: Tensor) -> Tensor:
-    """Coefficients ``(N, 3)`` of q on x^2, xy, y^2."""
+    """Coefficients ``(N, 3)`` of q on x^2, xy, y^2, of ``correlation``, ``v1``, ``v2 (N,)``.
+
+    >>> forms(*torch.tensor([[0.0], [2.0], [4.0]]))  # x²/2 + y²/4
+    tensor([[0.5000, -0.0000, 0.2500]])
+    """
     s = 1 / ((1 - correlation) * (1 + correlation))
     return torch.stack([s / v1, -2 * correlation * s / (v1 * v2).sqrt(), s / v2], 1)

@@ -1,4 +1,11 @@
-"""The rigid motion that brings one picture nearest to another, for many pairs of pictures at once."""
+"""The rigid motion that brings one picture nearest to another, for many pairs of pictures at once.
+
+>>> x = torch.zeros(1, 1, 9, 9)
+>>> x[..., 3:6, 4:7] = 1.0  # a square right of the middle
+>>> motion = align(x, x.roll(-1, dims=3), shift=2.0, angle=5.0)  # made one pixel too far left
+>>> motion.shift.round(decimals=3), motion.plain.item() > 2, motion.aligned.item() < 1e-3
+(tensor([[1., 0.]], dtype=torch.float64), True, True)
+"""
 
 from __future__ import annotations
 
@@ -52,28 +59,22 @@ def align(x: Tensor, made: Tensor, shift: float, angle: float) -> Alignment:
     n, c, h, w = made.shape
     cells = 3 * c * (FINE * (h - 1) + 1) * (FINE * (w - 1) + 1)
     parts = zip(x.split(step := max(1, BUDGET // cells)), made.split(step), strict=True)
-    found = [_align(a.float(), b.float(), shift, math.radians(angle)) for a, b in parts]
-    return Alignment(*(torch.cat(columns) for columns in zip(*found, strict=True)))
+    aligned = [_align(a.float(), b.float(), shift, math.radians(angle)) for a, b in parts]
+    return Alignment(*(torch.cat(columns) for columns in zip(*aligned, strict=True)))
 
 
 def _align(x: Tensor, made: Tensor, shift: float, angle: float) -> tuple[Tensor, ...]:
     search = _Search(x, made)
     box = x.new_tensor([shift, shift, angle * search.arm])
-    fit = levenberg_marquardt(
-        search.normal, search.coarse(shift, angle), -box, box, iterations=50, tolerance=1e-4
-    )
+    start = search.coarse(shift, angle)
+    fit = levenberg_marquardt(search.normal, start, -box, box, iterations=50, tolerance=1e-4)
     moved = search.move(fit.theta)
     plain, aligned = ((x.double() - other.double()).flatten(1).norm(dim=1) for other in (made, moved))
     better = aligned < plain * (1 - ROUNDING)
     theta = fit.theta.double() * better[:, None]
     moved = torch.where(better[:, None, None, None], moved, made)
-    return (
-        theta[:, :2],
-        torch.rad2deg(theta[:, 2] / search.arm),
-        plain,
-        torch.where(better, aligned, plain),
-        moved,
-    )
+    turned = torch.rad2deg(theta[:, 2] / search.arm)
+    return theta[:, :2], turned, plain, torch.where(better, aligned, plain), moved
 
 
 class _Search:
@@ -103,6 +104,7 @@ class _Search:
         return torch.stack([cos * u + sin * v, cos * v - sin * u], -1)
 
     def read(self, table: Tensor, places: Tensor) -> Tensor:
+        """Values ``(n, C, H, W)`` of a ``table (n, C, ...)`` at ``places (n, H, W, 2)``."""
         grid = places / self.half * places.new_tensor([1.0, -1.0])
         return F.grid_sample(table, grid, align_corners=True, padding_mode="border")
 
@@ -119,9 +121,8 @@ class _Search:
         for a in torch.linspace(-angle, angle, 2 * turns + 1).tolist():
             turned = theta.new_tensor([[0.0, 0.0, a * self.arm]])
             # One motion for all: pictures as channels share the arithmetic of the places.
-            wide = self.read(self.made.flatten(0, 1)[None], self.places(turned, frame)).view(
-                *self.made.shape[:2], *frame.shape[:2]
-            )
+            wide = self.read(self.made.flatten(0, 1)[None], self.places(turned, frame))
+            wide = wide.view(*self.made.shape[:2], *frame.shape[:2])
             for sx in range(-reach, reach + 1):
                 for sy in range(-reach, reach + 1):
                     moved = wide[:, :, reach + sy : reach + sy + self.h, reach - sx : reach - sx + self.w]
@@ -137,10 +138,8 @@ class _Search:
         table = self.table if len(rows) == len(self.table) else self.table[rows]
         value, right, up = self.read(table, places).chunk(3, 1)
         # Beyond the edge the picture goes on unchanged.
-        right, up = (
-            part * inside[:, None]
-            for part, inside in zip((right, up), (places.abs() <= self.half).unbind(-1), strict=True)
-        )
+        across, along = (places.abs() <= self.half).unbind(-1)
+        right, up = right * across[:, None], up * along[:, None]
         cos, sin = (f(theta[:, 2] / self.arm)[:, None, None, None] for f in (torch.cos, torch.sin))
         qx, qy = places[:, None].unbind(-1)
         turn = (right * qy - up * qx) / self.arm

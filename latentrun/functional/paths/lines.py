@@ -14,9 +14,7 @@ from torch import Tensor
 
 from latentrun.types import Factor, Projection
 
-TIE = (
-    1e-6  # share of a factor's range below which two values count as equal: rounding of a fit is not a trend
-)
+TIE = 1e-6  # share of a factor's range within which values count as equal: rounding is not a trend
 
 
 @dataclass(frozen=True)
@@ -34,8 +32,13 @@ class Paths:
 
 # ---------------------------------------------------------------- curves
 def axis_lines(mean: Tensor, scale: Tensor, extent: float, steps: int) -> tuple[Tensor, Tensor]:
-    """Each latent variable in turn over mean ± extent·scale, all others at the mean: ``t (d, T)``, ``z (d, T,
-    d)``."""
+    """Each latent variable in turn over mean ± extent·scale, all others at the mean: ``t (d, T)`` in whitened
+    units, ``z (d, T, d)``, of ``mean``, ``scale (d,)``.
+
+    >>> t, z = axis_lines(torch.tensor([5.0]), torch.tensor([2.0]), extent=1, steps=3)
+    >>> t, z[0, :, 0]
+    (tensor([[-1.,  0.,  1.]]), tensor([3., 5., 7.]))
+    """
     t = _symmetric(mean, extent, steps).expand(len(mean), steps)
     return t, mean + t[:, :, None] * torch.diag(scale)[:, None, :]
 
@@ -65,9 +68,8 @@ def arcs(
     share = torch.linspace(0, 1, steps, dtype=mean.dtype, device=mean.device)
     degrees = spans[:, :1] + share * (spans[:, 1:] - spans[:, :1])
     turn = torch.deg2rad(degrees)
-    return degrees.expand(len(pairs), *degrees.shape), _lift(
-        mean, scale, pairs, radius * torch.stack((turn.cos(), turn.sin()), -1)
-    )
+    flat = radius * torch.stack((turn.cos(), turn.sin()), -1)
+    return degrees.expand(len(pairs), *degrees.shape), _lift(mean, scale, pairs, flat)
 
 
 def segments(start: Tensor, end: Tensor, steps: int) -> tuple[Tensor, Tensor]:
@@ -79,9 +81,8 @@ def segments(start: Tensor, end: Tensor, steps: int) -> tuple[Tensor, Tensor]:
 
 def _symmetric(like: Tensor, extent: float, steps: int) -> Tensor:
     """-extent ... extent; the middle of an odd number is exactly 0, which ``linspace`` misses."""
-    return (
-        extent * (2 * torch.arange(steps, dtype=like.dtype, device=like.device) - (steps - 1)) / (steps - 1)
-    )
+    count = torch.arange(steps, dtype=like.dtype, device=like.device)
+    return extent * (2 * count - (steps - 1)) / (steps - 1)
 
 
 def _lift(mean: Tensor, scale: Tensor, pairs: Tensor, flat: Tensor) -> Tensor:
@@ -111,7 +112,11 @@ def far_apart(z: Tensor, draws: Tensor, n: int, keep: float = 0.95) -> Tensor:
 # ---------------------------------------------------------------- what happens along them
 def unwrap(values: Tensor, period: Tensor) -> Tensor:
     """Take jumps by a period out of cyclic columns: ``values (P, T, F)``, ``period (F,)``, 0 for columns that
-    do not wrap."""
+    do not wrap. Same shape and unit.
+
+    >>> unwrap(torch.tensor([[[350.0], [10.0], [5.0]]]), torch.tensor([360.0])).flatten()
+    tensor([350., 370., 365.])
+    """
     steps = values.diff(dim=1)
     around = torch.where(period > 0, period, torch.ones_like(period))
     short = torch.remainder(steps + around / 2, around) - around / 2
@@ -120,8 +125,12 @@ def unwrap(values: Tensor, period: Tensor) -> Tensor:
 
 
 def ranks(values: Tensor, dim: int) -> Tensor:
-    """Ranks from 1 along ``dim``, float64; equal values share the mean of their ranks. Memory grows with the
-    square of T."""
+    """Ranks from 1 along ``dim``, float64, in the shape of ``values``; equal values share the mean of their
+    ranks. Memory grows with the square of T.
+
+    >>> ranks(torch.tensor([3.0, 1.0, 3.0]), 0)
+    tensor([2.5000, 1.0000, 2.5000], dtype=torch.float64)
+    """
     values = values.movedim(dim, -1)
     below = (values[..., None, :] < values[..., :, None]).sum(-1)
     upto = (values[..., None, :] <= values[..., :, None]).sum(-1)
@@ -143,7 +152,11 @@ def spearman(values: Tensor, parameter: Tensor, width: Tensor) -> Tensor:
 
 def variation(values: Tensor, width: Tensor) -> Tensor:
     """Total variation along each path as a share of the range, V = Σ_t |y_{t+1} - y_t| / width: ``(P, T, F)``
-    to ``(P, F)``."""
+    to ``(P, F)``.
+
+    >>> variation(torch.tensor([[[0.0], [1.0], [0.5]]]), torch.tensor([1.0]))
+    tensor([[1.5000]])
+    """
     return values.diff(dim=1).abs().sum(1) / width
 
 
@@ -152,13 +165,14 @@ def leakage(moved: Tensor) -> Tensor:
 
     ``moved (P, F)``: total variations V as shares of the factors' ranges (:func:`variation`). 0: only f
     moves; 1: the others move on average as much as f. NaN for a factor that does not move, and where there is
-    no other factor.
+    no other factor. Shape ``(P, F)``.
+
+    >>> leakage(torch.tensor([[2.0, 1.0]]))
+    tensor([[0.5000, 2.0000]])
     """
-    others = (
-        (moved.sum(1, keepdim=True) - moved) / (moved.shape[1] - 1)
-        if moved.shape[1] > 1
-        else torch.full_like(moved, torch.nan)
-    )
+    if moved.shape[1] < 2:
+        return torch.full_like(moved, torch.nan)
+    others = (moved.sum(1, keepdim=True) - moved) / (moved.shape[1] - 1)
     return torch.where(moved > TIE, others.clamp(min=0) / moved, torch.nan)
 
 
@@ -232,21 +246,12 @@ def read(
 ) -> Reading:
     """Fits of P·T points, path after path, at positions ``parameter (P, T)``; see :func:`follow`."""
     shape = parameter.shape
-    fitted, residual = (
-        fits.factors.cpu().double().unflatten(0, shape),
-        fits.residual.cpu().double().view(shape),
-    )
+    fitted = fits.factors.cpu().double().unflatten(0, shape)
+    residual, inside = fits.residual.cpu().double().view(shape), fits.inside.cpu().view(shape)
     rows = [i for i, factor in enumerate(factors) if factor.kind != "categorical"]
     ordered, course = tuple(factors[i] for i in rows), None
     if ordered:
         ranges = torch.tensor([[factor.low, factor.high] for factor in ordered], dtype=torch.float64)
         cyclic = torch.tensor([factor.kind == "cyclic" for factor in ordered])
         course = follow(fitted[..., rows], parameter.cpu(), closed, ranges, cyclic, min_change)
-    return Reading(
-        tuple(factor.name for factor in factors),
-        fitted,
-        residual,
-        fits.inside.cpu().view(shape),
-        ordered,
-        course,
-    )
+    return Reading(tuple(factor.name for factor in factors), fitted, residual, inside, ordered, course)

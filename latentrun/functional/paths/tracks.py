@@ -25,6 +25,11 @@ def track_tables(
     ``gap (P, T)``: whitened distance to the nearest code; ``miss (P * T,)``: how far the decoded points lie
     from the data, by the name ``kind``; ``reading``: what an oracle says, or None. Tables ``paths``,
     ``steps`` and, with ordered factors, ``factors``, a row for each path and factor.
+
+    >>> t, gap = np.array([[0.0, 1.0]]), np.array([[0.0, 0.5]])
+    >>> tables = track_tables(["a"], t, np.zeros((1, 2, 1)), gap, "miss", Tensor([1.0, 3.0]), None)
+    >>> tables["paths"].to_dict("records")
+    [{'path': 'a', 'gap_mean': 0.25, 'gap_max': 0.5, 'miss_mean': 2.0, 'miss_max': 3.0}]
     """
     n, t = parameter.shape
     off = miss.view(n, t).numpy()
@@ -38,10 +43,8 @@ def track_tables(
     tables = {"paths": paths, "steps": steps}
     if reading is None:
         return tables
-    paths["inside"], steps["inside"] = (
-        reading.inside.double().mean(1).numpy(),
-        reading.inside.flatten().numpy(),
-    )
+    paths["inside"] = reading.inside.double().mean(1).numpy()
+    steps["inside"] = reading.inside.flatten().numpy()
     steps[[f"fitted.{name}" for name in reading.names]] = reading.fitted.flatten(0, 1).numpy()
     if reading.course is not None:
         ordered = [factor.name for factor in reading.ordered]

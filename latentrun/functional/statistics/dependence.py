@@ -19,20 +19,22 @@ FLAT = 1e-6
 def targets(factors: Sequence[Factor], label: str | None, y, labels) -> list[tuple[Factor, np.ndarray]]:
     """What can be known about each row: the factors with their columns ``(N,)`` of ``y (N, F)``, then the
     labels as a categorical factor called ``label``, unless a factor of that name is there already."""
-    found = [(factor, np.asarray(y[:, i], dtype=np.float64)) for i, factor in enumerate(factors)]
+    columns = [(factor, np.asarray(y[:, i], dtype=np.float64)) for i, factor in enumerate(factors)]
     if labels is not None and label not in {factor.name for factor in factors}:
         codes = np.asarray(labels, dtype=np.float64)
         top = int(codes.max(initial=0))
-        kind = Factor(
-            label or "label", "categorical", 0.0, float(top), categories=tuple(map(str, range(top + 1)))
-        )
-        found.append((kind, codes))
-    return found
+        categories = tuple(map(str, range(top + 1)))
+        columns.append((Factor(label or "label", "categorical", 0.0, float(top), "", categories), codes))
+    return columns
 
 
 def spread(a: np.ndarray) -> np.ndarray:
-    """Standard deviation over rows (divisor N) of ``a (N, p)``; exactly 0 for columns constant up to
-    rounding."""
+    """Standard deviation over rows (divisor N) of ``a (N, p)``, in its unit: ``(p,)``; exactly 0 for columns
+    constant up to rounding.
+
+    >>> spread(np.array([[1.0, 3.0], [1.0, 5.0]]))
+    array([0., 1.])
+    """
     a = np.asarray(a, dtype=np.float64)
     sd = a.std(0)
     return np.where(sd > FLAT * np.abs(a).max(0), sd, 0.0)
@@ -40,7 +42,12 @@ def spread(a: np.ndarray) -> np.ndarray:
 
 def pearson(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Linear correlation of each column of ``a (N, p)`` with each of ``b (N, q)``: ``(p, q)`` in [-1, 1], NaN
-    for constants."""
+    for constants.
+
+    >>> pearson(np.array([[0.0, 7.0], [1.0, 7.0], [2.0, 7.0]]), np.array([[4.0], [2.0], [0.0]]))
+    array([[-1.],
+           [nan]])
+    """
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     scale = np.outer(spread(a), spread(b))
     covariance = (a - a.mean(0)).T @ (b - b.mean(0)) / len(a)
@@ -49,7 +56,11 @@ def pearson(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 def spearman(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Rank correlation, ties sharing their mean rank: ``(p, q)`` in [-1, 1], NaN for constants; 1 for any
-    rising relation."""
+    rising relation.
+
+    >>> spearman(np.array([[0.0], [1.0], [2.0]]), np.array([[0.0], [1.0], [100.0]]))
+    array([[1.]])
+    """
     from scipy.stats import rankdata
 
     flat = np.where(np.outer(spread(a), spread(b)) > 0, 1.0, np.nan)
@@ -79,14 +90,13 @@ def mutual_information(z: np.ndarray, y: np.ndarray, kind: str, neighbours: int,
     """
     from sklearn.feature_selection import mutual_info_classif, mutual_info_regression
 
-    found = np.zeros(z.shape[1])
+    information = np.zeros(z.shape[1])
     moves = spread(z) > 0
     if len(z) <= neighbours + 1 or spread(y[:, None])[0] == 0 or not moves.any():
-        return found
+        return information
     estimate, y = mutual_info_regression, np.asarray(y, dtype=np.float64)
     if kind in ("categorical", "ordinal"):
         estimate, y = mutual_info_classif, np.unique(y, return_inverse=True)[1]
-    found[moves] = estimate(
-        np.asarray(z[:, moves], dtype=np.float64), y, n_neighbors=neighbours, random_state=seed
-    )
-    return found
+    columns = np.asarray(z[:, moves], dtype=np.float64)
+    information[moves] = estimate(columns, y, n_neighbors=neighbours, random_state=seed)
+    return information

@@ -26,6 +26,9 @@ def mean_interval(values) -> Estimate:
     """Mean of ``values (N,)`` with the interval mean +- 1.96 sd / sqrt(N), sd with N - 1.
 
     No interval for fewer than two values; NaN for none. Takes tensors, arrays and lists; in their unit.
+
+    >>> mean_interval([0.0, 2.0, 4.0]).value
+    2.0
     """
     values = torch.as_tensor(values).double().flatten()
     n = len(values)
@@ -40,7 +43,11 @@ def mean_interval(values) -> Estimate:
 
 def share_interval(hits: int, n: int) -> Estimate:
     """The share hits / n of n independent draws with Wilson's (1927) score interval, which is right for 0 and
-    n hits too."""
+    n hits too; ends in [0, 1].
+
+    >>> share_interval(2, 4)  # of so few draws, anything from 0.15 to 0.85
+    Estimate(value=0.5, low=0.1500..., high=0.8499...)
+    """
     if n == 0:
         return Estimate(math.nan)
     share, z2 = hits / n, NORMAL_95**2
@@ -56,6 +63,9 @@ def bootstrap(statistic: Callable[[Tensor], Tensor], data, noise: Noise, n_boot:
     arrays give ``torch.arange(N)`` as data: the statistic then gets index matrices ``(B, N)``. The interval
     spans the 2.5 and 97.5 percentiles of ``n_boot`` resampled values; it has the statistic's unit. Reference:
     Efron & Tibshirani (1993), ch. 13. Not valid for extremes (a resample never exceeds the sample's maximum).
+
+    >>> bootstrap(lambda rows: rows.median(dim=1).values, [1.0, 2.0, 9.0], Noise(0)).value
+    2.0
     """
     return bootstrap_each(lambda rows: statistic(rows).unsqueeze(-1), data, noise, n_boot)[0]
 
@@ -76,8 +86,8 @@ def mean_and_tail(
     """``mean`` and the percentiles named by ``shares`` of ``values (N,)``: normal approximation for the mean,
     bootstrap for these."""
     ends = torch.tensor(list(shares.values()), dtype=torch.float64, device=values.device)
-    found = bootstrap_each(lambda rows: torch.quantile(rows, ends, dim=1).T, values.double(), noise, n_boot)
-    return {"mean": mean_interval(values), **dict(zip(shares, found, strict=True))}
+    tail = bootstrap_each(lambda rows: torch.quantile(rows, ends, dim=1).T, values.double(), noise, n_boot)
+    return {"mean": mean_interval(values), **dict(zip(shares, tail, strict=True))}
 
 
 def bootstrap_means(
@@ -111,9 +121,8 @@ def _percentile(values: Tensor, draws: Tensor) -> list[Estimate]:
     """Estimates from values ``(S,)`` and resampled values ``(B, S)``. Resamples in which the statistic is not
     defined are left out; a value that is not finite has no interval."""
     draws = torch.where(draws.isfinite(), draws, math.nan).double()
-    ends = torch.nanquantile(
-        draws, torch.tensor([0.025, 0.975], dtype=torch.float64, device=draws.device), dim=0
-    )
+    shares = torch.tensor([0.025, 0.975], dtype=torch.float64, device=draws.device)
+    ends = torch.nanquantile(draws, shares, dim=0)
     triples = zip(values.tolist(), *ends.tolist(), strict=True)
     return [
         Estimate(v, low, high) if math.isfinite(v) and math.isfinite(low) else Estimate(v)

@@ -30,9 +30,8 @@ def log_densities(z: Tensor, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tenso
     mean, scale, z = mean.double(), scale.double(), z.double()
     n, d = mean.shape
     normal = 0.5 * d * math.log(2 * math.pi)
-    own = (
-        component_log_density(z, mean, scale) + normal
-    )  # of narrow components far out the products keep no digit of it
+    # Of narrow components far out the products keep no digit of a point's density under its own.
+    own_component = component_log_density(z, mean, scale) + normal
     centre = mean.mean(0)
     mean, z = mean - centre, z - centre
     weight = scale.reciprocal().square()
@@ -42,26 +41,28 @@ def log_densities(z: Tensor, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tenso
     for at in torch.arange(n, device=z.device).split(max(1, CELLS // n)):
         rows = z[at]
         exponent = torch.addmm(constant, rows.square(), square).addmm_(rows, linear, alpha=-2).mul_(-0.5)
-        exponent.scatter_(1, at.unsqueeze(1), own[at].unsqueeze(1))
+        exponent.scatter_(1, at.unsqueeze(1), own_component[at].unsqueeze(1))
         whole.append(exponent.logsumexp(1))
         exponent.scatter_(1, at.unsqueeze(1), -torch.inf)
         others.append(exponent.logsumexp(1))
-    return torch.cat(whole) - math.log(n) - normal, torch.cat(others) - (
-        math.log(n - 1) if n > 1 else 0.0
-    ) - normal
+    log_others = math.log(n - 1) if n > 1 else 0.0
+    return torch.cat(whole) - math.log(n) - normal, torch.cat(others) - log_others - normal
 
 
 def component_log_density(z: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
     """ln N(z_n; mean_n, diag scale_n²) ``(N,)`` in nats of each row under its own component."""
     unit = (z.double() - mean.double()) / scale.double()
-    return (
-        -0.5 * unit.square().sum(1) - scale.double().log().sum(1) - 0.5 * z.shape[1] * math.log(2 * math.pi)
-    )
+    constant = 0.5 * z.shape[1] * math.log(2 * math.pi)
+    return -0.5 * unit.square().sum(1) - scale.double().log().sum(1) - constant
 
 
 def covariance(mean: Tensor, scale: Tensor) -> Tensor:
     """Covariance of the mixture ``(d, d)``: that of the means (divided by N) and the mean of scale² on the
-    diagonal."""
+    diagonal; in squared latent units.
+
+    >>> covariance(torch.tensor([[-1.0], [1.0]]), torch.tensor([[2.0], [2.0]]))  # 1 + 4
+    tensor([[5.]], dtype=torch.float64)
+    """
     centred = mean.double() - mean.double().mean(0)
     return centred.T @ centred / len(mean) + torch.diag(scale.double().square().mean(0))
 
@@ -87,23 +88,25 @@ def marginal_moments(mean: Tensor, scale: Tensor, noise: Noise, resamples: int) 
         sd, skewness, kurtosis = shape_statistics(averages.flatten(0, 1)).view(-1, d, 3).unbind(2)
         return torch.cat([centre + unit * averages[..., 0], (unit * sd).square(), skewness, kurtosis], 1)
 
-    found = bootstrap_means(statistics, powers.view(n, 4 * d), noise, resamples)
+    estimates = bootstrap_means(statistics, powers.view(n, 4 * d), noise, resamples)
     names = ("mean", "variance", "skewness", "kurtosis")
-    return {name: found[i * d : (i + 1) * d] for i, name in enumerate(names)}
+    return {name: estimates[i * d : (i + 1) * d] for i, name in enumerate(names)}
 
 
 def bin_masses(mean: Tensor, scale: Tensor, edges: Tensor) -> Tensor:
     """Mass ``(d, B + 1)`` of every marginal between the edges ``(B,)``, below the first and above the last:
-    rows add to 1."""
+    rows add to 1.
+
+    >>> bin_masses(torch.zeros(1, 1), torch.ones(1, 1), torch.tensor([0.0]))
+    tensor([[0.5000, 0.5000]], dtype=torch.float64)
+    """
     edges = edges.to(mean).double()
-    found = []
-    for m, s in zip(
-        *(part.double().T.split(max(1, CELLS // (len(mean) * len(edges)))) for part in (mean, scale)),
-        strict=True,
-    ):
+    step = max(1, CELLS // (len(mean) * len(edges)))
+    parts = []
+    for m, s in zip(mean.double().T.split(step), scale.double().T.split(step), strict=True):
         below = torch.special.ndtr((edges - m.unsqueeze(2)) / s.unsqueeze(2)).mean(1)
-        found.append(torch.nn.functional.pad(below, (1, 1)))
-    cumulative = torch.cat(found)
+        parts.append(torch.nn.functional.pad(below, (1, 1)))
+    cumulative = torch.cat(parts)
     cumulative[:, -1] = 1.0
     return cumulative.diff(dim=1).clamp_min(0)
 
@@ -132,6 +135,9 @@ def gaussian_distances(mean: Tensor, covariance: Tensor) -> tuple[float, float]:
 
     KL = ½ [|mean|² + sum (l - 1 - ln l)], W² = |mean|² + sum (sqrt l - 1)², l the eigenvalues of the
     covariance.
+
+    >>> gaussian_distances(torch.tensor([2.0]), torch.tensor([[1.0]]))
+    (2.0, 4.0)
     """
     eigenvalues = torch.linalg.eigvalsh(covariance.double()).clamp_min(0)
     square = mean.double().square().sum()

@@ -21,6 +21,9 @@ def shape_statistics(means: Tensor) -> Tensor:
 
     Divisor N throughout: g1 = m3 / m2^1.5, g2 = m4 / m2^2 - 3 (0 for a normal), as scipy.stats with
     bias=True. sd is in the unit of the powers. NaN where nothing varies.
+
+    >>> shape_statistics(torch.tensor([[0.0, 1.0, 0.0, 3.0]]))  # the moments of a standard normal
+    tensor([[1., 0., 0.]])
     """
     p1, p2, p3, p4 = means.unbind(1)
     m2 = (p2 - p1**2).clamp_min(0)
@@ -31,7 +34,11 @@ def shape_statistics(means: Tensor) -> Tensor:
 
 def percentiles(values: Tensor, shares: tuple[float, ...]) -> Tensor:
     """Percentiles (shares in [0, 1]) of each row of ``(B, N)``: ``(B, len(shares))``, interpolated linearly
-    as numpy does."""
+    as numpy does.
+
+    >>> percentiles(torch.tensor([[0.0, 10.0, 20.0]]), (0.5, 0.75))
+    tensor([[10., 15.]])
+    """
     ordered = values.sort(dim=-1).values
     at = torch.tensor(shares, dtype=torch.float64, device=values.device) * (values.shape[-1] - 1)
     below = at.floor().long()

@@ -58,7 +58,11 @@ def neighbours(codes: Codes, k: int) -> np.ndarray:
 
 def knn_predict(nearest: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Mean of the neighbours' outputs ``y (N, m)``, or the commonest of their classes ``y (N,)`` (ties: the
-    lowest)."""
+    lowest). ``nearest (M, k)`` are row numbers, see :func:`neighbours`.
+
+    >>> knn_predict(np.array([[0, 1], [1, 2]]), np.array([[0.0], [2.0], [4.0]])).ravel()
+    array([1., 3.])
+    """
     if y.ndim == 2:
         return y[nearest].mean(1)
     classes, codes = np.unique(y, return_inverse=True)
@@ -104,7 +108,12 @@ def r2(truth: np.ndarray, predicted: np.ndarray) -> Score:
 
 
 def accuracy(truth: np.ndarray, predicted: np.ndarray) -> Score:
-    """Share of the M test rows whose class is named rightly, in [0, 1]."""
+    """Share of the M test rows whose class is named rightly, in [0, 1]; classes ``(M,)``.
+
+    >>> score = accuracy(np.array([0, 1, 1, 2]), np.array([0, 1, 2, 2]))
+    >>> score.statistic(torch.from_numpy(score.columns).mean(0, keepdim=True))
+    tensor([0.7500], dtype=torch.float64)
+    """
     return Score((truth == predicted)[:, None].astype(float), lambda means: means[:, 0])
 
 
@@ -126,10 +135,10 @@ def combined(scores: Sequence[Score], over: Callable[[Tensor], Tensor]) -> Score
     """One number for several scores over the same rows: ``over`` takes their values ``(B, S)`` to
     ``(B,)``."""
     columns = np.concatenate([score.columns for score in scores], axis=1)
-    return Score(columns, lambda means: over(torch.stack(_each(scores, means), dim=1)))
+    return Score(columns, lambda means: over(torch.stack(_values(scores, means), dim=1)))
 
 
-def _each(scores: Sequence[Score], means: Tensor) -> list[Tensor]:
+def _values(scores: Sequence[Score], means: Tensor) -> list[Tensor]:
     """Every score ``(B,)`` of column means ``(B, K)`` that lie one after the other."""
     parts = means.split([score.columns.shape[1] for score in scores], dim=1)
     return [score.statistic(part) for score, part in zip(scores, parts, strict=True)]
@@ -139,4 +148,4 @@ def estimates(scores: Sequence[Score], noise: Noise, n_boot: int) -> list[Estima
     """Scores with 95 % intervals: bootstrap over the test rows, the same resamples for all; the probes stay
     as fitted."""
     columns = np.concatenate([score.columns for score in scores], axis=1)
-    return bootstrap_means(lambda means: torch.stack(_each(scores, means), dim=1), columns, noise, n_boot)
+    return bootstrap_means(lambda means: torch.stack(_values(scores, means), dim=1), columns, noise, n_boot)

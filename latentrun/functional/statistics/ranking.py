@@ -19,12 +19,15 @@ def moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     ``(G,)`` each.
 
     Mean NaN for n = 0, standard deviation NaN for n < 2.
+
+    >>> moments(np.array([[1.0, 3.0, np.nan]]))
+    (array([2.]), array([1.41421356]), array([2]))
     """
-    there = np.isfinite(values)
-    n = there.sum(1)
+    present = np.isfinite(values)
+    n = present.sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean = np.where(there, values, 0.0).sum(1) / n
-        squares = np.where(there, (values - mean[:, None]) ** 2, 0.0).sum(1)
+        mean = np.where(present, values, 0.0).sum(1) / n
+        squares = np.where(present, (values - mean[:, None]) ** 2, 0.0).sum(1)
         sd = np.sqrt(np.where(n > 1, squares / (n - 1), np.nan))
     return mean, sd, n
 
@@ -82,9 +85,8 @@ def _against(
     independent = n == 0
     with np.errstate(invalid="ignore", divide="ignore"):
         both = variance[i] + variance
-        welch = both**2 / (
-            variance[i] ** 2 / (count[i] - 1) + variance**2 / (count - 1)
-        )  # Welch-Satterthwaite
+        # Degrees of freedom of Welch and Satterthwaite.
+        welch = both**2 / (variance[i] ** 2 / (count[i] - 1) + variance**2 / (count - 1))
         difference = np.where(independent, mean[i] - mean, paired_mean)
         error = np.where(independent, np.sqrt(both), paired_sd / np.sqrt(n))
         df = np.where(independent, welch, n - 1)
@@ -93,16 +95,19 @@ def _against(
         p = np.where(testable, 2 * stdtr(np.where(df >= 1, df, np.nan), -np.abs(difference) / error), np.nan)
     enough = np.where(independent, (count[i] > 1) & (count > 1), n > 1)
     why = np.where(n == 1, "none: one common seed", "none: fewer than two seeds")
-    test = np.where(
-        testable, np.where(independent, WELCH, PAIRED), np.where(enough, "none: no spread over seeds", why)
-    )
+    why = np.where(enough, "none: no spread over seeds", why)
+    test = np.where(testable, np.where(independent, WELCH, PAIRED), why)
     return difference, *t_interval(difference, np.where(testable, error, np.nan), df), n, p, test
 
 
 def holm(p: np.ndarray) -> np.ndarray:
     """p-values ``(m,)`` corrected for being m, so that the chance of any false rejection in the family keeps
     the level: the k-th smallest times m - k + 1, never below a smaller one's, at most 1. NaN stay and do not
-    count. Holm (1979)."""
+    count. Holm (1979).
+
+    >>> holm(np.array([0.04, 0.01, np.nan]))
+    array([0.04, 0.02,  nan])
+    """
     p = np.asarray(p, dtype=float)
     adjusted = np.full(p.shape, np.nan)
     order = np.argsort(np.where(np.isnan(p), np.inf, p), kind="stable")[: np.isfinite(p).sum()]

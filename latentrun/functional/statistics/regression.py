@@ -16,6 +16,9 @@ def through_origin(x: np.ndarray, y: np.ndarray) -> Estimate:
     ``x (N,)``, ``y (N,)``; in units of y / x. The interval is Student's, with N - 1 degrees of freedom, for
     errors of equal variance: var(b) = sum (y - b x)² / ((N - 1) sum x²). No interval for one point, NaN where
     x is 0 throughout. Draper & Smith, Applied Regression Analysis (1998), ch. 1.
+
+    >>> through_origin(np.array([1.0, 2.0]), np.array([3.0, 6.0]))
+    Estimate(value=3.0, low=3.0, high=3.0)
     """
     squares, n = float(np.sum(x * x)), len(x)
     if squares == 0:
@@ -23,5 +26,6 @@ def through_origin(x: np.ndarray, y: np.ndarray) -> Estimate:
     slope = float(np.sum(x * y)) / squares
     if n < 2:
         return Estimate(slope)
-    half = stdtrit(n - 1, 0.975) * math.sqrt(float(np.sum((y - slope * x) ** 2)) / ((n - 1) * squares))
+    variance = float(np.sum((y - slope * x) ** 2)) / ((n - 1) * squares)
+    half = float(stdtrit(n - 1, 0.975)) * math.sqrt(variance)
     return Estimate(slope, slope - half, slope + half)

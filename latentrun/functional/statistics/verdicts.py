@@ -28,16 +28,20 @@ class Finding:
 
 
 def contrast(
-    mine: np.ndarray, other: np.ndarray | None, by: Literal["difference", "ratio"] | None
+    values: np.ndarray, against: np.ndarray | None, by: Literal["difference", "ratio"] | None
 ) -> np.ndarray:
-    """One value a seed ``(S,)``: ``mine``, or ``mine - other``, or ``mine / other``; NaN where either is
-    missing, and for ratios where either is not above 0."""
-    if other is None:
-        return mine
+    """One value a seed ``(S,)``: ``values``, or ``values - against``, or ``values / against``; NaN where
+    either is missing, and for ratios where either is not above 0.
+
+    >>> contrast(np.array([4.0, 1.0]), np.array([2.0, 0.0]), "ratio")
+    array([ 2., nan])
+    """
+    if against is None:
+        return values
     if by == "difference":
-        return mine - other
-    there = (mine > 0) & (other > 0)
-    return np.where(there, mine, np.nan) / np.where(there, other, np.nan)
+        return values - against
+    positive = (values > 0) & (against > 0)
+    return np.where(positive, values, np.nan) / np.where(positive, against, np.nan)
 
 
 def judged(
@@ -53,15 +57,16 @@ def judged(
 
     ``scale``: the greatest value that the quantity was made of. What lies below 1e-12 of it is rounding: a
     spread so small is none, and a mean so small is 0.
+
+    >>> judged(np.array([2.0, 2.0]), ratio=False, above=1.0, below=None).verdict
+    'reproduced'
     """
     values = np.asarray(values, dtype=float)
-    mean, sd, n, low, high = (
-        float(found[0]) for found in over_seeds((np.log(values) if ratio else values)[None])
-    )
+    rows = over_seeds((np.log(values) if ratio else values)[None])
+    mean, sd, n, low, high = (float(row[0]) for row in rows)
     scale = 1.0 if ratio else scale
-    if sd <= EXACT * max(
-        scale, abs(mean)
-    ):  # the same in all seeds: an interval of rounding would decide what only its digits say
+    # The same in all seeds: an interval of rounding would decide what only its digits say.
+    if sd <= EXACT * max(scale, abs(mean)):
         mean = 0.0 if abs(mean) <= EXACT * scale else mean
         low = high = mean
     if ratio:
@@ -70,7 +75,11 @@ def judged(
 
 
 def verdict(low: float, high: float, above: float | None, below: float | None) -> str:
-    """Where an interval lies: see :func:`judged`."""
+    """Where an interval lies: see :func:`judged`.
+
+    >>> [verdict(low, low + 1, above=1.0, below=None) for low in (2.0, 0.5, -2.0)]
+    ['reproduced', 'undecided', 'contradicted']
+    """
     if above is None and below is None:
         return REPORTED
     if math.isnan(low) or math.isnan(high):
@@ -85,7 +94,7 @@ def overall(verdicts: Iterable[str]) -> str:
     """The verdict on a sentence from those on its parts, all of which it asserts: *reproduced* if all are
     (which needs no correction for their number), *contradicted* if one is (of k true parts, the chance that
     some interval misses is at most 2.5 k %), else *undecided*. Parts that are only reported do not count."""
-    found = [each for each in verdicts if each != REPORTED]
-    if CONTRADICTED in found:
+    judged_parts = [part for part in verdicts if part != REPORTED]
+    if CONTRADICTED in judged_parts:
         return CONTRADICTED
-    return REPRODUCED if found and all(each == REPRODUCED for each in found) else UNDECIDED
+    return REPRODUCED if judged_parts and set(judged_parts) == {REPRODUCED} else UNDECIDED

@@ -4,6 +4,7 @@ from typing import Annotated
 import torch
 from torch import nn
 
+from latentrun.callbacks import Begin
 from latentrun.config.bounds import Ge
 from latentrun.manifolds import Euclidean
 from latentrun.models.base import HasEncoder, Model
@@ -42,6 +43,6 @@ class PCA(Model, HasEncoder):
                 "pca",
                 (Objective("pca", list(self.parameters()), self.loss),),
                 monitor=self.monitor,
-                setup=self.start,
+                callbacks=(Begin(self.start),),
             ),
         )

@@ -5,12 +5,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, open_dict
+
+if TYPE_CHECKING:
+    from latentrun.sweep.plan import Job, Sweep
 
 
 class ProcessLauncher(Launcher):
@@ -24,36 +28,39 @@ class ProcessLauncher(Launcher):
         self.context, self.config = hydra_context, config
 
     def launch(self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
-        from latentrun.command.compose import (
-            own_packages,  # not before it is used: Hydra imports every plugin
-        )
-        from latentrun.command.jobs import job_of, launch_of
-        from latentrun.launchers.foreign import TrialFailed, returned
+        # not before it is used: Hydra imports every plugin
+        from latentrun.command.values import launcher_of, trust_of
+        from latentrun.sweep.engine import Launch
         from latentrun.sweep.plan import Sweep
         from latentrun.tasks.sweep import carry_out
 
         sweep = Sweep(Path(self.config.hydra.sweep.dir))
-        study, keys = sweep.meta["study"], sweep.meta["swept"]
-        jobs, returns = [], []
-        for number, overrides in enumerate(job_overrides, initial_job_idx):
-            cfg = self.context.config_loader.load_sweep_config(self.config, list(overrides))
-            with open_dict(cfg):
-                cfg.hydra.job.id, cfg.hydra.job.num = str(number), number
-            HydraConfig.instance().set_config(cfg)
-            jobs.append(job_of(cfg, number, [text for text in overrides if text.partition("=")[0] in keys]))
+        jobs = [self._job(n, texts, sweep) for n, texts in enumerate(job_overrides, initial_job_idx)]
         sweep.add(jobs)
-        trust = [*self.config.trust, *own_packages(self.config.hydra)]
-        codes = {
-            outcome.job.number: outcome.code
-            for outcome in carry_out(sweep, jobs, launch_of(self.config.hydra), trust)
-        }
-        for job in jobs:
-            try:
-                value, status = (
-                    returned(sweep.directory(job), codes.get(job.number, 1), study["metrics"]),
-                    JobStatus.COMPLETED,
-                )
-            except TrialFailed as error:
-                value, status = error, JobStatus.FAILED
-            returns.append(JobReturn(overrides=list(job.overrides), status=status, _return_value=value))
-        return returns
+        launch = Launch.of(launcher_of(self.config.hydra))
+        trust = trust_of(self.config, self.config.hydra).for_its_runs()
+        outcomes = carry_out(sweep, jobs, launch, trust)
+        codes = {outcome.job.number: outcome.code for outcome in outcomes}
+        return [self._returned(job, codes.get(job.number, 1), sweep) for job in jobs]
+
+    def _job(self, number: int, overrides: Sequence[str], sweep: Sweep) -> Job:
+        """A job of a batch, composed."""
+        from latentrun.command.jobs import job_of
+
+        cfg = self.context.config_loader.load_sweep_config(self.config, list(overrides))
+        with open_dict(cfg):
+            cfg.hydra.job.id, cfg.hydra.job.num = str(number), number
+        HydraConfig.instance().set_config(cfg)
+        keys = sweep.meta["swept"]
+        return job_of(cfg, number, [text for text in overrides if text.partition("=")[0] in keys])
+
+    def _returned(self, job: Job, code: int, sweep: Sweep) -> JobReturn:
+        """What the sweeper gets from a job that ended with ``code``."""
+        from latentrun.launchers.foreign import TrialFailed, returned
+
+        try:
+            value = returned(sweep.directory(job), code, sweep.meta["study"]["metrics"])
+            status = JobStatus.COMPLETED
+        except TrialFailed as error:
+            value, status = error, JobStatus.FAILED
+        return JobReturn(overrides=list(job.overrides), status=status, _return_value=value)

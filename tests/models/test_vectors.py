@@ -1,8 +1,9 @@
-"""Second stages on codes whose law is known."""
+"""Models of vectors, on rows and on codes whose law is known."""
 
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -10,64 +11,58 @@ from torch.distributions import MultivariateNormal, Normal
 from torch.func import functional_call, stack_module_state
 
 from latentrun.config.build import build
-from latentrun.errors import InputError
+from latentrun.errors import InputError, Misfit
 from latentrun.functional.noise import Noise
-from latentrun.models.base import SecondStage, drawn
-from latentrun.second_stages.flow import Flow
-from latentrun.second_stages.gaussian import Gaussian
-from latentrun.second_stages.mixture import Mixture
+from latentrun.models.base import Model, drawn
+from latentrun.models.flow import Flow
+from latentrun.models.gaussian import Gaussian
+from latentrun.models.mixture import Mixture
+from latentrun.run import Run
+from latentrun.training.loop import Loop
+from latentrun.training.settings import Training
 from latentrun.types import Batch, Clock
 from tests.conformance import parts
+from tests.planted import TRAINING_VALUES, Rows
 
 N = 4000
 CLOCK = Clock("second", 0, 0, 1)
-VAE = parts.spec("model", "two_stage_vae")["second"]["vae"]
 
 
 def codes(mean: torch.Tensor, scale: float | torch.Tensor = 0.1) -> Batch:
-    """What a second stage is shown: posteriors around ``mean (N, d)``."""
-    return Batch(torch.stack([mean, torch.zeros_like(mean) + scale], 1))
+    """What a second stage begins with: posteriors around ``mean (N, d)``."""
+    return Batch(mean, scale=torch.zeros_like(mean) + scale)
 
 
-def set_up(stage: SecondStage, batch: Batch) -> SecondStage:
-    for phase in stage.phases():
-        if phase.setup is not None:
-            phase.setup(batch, Noise(0))
-    return stage
+def set_up(model: Model, batch: Batch) -> Model:
+    for phase in model.phases():
+        for callback in phase.callbacks:
+            callback.begin(batch, Noise(0))
+    return model
 
 
-def trained(stage: SecondStage, batch: Batch, steps: int, lr: float = 5e-3) -> SecondStage:
-    """Its only phase, in short."""
-    set_up(stage, batch)
-    (phase,) = stage.phases()
+def trained(model: Model, batch: Batch, steps: int, lr: float = 5e-3) -> Model:
+    """Its only phase, in short, on draws from the posteriors."""
+    set_up(model, batch)
+    (phase,) = model.phases()
     (objective,) = phase.objectives
     optimizer = torch.optim.Adam(objective.parameters, lr=lr)
     for step in range(steps):
         rows = Noise(1).at(step).integers("rows", len(batch.x), (256,))
+        noise = Noise(2).at(step)
         optimizer.zero_grad()
-        terms = objective.loss(Batch(batch.x[rows]), Noise(2).at(step), CLOCK)
-        terms["loss"].backward()
+        x = drawn(Batch(batch.x[rows], scale=batch.scale[rows]), noise)
+        objective.loss(Batch(x), noise, CLOCK)["loss"].backward()
         optimizer.step()
-        if phase.after_step is not None:
-            phase.after_step({name: value.detach() for name, value in terms.items()}, CLOCK)
-    return stage
+    return model
 
 
-def decoder(d: int, **changes) -> SecondStage:
-    torch.manual_seed(0)
-    spec = VAE | {"draw": "mean"} | changes
-    spec = spec | {"model": spec["model"] | {"network": spec["model"]["network"] | {"widths": [64]}}}
-    return build(spec, SecondStage, "second", latent_dim=d)
+def sample(model: Model, n: int, noise: Noise) -> torch.Tensor:
+    return model.decode(model.sample_prior(n, noise))
 
 
 def flow(d: int, kind: str = "spline", **changes) -> Flow:
     torch.manual_seed(0)
-    return Flow(
-        **(
-            {"latent_dim": d, "kind": kind, "transforms": 3, "widths": [32], "bins": 8, "epochs": None}
-            | changes
-        )
-    )
+    return Flow(**({"event_shape": (d,), "kind": kind, "transforms": 3, "widths": [32], "bins": 8} | changes))
 
 
 def ring(n: int = N) -> torch.Tensor:
@@ -82,22 +77,25 @@ def test_gaussian_has_the_moments_of_the_aggregated_posterior_exactly():
         [[1.0, 0.5, 0], [0, 2, 0], [0, 0, 0.1]]
     ) + torch.tensor([1.0, -2, 0])
     scale = 0.1 + Noise(0).uniform("scale", (500, 3))
-    stage = set_up(Gaussian(3), codes(mean, scale))
+    stage = set_up(Gaussian((3,)), codes(mean, scale))
     expected = torch.cov(mean.double().T, correction=0) + torch.diag(scale.double().square().mean(0))
     assert torch.allclose((stage.scale_tril @ stage.scale_tril.T).double(), expected, rtol=1e-5, atol=1e-6)
     assert torch.allclose(stage.mean, mean.mean(0), atol=1e-5)
-    z = stage.sample(100_000, Noise(1))
+    z = sample(stage, 100_000, Noise(1))
     assert torch.allclose(torch.cov(z.double().T), expected, atol=0.06) and torch.allclose(
         z.mean(0), mean.mean(0), atol=0.03
     )
     # Exact also of variables that carry nothing: mu = 0, sigma = 1.
-    assert torch.equal(set_up(Gaussian(2), codes(torch.zeros(50, 2), 1.0)).scale_tril, torch.eye(2))
+    assert torch.equal(set_up(Gaussian((2,)), codes(torch.zeros(50, 2), 1.0)).scale_tril, torch.eye(2))
 
 
 # ---------------------------------------------------------------- mixture
 def mixture(d: int, components: int, **changes) -> Mixture:
     return Mixture(
-        **({"latent_dim": d, "components": components, "rows": 20_000, "ridge": 1e-6, "steps": 200} | changes)
+        **(
+            {"event_shape": (d,), "components": components, "rows": 20_000, "ridge": 1e-6, "steps": 200}
+            | changes
+        )
     )
 
 
@@ -112,7 +110,7 @@ def test_mixture_finds_planted_components():
     assert torch.allclose(stage.weights[order], torch.tensor(weights), atol=0.005)
     covariance = stage.scale_trils @ stage.scale_trils.mT  # that of mu and sigma² together
     assert torch.allclose(covariance, torch.diag(torch.tensor([1.25, 0.5])).expand(3, 2, 2), atol=0.15)
-    z = stage.sample(50_000, Noise(1))
+    z = sample(stage, 50_000, Noise(1))
     shares = torch.cdist(z, centres).argmin(1).bincount(minlength=3) / len(z)
     assert torch.allclose(shares, torch.tensor(weights), atol=0.01)
     assert torch.allclose(z[z[:, 0] > 2.5].mean(0), centres[1], atol=0.1)
@@ -120,7 +118,7 @@ def test_mixture_finds_planted_components():
 
 def test_mixture_of_fewer_codes_than_components_and_the_same_from_equal_noise():
     stage = set_up(mixture(2, 10, ridge=1e-3), codes(ring(6)))
-    assert torch.isfinite(stage.sample(100, Noise(0))).all() and stage.weights[6:].sum() == 0
+    assert torch.isfinite(sample(stage, 100, Noise(0))).all() and stage.weights[6:].sum() == 0
     one, two = (set_up(mixture(2, 4, rows=300), codes(ring())) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(one.buffers(), two.buffers(), strict=True))
 
@@ -136,7 +134,7 @@ def test_density_of_a_flow_is_that_of_the_codes_it_makes(kind, d):
     jacobian = torch.func.vmap(torch.func.jacrev(lambda point: stage.decode(point[None])[0]))(w)
     expected = Normal(0.0, 1.0).log_prob(w).sum(1) - torch.linalg.slogdet(jacobian).logabsdet
     assert torch.allclose(stage.log_prob(z), expected, atol=2e-3)
-    assert torch.equal(stage.sample(200, Noise(5)), stage.decode(Noise(5).normal("prior", (200, d))))
+    assert torch.equal(sample(stage, 200, Noise(5)), stage.decode(Noise(5).normal("prior", (200, d))))
 
 
 def test_density_of_a_flow_integrates_to_one():
@@ -155,7 +153,7 @@ def test_flow_finds_a_correlated_normal():
         law.mean + Noise(0).normal("mu", (N, 2)) @ torch.linalg.cholesky(covariance - 0.01 * torch.eye(2)).T
     )
     stage = trained(flow(2, "affine"), codes(mean, 0.1), 300)
-    z = drawn(codes(mean, 0.1).x, Noise(7))
+    z = drawn(codes(mean, 0.1), Noise(7))
     with torch.no_grad():
         apart = (law.log_prob(z) - stage.log_prob(z)).mean()
     assert -0.01 < apart < 0.02  # nats: KL of what it learned
@@ -165,15 +163,15 @@ def test_flow_beats_a_gaussian_on_a_ring():
     """The entropy of a narrow ring is that of its angle, ln 2 pi r, and that of its width, ½ ln 2 pi e s²: no
     law has less -log p(z)."""
     batch = codes(ring())
-    stage, plain = trained(flow(2), batch, 350, 1e-2), set_up(Gaussian(2), batch)
-    z = drawn(batch.x, Noise(7))
+    stage, plain = trained(flow(2), batch, 350, 1e-2), set_up(Gaussian((2,)), batch)
+    z = drawn(batch, Noise(7))
     with torch.no_grad():
-        found = stage.monitor(batch, Noise(7))["monitor"].mean().item()
+        found = stage.monitor(Batch(z), Noise(7))["monitor"].mean().item()
     law = MultivariateNormal(plain.mean, scale_tril=plain.scale_tril)
     entropy = math.log(2 * math.pi * 2) + 0.5 * math.log(2 * math.pi * math.e) + math.log(0.1)
     assert entropy < found < entropy + 0.35 and found < -law.log_prob(z).mean().item() - 1.0
     near = lambda draws: (draws.norm(dim=1) - 2).abs().lt(0.4).float().mean()  # noqa: E731
-    assert near(stage.sample(4000, Noise(1)).detach()) > 0.85 > 0.35 > near(plain.sample(4000, Noise(1)))
+    assert near(sample(stage, 4000, Noise(1)).detach()) > 0.85 > 0.35 > near(sample(plain, 4000, Noise(1)))
 
 
 def test_copies_of_a_flow_stack():
@@ -196,78 +194,38 @@ def test_copies_of_a_flow_stack():
     assert torch.allclose(found, torch.stack([stage.log_prob(z) for stage in stages]), rtol=1e-4, atol=1e-5)
 
 
-# ---------------------------------------------------------------- a model of the codes
-def test_mean_draws_of_a_second_vae_lose_the_variance_of_its_likelihood():
-    """Codes on a line in the plane with noise around it: of what the decoder's scale stands for, only drawing
-    has the variance."""
-    t = Noise(0).normal("t", (N, 1))
-    batch = codes(torch.cat([t, -t], 1), 0.5)
-    stage = trained(decoder(2), batch, 1500, 3e-3)
-    with torch.no_grad():
-        stage.draw = "mean"
-        mean = stage.sample(20_000, Noise(1))
-        assert torch.equal(mean, stage.decode(Noise(1).normal("prior", (20_000, 2))))
-        stage.draw = "likelihood"
-        full = stage.sample(20_000, Noise(1))
-        law = stage.model.likelihood(torch.zeros(1, 2))
-    gamma2 = law.variance[0, 0].item()
-    assert gamma2 > 0.05
-    assert torch.allclose(full.var(0), mean.var(0) + gamma2, rtol=0.03)
-    assert torch.allclose(full.var(0), torch.full((2,), 1.25), rtol=0.12) and (mean.var(0) < 1.2).all()
-
-
-def test_a_model_of_the_codes_is_shown_codes_and_keeps_its_own_length():
-    stage, batch = decoder(2, epochs=7), codes(ring(64))
-    (phase,) = stage.phases()
-    assert (
-        phase.epochs == 7
-        and phase.schedules == {}
-        and stage.model.event_shape == (2,)
-        and stage.space.dim == 2
+# ---------------------------------------------------------------- as models by themselves
+@pytest.mark.parametrize("name", ["flow", "mixture", "gaussian"])
+def test_each_runs_by_itself_on_rows_that_are_exact(name):
+    """Moments, density and samples on vectors, through the loop."""
+    x = torch.tensor([3.0, -1.0]) + Noise(0).normal("x", (800, 2)) @ torch.tensor([[2.0, 0.0], [1.0, 0.5]])
+    data = Rows({"train": x, "val": x[:100], "test": x}, value_range=(-20, 20))
+    small = {"components": 2} if name == "mixture" else {}
+    small |= {"widths": [16], "transforms": 2} if name == "flow" else {}
+    torch.manual_seed(0)
+    model = build(parts.spec("model", name) | small, Model, "model", event_shape=(2,))
+    settings = Training(
+        epochs=60,
+        batch_size=100,
+        optimizer=partial(torch.optim.Adam, lr=0.01),
+        scheduler=None,
+        **TRAINING_VALUES,
     )
-    terms = phase.objectives[0].loss(batch, Noise(4), CLOCK)
-    expected = stage.model.loss(Batch(drawn(batch.x, Noise(4))), Noise(4), CLOCK)
-    assert terms.keys() == expected.keys() and torch.equal(terms["loss"], expected["loss"])
-    assert phase.monitor(batch, Noise(4))["monitor"].shape == (64,)
-    assert not torch.equal(drawn(batch.x, Noise(4)), drawn(batch.x, Noise(5)))
+    list(Loop(model, data, settings, Noise(0), torch.device("cpu")).run())
+    run = Run(model, data)
+    z = run.sample_codes(20_000, Noise(1))
+    made = run.decode(z).double()
+    assert torch.allclose(made.mean(0), x.mean(0).double(), atol=0.15)
+    assert torch.allclose(torch.cov(made.T), torch.cov(x.T).double(), rtol=0.15, atol=0.1)
+    assert torch.allclose(model.decode(model.encode(x[:50])), x[:50], atol=1e-3)
+    truth = MultivariateNormal(x.mean(0), torch.cov(x.T))
+    with torch.no_grad():
+        assert model.log_prob(x).mean() > truth.log_prob(x).mean() - 0.05  # nats per example
+    with pytest.raises(InputError, match="unknown latent space of .*: unknown|unknown latent space"):
+        model.decode(x, "w")
 
 
-@pytest.mark.parametrize(
-    "change, message",
-    [
-        (
-            {"draw": "median"},
-            "second.draw: 'median' is not allowed (did you mean 'mean'?); allowed: mean, likelihood",
-        ),
-        (
-            {"model": {"_target_": "latentrun.second_stages.gaussian.Gaussian"}},
-            "second.model._target_: 'latentrun.second_stages.gaussian.Gaus",
-        ),
-        (
-            {"model": VAE["model"] | {"likelihood": "bernoulli"}},
-            "second.model: model.likelihood: bernoulli needs data in [0, 1]",
-        ),
-        (
-            {
-                "model": {
-                    "_target_": "latentrun.models.ae.AE",
-                    "squash": False,
-                    "network": VAE["model"]["network"],
-                }
-            },
-            "AE cannot be sampled",
-        ),
-        ({"model": VAE["model"] | {"squash": True}}, "model.squash: needs data in a finite range"),
-    ],
-)
-def test_wrong_settings_are_told_with_their_place(change, message):
-    with pytest.raises(InputError) as caught:
-        build(VAE | change, SecondStage, "second", latent_dim=2)
-    assert message in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_a_second_stage_comes_by_configuration_alone():
-    made = build({"_target_": "latentrun.second_stages.gaussian.Gaussian"}, SecondStage, "x", latent_dim=3)
-    assert made.latent_dim == 3 and made.space.dim == 3
-    with pytest.raises(NotImplementedError, match="Mixture"):
-        mixture(2, 2).decode(torch.zeros(1, 2))
+def test_they_need_vectors():
+    for name in ("flow", "mixture", "gaussian"):
+        with pytest.raises(Misfit, match=rf"model {name} needs vectors; the data have shape \(1, 8, 8\)"):
+            build(parts.spec("model", name), Model, "model", event_shape=(1, 8, 8))

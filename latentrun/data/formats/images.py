@@ -1,4 +1,4 @@
-"""Pictures on disk, with any contents: a folder of files, or one array in a .npy or .npz file."""
+"""Images on disk, with any contents: a folder of files, or one array in a .npy or .npz file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 import pandas as pd
@@ -29,17 +29,18 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".
 MODES = {1: "L", 3: "RGB"}
 WHOLE = {"bool": 1, "uint8": 255, "uint16": 65535}  # what becomes 1, by type of whole numbers
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow has it
+SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that turn an image by 90 degrees
 CHUNK = 256  # rows of an array that are converted together
 
 
-class Pictures(ABC):
-    """Where pictures come from. Making an object reads names and headers; pixels are read when they are asked
+class ImageSource(ABC):
+    """Where images come from. Making an object reads names and headers; pixels are read when they are asked
     for.
 
-    ``path``; ``word``, ``file`` or ``row``; ``names``, one a picture: relative file names, sorted, or row
+    ``path``; ``word``, ``file`` or ``row``; ``names``, one an image: relative file names, sorted, or row
     numbers; ``stored``: in what form, in words; ``floating``: whether values are floating-point numbers, kept
     as they are, or whole ones, which become [0, 1]; ``held``: bytes of memory that reading takes beside its
-    result; ``columns``: what else is stored for every picture, by name and as text; ``label``: the column
+    result; ``columns``: what else is stored for every image, by name and as text; ``label``: the column
     that classifies them, or None. InputError for whatever cannot be read.
     """
 
@@ -54,11 +55,11 @@ class Pictures(ABC):
 
     @abstractmethod
     def size(self) -> tuple[int, int]:
-        """Height and width of all pictures; InputError where they differ."""
+        """Height and width of all images; InputError where they differ."""
 
     @abstractmethod
     def is_grey(self) -> bool:
-        """Whether every picture is stored as grey."""
+        """Whether every image is stored as grey."""
 
     @abstractmethod
     def folders(self) -> list[str]:
@@ -66,12 +67,12 @@ class Pictures(ABC):
 
     @abstractmethod
     def read(self, rows: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        """Some pictures as float32 ``(len(rows), *shape)``, shape = (channels, height, width), stretched
-        where they differ."""
+        """The images of ``rows (n,)`` as float32 ``(n, *shape)``, shape = (channels, height, width),
+        stretched where they differ."""
 
 
-def pictures(path: Path) -> Pictures:
-    """The pictures in a folder or file."""
+def image_source(path: Path) -> ImageSource:
+    """The images in a folder or file."""
     if path.is_dir():
         return Folder(path)
     if path.suffix in (".npy", ".npz"):
@@ -80,8 +81,8 @@ def pictures(path: Path) -> Pictures:
 
 
 # ---------------------------------------------------------------- files
-class Folder(Pictures):
-    """Picture files at any depth; hidden ones and links to folders are left out."""
+class Folder(ImageSource):
+    """Image files at any depth; hidden ones and links to folders are left out."""
 
     word = "file"
 
@@ -89,11 +90,8 @@ class Folder(Pictures):
         self.path, self.columns = path, {}
         self.names, others = self._list()
         if not self.names:
-            seen = (
-                f"{len(others)} files with other endings: {few(sorted(set(others)))}"
-                if others
-                else "no files"
-            )
+            endings = few(sorted(set(others)))
+            seen = f"{len(others)} files with other endings: {endings}" if others else "no files"
             raise InputError(
                 f"data.path: no pictures in {str(path)!r}, which holds {seen}; known endings: "
                 f"{', '.join(ENDINGS)}"
@@ -106,7 +104,7 @@ class Folder(Pictures):
         self.floating = "F" in self.modes
 
     def _list(self) -> tuple[list[str], list[str]]:
-        """Relative names of the pictures, and the endings of all other files."""
+        """Relative names of the images, and the endings of all other files."""
 
         def stop(error: OSError):
             raise InputError(f"data.path: {error.filename!r} cannot be read: {error.strerror}")
@@ -124,15 +122,11 @@ class Folder(Pictures):
     def _head(self, name: str) -> tuple[tuple[int, int], str]:
         """Height and width as it is to be seen, and the mode it is stored in."""
         with _opened(self.path / name) as image:
-            # The method of the base class: that of PNG would decode the picture. TIFF gives its size already
-            # turned.
-            turned = image.format != "TIFF" and Image.Image.getexif(image).get(ExifTags.Base.Orientation) in (
-                5,
-                6,
-                7,
-                8,
-            )
-            width, height = reversed(image.size) if turned else image.size
+            # The method of the base class: that of PNG would decode the image.
+            orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation)
+            width, height = image.size
+            if orientation in SIDEWAYS and image.format != "TIFF":  # which gives its size already turned
+                width, height = height, width
             return (height, width), image.mode
 
     def size(self):
@@ -140,9 +134,8 @@ class Folder(Pictures):
         for name, (height, width) in zip(self.names, self.sizes, strict=True):
             if (height, width) != first:
                 raise InputError(
-                    f"data.size: {name!r} is {height} x {width} (height x width) and "
-                    f"{self.names[0]!r} {first[0]} x {first[1]}; "
-                    f"data.size=[{first[0]},{first[1]}] brings all to one size"
+                    f"data.size: {name!r} is {height} x {width} (height x width) and {self.names[0]!r} "
+                    f"{first[0]} x {first[1]}; data.size=[{first[0]},{first[1]}] brings all to one size"
                 )
         return first
 
@@ -155,7 +148,7 @@ class Folder(Pictures):
 
     def _grey_palette(self, name: str) -> bool:
         with _opened(self.path / name) as image:
-            colours = np.reshape(image.getpalette("RGB"), (-1, 3))
+            colours = np.reshape(image.getpalette("RGB") or [], (-1, 3))
         return bool((colours == colours[:, :1]).all())
 
     def folders(self):
@@ -170,7 +163,7 @@ class Folder(Pictures):
         x = np.empty((len(rows), *shape), np.float32)
 
         def fill(i: int) -> None:
-            x[i] = picture(self.path / self.names[rows[i]], shape)
+            x[i] = read_image(self.path / self.names[rows[i]], shape)
 
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # decoding leaves the interpreter free
             list(pool.map(fill, range(len(rows))))  # the first error ends it and comes out here
@@ -179,7 +172,7 @@ class Folder(Pictures):
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
-    """The picture in a file, not yet decoded; InputError with the file and the reason where that or decoding
+    """The image in a file, not yet decoded; InputError with the file and the reason where that or decoding
     it fails."""
     try:
         # Not by its name: Pillow 13 maps plain TIFF files into memory and turns them wrongly.
@@ -198,13 +191,12 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise InputError(f"data.path: {str(path)!r} cannot be read: {reason}") from None
 
 
-def picture(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+def read_image(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """One file as float32 of the given shape (channels, height, width); whole numbers become [0, 1]."""
     channels, height, width = shape
     with _opened(path) as image:
-        image.draft(
-            None, (2 * max(height, width),) * 2
-        )  # large JPEG files are decoded at a half, quarter or eighth
+        # Large JPEG files are decoded at a half, quarter or eighth.
+        image.draft(None, (2 * max(height, width),) * 2)
         image = ImageOps.exif_transpose(image)
         one = 255
         if image.mode == "F" or image.mode.startswith("I"):
@@ -222,7 +214,7 @@ def picture(path: Path, shape: tuple[int, ...]) -> np.ndarray:
 
 
 # ---------------------------------------------------------------- arrays
-class Array(Pictures):
+class Array(ImageSource):
     """A .npy file, memory-mapped, or the array ``x`` or ``images`` of a .npz file with ``labels`` or ``y``
     beside it."""
 
@@ -245,12 +237,10 @@ class Array(Pictures):
         if 0 in shape or len(shape) not in (3, 4) or (len(shape) == 4 and first == last):
             allowed = "(N, H, W), (N, H, W, C) or (N, C, H, W) with C = 1 or 3 in one of these places"
             raise InputError(f"data.path: {str(path)!r} has shape {shape}; needed: {allowed}")
-        self.last = last
-        self.shape = (
-            shape[0],
-            shape[3] if last else shape[1] if first else 1,
-            *(shape[1:3] if last else shape[-2:]),
-        )
+        self.last = last  # whether channels come last
+        channels = shape[3] if last else shape[1] if first else 1
+        height, width = shape[1:3] if last else shape[-2:]
+        self.shape = (shape[0], channels, height, width)
         self.one = 1 if self.floating else WHOLE[dtype.name]
         self.held = math.prod(shape) * dtype.itemsize if path.suffix == ".npz" else 0
         self.names = [str(row) for row in range(shape[0])]
@@ -271,7 +261,7 @@ class Array(Pictures):
             ) from None
 
     def _archive(self) -> tuple[tuple[int, ...], np.dtype]:
-        """Shape and type of the pictures in a .npz file; notes where they lie, and what the arrays beside
+        """Shape and type of the images in a .npz file; notes where they lie, and what the arrays beside
         them say."""
         with zipfile.ZipFile(self.path) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist()]
@@ -313,7 +303,8 @@ class Array(Pictures):
             return np.lib.format.read_array(file, allow_pickle=False)
 
     def size(self):
-        return self.shape[2:]
+        _, _, height, width = self.shape
+        return height, width
 
     def is_grey(self):
         return self.shape[1] == 1
@@ -326,9 +317,8 @@ class Array(Pictures):
         with self._readable():
             stored = self._stored()
             for start in range(0, len(rows), CHUNK):
-                part = (
-                    torch.from_numpy(np.asarray(stored[rows[start : start + CHUNK]], np.float32)) / self.one
-                )
+                chunk = np.asarray(stored[rows[start : start + CHUNK]], np.float32)
+                part = torch.from_numpy(chunk) / self.one
                 part = part.movedim(-1, 1) if self.last else part.reshape(-1, *self.shape[1:])
                 if part.shape[1] > shape[0]:
                     part = torch.einsum("nchw,c->nhw", part, torch.tensor(LUMA))[:, None]
@@ -338,12 +328,10 @@ class Array(Pictures):
         return x.numpy()
 
 
-def _header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype]:
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     """Shape and type of an array in .npy format."""
-    read = (
-        np.lib.format.read_array_header_1_0
-        if np.lib.format.read_magic(file) == (1, 0)
-        else np.lib.format.read_array_header_2_0
-    )
+    first_version = np.lib.format.read_magic(file) == (1, 0)
+    layout = np.lib.format
+    read = layout.read_array_header_1_0 if first_version else layout.read_array_header_2_0
     shape, _, dtype = read(file)
     return shape, dtype

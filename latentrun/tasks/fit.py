@@ -1,0 +1,204 @@
+"""Training, from what is assembled and checked to a finished directory."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+from latentrun.config.fingerprint import fit_hash
+from latentrun.errors import InputError
+from latentrun.functional.noise import Noise
+from latentrun.models.base import HasEncoder, HasGenerator
+from latentrun.plotting.images import canvas
+from latentrun.report.board import Board
+from latentrun.run import Run
+from latentrun.store import RunDirectory, now, twin
+from latentrun.system.disk import require_room
+from latentrun.system.interrupts import deferred
+from latentrun.system.provenance import environment
+from latentrun.tasks.assembly import Assembly, caveats
+from latentrun.tasks.budget import needed
+from latentrun.tasks.console import LOGGER, TrainingView
+from latentrun.tasks.measure import measure, pending
+from latentrun.tasks.records import Records, conclude, recording, write_codes
+from latentrun.training.loop import EpochEnded, Event, Loop, PhaseEnded, Stepped, TrainingEnded
+from latentrun.training.step import NonFiniteLoss
+from latentrun.types import History
+
+CHECKPOINT_EVERY = 300.0  # seconds at most between two checkpoints, where epochs are longer
+
+
+# ---------------------------------------------------------------- a run
+def train(assembly: Assembly, path: Path, about: Mapping[str, Any]) -> int:
+    """Train, checkpoint, measure, report; the exit code. ``about``: what meta.json says of the command."""
+    start = time.perf_counter()
+    # Before anything is written, for it reads the data: files may turn out to be wrong.
+    identity = {"fit_hash": fit_hash(assembly.config), "data_hash": assembly.data.digest}
+    reading = time.perf_counter() - start
+    require_room(path, needed(assembly))
+    same_fit = twin(assembly.config["output"], identity)
+    meta = {
+        **about,
+        **environment(assembly.device),
+        **identity,
+        "seed": assembly.config["seed"],
+        "caveats": caveats(assembly),
+    }
+    directory = RunDirectory.create(path, assembly.config, meta)
+    with directory.locked():
+        loop = new_loop(assembly, directory)
+        if same_fit and assembly.config["reuse"]:
+            directory.adopt(RunDirectory(same_fit))
+            restore(loop, directory)
+            directory.amend_meta(reused=str(same_fit))
+        elif same_fit:
+            print(f"a run with the same fit is finished: {same_fit} (reuse=true takes its training over)")
+        return work(assembly, directory, loop, reading)
+
+
+def work(assembly: Assembly, directory: RunDirectory, loop: Loop, reading: float) -> int:
+    """Train from where ``loop`` stands, measure what is not measured yet, report; the exit code.
+
+    ``reading``: seconds it took to read the data."""
+    with recording(directory, "training", loop.progress.total_steps + 1) as records:
+        announce(directory)
+        records.timing.add("data", "", reading)
+        try:
+            with records.timing.of("training"):
+                run = fit_model(assembly, loop, records)
+        except NonFiniteLoss as error:
+            records.activity.update(state="failed", reason=str(error))
+            (directory.path / "error.txt").write_text(f"{error}\n", encoding="utf-8")
+            LOGGER.error("%s; the last good checkpoint is in %s", error, directory.path / "checkpoints")
+            records.board.finish(False)
+            return 1
+        with records.timing.of("latents"):
+            write_codes(run, directory)
+        records.activity.update(state="diagnosing")
+        questions = assembly.questions
+        failed = measure(run, questions, pending(directory, questions), records)
+        return conclude(run, records, questions.figures, failed)
+
+
+def announce(directory: RunDirectory) -> None:
+    """Where the run is, what it goes on from, and what a reader of it must know."""
+    meta = directory.meta
+    LOGGER.info("run directory %s", directory.path)
+    for entry in meta.get("resumed", [])[-1:]:
+        LOGGER.info("resumed %s", entry["from"])
+        for note in entry["notes"]:
+            LOGGER.warning("%s", note)
+    if "reused" in meta:
+        LOGGER.info("its training is that of %s", meta["reused"])
+    for note in meta["caveats"]:
+        LOGGER.info("note: %s", note)
+
+
+# ---------------------------------------------------------------- the loop
+def new_loop(assembly: Assembly, directory: RunDirectory) -> Loop:
+    """The training loop, at its start."""
+    noise, series = Noise(assembly.config["seed"]), directory.series()
+    return Loop(assembly.model, assembly.data, assembly.training, noise, assembly.device, series)
+
+
+def restore(loop: Loop, directory: RunDirectory) -> tuple[str, list[str]]:
+    """Bring the loop to its last checkpoint; where that was, and what is to be said about it."""
+    state, notes = directory.newest_checkpoint("last")
+    if state is None:
+        return "from the beginning: there is no checkpoint to go on from", notes
+    try:
+        loop.load_state_dict(state)
+        return f"after {loop.progress.place}", notes
+    except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"{str(directory.path)!r}: the checkpoint does not fit the run: {str(error).splitlines()[0]}"
+        ) from None
+
+
+def fit_model(assembly: Assembly, loop: Loop, records: Records) -> Run:
+    """Run the loop from where it stands, save and log what happens. A signal is answered after the step:
+    saved, then raised."""
+    view, saved = TrainingView(), time.monotonic()
+    was_trained = loop.finished  # taken over from another run, or only the measuring was interrupted
+    count = sum(p.numel() for p in assembly.model.parameters())
+    LOGGER.info("%s parameters on %s", f"{count:,}", assembly.device)
+    with deferred() as request, closing(view):
+        for event in loop.run():
+            view.show(event)
+            record(event, assembly, loop, records)
+            late = time.monotonic() - saved > CHECKPOINT_EVERY
+            if late or request.signal is not None or isinstance(event, EpochEnded):
+                records.directory.save_checkpoint("last", loop.state_dict())
+                saved = time.monotonic()
+            if request.signal is not None:
+                break
+    history = records.directory.read_history() if was_trained else loop.history.history()
+    return trained(assembly, loop, records, history)
+
+
+def record(event: Event, assembly: Assembly, loop: Loop, records: Records) -> None:
+    """Write down one event of the loop; the weights where they are the best so far."""
+    directory = records.directory
+    match event:
+        case Stepped():
+            records.activity.update(step=loop.progress.total_steps)
+        case EpochEnded(row=row, seconds=seconds, improved=improved):
+            records.timing.add("epoch", f"{row['phase']} {row['epoch']}", seconds)
+            directory.write_table("train", pd.DataFrame(loop.progress.rows))
+            if improved:
+                directory.save_checkpoint(
+                    "best", {"model": loop.progress.best.weights, "epoch": row["epoch"]}
+                )
+            records.board.epoch(loop.progress.rows, len(loop.phases))
+            if row["epoch"].bit_count() == 1:  # after epochs 1, 2, 4, 8, ...
+                show_pictures(assembly, loop, records.board)
+        case PhaseEnded() | TrainingEnded():
+            directory.save_checkpoint("best", {"model": assembly.model.state_dict()})
+
+
+def trained(assembly: Assembly, loop: Loop, records: Records, history: History | None) -> Run:
+    """The run whose training has come to its end, and that it has, in its directory."""
+    directory = records.directory
+    directory.save_checkpoint("last", loop.state_dict())
+    curves = pd.DataFrame(loop.progress.rows)
+    if len(curves):
+        directory.write_table("train", curves)  # of a training taken over, nothing is there yet
+    show_pictures(assembly, loop, records.board)
+    directory.write_history(history)
+    directory.amend_meta(trained=now())
+    directory.series().remove()
+    return Run(
+        model=assembly.model,
+        data=assembly.data,
+        device=assembly.device,
+        seed=assembly.config["seed"],
+        name=directory.path.name,
+        config=assembly.config,
+        history=history,
+        directory=directory.path,
+        curves=curves,
+    )
+
+
+@torch.no_grad()
+def show_pictures(assembly: Assembly, loop: Loop, board: Board) -> None:
+    """Reconstructions of 16 validation rows, and samples where the model has a prior, to TensorBoard. Samples
+    wait for the last of the model's own phases: a second stage is not there before."""
+    model, data = assembly.model, assembly.data
+    if not data.is_image:
+        return
+    model.eval()
+    step = loop.progress.total_steps
+    if isinstance(model, HasEncoder):
+        x = data.split("val").x[:16].to(assembly.device)
+        both = torch.cat([x, model.decode(model.encode(x))]).cpu().numpy()
+        board.image(step, "reconstructions", canvas(both, len(x), value_range=data.value_range))
+    if isinstance(model, HasGenerator) and loop.progress.phase + 1 >= len(model.phases()):
+        x = model.decode(model.sample_prior(32, loop.noise.at("board"))).cpu().numpy()
+        board.image(step, "samples", canvas(x, 16, value_range=data.value_range))

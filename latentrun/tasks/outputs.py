@@ -1,0 +1,74 @@
+"""What tasks share that use trained runs and write into a directory of their own. Runs are read, never
+changed."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from latentrun.errors import InputError
+from latentrun.run import Run
+from latentrun.store import RunDirectory, atomic, now
+from latentrun.store.files import require_empty
+from latentrun.system.provenance import environment
+from latentrun.tasks.assembly import device_named
+from latentrun.tasks.loading import load
+
+
+def trained(path: str, trust: Sequence[str], device: str) -> tuple[RunDirectory, Run]:
+    """The run in a directory; InputError where its training is not finished."""
+    directory = RunDirectory(path)
+    directory.require_trained()
+    return directory, load(directory.path, trust, device_named(device))
+
+
+def changes(directory: RunDirectory, run: Run) -> list[str]:
+    """Whether the data are still those of the training."""
+    same = directory.meta.get("data_hash", run.data.digest) == run.data.digest
+    return [] if same else ["the run's data are not those it was trained on"]
+
+
+@contextmanager
+def fresh(path: Path) -> Iterator[Path]:
+    """A folder to fill; its files appear in ``path`` together at the end, and not at all where something
+    fails.
+
+    InputError where ``path`` cannot be made or holds files: nothing is overwritten.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        if path.exists() and not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+        require_empty(path)
+        partial.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"output directory {str(path)!r} cannot be made: {error.strerror}") from None
+    try:
+        yield partial
+        path.mkdir(exist_ok=True)
+        for entry in partial.iterdir():
+            entry.rename(path / entry.name)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def describe(path: Path, directory: RunDirectory, run: Run, entries: Mapping[str, Any]) -> None:
+    """Say beside the files what they are, of which run, and with what they were made."""
+    source = {
+        "created": now(),
+        "run": str(directory.path.resolve()),
+        "fit_hash": directory.meta.get("fit_hash"),
+    }
+    with atomic(path) as file:
+        json.dump({**source, **entries, **environment(run.device)}, file, indent=1)
+
+
+def show_written(path: Path, what: str, notes: Sequence[str]) -> None:
+    """What was written, on the terminal."""
+    print(f"{what} in {path}", *(f"note: {note}" for note in notes), sep="\n")
