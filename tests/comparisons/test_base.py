@@ -1,5 +1,7 @@
 """Which runs belong together, and which rows are the same."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -116,10 +118,9 @@ def test_diagnostics_with_other_settings_are_not_alike():
 
 
 def test_what_a_diagnostic_skipped_in_one_run_is_nothing_to_compare():
-    runs = [planted("a"), planted("b")]
     entry = {"status": "skipped", "notes": ["the codes do not move: there is nothing to measure"]}
-    runs[1].meta = {**runs[1].meta, "diagnostics": {"density": entry}}
+    a, b = planted("a"), replace(planted("b"), meta={"diagnostics": {"density": entry}})
     with pytest.raises(InputError, match="'a' has no density"):
-        reports(runs, "density")
+        reports([a, b], "density")
     with pytest.raises(NothingToMeasure, match="density was skipped for 'b': the codes do not move"):
-        reports(runs[1:], "density")
+        reports([b], "density")

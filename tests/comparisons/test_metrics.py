@@ -176,7 +176,7 @@ def test_what_not_every_run_has_or_measured_otherwise_is_left_out():
         planted("b", model="vae", measured={"m/x": 2.0, "k/z": 1.0}),
     )
     for run, split in zip(runs, ("test", "train"), strict=True):
-        run.meta = {**run.meta, "diagnostics": {"k": {"config": {"split": split}}}}
+        run.meta["diagnostics"] = {"k": {"config": {"split": split}}}
     _, report = compare(*runs)
     assert report.tables["differences"]["metric"].tolist() == ["m/x"]
     assert any(
