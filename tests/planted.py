@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -133,9 +134,11 @@ class Gaussian(Deterministic, HasGaussianPosterior, HasPrior, HasLikelihood):
 
     posterior_training = PosteriorTraining(True, "full", 1.0)
 
-    def __init__(self, encode, scale, decode, latent_dim, event_shape):
+    def __init__(self, encode, scale, decode, latent_dim, event_shape, **training):
+        """``training``: what is said of it otherwise than of a plain VAE, see :class:`PosteriorTraining`."""
         super().__init__(encode, decode, latent_dim, event_shape)
         self._scale = scale
+        self.posterior_training = replace(self.posterior_training, **training)
 
     def posterior(self, x):
         return Independent(Normal(self._encode(x), self._scale(x)), 1)

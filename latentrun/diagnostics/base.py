@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import Tensor
 
 from latentrun.data.base import Dataset, Oracle
@@ -21,6 +22,8 @@ from latentrun.functional.clouds.hulls import convex_hull
 from latentrun.functional.clouds.neighbours import nearest
 from latentrun.functional.factors import factor_table
 from latentrun.functional.noise import Noise
+from latentrun.functional.paths.lines import Reading, read
+from latentrun.functional.paths.tracks import track_tables
 from latentrun.functional.statistics.dependence import targets
 from latentrun.models.base import HasEncoder, HasGenerator, Model
 from latentrun.plotting.sprite import thumbnails
@@ -78,11 +81,11 @@ def check_factors(where: str, names: Sequence[str], data: Dataset) -> None:
     """InputError where a setting misspells a factor: the data have another of those it names, or one of
     nearly that name. Data that have none of them are data of another kind, for which the diagnostic has an
     answer too."""
-    known = [factor.name for factor in data.factors]
-    missing = [name for name in names if name not in known]
+    names_of_data = [factor.name for factor in data.factors]
+    missing = [name for name in names if name not in names_of_data]
     for name in missing:
-        if len(missing) < len(names) or difflib.get_close_matches(name, known, 1, 0.8):
-            raise InputError(f"{where}: {unknown('factor', name, known)}")
+        if len(missing) < len(names) or difflib.get_close_matches(name, names_of_data, 1, 0.8):
+            raise InputError(f"{where}: {unknown('factor', name, names_of_data)}")
 
 
 def check_samples(model: Model) -> None:
@@ -105,12 +108,51 @@ class Judgement:
     fits: Projection | None
 
 
+def decoded(run: Run, z: np.ndarray) -> Tensor:
+    """What codes ``(N, d)`` decode to, ``(N, *event_shape)``; codes beside the latent space are first brought
+    onto it."""
+    return run.decode(run.model.spaces["z"].project(torch.from_numpy(z).float().to(run.device)))
+
+
 def judge(run: Run, x: Tensor) -> Judgement:
     """Hold decoded examples ``(N, *event_shape)`` against the data."""
     if isinstance(run.data, Oracle):
         fits = run.data.project(x)
         return Judgement("residual", fits.residual.double().cpu(), fits)
     return Judgement("distance", nearest(x, run.x("train"), 1)[0][:, 0].cpu(), None)
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """What is decoded along P paths of T points: how far it lies from the data, what an oracle reads off it
+    (None without one), the tables of :func:`~latentrun.functional.paths.tracks.track_tables`, and for
+    pictures the decoded ``pictures (P, T, *event_shape)`` and the ``factor_range (F, 2)`` of the data."""
+
+    judgement: Judgement
+    reading: Reading | None
+    tables: dict[str, pd.DataFrame]
+    arrays: dict[str, np.ndarray]
+
+
+def follow_tracks(
+    run: Run, names: Sequence[str], position: Tensor, z: np.ndarray, gap: np.ndarray, min_change: float
+) -> Tracks:
+    """Decode open paths with codes ``z (P, T, d)`` at ``position (P, T)`` and hold them against the data;
+    ``gap (P, T)``: whitened distance of the codes to the nearest code; ``min_change`` as in
+    :func:`~latentrun.functional.paths.lines.read`."""
+    x = decoded(run, z.reshape(-1, z.shape[-1]))
+    judged, reading = judge(run, x), None
+    factors = run.data.factors
+    if judged.fits is not None:
+        closed = torch.zeros(len(z), dtype=torch.bool)
+        reading = read(judged.fits, factors, position, closed, min_change)
+    tables = track_tables(names, position.double().numpy(), z, gap, judged.kind, judged.miss, reading)
+    ranges = [[factor.low, factor.high] for factor in factors] if reading else np.zeros((0, 2))
+    arrays = {
+        "pictures": x.unflatten(0, tuple(position.shape)).cpu().float().numpy(),
+        "factor_range": np.array(ranges),
+    }
+    return Tracks(judged, reading, tables, arrays)
 
 
 def cloud_of(run: Run, split: str, rows: np.ndarray) -> tuple[dict[str, pd.DataFrame], dict[str, np.ndarray]]:
@@ -123,11 +165,11 @@ def cloud_of(run: Run, split: str, rows: np.ndarray) -> tuple[dict[str, pd.DataF
     z = latents.codes.cpu().double().numpy()
     axes = np.sort(np.argsort(-z.var(0), kind="stable")[:3])
     labels = None if latents.labels is None else latents.labels.cpu().numpy()[rows]
-    known = targets(run.data.factors, run.data.label, latents.y.cpu().numpy()[rows], labels)
+    colours = targets(run.data.factors, run.data.label, latents.y.cpu().numpy()[rows], labels)
     tables, arrays = {}, {"axes": axes, "codes": z[rows].astype(np.float32)}
-    if known:
-        tables["colours"] = factor_table([factor for factor, _ in known])
-        arrays["targets"] = np.stack([values for _, values in known], axis=1).astype(np.float32)
+    if colours:
+        tables["colours"] = factor_table([factor for factor, _ in colours])
+        arrays["targets"] = np.stack([values for _, values in colours], axis=1).astype(np.float32)
     if run.data.is_image and len(axes) == 3:
         arrays["code_pictures"] = thumbnails(run.data.split(split).x, run.data.value_range, rows)
     shell = convex_hull(z[:, axes]) if len(axes) > 1 else None

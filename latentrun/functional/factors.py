@@ -35,16 +35,12 @@ def read_factors(table: pd.DataFrame) -> list[Factor]:
     ]
 
 
-def with_difference(
-    targets: Sequence[Target], pair: tuple[str, str] = ("variance_x", "variance_y")
-) -> list[Target]:
+def with_difference(targets: Sequence[Target], pair: tuple[str, str]) -> list[Target]:
     """Factors with their values ``(N,)``, and the difference of the two named in ``pair``, where both are
-    there and are numbers: what is zero on the plane in which a round shape stays round."""
-    found = {
-        factor.name: (factor, values) for factor, values in targets if factor.kind in ("real", "ordinal")
-    }
-    if not set(pair) <= set(found):
+    there and are numbers."""
+    numbers = {target[0].name: target for target in targets if target[0].kind in ("real", "ordinal")}
+    if not set(pair) <= set(numbers):
         return list(targets)
-    (a, x), (b, y) = (found[name] for name in pair)
+    (a, x), (b, y) = (numbers[name] for name in pair)
     most = max(a.high - b.low, b.high - a.low)
     return [*targets, (Factor(f"{a.name} - {b.name}", "real", -most, most, a.unit), x - y)]

@@ -11,9 +11,10 @@ from torch.distributions import Independent, Laplace
 
 from latentrun.diagnostics.base import misfit
 from latentrun.diagnostics.codes.aggregate_posterior import AggregatePosterior
-from latentrun.errors import InputError
+from latentrun.errors import InputError, NothingToMeasure
 from latentrun.functional.distances.divergences import gaussian_kl
 from latentrun.functional.noise import Noise
+from latentrun.models.base import PosteriorTraining
 from tests.planted import Deterministic, Gaussian, Rows, planted_run
 
 SETTINGS = {
@@ -236,15 +237,15 @@ def test_what_else_to_know_is_said():
     run = run_of(codes(50, 2), 0.5)
     ask = AggregatePosterior(**SETTINGS)
     assert not any("prior is not" in note or "without sampling" in note for note in ask(run, Noise(0)).notes)
-    run.model.sample = False
+    run.model.posterior_training = PosteriorTraining(sampled=False, kl="full", beta=1.0)
     run.model.prior = lambda: Independent(Laplace(torch.zeros(2), torch.ones(2)), 1)
     notes = ask(run, Noise(0)).notes
     assert any("prior is not" in note for note in notes) and any("without sampling" in note for note in notes)
 
 
 def test_too_few_examples():
-    diagnostic, report, value = measure(codes(5, 2), 0.5)
-    assert value == {} and "too few" in report.notes[0] and diagnostic.plot(report) == {}
+    with pytest.raises(NothingToMeasure, match="5 examples of the test split are too few: 8 are needed"):
+        measure(codes(5, 2), 0.5)
 
 
 def test_same_noise_same_report():

@@ -15,6 +15,7 @@ from latentrun.config.build import build
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.functional.clouds.hulls import convex_hull
 from latentrun.functional.clouds.whitening import whitening
+from latentrun.errors import NothingToMeasure
 from latentrun.functional.noise import Noise
 from tests.planted import Deterministic, Rows, Span, planted_run
 
@@ -130,10 +131,9 @@ def test_a_flat_direction_is_left_out():
     assert report.arrays["map"].shape == (1, 90, 90)
 
 
-def test_collapsed_codes_are_said():
-    report = make()(identity(torch.full((50, 2), 0.3)), Noise(0))
-    assert not report.metrics and "do not move" in report.notes[-1]
-    assert make().plot(report) == {}
+def test_collapsed_codes_have_no_density():
+    with pytest.raises(NothingToMeasure, match="the codes do not move"):
+        make()(identity(torch.full((50, 2), 0.3)), Noise(0))
 
 
 def test_many_latents_are_measured_in_projection():

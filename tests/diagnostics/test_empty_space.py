@@ -12,6 +12,7 @@ import yaml
 
 from latentrun.config.build import build
 from latentrun.diagnostics.base import Diagnostic
+from latentrun.errors import NothingToMeasure
 from latentrun.functional.noise import Noise
 from tests.planted import Deterministic, Rows, Span, planted_run
 
@@ -95,7 +96,13 @@ def test_outliers_are_no_ends():
     assert "990" not in " ".join(make(core=0.99)(run, Noise(0)).tables["paths"]["path"])
 
 
-def test_collapsed_codes_are_said():
+def test_collapsed_codes_have_nothing_between_them():
     run = planted_run(Deterministic(lambda x: 0 * x, lambda z: z, 2, (2,)), Rows(torch.rand(40, 2)))
-    report = make()(run, Noise(0))
-    assert not report.metrics and "do not move" in report.notes[-1] and make().plot(report) == {}
+    with pytest.raises(NothingToMeasure, match="the codes do not move"):
+        make()(run, Noise(0))
+
+
+def test_a_single_code_among_outliers_has_no_other_to_go_to():
+    run = planted_run(Deterministic(lambda x: x, lambda z: z, 1, (1,)), Rows(torch.tensor([[0.0], [1.0], [5.0]])))
+    with pytest.raises(NothingToMeasure, match="fewer than two codes to go between"):
+        make(core=0.1)(run, Noise(0))

@@ -41,8 +41,8 @@ def linear(uses=ALL, scale=SCALE, event=(1, 6, 6), kind=Gaussian, **how):
         lambda z: ((z * uses) @ W.T).view(-1, *event),
         d,
         event,
+        **how,
     )
-    vars(model).update(how)
     return planted_run(model, Rows(x, value_range=(-8.0, 8.0)))
 
 
@@ -212,7 +212,7 @@ def test_without_a_likelihood_there_are_no_nats_to_compare():
 
 @pytest.mark.parametrize(
     ("how", "says"),
-    [({"beta": 4.0}, "beta = 4"), ({"kl": "none"}, "kl=none"), ({"sample": False}, "without sampling")],
+    [({"beta": 4.0}, "beta = 4"), ({"kl": "none"}, "kl=none"), ({"sampled": False}, "without sampling")],
 )
 def test_what_else_the_loss_charges_is_said(how, says):
     assert any(says in note for note in measure(linear(**how))[1].notes)

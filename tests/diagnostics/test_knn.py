@@ -10,7 +10,7 @@ from scipy.stats import norm
 from sklearn.metrics import confusion_matrix, f1_score, precision_recall_fscore_support
 from sklearn.neighbors import KNeighborsClassifier
 
-from latentrun.diagnostics.codes.knn import KNN, _columns
+from latentrun.diagnostics.codes.knn import KNN, factor_columns
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.types import Factor
@@ -174,7 +174,7 @@ def test_factors_become_numbers_that_can_be_compared():
         Factor("angle", "cyclic", 0, 360),
         Factor("a", "real", 0, 1),
     ]
-    columns = _columns(
+    columns = factor_columns(
         list(enumerate(factors)), np.array([[0.0, 0.0, 0.3], [2.0, 360.0, 0.3], [1.0, 90.0, 0.3]])
     )
     expected = [[1, 0, 0, 1, 0, 0.3], [0, 0, 1, 1, 0, 0.3], [0, 1, 0, 0, 1, 0.3]]

@@ -13,10 +13,10 @@ import torch
 import latentrun
 from latentrun.cli import main
 from latentrun.diagnostics.base import misfit
-from latentrun.diagnostics.training.latent_noise import NOISE, LatentNoise
+from latentrun.diagnostics.training.latent_noise import NOISE, VariableUnderNoise
+from latentrun.errors import NothingToMeasure
 from latentrun.functional.noise import Noise
 from latentrun.store import RunDirectory
-from latentrun.types import Status
 from tests.planted import Gaussian, Rows, noise_curves, planted_run
 
 NAN = math.nan
@@ -36,7 +36,7 @@ def run_of(**changes):
 
 
 def measure(collapsed=0.05, revived=0.05, inactive_kl=0.01, **changes):
-    diagnostic = LatentNoise(collapsed, inactive_kl, revived)
+    diagnostic = VariableUnderNoise(collapsed, inactive_kl, revived)
     return diagnostic, diagnostic(run_of(**changes), Noise(0))
 
 
@@ -195,18 +195,14 @@ def test_a_run_without_such_epochs_is_skipped_and_says_why():
     ):
         run = run_of()
         run.curves = curves
-        diagnostic = LatentNoise(0.05, 0.01, 0.05)
-        report = diagnostic(run, Noise(0))
-        assert (
-            report.status is Status.SKIPPED
-            and "no epochs with noise" in report.notes[0]
-            and diagnostic.plot(report) == {}
-        )
+        diagnostic = VariableUnderNoise(0.05, 0.01, 0.05)
+        with pytest.raises(NothingToMeasure, match="no epochs with noise on a latent variable"):
+            diagnostic(run, Noise(0))
 
 
 def test_needs_a_training_with_noise():
     run = run_of()
-    asked = LatentNoise(0.05, 0.01, 0.05)
+    asked = VariableUnderNoise(0.05, 0.01, 0.05)
     assert misfit(asked, run.model, run.data) is NOISE
     assert misfit(asked, run.model, run.data, {"noise_on_latent": None}) is NOISE
     assert misfit(asked, run.model, run.data, {"noise_on_latent": {"variable": None}}) is None

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from latentrun.diagnostics.training.latent_trajectory import LatentTrajectory
-from latentrun.errors import InputError
+from latentrun.errors import InputError, NothingToMeasure
 from latentrun.functional.noise import Noise
 from latentrun.plotting.animation import gif
 from latentrun.plotting.style import paper
@@ -151,9 +151,9 @@ def test_intervals_of_moves_are_those_of_a_mean():
     assert (moved.high - moved.low) / 2 == pytest.approx(1.96 * sd / math.sqrt(N), rel=0.15)
 
 
-def test_nothing_recorded_is_a_note():
-    asked, report = measure(None)
-    assert not report.metrics and asked.plot(report) == {} and "Nothing was recorded" in report.notes[0]
+def test_nothing_recorded_is_nothing_to_measure():
+    with pytest.raises(NothingToMeasure, match="nothing was recorded while the model trained"):
+        measure(None)
 
 
 def test_equal_codes_and_one_epoch_say_so(tmp_path):

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from latentrun.diagnostics.codes.latents import Latents
+from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.types import Factor
 from tests.planted import Deterministic, Gaussian, Rows, planted_run
@@ -36,6 +37,7 @@ def measure(x, y=None, factors=(), labels=None, scale=None, **options):
         "information_rows": 1500,
         "information_neighbours": 3,
         "resamples": 200,
+        "difference": None,
         **options,
     }
     diagnostic = Latents(split="test", **given)
@@ -181,7 +183,7 @@ def test_cloud_offers_each_factor_and_the_difference_of_variances():
     factors = tuple(Factor(name, "real", 0, 1) for name in ("correlation", "variance_x", "variance_y"))
     y = uniform(3)
     y["test"] = torch.rand(4000, 3, generator=torch.Generator().manual_seed(6))
-    diagnostic, found = measure(y, y, factors, resamples=20)
+    diagnostic, found = measure(y, y, factors, resamples=20, difference=("variance_x", "variance_y"))
     cloud = diagnostic.plot(found)["cloud"]
     buttons = cloud.figure.layout.updatemenus[0].buttons
     assert [button.label for button in buttons] == [
@@ -200,11 +202,27 @@ def test_cloud_offers_each_factor_and_the_difference_of_variances():
     assert found.arrays["codes"] == pytest.approx(y["test"].numpy()[found.arrays["index"]])
 
 
+@pytest.mark.parametrize("pair", [None, ("variance_x", "angle")])
+def test_a_difference_that_is_not_asked_for_or_not_there_is_not_offered(pair):
+    y = uniform(3)
+    factors = tuple(Factor(name, "real", 0, 1) for name in ("correlation", "variance_x", "variance_y"))
+    diagnostic, found = measure(y, y, factors, resamples=20, difference=pair)
+    buttons = diagnostic.plot(found)["cloud"].figure.layout.updatemenus[0].buttons
+    assert [button.label for button in buttons] == ["correlation", "variance_x", "variance_y"]
+
+
+def test_a_misspelt_factor_of_the_difference_is_named():
+    y = uniform(2)
+    diagnostic, _ = measure(y, y, REAL, resamples=20, difference=("a", "c"))
+    with pytest.raises(InputError, match="diagnostic.latents.difference: unknown factor 'c'"):
+        diagnostic.check(None, Rows(y, y, REAL))
+
+
 def test_a_touched_point_shows_the_picture_that_was_encoded():
     g = torch.Generator().manual_seed(9)
     x = {name: torch.rand(n, 1, 2, 2, generator=g) for name, n in SIZES.items()}
     model = Deterministic(lambda v: v.flatten(1)[:, :3], lambda z: z, 3, (1, 2, 2))
-    asked = Latents("test", 800, 10, 800, 3, 20)
+    asked = Latents("test", 800, 10, 800, 3, 20, None)
     found = asked(planted_run(model, Rows(x)), Noise(0))
     pictures = found.arrays["pictures"]
     assert pictures.shape == (1500, 1, 2, 2) and pictures.dtype == np.uint8
@@ -259,7 +277,7 @@ def test_a_collapsed_latent_knows_nothing_though_its_mean_does():
         2,
         (1,),
     )
-    asked = Latents("test", 800, 10, 800, 3, 100)
+    asked = Latents("test", 800, 10, 800, 3, 100, None)
     report = asked(planted_run(model, data), Noise(0))
     table = report.tables["dependence"]
     assert table["spearman"].abs().max() < 0.12 and table["mutual_information"].max() < 0.1

@@ -34,7 +34,7 @@ USES = torch.zeros(d).index_fill(0, torch.tensor(USED), 1.0)
 CODES = DRAW.normal("codes", (N, d))
 
 
-def linear_run(uses=USES, scale_on=0.1, scale_off=0.97, mean_off=0.01, noise=0.0, event=(1, 6, 6)):
+def linear_run(uses=USES, scale_on=0.1, scale_off=0.97, mean_off=0.01, noise=0.0, event=(1, 6, 6), **how):
     """x = A z + noise for the used variables; the unused have mu near 0 and sigma near 1."""
     directions = DIRECTIONS.float()
     x = (CODES * USES) @ directions.T + noise * DRAW.normal("x", (N, D))
@@ -50,7 +50,7 @@ def linear_run(uses=USES, scale_on=0.1, scale_off=0.97, mean_off=0.01, noise=0.0
         return ((z * uses) @ directions.T).view(-1, *event)
 
     return planted_run(
-        Gaussian(encode, scale, decode, d, event), Rows(x.view(-1, *event), value_range=(-8.0, 8.0))
+        Gaussian(encode, scale, decode, d, event, **how), Rows(x.view(-1, *event), value_range=(-8.0, 8.0))
     )
 
 
@@ -142,15 +142,13 @@ def test_criteria_that_disagree_make_a_variable_doubtful():
 @pytest.mark.parametrize(
     ("how", "says"),
     [
-        ({"sample": False}, "sigma is untrained"),
+        ({"sampled": False}, "sigma is untrained"),
         ({"kl": "quadratic"}, "kl=quadratic"),
         ({"kl": "none"}, "kl=none"),
     ],
 )
 def test_only_the_gain_counts_where_training_left_the_moments_free(how, says):
-    run = linear_run(scale_off=0.3)
-    vars(run.model).update(how)
-    _, report = measure(run)
+    _, report = measure(linear_run(scale_off=0.3, **how))
     assert [report.metrics[name].value for name in ("active", "inactive", "doubtful")] == [3, 3, 0]
     assert any(says in note for note in report.notes)
 

@@ -32,8 +32,8 @@ def law_run(c=1.0, shift=0.0, **how):
         lambda z: torch.cat([z, z], 1),
         d,
         (2 * d,),
+        **how,
     )
-    vars(model).update(how)
     return planted_run(model, Rows(x))
 
 
@@ -95,7 +95,7 @@ def test_intervals_have_the_width_of_the_sampling_error():
 
 
 def test_says_where_the_law_need_not_hold():
-    notes = measure(law_run(sample=False, kl="none"))[1].notes
+    notes = measure(law_run(sampled=False, kl="none"))[1].notes
     assert any("untrained" in note for note in notes) and any("kl=none" in note for note in notes)
     assert not any("need not hold" in note for note in measure(law_run())[1].notes)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -12,13 +13,13 @@ from torch import Tensor
 
 from latentrun.config.bounds import Between, Each, Ge, Gt
 from latentrun.diagnostics.base import Diagnostic
-from latentrun.diagnostics.needs import GAUSSIAN_POSTERIOR, PRIOR
-from latentrun.errors import InputError
+from latentrun.diagnostics.needs import FLAT, GAUSSIAN_POSTERIOR, PRIOR
+from latentrun.errors import InputError, NothingToMeasure
 from latentrun.functional.clouds.neighbours import nearest
 from latentrun.functional.distances.divergences import gaussian_kl
 from latentrun.functional.distances.two_sample import median_distance, mmd2
 from latentrun.functional.noise import Noise
-from latentrun.functional.statistics.intervals import mean_interval, share_interval
+from latentrun.functional.statistics.intervals import interval_columns, mean_interval, share_interval
 from latentrun.functional.statistics.mixtures import (
     bin_masses,
     binned_kl,
@@ -38,6 +39,24 @@ PARTS = (8, 4, 2, 1)  # the divergences are also taken of the first N / 8, N / 4
 SURGERY = "Hoffman & Johnson, ELBO surgery, NIPS workshop 2016"
 UPPER = "Poole et al. 2019, arXiv 1905.06922, section 2.2"
 MMD = "Gretton et al. 2012, JMLR 13, eq. 3"
+
+
+@dataclass(frozen=True)
+class Posteriors:
+    """N posteriors with ``mean`` and ``scale (N, d)``, one code of each ``z (N, d)``, and as many draws from
+    the prior, thrice: ``prior`` is compared with the codes, ``others`` with it, ``control`` stands in for
+    ``prior`` where that is to be held against something. Float64."""
+
+    mean: Tensor
+    scale: Tensor
+    z: Tensor
+    prior: Tensor
+    others: Tensor
+    control: Tensor
+
+    def in_variables(self, used: Tensor) -> Posteriors:
+        """The same in some of the variables."""
+        return Posteriors(*(values[:, used] for values in vars(self).values()))
 
 
 class AggregatePosterior(Diagnostic):
@@ -74,7 +93,7 @@ class AggregatePosterior(Diagnostic):
     ``floor`` of a metric is its value for draws from the prior in place of the codes.
     """
 
-    requires = (GAUSSIAN_POSTERIOR,)
+    requires = (GAUSSIAN_POSTERIOR, FLAT)
     uses = (PRIOR,)
     metrics: ClassVar = {
         "mean": Metric("of q(z_i): `rms` over latent variables, `worst` the largest |mean|", 0, None, "zero"),
@@ -143,293 +162,281 @@ class AggregatePosterior(Diagnostic):
     ):
         if not widths:
             raise InputError("aggregate_posterior.widths: at least one is needed")
-        self.split, self.rows, self.inactive_kl, self.n, self.widths, self.permutations = (
-            split,
-            rows,
-            inactive_kl,
-            n,
-            widths,
-            permutations,
-        )
+        self.split, self.rows, self.inactive_kl, self.n = split, rows, inactive_kl, n
+        self.widths, self.permutations = widths, permutations
         self.quantile, self.bins, self.resamples, self.shown = quantile, bins, resamples, shown
 
     # ---------------------------------------------------------------- measuring
     @torch.no_grad()
     def __call__(self, run: Run, noise: Noise) -> Report:
         noise = noise.to(run.device)
-        latents = run.latents(self.split)
-        some = noise.permutation("rows", len(latents.codes))[: self.rows]
-        if len(some) < LEAST:
-            return Report(
-                notes=(f"{len(some)} examples of the {self.split} split are too few: {LEAST} are needed",)
-            )
-        mean, scale = latents.codes[some].double(), latents.posterior["scale"][some].double()
-        n, d = mean.shape
-        z = mean + scale * noise.normal("z", (n, d))
-        prior = {name: noise.normal(name, (n, d)).double() for name in ("prior", "others", "control")}
-
-        notes = [
-            f"q(z): {n:,} examples of the {self.split} split, {d} latent variables. The floor: as "
-            "many draws from the prior.",
-            *self._caveats(run),
-        ]
+        all_used = self._posteriors(run, noise)
+        mean, scale = all_used.mean, all_used.scale
         edges = torch.linspace(-REACH, REACH, self.bins + 1, dtype=torch.float64, device=mean.device)
         masses = bin_masses(mean, scale, edges)
         marginal = binned_kl(masses, edges)
-        moments, found = self._moments(mean, scale, noise)
-        moments["kl_marginal"] = marginal.cpu().numpy()
-        metrics = found | self._gaussian(mean, scale, prior["prior"])
-        rows = self._divergences(mean, scale, z)
-        last = rows.iloc[-1]
-        for name in ("kl", "information", "information_upper", "kl_aggregate"):
-            metrics[name] = Estimate(*(float(last[name + end]) for end in ("", "_low", "_high")))
-        shift = metrics["kl_aggregate.gaussian"].value
-        whole = metrics["kl_aggregate"]
-        metrics["kl_aggregate.shape"] = Estimate(
-            *(end - shift for end in (whole.value, whole.low, whole.high))
-        )
-        metrics["information_share"] = Estimate(metrics["information"].value / math.log(n))
-        metrics["kl_marginals"] = Estimate(marginal.sum().item())
-        if metrics["information_share"].value > 0.9:
-            notes.append(
-                f"The information is close to its greatest possible value ln N = {math.log(n):.2f} "
-                "nats: the codes of these examples "
-                "hardly overlap, and more examples would give more information and a smaller KL of "
-                "the aggregate."
-            )
-        moments["kl"] = gaussian_kl(mean, scale.log()).mean(0).cpu().numpy()
-        used = torch.as_tensor(np.flatnonzero(moments["kl"] >= self.inactive_kl), device=z.device)
-        metrics["used"] = Estimate(float(len(used)))
-        if len(used) < d:
-            where = (
-                f"the {len(used)} with a mean KL of at least {self.inactive_kl:g} nats"
-                if len(used)
-                else "all: none is in use"
-            )
-            notes.append(f"Latent variables in which MMD and distances are taken: {where}.")
-        used = used if len(used) else torch.arange(d, device=z.device)
-        codes, draws = z[:, used], {name: points[:, used] for name, points in prior.items()}
-        tables = {"variables": moments, "rows": rows, "mmd2": self._mmd(codes, draws, noise, metrics)}
-        arrays = self._empty(codes, draws, metrics)
-        order = marginal.argsort(descending=True)[: self.shown].sort().values
-        arrays |= {
-            "edges": edges.cpu().numpy(),
-            "masses": masses[order].cpu().numpy(),
-            "shown": order.cpu().numpy(),
-        }
-        if d > 1:
-            arrays |= self._plane(scale, z, prior["prior"], arrays)
-        return Report(
-            {name: metrics[name] for name in sorted(metrics, key=_place)}, tables, arrays, notes=tuple(notes)
-        )
-
-    def _caveats(self, run: Run) -> list[str]:
-        notes, prior = [], run.model.prior() if isinstance(run.model, HasPrior) else None
-        if prior is None:
-            notes.append(
-                f"Samples of the model: {run.sampler_note}; all numbers here compare with N(0, I), "
-                "which that is not."
-            )
-        elif not is_standard_normal(prior):
-            notes.append("The model's own prior is not N(0, I); all numbers here compare with N(0, I).")
-        if not run.model.posterior_training.sampled:
-            notes.append(
-                "The model was trained without sampling: sigma, and with it all that is said of more "
-                "than mu, is untrained."
-            )
-        return notes
-
-    def _moments(self, mean: Tensor, scale: Tensor, noise: Noise) -> tuple[pd.DataFrame, dict[str, Estimate]]:
-        """A row for each variable, and the metrics made of moments."""
-        d = mean.shape[1]
-        table, metrics = (
-            pd.DataFrame({"variable": np.arange(d), "mean_scale2": scale.square().mean(0).cpu().numpy()}),
-            {},
-        )
         moments = marginal_moments(mean, scale, noise, self.resamples)
-        for name, estimates in moments.items():
-            for end, key in (("", "value"), ("_low", "low"), ("_high", "high")):
-                table[name + end] = np.array([getattr(e, key) for e in estimates], float)
-        metrics["mean.rms"] = Estimate(float(np.sqrt(np.square(table["mean"]).mean())))
-        for name in ("mean", "skewness", "kurtosis"):
-            metrics[f"{name}.worst"] = Estimate(float(table[name].abs().max()))
-        metrics["variance.mean"] = Estimate(float(table["variance"].mean()))
-        for name, pick in (("least", min), ("greatest", max)):
-            metrics[f"variance.{name}"] = pick(moments["variance"], key=lambda e: e.value)
-        if d > 1:
-            off = _correlations(mean, scale).abs()[~torch.eye(d, dtype=torch.bool, device=mean.device)]
-            metrics |= {
-                "correlation.worst": Estimate(off.max().item()),
-                "correlation.rms": Estimate(off.square().mean().sqrt().item()),
-            }
-        return table, metrics
-
-    def _gaussian(self, mean: Tensor, scale: Tensor, prior: Tensor) -> dict[str, Estimate]:
-        kl, frechet = gaussian_distances(mean.mean(0), covariance(mean, scale))
-        floor = gaussian_distances(prior.mean(0), covariance(prior, torch.zeros_like(prior)))
-        values = {
-            "kl_aggregate.gaussian": kl,
-            "frechet": frechet,
-            "gaussian_floor": floor[0],
-            "frechet.floor": floor[1],
-        }
-        return {name: Estimate(value if math.isfinite(value) else math.nan) for name, value in values.items()}
-
-    def _divergences(self, mean: Tensor, scale: Tensor, z: Tensor) -> pd.DataFrame:
-        """``n, kl, information, information_upper, kl_aggregate`` with intervals, of the first n examples
-        alone."""
-        own, each = component_log_density(z, mean, scale), gaussian_kl(mean, scale.log()).sum(1)
-        rows = []
-        for n in sorted({len(z) // part for part in PARTS} - set(range(LEAST))):
-            whole, others = log_densities(z[:n], mean[:n], scale[:n])
-            information = own[:n] - whole
-            found = {
-                "kl": each[:n],
-                "information": information,
-                "information_upper": own[:n] - others,
-                "kl_aggregate": each[:n] - information,
-            }
-            found = {name: mean_interval(values) for name, values in found.items()}
-            # At most the mean KL; draws may put the lower bound itself a little above that.
-            highest = max(found["kl"], found["information"], key=lambda e: e.value)
-            found["information_upper"] = min(found["information_upper"], highest, key=lambda e: e.value)
-            row = {"n": n, "log_n": math.log(n)}
-            for name, e in found.items():
-                row |= {name: e.value, f"{name}_low": e.low, f"{name}_high": e.high}
-            rows.append(row)
-        return pd.DataFrame(rows)
-
-    def _mmd(self, z: Tensor, prior: dict[str, Tensor], noise: Noise, metrics: dict) -> pd.DataFrame:
-        n = min(self.n, len(z))
-        width = median_distance(prior["control"][:n])
-        rows = []
-        for pair, x, end in (("codes", z, ""), ("floor", prior["others"], ".floor")):
-            found = mmd2(
-                x[:n].float(),
-                prior["prior"][:n].float(),
-                [width * f for f in self.widths],
-                self.permutations,
-                noise.at(pair),
-            )
-            metrics |= {f"mmd2{end}": found.estimates[-1], f"p_mmd2{end}": Estimate(float(found.p[-1]))}
-            for factor, e, p in zip([*self.widths, np.nan], found.estimates, found.p, strict=True):
-                rows.append((pair, factor, factor * width, n, e.value, e.low, e.high, p))
-        return pd.DataFrame(rows, columns=["pair", "factor", "width", "n", "mmd2", "low", "high", "p"])
-
-    def _empty(self, z: Tensor, prior: dict[str, Tensor], metrics: dict) -> dict[str, np.ndarray]:
-        """Distances to the nearest: prior draws to codes, codes to codes, prior draws to others; and what
-        they say."""
-        others = prior["others"]
-        gaps = {
-            "prior_codes": nearest(prior["prior"], z, 1)[0][:, 0],
-            "codes_codes": nearest(z, z, 1, same=True)[0][:, 0],
-            "prior_prior": nearest(prior["prior"], others, 1)[0][:, 0],
-            "control": nearest(prior["control"], others, 1)[0][:, 0],
-        }
+        kl = gaussian_kl(mean, scale.log()).mean(0)
+        used = kl >= self.inactive_kl
+        rows = divergences(all_used)
+        posteriors = all_used.in_variables(used) if used.any() else all_used
+        mmd = self._mmd(posteriors, noise)
+        gaps = gaps_to_nearest(posteriors)
         limits = {
             name: torch.quantile(gaps[f"{name}_{name}"], self.quantile).item() for name in ("prior", "codes")
         }
-        for name, gap, limit in (
-            ("prior", "prior_codes", "prior"),
-            ("codes", "prior_codes", "codes"),
-            ("floor", "control", "prior"),
-        ):
-            metrics[f"empty.{name}"] = share_interval(int((gaps[gap] > limits[limit]).sum()), len(z))
+        metrics = (
+            moment_metrics(moments, mean, scale)
+            | gaussian_metrics(all_used)
+            | divergence_metrics(rows)
+            | {"kl_marginals": Estimate(marginal.sum().item()), "used": Estimate(float(used.sum()))}
+            | mmd_metrics(mmd)
+            | empty_metrics(gaps, limits)
+        )
+        metrics = with_shape(metrics)
+        return Report(
+            metrics={name: metrics[name] for name in sorted(metrics, key=place_of)},
+            tables={"variables": variable_table(scale, moments, marginal, kl), "rows": rows, "mmd2": mmd},
+            arrays=self._arrays(all_used, edges, masses, marginal, gaps, limits),
+            notes=self._notes(run, metrics, *mean.shape),
+        )
+
+    def _posteriors(self, run: Run, noise: Noise) -> Posteriors:
+        latents = run.latents(self.split)
+        rows = noise.permutation("rows", len(latents.codes))[: self.rows]
+        if len(rows) < LEAST:
+            raise NothingToMeasure(
+                f"{len(rows)} examples of the {self.split} split are too few: {LEAST} are needed"
+            )
+        mean, scale = latents.codes[rows].double(), latents.posterior["scale"][rows].double()
+        shape = tuple(mean.shape)
+        z = mean + scale * noise.normal("z", shape)
+        prior = (noise.normal(name, shape).double() for name in ("prior", "others", "control"))
+        return Posteriors(mean, scale, z, *prior)
+
+    def _mmd(self, posteriors: Posteriors, noise: Noise) -> pd.DataFrame:
+        """MMD² of codes and prior draws, and of other draws and these, by kernel and over all (factor
+        NaN)."""
+        n = min(self.n, len(posteriors.z))
+        width = median_distance(posteriors.control[:n])
+        rows = []
+        for pair, x in (("codes", posteriors.z), ("floor", posteriors.others)):
+            y, widths = posteriors.prior[:n].float(), [width * factor for factor in self.widths]
+            test = mmd2(x[:n].float(), y, widths, self.permutations, noise.at(pair))
+            for factor, e, p in zip([*self.widths, np.nan], test.estimates, test.p, strict=True):
+                rows.append((pair, factor, factor * width, n, e.value, e.low, e.high, p))
+        return pd.DataFrame(rows, columns=["pair", "factor", "width", "n", "mmd2", "low", "high", "p"])
+
+    # ---------------------------------------------------------------- the report
+    def _arrays(
+        self,
+        posteriors: Posteriors,
+        edges: Tensor,
+        masses: Tensor,
+        marginal: Tensor,
+        gaps: dict[str, Tensor],
+        limits: dict[str, float],
+    ) -> dict[str, np.ndarray]:
+        """What is drawn: the variables farthest from the prior, distances to the nearest, and codes in the
+        two variables with the smallest mean sigma², which say most of the example."""
+        order = marginal.argsort(descending=True)[: self.shown].sort().values
         arrays = {
             f"gap_{name}": gap.cpu().numpy().astype(np.float32)
             for name, gap in gaps.items()
             if name != "control"
         }
-        return arrays | {"limits": np.array([limits["prior"], limits["codes"]])}
-
-    def _plane(self, scale: Tensor, z: Tensor, prior: Tensor, arrays: dict) -> dict[str, np.ndarray]:
-        """Codes and prior draws in two variables: the two with the smallest mean sigma², which say most of
-        the example."""
-        pair = scale.square().mean(0).argsort()[:2].sort().values
-        empty = arrays["gap_prior_codes"] > arrays["limits"][0]
-        picked = {"codes": z, "prior": prior}
-        return {
-            "plane": pair.cpu().numpy(),
-            "plane_empty": empty[: self.n],
-            **{
-                f"plane_{name}": points[: self.n, pair].cpu().float().numpy()
-                for name, points in picked.items()
-            },
+        arrays |= {
+            "limits": np.array([limits["prior"], limits["codes"]]),
+            "edges": edges.cpu().numpy(),
+            "masses": masses[order].cpu().numpy(),
+            "shown": order.cpu().numpy(),
         }
+        if len(marginal) > 1:
+            pair = posteriors.scale.square().mean(0).argsort()[:2].sort().values
+            arrays |= {
+                "plane": pair.cpu().numpy(),
+                "plane_empty": (arrays["gap_prior_codes"] > arrays["limits"][0])[: self.n],
+                "plane_codes": posteriors.z[: self.n, pair].cpu().float().numpy(),
+                "plane_prior": posteriors.prior[: self.n, pair].cpu().float().numpy(),
+            }
+        return arrays
+
+    def _notes(self, run: Run, metrics: dict[str, Estimate], n: int, d: int) -> tuple[str, ...]:
+        notes = [
+            f"q(z): {n:,} examples of the {self.split} split, {d} latent variables. The floor: as many draws "
+            "from the prior.",
+            *caveats(run),
+        ]
+        if metrics["information_share"].value > 0.9:
+            notes.append(
+                f"The information is close to its greatest possible value ln N = {math.log(n):.2f} nats: the "
+                "codes of these examples hardly overlap, and more examples would give more information and a "
+                "smaller KL of the aggregate."
+            )
+        used = int(metrics["used"].value)
+        if used < d:
+            which = f"the {used} with a mean KL of at least {self.inactive_kl:g} nats"
+            if not used:
+                which = "all: none is in use"
+            notes.append(f"Latent variables in which MMD and distances are taken: {which}.")
+        return tuple(notes)
 
     # ---------------------------------------------------------------- drawing
     def plot(self, report: Report) -> dict[str, Picture]:
-        from latentrun.diagnostics.codes.aggregate_posterior_plot import budget, marginals, moments, plane
-        from latentrun.plotting.density import survival
+        from latentrun.diagnostics.codes.aggregate_posterior_plot import pictures
 
-        if not report.metrics:
-            return {}
-        arrays, variables = report.arrays, report.tables["variables"]
-        far, share = float(arrays["limits"][0]), 1 - self.quantile
-        value = {name: e.value for name, e in report.metrics.items()}
-        more = (
-            ""
-            if len(variables) <= self.shown
-            else f" The {self.shown} variables of {len(variables)} that are farthest from it."
-        )
-        found = {
-            "marginals": Picture(
-                marginals(arrays["edges"], arrays["masses"], arrays["shown"], variables),
-                "The aggregated posterior of each latent variable (bars: exact masses of the mixture "
-                "of all posteriors in each bin, as "
-                "densities) over the density of the prior N(0, 1) (line). In brackets: KL of the "
-                f"binned density in nats.{more}",
-            ),
-            "moments": Picture(
-                moments(variables),
-                "Moments of the aggregated posterior of each latent variable, with 95 % intervals "
-                "over examples; dashed: those of the "
-                "prior N(0, 1).",
-            ),
-            "budget": Picture(
-                budget(value, report.tables["rows"]),
-                "Where the divergence goes. Left: the mean KL(q(z|x) || N(0, I)) is the information "
-                "of the code about which example it "
-                "is of, plus KL(q(z) || N(0, I)) of the aggregate, in turn what the moments of q(z) "
-                "are off and what is not normal about "
-                "it. Right: both when only so many examples are taken; the information cannot exceed "
-                "ln N (dotted). Shaded: where the "
-                "information lies for the source of the examples.",
-            ),
-            "distances": Picture(
-                survival(
-                    {
-                        "prior draw to nearest code": arrays["gap_prior_codes"],
-                        "code to nearest other code": arrays["gap_codes_codes"],
-                        "prior draw to nearest other": arrays["gap_prior_prior"],
-                    },
-                    "Euclidean distance (latent units)",
-                    "share that is farther",
-                    (far,),
-                ),
-                f"How far the nearest is, {len(arrays['gap_prior_codes']):,} of each kind. Where the "
-                "codes follow the prior the lines "
-                f"agree. Dotted: {far:.3g}, exceeded by {share:.0%} of prior draws among themselves "
-                f"and by {value['empty.prior']:.1%} of "
-                "prior draws to codes: the share of the prior's mass in regions without codes.",
-            ),
+        return pictures(report, self.shown, self.quantile)
+
+
+# ---------------------------------------------------------------- numbers
+def correlations(mean: Tensor, scale: Tensor) -> Tensor:
+    """Of the variables under q(z), ``(d, d)``."""
+    matrix = covariance(mean, scale)
+    sd = matrix.diagonal().sqrt()
+    return (matrix / sd / sd[:, None]).clamp(-1, 1)
+
+
+def divergences(posteriors: Posteriors) -> pd.DataFrame:
+    """``n, kl, information, information_upper, kl_aggregate`` with intervals, of the first n examples
+    alone."""
+    mean, scale, z = posteriors.mean, posteriors.scale, posteriors.z
+    own, kl = component_log_density(z, mean, scale), gaussian_kl(mean, scale.log()).sum(1)
+    rows = []
+    for n in sorted({len(z) // part for part in PARTS} - set(range(LEAST))):
+        whole, others = log_densities(z[:n], mean[:n], scale[:n])
+        information = own[:n] - whole
+        estimates = {
+            "kl": mean_interval(kl[:n]),
+            "information": mean_interval(information),
+            "information_upper": mean_interval(own[:n] - others),
+            "kl_aggregate": mean_interval(kl[:n] - information),
         }
-        if "plane" in arrays:
-            found["plane"] = Picture(
-                plane(arrays["plane_codes"], arrays["plane_prior"], arrays["plane_empty"], arrays["plane"]),
-                "Codes z ~ q(z|x) and draws from the prior, in the two latent variables of smallest "
-                "mean sigma²; the circles hold 50 % and "
-                "95 % of the prior's mass. Right, orange: draws without a code nearby, in all "
-                "variables in use.",
-            )
-        return found
+        # At most the mean KL; draws may put the lower bound itself a little above that.
+        highest = max(estimates["kl"], estimates["information"], key=lambda e: e.value)
+        estimates["information_upper"] = min(estimates["information_upper"], highest, key=lambda e: e.value)
+        row = {"n": n, "log_n": math.log(n)}
+        for name, e in estimates.items():
+            row |= {name: e.value, f"{name}_low": e.low, f"{name}_high": e.high}
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
-def _correlations(mean: Tensor, scale: Tensor) -> Tensor:
-    found = covariance(mean, scale)
-    sd = found.diagonal().sqrt()
-    return (found / sd / sd[:, None]).clamp(-1, 1)
+def gaps_to_nearest(posteriors: Posteriors) -> dict[str, Tensor]:
+    """Distances ``(N,)`` of prior draws to codes, of codes to other codes, of prior draws to others, and of a
+    third set of draws to these."""
+    z, prior, others = posteriors.z, posteriors.prior, posteriors.others
+    return {
+        "prior_codes": nearest(prior, z, 1)[0][:, 0],
+        "codes_codes": nearest(z, z, 1, same=True)[0][:, 0],
+        "prior_prior": nearest(prior, others, 1)[0][:, 0],
+        "control": nearest(posteriors.control, others, 1)[0][:, 0],
+    }
 
 
-def _place(name: str) -> int:
+# ---------------------------------------------------------------- metrics
+def moment_metrics(moments: dict[str, list[Estimate]], mean: Tensor, scale: Tensor) -> dict[str, Estimate]:
+    """What the moments of q(z_i) of every variable come to."""
+    values = {name: np.array([e.value for e in estimates]) for name, estimates in moments.items()}
+    metrics = {
+        "mean.rms": Estimate(float(np.sqrt(np.square(values["mean"]).mean()))),
+        "variance.mean": Estimate(float(values["variance"].mean())),
+        "variance.least": min(moments["variance"], key=lambda e: e.value),
+        "variance.greatest": max(moments["variance"], key=lambda e: e.value),
+    }
+    for name in ("mean", "skewness", "kurtosis"):
+        metrics[f"{name}.worst"] = Estimate(float(pd.Series(values[name]).abs().max()))
+    d = mean.shape[1]
+    if d > 1:
+        off = correlations(mean, scale).abs()[~torch.eye(d, dtype=torch.bool, device=mean.device)]
+        metrics["correlation.worst"] = Estimate(off.max().item())
+        metrics["correlation.rms"] = Estimate(off.square().mean().sqrt().item())
+    return metrics
+
+
+def gaussian_metrics(posteriors: Posteriors) -> dict[str, Estimate]:
+    """How far the normals with the moments of q(z), and of as many prior draws, are from N(0, I)."""
+    mean, scale, prior = posteriors.mean, posteriors.scale, posteriors.prior
+    kl, frechet = gaussian_distances(mean.mean(0), covariance(mean, scale))
+    kl_floor, frechet_floor = gaussian_distances(prior.mean(0), covariance(prior, torch.zeros_like(prior)))
+    values = {
+        "kl_aggregate.gaussian": kl,
+        "frechet": frechet,
+        "gaussian_floor": kl_floor,
+        "frechet.floor": frechet_floor,
+    }
+    return {name: Estimate(value if math.isfinite(value) else math.nan) for name, value in values.items()}
+
+
+def divergence_metrics(rows: pd.DataFrame) -> dict[str, Estimate]:
+    """The divergences of all examples together: the last row."""
+    last = rows.iloc[-1]
+    metrics = {
+        name: Estimate(*(float(last[name + end]) for end in ("", "_low", "_high")))
+        for name in ("kl", "information", "information_upper", "kl_aggregate")
+    }
+    metrics["information_share"] = Estimate(metrics["information"].value / last["log_n"])
+    return metrics
+
+
+def with_shape(metrics: dict[str, Estimate]) -> dict[str, Estimate]:
+    """The metrics with what of the aggregate's KL its first two moments leave."""
+    whole, gaussian = metrics["kl_aggregate"], metrics["kl_aggregate.gaussian"].value
+    shape = Estimate(*(end - gaussian for end in (whole.value, whole.low, whole.high)))
+    return metrics | {"kl_aggregate.shape": shape}
+
+
+def mmd_metrics(table: pd.DataFrame) -> dict[str, Estimate]:
+    """The tests over all kernels."""
+    metrics = {}
+    for row in table[table["factor"].isna()].itertuples():
+        end = "" if row.pair == "codes" else ".floor"
+        metrics[f"mmd2{end}"] = Estimate(row.mmd2, row.low, row.high)
+        metrics[f"p_mmd2{end}"] = Estimate(float(row.p))
+    return metrics
+
+
+def empty_metrics(gaps: dict[str, Tensor], limits: dict[str, float]) -> dict[str, Estimate]:
+    """The share of prior draws without a code nearby, by the limits of draws and of codes, and the floor."""
+
+    def beyond(gap: Tensor, limit: float) -> Estimate:
+        return share_interval(int((gap > limit).sum()), len(gap))
+
+    return {
+        "empty.prior": beyond(gaps["prior_codes"], limits["prior"]),
+        "empty.codes": beyond(gaps["prior_codes"], limits["codes"]),
+        "empty.floor": beyond(gaps["control"], limits["prior"]),
+    }
+
+
+def place_of(name: str) -> int:
+    """Where a metric stands among those declared."""
     return list(AggregatePosterior.metrics).index(name.partition(".")[0])
+
+
+# ---------------------------------------------------------------- tables and words
+def variable_table(
+    scale: Tensor, moments: dict[str, list[Estimate]], marginal: Tensor, kl: Tensor
+) -> pd.DataFrame:
+    """A row for each variable."""
+    columns = {"variable": np.arange(len(kl)), "mean_scale2": scale.square().mean(0).cpu().numpy()}
+    for name, estimates in moments.items():
+        columns |= interval_columns(name, estimates)
+    return pd.DataFrame({**columns, "kl_marginal": marginal.cpu().numpy(), "kl": kl.cpu().numpy()})
+
+
+def caveats(run: Run) -> list[str]:
+    """What else to know about the prior and about sigma."""
+    notes, prior = [], run.model.prior() if isinstance(run.model, HasPrior) else None
+    if prior is None:
+        notes.append(
+            f"Samples of the model: {run.sampler_note}; all numbers here compare with N(0, I), which that is "
+            "not."
+        )
+    elif not is_standard_normal(prior):
+        notes.append("The model's own prior is not N(0, I); all numbers here compare with N(0, I).")
+    if not run.model.posterior_training.sampled:
+        notes.append(
+            "The model was trained without sampling: sigma, and with it all that is said of more than mu, is "
+            "untrained."
+        )
+    return notes

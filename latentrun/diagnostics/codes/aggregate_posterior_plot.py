@@ -10,12 +10,75 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
 from latentrun.plotting.bars import breadth, name_ticks
+from latentrun.plotting.density import survival
 from latentrun.plotting.style import PALETTE, blank, figure
+from latentrun.types import Picture, Report
 
 COLUMNS = 4  # panels in a row
 PRIOR = "black"
+MOMENTS = (
+    "Moments of the aggregated posterior of each latent variable, with 95 % intervals over examples; dashed: "
+    "those of the prior N(0, 1)."
+)
+BUDGET = (
+    "Where the divergence goes. Left: the mean KL(q(z|x) || N(0, I)) is the information of the code about "
+    "which example it is of, plus KL(q(z) || N(0, I)) of the aggregate, in turn what the moments of q(z) are "
+    "off and what is not normal about it. Right: both when only so many examples are taken; the information "
+    "cannot exceed ln N (dotted). Shaded: where the information lies for the source of the examples."
+)
+PLANE = (
+    "Codes z ~ q(z|x) and draws from the prior, in the two latent variables of smallest mean sigma²; the "
+    "circles hold 50 % and 95 % of the prior's mass. Right, orange: draws without a code nearby, in all "
+    "variables in use."
+)
 
 
+# ---------------------------------------------------------------- pictures of a report
+def pictures(report: Report, shown: int, quantile: float) -> dict[str, Picture]:
+    """``shown``: variables drawn at most; ``quantile`` of distances by which regions are empty."""
+    arrays, variables = report.arrays, report.tables["variables"]
+    value = {name: estimate.value for name, estimate in report.metrics.items()}
+    marginal = (
+        "The aggregated posterior of each latent variable (bars: exact masses of the mixture of all "
+        "posteriors in each bin, as densities) over the density of the prior N(0, 1) (line). In brackets: KL "
+        "of the binned density in nats."
+    )
+    if len(variables) > shown:
+        marginal += f" The {shown} variables of {len(variables)} that are farthest from it."
+    drawn = {
+        "marginals": Picture(
+            marginals(arrays["edges"], arrays["masses"], arrays["shown"], variables), marginal
+        ),
+        "moments": Picture(moments(variables), MOMENTS),
+        "budget": Picture(budget(value, report.tables["rows"]), BUDGET),
+        "distances": distances(arrays, value["empty.prior"], 1 - quantile),
+    }
+    if "plane" in arrays:
+        drawn["plane"] = Picture(
+            plane(arrays["plane_codes"], arrays["plane_prior"], arrays["plane_empty"], arrays["plane"]), PLANE
+        )
+    return drawn
+
+
+def distances(arrays: Mapping[str, np.ndarray], empty: float, share: float) -> Picture:
+    """Distances to the nearest; ``empty``: share of the prior draws without a code nearby, ``share`` of them
+    without another draw nearby."""
+    limit = float(arrays["limits"][0])
+    gaps = {
+        "prior draw to nearest code": arrays["gap_prior_codes"],
+        "code to nearest other code": arrays["gap_codes_codes"],
+        "prior draw to nearest other": arrays["gap_prior_prior"],
+    }
+    return Picture(
+        survival(gaps, "Euclidean distance (latent units)", "share that is farther", (limit,)),
+        f"How far the nearest is, {len(arrays['gap_prior_codes']):,} of each kind. Where the codes follow "
+        f"the prior the lines agree. Dotted: {limit:.3g}, exceeded by {share:.0%} of prior draws among "
+        f"themselves and by {empty:.1%} of prior draws to codes: the share of the prior's mass in regions "
+        "without codes.",
+    )
+
+
+# ---------------------------------------------------------------- drawings
 def marginals(edges: np.ndarray, masses: np.ndarray, shown: np.ndarray, variables: pd.DataFrame) -> Figure:
     """A panel for each of the variables ``shown (k,)``: densities of ``masses (k, B + 2)`` (the outer two lie
     beyond the edges)."""
@@ -121,8 +184,8 @@ def plane(codes: np.ndarray, prior: np.ndarray, empty: np.ndarray, pair: np.ndar
     reach = max(3.5, 1.05 * np.abs(np.concatenate([codes, prior])).max())
     for ax, points, title in zip(axes[0], (codes, prior), ("codes", "draws from the prior"), strict=True):
         off = empty if points is prior else np.zeros(len(points), bool)
-        for some, colour, size in ((~off, PALETTE[0], 3), (off, PALETTE[1], 5)):
-            ax.scatter(*points[some].T, s=size, color=colour, linewidths=0, alpha=0.7, rasterized=True)
+        for rows, colour, size in ((~off, PALETTE[0], 3), (off, PALETTE[1], 5)):
+            ax.scatter(*points[rows].T, s=size, color=colour, linewidths=0, alpha=0.7, rasterized=True)
         for share in (0.5, 0.95):
             ax.add_patch(
                 Circle((0, 0), np.sqrt(-2 * np.log(1 - share)), fill=False, color=PRIOR, lw=0.9, ls="--")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -11,14 +12,13 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from latentrun.config.bounds import Between, Each, Ge, Gt
-from latentrun.diagnostics.base import Diagnostic, judge
-from latentrun.diagnostics.needs import ENCODER, GENERATOR, IMAGES, ORACLE
+from latentrun.diagnostics.base import Diagnostic, decoded, judge
+from latentrun.diagnostics.needs import ENCODER, FLAT, GENERATOR, IMAGES, ORACLE
+from latentrun.errors import NothingToMeasure
 from latentrun.functional.clouds.hulls import Hull, convex_hull, measurable
-from latentrun.functional.clouds.whitening import perturbed, whitening
+from latentrun.functional.clouds.whitening import Whitening, perturbed, whitening
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.intervals import bootstrap_each, mean_and_tail, share_interval
-from latentrun.plotting.density import emptiness_map, survival
-from latentrun.plotting.images import strips
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
 
@@ -27,6 +27,27 @@ DOTS = 3000  # codes kept for it
 ROUNDING = 1e-6  # a mean miss below this is rounding: no ratio is made of it
 REGIONS = {"hull": "hull of all codes", "core": "hull of the core", "gaussian": "Gaussian, as many points"}
 KINDS = {"near": "near codes", "empty": "empty regions", "prior": "prior"}
+
+
+@dataclass(frozen=True)
+class Region:
+    """Points ``(n, k)`` drawn evenly from the hull of some codes, in whitened units, and their distance ``gap
+    (n,)`` to the nearest code."""
+
+    hull: Hull
+    points: np.ndarray
+    gap: np.ndarray
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Decoded points of one kind: ``x (n, *event)``, how far they lie from the data, ``miss (n,)``, by the
+    measure ``measure``, and how far their codes lie from the nearest code, ``gap (n,)``."""
+
+    x: Tensor
+    miss: Tensor
+    measure: str
+    gap: np.ndarray
 
 
 class Density(Diagnostic):
@@ -50,7 +71,7 @@ class Density(Diagnostic):
     bootstrap for the rest.
     """
 
-    requires = (ENCODER,)
+    requires = (ENCODER, FLAT)
     uses = (GENERATOR, ORACLE, IMAGES)
     metrics: ClassVar = {
         "nearest": Metric(
@@ -107,14 +128,8 @@ class Density(Diagnostic):
         resamples: Annotated[int, Ge(100)],
         shown: Annotated[int, Ge(1)],
     ):
-        self.split, self.codes, self.flat, self.q, self.points, self.core = (
-            split,
-            codes,
-            flat,
-            q,
-            points,
-            core,
-        )
+        self.split, self.codes, self.flat = split, codes, flat
+        self.q, self.points, self.core = q, points, core
         self.n, self.step, self.beyond, self.resamples, self.shown = n, step, beyond, resamples, shown
 
     # ---------------------------------------------------------------- measuring
@@ -123,177 +138,201 @@ class Density(Diagnostic):
         z = run.latents(self.split).codes.cpu().double().numpy()
         z = z[noise.to("cpu").permutation("codes", len(z)).numpy()[: self.codes]]
         white = whitening(z, self.flat)
-        u, note = measurable(white.to(z))
-        notes = [f"{len(z):,} codes of the {self.split} split, {z.shape[1]} latents"]
-        if note:
-            note += (
-                ", and so are all distances; points of the hull are decoded with the mean code's "
-                "coordinates along the other axes"
-            )
-        notes += [text for text in (white.note, note) if text] + [run.sampler_note]
+        u, projected = measurable(white.to(z))
         if not u.shape[1]:
-            return Report(notes=(*notes, "the codes do not move: there is nothing to measure"))
+            raise NothingToMeasure("the codes do not move: there is nothing to measure")
         tree = cKDTree(u)
-        nearest = tree.query(u, 2)[0][:, 1]
-        metrics = {f"nearest.{name}": Estimate(float(value)) for name, value in _summary(nearest).items()}
-        tables, arrays = {}, {}
+        regions = self._regions(u, tree, noise)
+        points = self._points(run, z, white, regions.get("hull"), noise)
+        kinds = {
+            kind: self._decode(run, codes, tree.query(white.to(codes)[:, : u.shape[1]])[0])
+            for kind, codes in points.items()
+        }
+        arrays = {f"gap_{name}": np.sort(region.gap).astype(np.float32) for name, region in regions.items()}
+        if "hull" in regions and u.shape[1] > 1:
+            arrays |= hole_map(regions["hull"], tree)
+        return Report(
+            metrics=gap_metrics(u, tree, regions, self.q) | self._miss_metrics(kinds, noise),
+            tables={"empty": empty_table(regions, self.q), "points": points_table(kinds)},
+            arrays=arrays | self._shown(run, kinds),
+            notes=self._notes(run, z, white, projected, u.shape[1], regions, len(points.get("empty", ()))),
+        )
 
+    def _regions(self, u: np.ndarray, tree: cKDTree, noise: Noise) -> dict[str, Region]:
+        """The hulls that there are: of the whitened codes ``u (N, k)``, of their core, and of as many points
+        of a normal distribution, whose gaps are to those points."""
         norm = np.linalg.norm(u, axis=1)
         blob = noise.to("cpu").normal("gaussian", u.shape).double().numpy()
-        hulls = {
-            "hull": (convex_hull(u), tree),
-            "core": (convex_hull(u[norm <= np.quantile(norm, self.core)]), tree),
-            "gaussian": (convex_hull(blob), cKDTree(blob)),
+        clouds = {
+            "hull": (u, tree),
+            "core": (u[norm <= np.quantile(norm, self.core)], tree),
+            "gaussian": (blob, cKDTree(blob)),
         }
-        rows, found = [], {}
-        for region, (hull, codes) in hulls.items():
-            if hull is None:
-                notes.append(f"{REGIONS[region]}: too few codes for a hull in {u.shape[1]} dimensions")
-                continue
-            drawn = hull.uniform(self.points, noise.at(region))
-            gap = codes.query(drawn)[0]
-            found[region] = drawn, gap
-            arrays[f"gap_{region}"] = np.sort(gap).astype(np.float32)
-            for q in self.q:
-                share = share_interval(int((gap > q).sum()), self.points)
-                metrics[f"empty{'' if region == 'hull' else f'_{region}'}.{q:g}"] = share
-                rows.append((region, q, share.value, share.low, share.high, hull.volume, len(hull.vertices)))
-        tables["empty"] = pd.DataFrame(
-            rows, columns=["region", "q", "share", "low", "high", "volume", "vertices"]
-        )
+        regions = {}
+        for name, (cloud, codes) in clouds.items():
+            hull = convex_hull(cloud)
+            if hull is not None:
+                points = hull.uniform(self.points, noise.at(name))
+                regions[name] = Region(hull, points, codes.query(points)[0])
+        return regions
+
+    def _points(
+        self, run: Run, z: np.ndarray, white: Whitening, hull: Region | None, noise: Noise
+    ) -> dict[str, np.ndarray]:
+        """The codes ``(n, d)`` that are decoded, by kind."""
         points = {"near": white.back(perturbed(white.to(z)[: self.n], self.step, noise.at("near")))}
-        if "hull" in found:
-            drawn, gap = found["hull"]
-            metrics["widest"] = Estimate(float(gap.max()))
-            if u.shape[1] > 1:
-                arrays |= self._map(hulls["hull"][0], tree, drawn[gap.argmax()], float(gap.max()))
-            hollow = drawn[gap > self.beyond][: self.n]
-            notes.append(
-                f"{len(hollow):,} points of the hull farther than {self.beyond:g} from every code "
-                "were found and decoded"
-            )
+        if hull is not None:
+            hollow = hull.points[hull.gap > self.beyond][: self.n]
             if len(hollow):
                 points["empty"] = white.back(hollow)
         points["prior"] = run.sample_codes(self.n, noise.at("prior")).cpu().double().numpy()
-        self._decode(
-            run, points, lambda z: tree.query(white.to(z)[:, : u.shape[1]])[0], noise, metrics, tables, arrays
-        )
-        return Report(metrics=metrics, tables=tables, arrays=arrays, notes=tuple(notes))
+        return points
 
-    def _map(self, hull: Hull, tree: cKDTree, centre: np.ndarray, radius: float) -> dict[str, np.ndarray]:
-        """Distances to the nearest code on planes of two axes through the widest hole, NaN outside the
-        hull."""
-        u, k = hull.points, hull.points.shape[1]
-        low, high = u.min(0), u.max(0)
-        sides = np.linspace(low, high, GRID)
-        planes = [(i, j) for i in range(min(k, 3)) for j in range(i + 1, min(k, 3))]
-        cuts = []
-        for i, j in planes:
-            grid = np.tile(centre, (GRID, GRID, 1))
-            grid[..., i], grid[..., j] = sides[None, :, i], sides[:, None, j]
-            flat = grid.reshape(-1, k)
-            cuts.append(np.where(hull.contains(flat), tree.query(flat)[0], np.nan).reshape(GRID, GRID))
-        return {
-            "map": np.array(cuts, np.float32).reshape(-1, GRID, GRID),
-            "map_planes": np.array(planes, np.int64).reshape(-1, 2),
-            "map_ends": np.stack([low, high]),
-            "map_hole": np.append(centre, radius),
-            "map_codes": u[:DOTS].astype(np.float32),
-        }
+    def _decode(self, run: Run, codes: np.ndarray, gap: np.ndarray) -> Decoded:
+        x = decoded(run, codes)
+        judged = judge(run, x)
+        return Decoded(x, judged.miss, judged.kind, gap)
 
-    def _decode(
-        self, run: Run, points: dict[str, np.ndarray], gap, noise: Noise, metrics, tables, arrays
-    ) -> None:
-        """Decode points of each kind and hold them against the data."""
-        space, parts, misses = run.model.spaces["z"], [], {}
-        for kind, z in points.items():
-            x = run.decode(space.project(torch.from_numpy(z).float().to(run.device)))
-            judged = judge(run, x)
-            miss = misses[kind] = judged.miss
-            parts.append(pd.DataFrame({"kind": kind, "gap": gap(z), judged.kind: miss.numpy()}))
-            tail = mean_and_tail(miss, noise.at("miss", kind), self.resamples)
-            metrics |= {f"{judged.kind}_{kind}.{part}": estimate for part, estimate in tail.items()}
-            # From the least to the greatest, evenly.
-            rows = miss.argsort()[torch.linspace(0, len(miss) - 1, min(self.shown, len(miss))).round().long()]
-            arrays[f"shown_{kind}"], arrays[f"shown_{kind}_miss"] = (
-                x[rows.to(x.device)].cpu().float().numpy(),
-                miss[rows].numpy(),
+    # ---------------------------------------------------------------- the report
+    def _miss_metrics(self, kinds: dict[str, Decoded], noise: Noise) -> dict[str, Estimate]:
+        metrics = {}
+        for kind, points in kinds.items():
+            tail = mean_and_tail(points.miss, noise.at("miss", kind), self.resamples)
+            metrics |= {f"{points.measure}_{kind}.{part}": estimate for part, estimate in tail.items()}
+        for kind in [kind for kind in kinds if kind != "near"]:
+            metrics[f"ratio.{kind}"] = ratio_of_means(
+                kinds[kind].miss, kinds["near"].miss, noise.at("ratio", kind), self.resamples
             )
-        tables["points"] = pd.concat(parts, ignore_index=True)
-        for kind in [kind for kind in misses if kind != "near"]:
-            metrics[f"ratio.{kind}"] = self._ratio(misses[kind], misses["near"], noise.at("ratio", kind))
-        arrays["value_range"] = np.array(run.data.value_range, np.float64)
+        return metrics
 
-    def _ratio(self, above: Tensor, below: Tensor, noise: Noise) -> Estimate:
-        """Ratio of means. Two independent sets in random order: as many of each, whose rows may be resampled
-        together."""
-        m = min(len(above), len(below))
+    def _shown(self, run: Run, kinds: dict[str, Decoded]) -> dict[str, np.ndarray]:
+        """Decoded points of each kind, evenly from the one nearest to the data to the farthest."""
+        arrays = {}
+        for kind, points in kinds.items():
+            n = len(points.miss)
+            rows = points.miss.argsort()[torch.linspace(0, n - 1, min(self.shown, n)).round().long()]
+            arrays[f"shown_{kind}"] = points.x[rows.to(points.x.device)].cpu().float().numpy()
+            arrays[f"shown_{kind}_miss"] = points.miss[rows].numpy()
+        return arrays | {"value_range": np.array(run.data.value_range, np.float64)}
 
-        def statistic(rows: Tensor) -> Tensor:
-            above, below = rows.mean(1).unbind(1)
-            return torch.where(below > ROUNDING, above / below, torch.nan)[:, None]
+    def _notes(
+        self,
+        run: Run,
+        z: np.ndarray,
+        white: Whitening,
+        projected: str,
+        k: int,
+        regions: dict[str, Region],
+        hollow: int,
+    ) -> tuple[str, ...]:
+        notes = [f"{len(z):,} codes of the {self.split} split, {z.shape[1]} latents"]
+        if white.note:
+            notes.append(white.note)
+        if projected:
+            notes.append(
+                f"{projected}, and so are all distances; points of the hull are decoded with the mean code's "
+                "coordinates along the other axes"
+            )
+        notes.append(run.sampler_note)
+        for name, words in REGIONS.items():
+            if name not in regions:
+                notes.append(f"{words}: too few codes for a hull in {k} dimensions")
+        if "hull" in regions:
+            notes.append(
+                f"{hollow:,} points of the hull farther than {self.beyond:g} from every code were found and "
+                "decoded"
+            )
+        return tuple(notes)
 
-        return bootstrap_each(statistic, torch.stack((above[:m], below[:m]), 1), noise, self.resamples)[0]
-
-    # ---------------------------------------------------------------- pictures
+    # ---------------------------------------------------------------- drawing
     def plot(self, report: Report) -> dict[str, Picture]:
-        if "points" not in report.tables:
-            return {}
-        arrays, points, found = report.arrays, report.tables["points"], {}
-        if "map" in arrays:
-            parts = ("map", "map_planes", "map_ends", "map_hole", "map_codes")
-            found["map"] = Picture(
-                emptiness_map(*(arrays[part] for part in parts), self.beyond),
-                "Planes through the middle of the widest hole (cross; dashed: the empty ball around "
-                "it, radius "
-                f"{arrays['map_hole'][-1]:.2f}), cut off at the hull of the codes. Colour: distance "
-                "to the nearest code; "
-                f"dots: codes within {self.beyond:g} of the plane. Axes: principal axes of the codes, "
-                "all lengths in whitened units.",
-            )
-        regions = {
-            text: arrays[f"gap_{region}"] for region, text in REGIONS.items() if f"gap_{region}" in arrays
-        }
-        if regions:
-            found["emptiness"] = Picture(
-                survival(
-                    regions,
-                    "distance r to the nearest code (whitened units)",
-                    "share of the volume farther than r",
-                    self.q,
-                ),
-                "How empty the hull of the codes is: the share of its volume farther than r from "
-                "every code; the same for the hull of the "
-                f"{self.core:.0%} of codes nearest to the mean, and for as many points of a normal "
-                "distribution (a blob without holes, "
-                "whose hull has thin tails). Dotted: the distances of the table.",
-            )
-        name = points.columns[-1]
-        kinds = {text: points.loc[points["kind"] == kind, name].to_numpy() for kind, text in KINDS.items()}
-        kinds = {text: values for text, values in kinds.items() if len(values)}
-        text = (
-            "residual (share of the norm)"
-            if name == "residual"
-            else "distance to the nearest training example (data units)"
-        )
-        found[name] = Picture(
-            survival(kinds, text, "share of decoded points above", logarithmic=True),
-            f"How far decoded points lie from the data, by where their codes are: {self.step:g} "
-            "whitened units from a code, in regions "
-            f"of the hull farther than {self.beyond:g} from every code, and drawn as the model's "
-            "samples are (prior).",
-        )
-        if arrays["shown_near"].ndim == 4:
-            shown = [kind for kind in KINDS if f"shown_{kind}" in arrays]
-            rows = [(KINDS[kind], arrays[f"shown_{kind}"]) for kind in shown]
-            under = [[f"{value:.3g}" for value in arrays[f"shown_{kind}_miss"]] for kind in shown]
-            found["decoded"] = Picture(
-                strips(rows, tuple(arrays["value_range"]), under=under),
-                "Decoded points of each kind, evenly from the one nearest to the data (left) to the "
-                f"farthest (right); beneath: {text}.",
-            )
-        return found
+        from latentrun.diagnostics.codes.density_plot import decoded_strips, hole, misses, volumes
+
+        pictures = {}
+        if "map" in report.arrays:
+            pictures["map"] = hole(report.arrays, self.beyond)
+        regions = {words: f"gap_{name}" for name, words in REGIONS.items()}
+        gaps = {words: report.arrays[key] for words, key in regions.items() if key in report.arrays}
+        if gaps:
+            pictures["emptiness"] = volumes(gaps, self.q, self.core)
+        measure = report.tables["points"].columns[-1]
+        pictures[measure] = misses(report.tables["points"], KINDS, self.step, self.beyond)
+        if report.arrays["shown_near"].ndim == 4:
+            pictures["decoded"] = decoded_strips(report.arrays, KINDS, measure)
+        return pictures
 
 
-def _summary(values: np.ndarray) -> dict[str, float]:
-    return {"mean": values.mean(), "median": np.median(values), "p95": np.quantile(values, 0.95)}
+# ---------------------------------------------------------------- numbers
+def gap_metrics(
+    u: np.ndarray, tree: cKDTree, regions: dict[str, Region], q: list[float]
+) -> dict[str, Estimate]:
+    """How far codes ``u (N, k)`` lie from the nearest other one, and how empty their hulls are."""
+    nearest = tree.query(u, 2)[0][:, 1]
+    numbers = {"mean": nearest.mean(), "median": np.median(nearest), "p95": np.quantile(nearest, 0.95)}
+    metrics = {f"nearest.{name}": Estimate(float(number)) for name, number in numbers.items()}
+    for name, region in regions.items():
+        metric = "empty" if name == "hull" else f"empty_{name}"
+        metrics |= {f"{metric}.{limit:g}": share_beyond(region, limit) for limit in q}
+    if "hull" in regions:
+        metrics["widest"] = Estimate(float(regions["hull"].gap.max()))
+    return metrics
+
+
+def share_beyond(region: Region, limit: float) -> Estimate:
+    """The share of a hull's volume that is farther than ``limit`` from every code."""
+    return share_interval(int((region.gap > limit).sum()), len(region.gap))
+
+
+def hole_map(region: Region, tree: cKDTree) -> dict[str, np.ndarray]:
+    """Distances to the nearest code on planes of two axes through the widest hole, NaN outside the hull."""
+    hull, centre = region.hull, region.points[region.gap.argmax()]
+    u, k = hull.points, hull.points.shape[1]
+    low, high = u.min(0), u.max(0)
+    sides = np.linspace(low, high, GRID)
+    planes = [(i, j) for i in range(min(k, 3)) for j in range(i + 1, min(k, 3))]
+    cuts = []
+    for i, j in planes:
+        grid = np.tile(centre, (GRID, GRID, 1))
+        grid[..., i], grid[..., j] = sides[None, :, i], sides[:, None, j]
+        flat = grid.reshape(-1, k)
+        cuts.append(np.where(hull.contains(flat), tree.query(flat)[0], np.nan).reshape(GRID, GRID))
+    return {
+        "map": np.array(cuts, np.float32).reshape(-1, GRID, GRID),
+        "map_planes": np.array(planes, np.int64).reshape(-1, 2),
+        "map_ends": np.stack([low, high]),
+        "map_hole": np.append(centre, float(region.gap.max())),
+        "map_codes": u[:DOTS].astype(np.float32),
+    }
+
+
+def ratio_of_means(above: Tensor, below: Tensor, noise: Noise, resamples: int) -> Estimate:
+    """mean(above) / mean(below). Two independent sets in random order: as many of each, whose rows may be
+    resampled together."""
+    n = min(len(above), len(below))
+
+    def statistic(rows: Tensor) -> Tensor:
+        above, below = rows.mean(1).unbind(1)
+        return torch.where(below > ROUNDING, above / below, torch.nan)[:, None]
+
+    return bootstrap_each(statistic, torch.stack((above[:n], below[:n]), 1), noise, resamples)[0]
+
+
+# ---------------------------------------------------------------- tables
+def empty_table(regions: dict[str, Region], q: list[float]) -> pd.DataFrame:
+    """A row for each hull and distance."""
+    rows = []
+    for name, region in regions.items():
+        for limit in q:
+            share = share_beyond(region, limit)
+            size = (region.hull.volume, len(region.hull.vertices))
+            rows.append((name, limit, share.value, share.low, share.high, *size))
+    return pd.DataFrame(rows, columns=["region", "q", "share", "low", "high", "volume", "vertices"])
+
+
+def points_table(kinds: dict[str, Decoded]) -> pd.DataFrame:
+    """A row for each decoded point."""
+    parts = [
+        pd.DataFrame({"kind": kind, "gap": points.gap, points.measure: points.miss.numpy()})
+        for kind, points in kinds.items()
+    ]
+    return pd.concat(parts, ignore_index=True)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy.spatial import cKDTree
+from torch import Tensor
 
 from latentrun.config.bounds import Between, Ge, Gt
-from latentrun.diagnostics.base import Diagnostic, judge
-from latentrun.diagnostics.needs import ENCODER, IMAGES, ORACLE
-from latentrun.functional.clouds.emptiness import emptiest
-from latentrun.functional.clouds.whitening import whitening
+from latentrun.diagnostics.base import Diagnostic, Tracks, follow_tracks
+from latentrun.diagnostics.needs import ENCODER, FLAT, IMAGES, ORACLE
+from latentrun.errors import NothingToMeasure
+from latentrun.functional.clouds.emptiness import Segments, emptiest
+from latentrun.functional.clouds.whitening import Whitening, whitening
 from latentrun.functional.noise import Noise
-from latentrun.functional.paths.lines import read, segments
-from latentrun.functional.paths.tracks import track_tables
-from latentrun.plotting.tracks import judged_curves, judged_strips
+from latentrun.functional.paths.lines import segments
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
 
@@ -42,7 +44,7 @@ class EmptySpace(Diagnostic):
     mean of the two outer ones, which lie nearer to codes.
     """
 
-    requires = (ENCODER,)
+    requires = (ENCODER, FLAT)
     uses = (ORACLE, IMAGES)
     metrics: ClassVar = {
         "clearance": Metric(
@@ -99,114 +101,106 @@ class EmptySpace(Diagnostic):
         steps: Annotated[int, Ge(5)],
         min_change: Annotated[float, Between(0, 1)],
     ):
-        self.split, self.codes, self.flat, self.core, self.candidates, self.probes = (
-            split,
-            codes,
-            flat,
-            core,
-            candidates,
-            probes,
-        )
+        self.split, self.codes, self.flat = split, codes, flat
+        self.core, self.candidates, self.probes = core, candidates, probes
         self.near, self.paths, self.apart, self.steps, self.min_change = near, paths, apart, steps, min_change
 
     # ---------------------------------------------------------------- measuring
     @torch.no_grad()
     def __call__(self, run: Run, noise: Noise) -> Report:
         latents = run.latents(self.split)
-        chosen = noise.to("cpu").permutation("codes", len(latents.codes))[: self.codes]
-        codes, index = latents.codes.cpu()[chosen], latents.index.cpu()[chosen]
+        rows = noise.to("cpu").permutation("codes", len(latents.codes))[: self.codes]
+        codes, index = latents.codes.cpu()[rows], latents.index.cpu()[rows]
         white = whitening(codes.numpy(), self.flat)
         u = white.to(codes.double().numpy())
-        notes = [
-            f"{len(u):,} codes of the {self.split} split, {codes.shape[1]} latents",
-            *([white.note] if white.note else []),
-        ]
         if not u.shape[1]:
-            return Report(notes=(*notes, "the codes do not move: there is nothing to measure"))
-        norm = np.linalg.norm(u, axis=1)
-        eligible = np.flatnonzero(norm <= np.quantile(norm, self.core))
-        found = emptiest(u, eligible, self.candidates, self.probes, self.paths, self.apart, self.near)
-        if not len(found.ends):
-            return Report(notes=(*notes, "fewer than two codes to go between"))
-        total = len(eligible) * (len(eligible) - 1) // 2
-        notes.append(
-            f"{found.pairs:,} of {total:,} pairs of codes were compared, then their ends moved to "
-            "neighbouring codes; no pair has more "
-            f"clearance than {found.bound:.3g}"
-        )
-
-        start, end = codes[found.ends[:, 0]], codes[found.ends[:, 1]]
+            raise NothingToMeasure("the codes do not move: there is nothing to measure")
+        eligible = self._eligible(u)
+        empty = emptiest(u, eligible, self.candidates, self.probes, self.paths, self.apart, self.near)
+        if not len(empty.ends):
+            raise NothingToMeasure("fewer than two codes to go between")
+        start, end = (codes[side] for side in empty.ends.T)
         t, z = segments(start, end, self.steps)
         z = run.model.spaces["z"].project(z)
-        x = run.decode(z.flatten(0, 1).to(run.device))
-        judged = judge(run, x)
-        closed = torch.zeros(len(z), dtype=torch.bool)
-        reading = (
-            None if judged.fits is None else read(judged.fits, run.data.factors, t, closed, self.min_change)
-        )
-        names = [f"{a} to {b}" for a, b in index[torch.from_numpy(found.ends)].tolist()]
+        names = [f"{a} to {b}" for a, b in index[torch.from_numpy(empty.ends)].tolist()]
         gap = cKDTree(u).query(white.to(z.double().numpy()))[0]
-        tables = track_tables(names, t.double().numpy(), z.numpy(), gap, judged.kind, judged.miss, reading)
-        paths = tables["paths"]
-        paths.insert(1, "clearance", found.clearance)
-        paths.insert(2, "widest", found.widest)
-        paths.insert(3, "length", found.length)
-        paths.insert(4, "relative", found.relative)
-        paths["rise"] = self._rise(judged.miss.view(t.shape).numpy(), t[0].numpy())
-        first = paths.iloc[0]
-        metrics = {name: Estimate(float(first[name])) for name in ("clearance", "widest", "relative", "rise")}
-        metrics["bound"] = Estimate(found.bound)
-        metrics |= {
-            f"{judged.kind}.{part}": Estimate(float(first[f"{judged.kind}_{part}"]))
-            for part in ("mean", "max")
-        }
-        if "factors" in tables:
-            for row in tables["factors"][tables["factors"]["path"] == names[0]].itertuples():
-                metrics |= {
-                    f"{name}.{row.factor}": Estimate(float(getattr(row, name)))
-                    for name in ("monotonicity", "leakage")
-                }
-        arrays = {
-            "pictures": x.unflatten(0, t.shape).cpu().float().numpy(),
-            "value_range": np.array(run.data.value_range, np.float64),
-        }
-        arrays["factor_range"] = np.array(
-            [[f.low, f.high] for f in run.data.factors] if reading else np.zeros((0, 2))
+        tracks = follow_tracks(run, names, t, z.numpy(), gap, self.min_change)
+        tables = tracks.tables | {"paths": path_table(tracks, empty, t)}
+        return Report(
+            metrics=path_metrics(tables, tracks.judgement.kind, empty.bound),
+            tables=tables,
+            arrays=tracks.arrays | {"value_range": np.array(run.data.value_range, np.float64)},
+            notes=self._notes(codes, white, empty, len(eligible)),
+        )
+
+    def _eligible(self, u: np.ndarray) -> np.ndarray:
+        """The codes that a path may join: the share ``core`` of them nearest to the mean."""
+        norm = np.linalg.norm(u, axis=1)
+        return np.flatnonzero(norm <= np.quantile(norm, self.core))
+
+    def _notes(self, codes: Tensor, white: Whitening, empty: Segments, eligible: int) -> tuple[str, ...]:
+        notes = [f"{len(codes):,} codes of the {self.split} split, {codes.shape[1]} latents"]
+        if white.note:
+            notes.append(white.note)
+        total = eligible * (eligible - 1) // 2
+        notes.append(
+            f"{empty.pairs:,} of {total:,} pairs of codes were compared, then their ends moved to "
+            f"neighbouring codes; no pair has more clearance than {empty.bound:.3g}"
         )
         notes.append("one path between two codes: its values have no sampling interval")
-        return Report(metrics=metrics, tables=tables, arrays=arrays, notes=tuple(notes))
+        return tuple(notes)
 
-    def _rise(self, miss: np.ndarray, t: np.ndarray) -> np.ndarray:
-        outer = np.minimum(t, 1 - t) < END
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return miss[:, ~outer].mean(1) / miss[:, outer].mean(1)
-
-    # ---------------------------------------------------------------- pictures
+    # ---------------------------------------------------------------- drawing
     def plot(self, report: Report) -> dict[str, Picture]:
-        if "paths" not in report.tables:
-            return {}
-        paths, steps, arrays = report.tables["paths"], report.tables["steps"], report.arrays
+        from latentrun.plotting.tracks import judged_curves, judged_strips
+
+        steps, arrays, names = report.tables["steps"], report.arrays, list(report.tables["paths"]["path"])
         kind = "residual" if "residual" in steps else "distance"
         miss = "the residual" if kind == "residual" else "the distance to the nearest training example"
-        names = list(paths["path"])
-        found = {}
+        pictures = {}
         if arrays["pictures"].ndim == 5:
-            found["strips"] = Picture(
-                judged_strips(names, arrays["pictures"], steps, kind, tuple(arrays["value_range"])),
-                f"Decoded along straight lines between two codes, emptiest first (the {self.split} "
-                "rows they belong to stand on the left). "
-                f"Beneath each picture: {miss}.",
+            text = (
+                f"Decoded along straight lines between two codes, emptiest first (the {self.split} rows they "
+                f"belong to stand on the left). Beneath each picture: {miss}."
             )
-        found["along"] = Picture(
-            judged_curves(names, steps, kind, arrays["factor_range"], "share of the way"),
-            (
-                "Factors of the nearest member of the family (shaded: the range of the data), "
-                if kind == "residual"
-                else "From top to bottom: "
-            )
-            + (
-                f"{miss} and the distance of the code to the nearest code in whitened units, along each "
-                "path; the emptiest is on the left."
-            ),
+            strips = judged_strips(names, arrays["pictures"], steps, kind, tuple(arrays["value_range"]))
+            pictures["strips"] = Picture(strips, text)
+        if kind == "residual":
+            text = "Factors of the nearest member of the family (shaded: the range of the data), "
+        else:
+            text = "From top to bottom: "
+        text += (
+            f"{miss} and the distance of the code to the nearest code in whitened units, along each path; "
+            "the emptiest is on the left."
         )
-        return found
+        curves = judged_curves(names, steps, kind, arrays["factor_range"], "share of the way")
+        return pictures | {"along": Picture(curves, text)}
+
+
+# ---------------------------------------------------------------- the report
+def path_table(tracks: Tracks, empty: Segments, t: Tensor) -> pd.DataFrame:
+    """The table of the paths with what the search says of them, a row a path at positions ``t (P, T)``."""
+    table = tracks.tables["paths"].copy()
+    for place, name in enumerate(("clearance", "widest", "length", "relative"), 1):
+        table.insert(place, name, getattr(empty, name))
+    miss, share = tracks.judgement.miss.view(t.shape).numpy(), t[0].numpy()
+    outer = np.minimum(share, 1 - share) < END
+    with np.errstate(divide="ignore", invalid="ignore"):
+        table["rise"] = miss[:, ~outer].mean(1) / miss[:, outer].mean(1)
+    return table
+
+
+def path_metrics(tables: Mapping[str, pd.DataFrame], kind: str, bound: float) -> dict[str, Estimate]:
+    """What is reported of the emptiest path, the first."""
+    first = tables["paths"].iloc[0]
+    numbers = {name: first[name] for name in ("clearance", "widest", "relative", "rise")}
+    numbers["bound"] = bound
+    numbers |= {f"{kind}.{part}": first[f"{kind}_{part}"] for part in ("mean", "max")}
+    if "factors" in tables:
+        factors = tables["factors"]
+        for row in factors[factors["path"] == first["path"]].itertuples():
+            numbers |= {
+                f"monotonicity.{row.factor}": row.monotonicity,
+                f"leakage.{row.factor}": row.leakage,
+            }
+    return {name: Estimate(float(number)) for name, number in numbers.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -12,27 +13,52 @@ from torch import Tensor
 
 from latentrun.config.bounds import Between, Each, Ge, Gt
 from latentrun.data.base import Dataset
-from latentrun.diagnostics.base import Diagnostic, check_factors, cloud_of, judge
-from latentrun.diagnostics.needs import ENCODER, FACTORS, IMAGES, ORACLE
-from latentrun.functional.clouds.hulls import bounding_path, convex_hull, measurable, strip_edges
+from latentrun.diagnostics.base import (
+    Diagnostic,
+    Tracks,
+    check_factors,
+    cloud_of,
+    decoded,
+    follow_tracks,
+    judge,
+)
+from latentrun.diagnostics.needs import ENCODER, FACTORS, FLAT, IMAGES, ORACLE
+from latentrun.errors import NothingToMeasure
+from latentrun.functional.clouds.hulls import Hull, bounding_path, convex_hull, measurable, strip_edges
 from latentrun.functional.clouds.whitening import Whitening, perturbed, whitening
-from latentrun.functional.factors import read_factors, with_difference
 from latentrun.functional.noise import Noise
-from latentrun.functional.paths.lines import purest, read, segments
-from latentrun.functional.paths.tracks import track_tables
+from latentrun.functional.paths.lines import Reading, purest, segments
 from latentrun.functional.statistics.dependence import spearman
 from latentrun.functional.statistics.intervals import bootstrap_each, mean_interval
 from latentrun.models.base import Model
-from latentrun.plotting.cloud import TURNED, Layer, cloud
-from latentrun.plotting.hull import hull_flat
-from latentrun.plotting.images import strips
+from latentrun.plotting.cloud import TURNED
 from latentrun.plotting.sprite import thumbnails
-from latentrun.plotting.tracks import judged_curves, judged_strips
 from latentrun.run import Run
-from latentrun.types import Estimate, Latents, Metric, Picture, Report
+from latentrun.types import Estimate, Metric, Picture, Report
 
 AXES = 4  # straight paths where there is no strip
 ROUNDING = 1e-6  # a mean miss below this is rounding: no ratio is made of it
+
+
+@dataclass(frozen=True)
+class HullPoints:
+    """Hull points as they are and moved by ``lengths (L,)``, the first 0: ``x (L, V, *event)`` is what they
+    decode to, ``miss (L, V)`` how far it lies from the data by the measure ``measure``."""
+
+    lengths: list[float]
+    x: Tensor
+    miss: Tensor
+    measure: str
+
+
+@dataclass(frozen=True)
+class Courses:
+    """Points ``(T, d)`` of paths along the hull, by name, with what is to be said of them; ``knots``: row
+    numbers of the codes that the edges of the strip go through, None where there are none."""
+
+    paths: dict[str, np.ndarray]
+    notes: list[str]
+    knots: np.ndarray | None = None
 
 
 class HullPaths(Diagnostic):
@@ -61,7 +87,7 @@ class HullPaths(Diagnostic):
     ratios, over hull points.
     """
 
-    requires = (ENCODER,)
+    requires = (ENCODER, FLAT)
     uses = (FACTORS, ORACLE, IMAGES)
     metrics: ClassVar = {
         "volume": Metric(
@@ -130,309 +156,228 @@ class HullPaths(Diagnostic):
         resamples: Annotated[int, Ge(100)],
         shown: Annotated[int, Ge(1)],
     ):
-        self.split, self.flat, self.factors, self.tolerance, self.along = (
-            split,
-            flat,
-            tuple(factors),
-            tolerance,
-            along,
-        )
-        self.bins, self.plane, self.support, self.steps, self.min_change, self.slack = (
-            bins,
-            plane,
-            support,
-            steps,
-            min_change,
-            slack,
-        )
+        self.split, self.flat, self.factors, self.tolerance = split, flat, tuple(factors), tolerance
+        self.along, self.bins, self.plane, self.support = along, bins, plane, support
+        self.steps, self.min_change, self.slack = steps, min_change, slack
         self.lengths, self.points, self.resamples, self.shown = lengths, points, resamples, shown
 
     def check(self, model: Model, data: Dataset) -> None:
         check_factors("diagnostic.hull.factors", self.factors, data)
 
-    # ---------------------------------------------------------------- paths
-    def _paths(
-        self, run: Run, latents: Latents, white: Whitening, notes: list[str], arrays
-    ) -> dict[str, np.ndarray]:
-        """Points ``(T, d)`` of each path, by its name."""
-        z, y = latents.codes.cpu().double().numpy(), latents.y.cpu().double().numpy()
-        names = [factor.name for factor in run.data.factors]
-        missing = [name for name in self.factors if name not in names]
-        if missing or z.shape[1] < 2:
-            why = f"the data have no factor {missing[0]}" if missing else "there is one latent"
-            notes.append(
-                f"no strip and no bounding planes: {why}; straight paths between hull points instead"
-            )
-            return self._straight(z, white)
-        first, second = (y[:, names.index(name)] for name in self.factors)
-        inside = np.abs(first - second) <= self.tolerance
-        level = np.abs(np.nan_to_num(spearman(z, y[:, [names.index(self.factors[1])]])))[:, 0]
-        along = self._along(z, y, inside, run, notes)
-        notes.append(
-            f"the strip, |{self.factors[0]} - {self.factors[1]}| <= {self.tolerance:g}, has "
-            f"{inside.sum():,} of {len(z):,} codes; "
-            f"its bins are over z{along}"
-        )
-        rest = [i for i in range(z.shape[1]) if i != along]
-        found, sd = {}, z.std(0).clip(1e-12)
-        edges = strip_edges(z[inside] / sd, along, self.bins, self.steps)
-        if edges is None:
-            notes.append("fewer than 2 bins of the strip hold 2 codes: no path along its edges")
-        else:
-            knots, curves = edges
-            arrays |= {"knots": z[inside][knots], "knot_rows": np.flatnonzero(inside)[knots]}
-            outward = np.argsort([-np.linalg.norm(curve - z.mean(0) / sd, axis=1).mean() for curve in curves])
-            found |= {
-                f"strip, {name} edge": curves[i] * sd
-                for name, i in zip(("outer", "inner"), outward, strict=True)
-            }
-        a, b = self.plane or (max(rest, key=lambda i: level[i]), along)
-        if max(a, b) >= z.shape[1] or a == b:
-            notes.append(f"no bounding planes: the plane [{a}, {b}] does not fit {z.shape[1]} latents")
-            return found
-        planes = {
-            name: bounding_path(z, a, b, sign, self.support, self.steps)
-            for name, sign in (("above", 1), ("below", -1))
-        }
-        if planes["above"] is None:
-            notes.append("no bounding planes: the codes are flat")
-            return found
-        found |= {f"plane {name}": path for name, path in planes.items()}
-        notes.append(f"bounding planes above and below in z{a} (to the right) and z{b} (upwards)")
-        return found
-
-    def _along(self, z: np.ndarray, y: np.ndarray, inside: np.ndarray, run: Run, notes: list[str]) -> int:
-        """The latent over which the strip is cut: the one given, or the one that orders the first other
-        factor best in it."""
-        if self.along is not None and self.along < z.shape[1]:
-            return self.along
-        if self.along is not None:
-            notes.append(f"there is no z{self.along}: the strip is cut over another latent")
-        other = [
-            i
-            for i, factor in enumerate(run.data.factors)
-            if factor.name not in self.factors and factor.kind != "categorical"
-        ]
-        if not other or inside.sum() < 2:
-            return int(z.var(0).argmax())
-        return int(np.abs(np.nan_to_num(spearman(z[inside], y[inside][:, other[:1]])))[:, 0].argmax())
-
-    def _straight(self, z: np.ndarray, white: Whitening) -> dict[str, np.ndarray]:
-        u = white.to(z)[:, :AXES]
-        start, end = (torch.from_numpy(z[ends]) for ends in (u.argmin(0), u.argmax(0)))
-        return {f"axis {i}": path for i, path in enumerate(segments(start, end, self.steps)[1].numpy())}
-
     # ---------------------------------------------------------------- measuring
     @torch.no_grad()
     def __call__(self, run: Run, noise: Noise) -> Report:
-        latents = run.latents(self.split)
-        z = latents.codes.cpu().double().numpy()
+        z = run.latents(self.split).codes.cpu().double().numpy()
         white = whitening(z, self.flat)
         u = white.to(z)
-        notes = [
-            f"{len(z):,} codes of the {self.split} split, {z.shape[1]} latents",
-            *([white.note] if white.note else []),
-        ]
         if not u.shape[1]:
-            return Report(notes=(*notes, "the codes do not move: they have no hull"))
-        metrics, tables, arrays = {}, {}, {"value_range": np.array(run.data.value_range, np.float64)}
-        flat, note = measurable(u)
-        notes += [note] if note else []
-        hull = convex_hull(flat)
+            raise NothingToMeasure("the codes do not move: they have no hull")
+        measured, projected = measurable(u)
+        hull = convex_hull(measured)
+        points = None if hull is None else self._move(run, white, u[hull.vertices], noise)
+        courses = self._courses(run, z, white)
+        tracks = self._follow(run, courses.paths, white, u) if courses.paths else None
+        colours, arrays = self._cloud(run, len(z), courses.knots, noise)
+        tables = {}
+        if points is not None:
+            tables["moved"] = moved_table(points)
+            arrays |= {
+                "moved": points.x[:, : self.shown].cpu().float().numpy(),
+                "moved_miss": points.miss[:, : self.shown].numpy(),
+            }
+        if tracks is not None:
+            tables, arrays = tables | tracks.tables, arrays | tracks.arrays
+        if courses.knots is not None:
+            arrays |= {"knots": z[courses.knots], "knot_rows": courses.knots}
+        notes = [f"{len(z):,} codes of the {self.split} split, {z.shape[1]} latents"]
+        notes += [text for text in (white.note, projected) if text]
         if hull is None:
-            notes.append(f"too few codes for a hull in {flat.shape[1]} dimensions")
-        else:
-            metrics |= {"volume": Estimate(hull.volume), "vertices": Estimate(float(len(hull.vertices)))}
-            tables["moved"] = self._move(run, white, u[hull.vertices], noise, metrics, arrays)
-        paths = self._paths(run, latents, white, notes, arrays)
-        if paths:
-            self._follow(run, paths, lambda z: cKDTree(u).query(white.to(z))[0], metrics, tables, arrays)
-        self._drawn(run, latents, z, noise, tables, arrays)
-        return Report(metrics=metrics, tables=tables, arrays=arrays, notes=tuple(notes))
+            notes.append(f"too few codes for a hull in {measured.shape[1]} dimensions")
+        return Report(
+            metrics=self._hull_metrics(hull, points, noise) | self._path_metrics(tracks),
+            tables=tables | colours,
+            arrays=arrays | {"value_range": np.array(run.data.value_range, np.float64)},
+            notes=(*notes, *courses.notes),
+        )
 
-    def _decode(self, run: Run, z: np.ndarray) -> Tensor:
-        return run.decode(run.model.spaces["z"].project(torch.from_numpy(z).float().to(run.device)))
-
-    def _move(
-        self, run: Run, white: Whitening, corners: np.ndarray, noise: Noise, metrics, arrays
-    ) -> pd.DataFrame:
+    def _move(self, run: Run, white: Whitening, corners: np.ndarray, noise: Noise) -> HullPoints:
         """Decode hull points ``(V, k)`` as they are and after moves of fixed lengths."""
         corners = corners[noise.to("cpu").permutation("corners", len(corners)).numpy()[: self.points]]
         lengths = [0.0, *self.lengths]
         places = [perturbed(corners, length, noise.at("move", i)) for i, length in enumerate(lengths)]
-        x = self._decode(run, white.back(np.concatenate(places)))
+        x = decoded(run, white.back(np.concatenate(places)))
         judged = judge(run, x)
         miss = judged.miss.view(len(lengths), -1)
-        for length, values in zip(lengths, miss, strict=True):
-            metrics[f"{judged.kind}_hull.{length:g}"] = mean_interval(values)
+        return HullPoints(lengths, x.unflatten(0, miss.shape), miss, judged.kind)
 
-        def statistic(rows: Tensor) -> Tensor:
-            means = rows.mean(1)
-            return torch.where(means[:, :1] > ROUNDING, means[:, 1:] / means[:, :1], torch.nan)
-
-        ratios = bootstrap_each(statistic, miss.T, noise.at("ratio"), self.resamples)
-        metrics |= {f"ratio.{length:g}": ratio for length, ratio in zip(self.lengths, ratios, strict=True)}
-        arrays["moved"] = x.unflatten(0, miss.shape)[:, : self.shown].cpu().float().numpy()
-        arrays["moved_miss"] = miss[:, : self.shown].numpy()
-        return pd.DataFrame(
-            {
-                "length": np.repeat(lengths, len(corners)),
-                "point": np.tile(np.arange(len(corners)), len(lengths)),
-                judged.kind: miss.flatten().numpy(),
-            }
-        )
-
-    def _follow(self, run: Run, paths: dict[str, np.ndarray], gap, metrics, tables, arrays) -> None:
+    def _follow(self, run: Run, paths: dict[str, np.ndarray], white: Whitening, u: np.ndarray) -> Tracks:
         """Decode the paths, hold them against the data and read the factors off the fits."""
-        names, z = list(paths), np.stack(list(paths.values()))
-        n, t = z.shape[:2]
-        position = torch.linspace(0, 1, t, dtype=torch.float64).expand(n, t)
-        x = self._decode(run, z.reshape(n * t, -1))
-        judged = judge(run, x)
-        closed = torch.zeros(n, dtype=torch.bool)
-        reading = (
-            None
-            if judged.fits is None
-            else read(judged.fits, run.data.factors, position, closed, self.min_change)
+        z = np.stack(list(paths.values()))
+        position = torch.linspace(0, 1, z.shape[1], dtype=torch.float64).expand(z.shape[:2])
+        gap = cKDTree(u).query(white.to(z))[0]
+        return follow_tracks(run, list(paths), position, z, gap, self.min_change)
+
+    def _cloud(
+        self, run: Run, n: int, knots: np.ndarray | None, noise: Noise
+    ) -> tuple[dict[str, pd.DataFrame], dict[str, np.ndarray]]:
+        """What the picture of the hull needs: some codes, their factors and their pictures, the hull of the
+        (at most three) latents of largest variance."""
+        rows = noise.to("cpu").permutation("drawn", n).numpy()[:TURNED]
+        tables, arrays = cloud_of(run, self.split, rows)
+        if "code_pictures" in arrays and knots is not None:
+            x = run.data.split(self.split).x
+            arrays["knot_pictures"] = thumbnails(x, run.data.value_range, knots.ravel())
+        return tables, arrays
+
+    # ---------------------------------------------------------------- paths
+    def _courses(self, run: Run, z: np.ndarray, white: Whitening) -> Courses:
+        """The paths for codes ``z (N, d)``."""
+        names = [factor.name for factor in run.data.factors]
+        missing = [name for name in self.factors if name not in names]
+        if missing or z.shape[1] < 2:
+            why = f"the data have no factor {missing[0]}" if missing else "there is one latent"
+            note = f"no strip and no bounding planes: {why}; straight paths between hull points instead"
+            return Courses(self._straight(z, white), [note])
+        y = run.latents(self.split).y.cpu().double().numpy()
+        first, second = (y[:, names.index(name)] for name in self.factors)
+        inside = np.abs(first - second) <= self.tolerance
+        along, notes = self._along(z, y, inside, run)
+        notes.append(
+            f"the strip, |{self.factors[0]} - {self.factors[1]}| <= {self.tolerance:g}, has {inside.sum():,} "
+            f"of {len(z):,} codes; its bins are over z{along}"
         )
-        tables |= track_tables(names, position.numpy(), z, gap(z), judged.kind, judged.miss, reading)
-        metrics |= {
-            judged.kind: Estimate(judged.miss.mean().item()),
-            "gap": Estimate(float(tables["steps"]["gap"].mean())),
+        edges = self._edges(z, inside, along)
+        level = np.abs(np.nan_to_num(spearman(z, second[:, None])))[:, 0]
+        planes = self._planes(z, level, along)
+        return Courses(edges.paths | planes.paths, [*notes, *edges.notes, *planes.notes], edges.knots)
+
+    def _along(self, z: np.ndarray, y: np.ndarray, inside: np.ndarray, run: Run) -> tuple[int, list[str]]:
+        """The latent over which the strip is cut: the one given, or the one that orders the first other
+        factor best in it; and what is to be said of it."""
+        if self.along is not None and self.along < z.shape[1]:
+            return self.along, []
+        notes = []
+        if self.along is not None:
+            notes.append(f"there is no z{self.along}: the strip is cut over another latent")
+        others = [
+            i
+            for i, factor in enumerate(run.data.factors)
+            if factor.name not in self.factors and factor.kind != "categorical"
+        ]
+        if not others or inside.sum() < 2:
+            return int(z.var(0).argmax()), notes
+        ordered = np.abs(np.nan_to_num(spearman(z[inside], y[inside][:, others[:1]])))[:, 0]
+        return int(ordered.argmax()), notes
+
+    def _edges(self, z: np.ndarray, inside: np.ndarray, along: int) -> Courses:
+        """Paths along either edge of the strip of codes ``inside (N,)``, over the latent ``along``."""
+        sd = z.std(0).clip(1e-12)
+        edges = strip_edges(z[inside] / sd, along, self.bins, self.steps)
+        if edges is None:
+            return Courses({}, ["fewer than 2 bins of the strip hold 2 codes: no path along its edges"])
+        knots, curves = edges
+        outward = np.argsort([-np.linalg.norm(curve - z.mean(0) / sd, axis=1).mean() for curve in curves])
+        paths = {
+            f"strip, {name} edge": curves[i] * sd for name, i in zip(("outer", "inner"), outward, strict=True)
         }
-        arrays["pictures"] = x.unflatten(0, (n, t)).cpu().float().numpy()
-        arrays["factor_range"] = np.array(
-            [[f.low, f.high] for f in run.data.factors] if reading else np.zeros((0, 2))
-        )
-        if reading is None or reading.course is None:
-            return
-        course, f = reading.course, len(reading.ordered)
-        own = purest(course, torch.arange(n), self.slack), torch.arange(f)
-        for factor, strength, leak in zip(
-            reading.ordered, course.spearman.abs().amax(0).tolist(), course.leakage[own].tolist(), strict=True
-        ):
-            metrics |= {
-                f"monotonicity.{factor.name}": Estimate(strength),
-                f"leakage.{factor.name}": Estimate(leak),
-            }
+        return Courses(paths, [], np.flatnonzero(inside)[knots])
 
-    def _drawn(self, run: Run, latents: Latents, z: np.ndarray, noise: Noise, tables, arrays) -> None:
-        """What the picture of the hull needs: some codes, what is known of them and their pictures, the hull
-        of the (at most three) latents of largest variance."""
-        some = noise.to("cpu").permutation("drawn", len(z)).numpy()[:TURNED]
-        known, drawn = cloud_of(run, self.split, some)
-        tables |= known
-        arrays |= drawn
-        if "code_pictures" in drawn and "knot_rows" in arrays:
-            arrays["knot_pictures"] = thumbnails(
-                run.data.split(self.split).x, run.data.value_range, arrays["knot_rows"].ravel()
+    def _planes(self, z: np.ndarray, level: np.ndarray, along: int) -> Courses:
+        """Paths along the tightest lines above and below all codes in the plane given, or in that of the
+        latent of highest ``level (d,)`` and ``along``."""
+        others = [i for i in range(z.shape[1]) if i != along]
+        a, b = self.plane or (max(others, key=lambda i: level[i]), along)
+        if max(a, b) >= z.shape[1] or a == b:
+            return Courses(
+                {}, [f"no bounding planes: the plane [{a}, {b}] does not fit {z.shape[1]} latents"]
             )
+        above, below = (bounding_path(z, a, b, sign, self.support, self.steps) for sign in (1, -1))
+        if above is None:
+            return Courses({}, ["no bounding planes: the codes are flat"])
+        note = f"bounding planes above and below in z{a} (to the right) and z{b} (upwards)"
+        return Courses({"plane above": above, "plane below": below}, [note])
 
-    # ---------------------------------------------------------------- pictures
+    def _straight(self, z: np.ndarray, white: Whitening) -> dict[str, np.ndarray]:
+        """Segments between the codes that are extreme along the leading principal axes."""
+        u = white.to(z)[:, :AXES]
+        start, end = (torch.from_numpy(z[ends]) for ends in (u.argmin(0), u.argmax(0)))
+        return {f"axis {i}": path for i, path in enumerate(segments(start, end, self.steps)[1].numpy())}
+
+    # ---------------------------------------------------------------- the report
+    def _hull_metrics(
+        self, hull: Hull | None, points: HullPoints | None, noise: Noise
+    ) -> dict[str, Estimate]:
+        if hull is None:
+            return {}
+        metrics = {"volume": Estimate(hull.volume), "vertices": Estimate(float(len(hull.vertices)))}
+        for length, miss in zip(points.lengths, points.miss, strict=True):
+            metrics[f"{points.measure}_hull.{length:g}"] = mean_interval(miss)
+        ratios = ratios_to_first(points.miss, noise.at("ratio"), self.resamples)
+        return metrics | {
+            f"ratio.{length:g}": ratio for length, ratio in zip(self.lengths, ratios, strict=True)
+        }
+
+    def _path_metrics(self, tracks: Tracks | None) -> dict[str, Estimate]:
+        if tracks is None:
+            return {}
+        metrics = {
+            tracks.judgement.kind: Estimate(tracks.judgement.miss.mean().item()),
+            "gap": Estimate(float(tracks.tables["steps"]["gap"].mean())),
+        }
+        if tracks.reading is None or tracks.reading.course is None:
+            return metrics
+        return metrics | course_metrics(tracks.reading, self.slack)
+
+    # ---------------------------------------------------------------- drawing
     def plot(self, report: Report) -> dict[str, Picture]:
-        arrays, found = report.arrays, {}
+        from latentrun.diagnostics.codes.hull_plot import along_paths, hull, moved, path_strips
+
+        arrays, pictures = report.arrays, {}
         if "shell" in arrays:
-            found["hull"] = self._hull(report)
+            pictures["hull"] = hull(report, self.factors)
         if "steps" in report.tables:
-            steps, names = report.tables["steps"], list(report.tables["paths"]["path"])
-            kind = "residual" if "residual" in steps else "distance"
-            miss = "the residual" if kind == "residual" else "the distance to the nearest training example"
             if arrays["pictures"].ndim == 5:
-                found["strips"] = Picture(
-                    judged_strips(names, arrays["pictures"], steps, kind, tuple(arrays["value_range"])),
-                    f"Decoded along the paths of the hull, left to right. Beneath each picture: {miss}.",
-                )
-            fitted = (
-                "Factors of the nearest member of the family (shaded: the range of the data), "
-                if kind == "residual"
-                else ""
-            )
-            found["along"] = Picture(
-                judged_curves(names, steps, kind, arrays["factor_range"], "share of the way"),
-                f"Along each path of the hull: {fitted}{miss} and the distance of the code to the "
-                "nearest code in whitened units.",
-            )
+                pictures["strips"] = path_strips(report)
+            pictures["along"] = along_paths(report)
         if "moved" in arrays and arrays["moved"].ndim == 5:
-            lengths = report.tables["moved"]["length"].unique()
-            rows = [
-                ("hull points" if length == 0 else f"moved by {length:g}", x)
-                for length, x in zip(lengths, arrays["moved"], strict=True)
-            ]
-            under = [[f"{value:.2g}" for value in row] for row in arrays["moved_miss"]]
-            found["moved"] = Picture(
-                strips(rows, tuple(arrays["value_range"]), under=under),
-                "Decoded hull points of the codes (first row), and what they become when they are "
-                "moved in random directions by so many "
-                "whitened units. Beneath each picture: its distance from the data.",
-            )
-        return found
+            pictures["moved"] = moved(report)
+        return pictures
 
-    def _hull(self, report: Report) -> Picture:
-        arrays, axes, d = report.arrays, report.arrays["axes"], report.arrays["codes"].shape[1]
-        paths, parts = {}, {}
-        if "steps" in report.tables:
-            parts = dict(list(report.tables["steps"].groupby("path", sort=False)))
-            paths = {name: part[[f"z{i}" for i in axes]].to_numpy() for name, part in parts.items()}
-        knots = arrays["knots"].reshape(-1, d)[:, axes] if "knots" in arrays else np.zeros((0, len(axes)))
-        known = (
-            list(zip(read_factors(report.tables["colours"]), arrays["targets"].T, strict=True))
-            if "targets" in arrays
-            else []
-        )
-        colours = with_difference(known, self.factors)
-        colours = [*colours[len(known) :], *known]  # the difference first, where there is one
-        if len(axes) == 2:
-            target = next((target for target in colours if target[0].kind != "categorical"), None)
-            codes = arrays["codes"][:, axes]
-            figure = hull_flat(axes, codes, target, arrays["shell"], arrays["shell_facets"], paths, knots)
-            what = "" if target is None else f", coloured by {target[0].name}"
-            dots = "; black: the hull points of the strip's bins" if len(knots) else ""
-            return Picture(figure, f"Codes{what}, their convex hull and the paths along it{dots}.")
-        layers = [Layer("hull", "surface", arrays["shell"], facets=arrays["shell_facets"])]
-        decoded = (
-            arrays["pictures"]
-            if arrays.get("code_pictures") is not None and "pictures" in arrays
-            else [None] * len(paths)
-        )
-        for (name, path), x in zip(paths.items(), decoded, strict=True):
-            layers.append(Layer(name, "path", path, texts=self._said(parts[name]), pictures=x))
-        if len(knots):
-            layers.append(Layer("hull points of bins", "points", knots, pictures=arrays.get("knot_pictures")))
-        examples = arrays.get("code_pictures")
-        figure = cloud(
-            arrays["codes"],
-            colours,
-            pictures=examples,
-            value_range=tuple(arrays["value_range"]),
-            layers=layers,
-            axes=axes,
-        )
-        text = "Codes, their convex hull and the paths along it, which begin at their larger point"
-        text += "; black: the hull points of the strip's bins" if len(knots) else ""
-        text += "" if d == 3 else "; the three latents of largest variance"
-        text += ". Drag to turn; a click in the legend hides and shows a part"
-        text += "; the menu chooses what colours the codes" if colours else ""
-        text += (
-            "; a point that is touched shows its picture: of a code the one encoded, of a path the "
-            "one decoded."
-            if examples is not None
-            else "."
-        )
-        return Picture(figure, text)
 
-    @staticmethod
-    def _said(part: pd.DataFrame) -> list[str]:
-        """What each point of a path says: how far along it is, how far from the data, the factors read
-        off."""
-        columns = [
-            name
-            for name in part
-            if name in ("position", "residual", "distance") or name.startswith("fitted.")
-        ]
-        return [
-            "\n".join(
-                f"{name.replace('fitted.', 'fitted ')}: {value:.3g}"
-                for name, value in zip(columns, row, strict=True)
-            )
-            for row in part[columns].itertuples(index=False)
-        ]
+# ---------------------------------------------------------------- numbers
+def ratios_to_first(miss: Tensor, noise: Noise, resamples: int) -> list[Estimate]:
+    """Of ``miss (L, V)`` the means over V points of all rows but the first, over that of the first."""
+
+    def statistic(rows: Tensor) -> Tensor:
+        means = rows.mean(1)
+        return torch.where(means[:, :1] > ROUNDING, means[:, 1:] / means[:, :1], torch.nan)
+
+    return bootstrap_each(statistic, miss.T, noise, resamples)
+
+
+def course_metrics(reading: Reading, slack: float) -> dict[str, Estimate]:
+    """How well the path that orders a factor best does so, and how little the others need move while it is
+    ordered nearly as well; for each ordered factor."""
+    course, f = reading.course, len(reading.ordered)
+    rows = purest(course, torch.arange(len(course.spearman)), slack)
+    monotony = course.spearman.abs().amax(0).tolist()
+    leakage = course.leakage[rows, torch.arange(f)].tolist()
+    metrics = {}
+    for factor, strength, leak in zip(reading.ordered, monotony, leakage, strict=True):
+        metrics |= {
+            f"monotonicity.{factor.name}": Estimate(strength),
+            f"leakage.{factor.name}": Estimate(leak),
+        }
+    return metrics
+
+
+def moved_table(points: HullPoints) -> pd.DataFrame:
+    """A row for each length and hull point."""
+    n = points.miss.shape[1]
+    return pd.DataFrame(
+        {
+            "length": np.repeat(points.lengths, n),
+            "point": np.tile(np.arange(n), len(points.lengths)),
+            points.measure: points.miss.flatten().numpy(),
+        }
+    )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -13,7 +13,6 @@ from torch import Tensor
 from latentrun.config.bounds import Each, Ge
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic
-from latentrun.diagnostics.codes.knn_plot import confusion, regions, scores
 from latentrun.diagnostics.needs import ENCODER, FACTORS, GAUSSIAN_POSTERIOR, IMAGES, LABELS
 from latentrun.errors import InputError, unknown
 from latentrun.functional.noise import Noise
@@ -28,17 +27,33 @@ from latentrun.functional.statistics.probes import (
     outputs,
     standardised,
 )
-from latentrun.models.base import Model
-from latentrun.plotting.cloud import TURNED, Layer, cloud
-from latentrun.plotting.scatter import along, category_names
+from latentrun.models.base import HasGaussianPosterior, Model
+from latentrun.plotting.cloud import TURNED
+from latentrun.plotting.scatter import category_names
 from latentrun.plotting.sprite import thumbnails
 from latentrun.run import Run
-from latentrun.types import Factor, Latents, Metric, Picture, Report
+from latentrun.types import Estimate, Factor, Latents, Metric, Picture, Report
 
 KEPT = 5000  # codes kept for pictures
 SIDE = 160  # points a side of the map of decisions
 MARGIN = 0.05  # of the codes' range, around them on that map
-READERS = {"codes": "the codes", "factors": "the true factors", "majority": "the commonest class"}
+CODES, FACTORS_ALONE, MAJORITY = "codes", "factors", "majority"
+Answers = Mapping[
+    tuple[str, int], np.ndarray
+]  # predicted classes (N,) of each reader and k; 0: no neighbours
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be predicted from what: the ``label``, its classes ``y (M,)`` of the train rows and ``truth
+    (N,)`` of the others; by each reader the columns of both, in common units; ``factors``: those beside the
+    label, with their columns in y."""
+
+    label: Factor
+    y: np.ndarray
+    truth: np.ndarray
+    columns: dict[str, Codes]
+    factors: list[tuple[int, Factor]]
 
 
 class KNN(Diagnostic):
@@ -91,69 +106,56 @@ class KNN(Diagnostic):
         self.neighbours, self.factors = sorted({*neighbours, k}), factors
 
     def check(self, model: Model, data: Dataset) -> None:
-        self._named(data)
+        self._beside(data)
 
+    # ---------------------------------------------------------------- measuring
     def __call__(self, run: Run, noise: Noise) -> Report:
         noise = noise.to("cpu")
-        train, test = run.latents("train"), run.latents(self.split)
-        some = noise.permutation("train", len(train.codes))[: self.train_rows].to(train.codes.device)
-        y, truth = _array(train.labels[some]).astype(int), _array(test.labels).astype(int)
-        label = _label(run, test)
-        codes = (standardised if test.posterior.get("scale") is None else Codes)(
-            _array(train.codes[some]), _array(test.codes)
-        )
-        read = {"codes": codes}
-        named = self._named(run.data)
-        if named:
-            read["factors"] = standardised(
-                _columns(named, _array(train.y[some])), _columns(named, _array(test.y))
-            )
-        k, several = min(self.k, len(y)), sorted({min(number, len(y)) for number in self.neighbours})
-        nearest = {name: neighbours(rows, several[-1]) for name, rows in read.items()}
-        predicted = {
-            (name, k): knn_predict(rows[:, :k], y) for name, rows in nearest.items() for k in several
-        }
-        predicted["majority", 0] = np.full(len(truth), np.bincount(y).argmax())
-
-        over_k, metrics = [], {}
-        for (name, among), answer in predicted.items():
-            right = share_interval(int((answer == truth).sum()), len(truth))
-            (f1,) = estimates([macro_f1(truth, answer)], noise, self.resamples)
-            over_k.append((name, among, right.value, right.low, right.high, f1.value, f1.low, f1.high))
-            if among in (k, 0):
-                part = "" if name == "codes" else f".{name}"
-                metrics |= {f"accuracy{part}": right, f"macro_f1{part}": f1}
-        answer, names = predicted["codes", k], category_names(label)
-        columns = [
-            "reader",
-            "k",
-            *(f"{score}{end}" for score in ("accuracy", "macro_f1") for end in ("", "_low", "_high")),
-        ]
+        test, task = run.latents(self.split), self._task(run, noise)
+        several = sorted({min(number, len(task.y)) for number in self.neighbours})
+        k = min(self.k, len(task.y))
+        answers = predict(task, several)
+        over_k = self._scores(answers, task.truth, noise)
+        names, predicted = category_names(task.label), answers[CODES, k]
         tables = {
-            "over_k": pd.DataFrame(over_k, columns=columns),
-            "classes": _classes(names, y, truth, answer),
-            "confusion": _confusion(truth, answer),
+            "over_k": over_k,
+            "classes": class_table(names, task.y, task.truth, predicted),
+            "confusion": confusion_table(task.truth, predicted),
         }
-        kept = noise.permutation("kept", len(truth)).numpy()[:KEPT]
+        rows = noise.permutation("kept", len(task.truth)).numpy()[:KEPT]
         arrays = {
-            "codes": _array(test.codes)[kept].astype(np.float32),
-            "truth": truth[kept],
-            "predicted": answer[kept],
-            "index": test.index.cpu().numpy()[kept],
-            "rows": np.asarray(len(truth)),
+            "codes": array(test.codes)[rows].astype(np.float32),
+            "truth": task.truth[rows],
+            "predicted": predicted[rows],
+            "index": test.index.cpu().numpy()[rows],
+            "rows": np.asarray(len(task.truth)),
             "k": np.asarray(k),
             "names": np.asarray(names, dtype=str),
         }
         if run.data.is_image and test.codes.shape[1] >= 3:
-            arrays["pictures"] = thumbnails(run.data.split(self.split).x, run.data.value_range, kept[:TURNED])
+            x = run.data.split(self.split).x
+            arrays["pictures"] = thumbnails(x, run.data.value_range, rows[:TURNED])
         if test.codes.shape[1] == 2:
-            arrays |= self._map(
-                _array(train.codes[some]), arrays["codes"], y, k, test.posterior.get("scale") is None
-            )
-        return Report(metrics, tables, arrays, notes=self._notes(label, named, y, truth, several, test))
+            arrays |= self._map(run, noise, arrays["codes"], task.y, k)
+        return Report(score_metrics(over_k, k), tables, arrays, notes=self._notes(run, task, several[-1]))
 
-    # ---------------------------------------------------------------- what is read
-    def _named(self, data: Dataset) -> list[tuple[int, Factor]]:
+    def _train_rows(self, run: Run, noise: Noise) -> tuple[Latents, Tensor]:
+        """Codes of the train split, and the rows of it that are neighbours."""
+        train = run.latents("train")
+        return train, noise.permutation("train", len(train.codes))[: self.train_rows].to(train.codes.device)
+
+    def _task(self, run: Run, noise: Noise) -> Task:
+        (train, rows), test = self._train_rows(run, noise), run.latents(self.split)
+        columns = {CODES: common_units(run)(array(train.codes[rows]), array(test.codes))}
+        factors = self._beside(run.data)
+        if factors:
+            columns[FACTORS_ALONE] = standardised(
+                factor_columns(factors, array(train.y[rows])), factor_columns(factors, array(test.y))
+            )
+        y, truth = array(train.labels[rows]).astype(int), array(test.labels).astype(int)
+        return Task(label_of(run, test), y, truth, columns, factors)
+
+    def _beside(self, data: Dataset) -> list[tuple[int, Factor]]:
         """The factors beside the label, with their columns in y; InputError where there is none of a name."""
         beside = [(i, factor) for i, factor in enumerate(data.factors) if factor.name != data.label]
         if self.factors == "all":
@@ -164,158 +166,128 @@ class KNN(Diagnostic):
                 raise InputError(f"diagnostic.knn.factors: {unknown('factor', name, names)}")
         return [names[name] for name in self.factors]
 
-    def _map(
-        self, train: np.ndarray, shown: np.ndarray, y: np.ndarray, k: int, scaled: bool
-    ) -> dict[str, np.ndarray]:
-        """The answers on an even grid around codes ``(N, 2)``: ``grid (SIDE, SIDE)``, first latent along the
-        columns, and where it begins and ends."""
+    def _scores(self, answers: Answers, truth: np.ndarray, noise: Noise) -> pd.DataFrame:
+        """One row per reader and k."""
+        rows = []
+        for (reader, k), answer in answers.items():
+            right = share_interval(int((answer == truth).sum()), len(truth))
+            (f1,) = estimates([macro_f1(truth, answer)], noise, self.resamples)
+            rows.append((reader, k, right.value, right.low, right.high, f1.value, f1.low, f1.high))
+        scores = [f"{score}{end}" for score in ("accuracy", "macro_f1") for end in ("", "_low", "_high")]
+        return pd.DataFrame(rows, columns=["reader", "k", *scores])
+
+    def _map(self, run: Run, noise: Noise, shown: np.ndarray, y: np.ndarray, k: int) -> dict[str, np.ndarray]:
+        """The answers on an even grid around codes ``shown (n, 2)``: ``grid (SIDE, SIDE)``, first latent
+        along the columns, and where it begins and ends."""
+        train, rows = self._train_rows(run, noise)
         low, high = shown.min(0), shown.max(0)
         room = MARGIN * np.where(high > low, high - low, 1.0)
         extent = np.stack([low - room, high + room], axis=1)
         points = np.stack(np.meshgrid(*np.linspace(*extent.T, SIDE).T), axis=-1).reshape(-1, 2)
-        grid = knn_predict(neighbours((standardised if scaled else Codes)(train, points), k), y)
+        grid = knn_predict(neighbours(common_units(run)(array(train.codes[rows]), points), k), y)
         return {"grid": grid.reshape(SIDE, SIDE), "extent": extent.ravel()}
 
-    def _notes(
-        self,
-        label: Factor,
-        named: list[tuple[int, Factor]],
-        y: np.ndarray,
-        truth: np.ndarray,
-        several: Sequence[int],
-        test: Latents,
-    ) -> tuple[str, ...]:
-        names, sizes = category_names(label), np.bincount(y)
-        how = (
-            "standardised by their mean and sd"
-            if test.posterior.get("scale") is None
-            else "in the units of the prior"
-        )
-        said = [
-            f"{label.name} of {len(truth)} codes of the {self.split} split, predicted from the "
-            f"nearest of {len(y)} train codes, {how}; "
-            f"the metrics are those of k = {min(self.k, len(y))}."
+    def _notes(self, run: Run, task: Task, most: int) -> tuple[str, ...]:
+        y, truth, names = task.y, task.truth, category_names(task.label)
+        gaussian = isinstance(run.model, HasGaussianPosterior)
+        units = "in the units of the prior" if gaussian else "standardised by their mean and sd"
+        notes = [
+            f"{task.label.name} of {len(truth)} codes of the {self.split} split, predicted from the nearest "
+            f"of {len(y)} train codes, {units}; the metrics are those of k = {min(self.k, len(y))}."
         ]
-        if named:
-            said.append(
-                f"The true factors beside them: {', '.join(factor.name for _, factor in named)}, "
-                "standardised."
-            )
-        if self.neighbours[-1] > several[-1]:
-            said.append(f"More than {several[-1]} neighbours are not there: k was cut.")
+        if task.factors:
+            beside = ", ".join(factor.name for _, factor in task.factors)
+            notes.append(f"The true factors beside them: {beside}, standardised.")
+        if self.neighbours[-1] > most:
+            notes.append(f"More than {most} neighbours are not there: k was cut.")
         unseen = [names[i] for i in np.setdiff1d(truth, y)]
         if unseen:
-            said.append(f"Never predicted, for no train row has them: {', '.join(unseen)}.")
+            notes.append(f"Never predicted, for no train row has them: {', '.join(unseen)}.")
+        sizes = np.bincount(y)
+        least = sizes[sizes > 0].min()
         if len(np.union1d(y, truth)) == 1:
-            said.append("There is only one class: every answer is right.")
-        elif (least := sizes[sizes > 0].min()) < several[-1]:
-            said.append(
-                f"The smallest class has {least} train rows: among more neighbours than that there "
-                "are always others."
+            notes.append("There is only one class: every answer is right.")
+        elif least < most:
+            notes.append(
+                f"The smallest class has {least} train rows: among more neighbours than that there are "
+                "always others."
             )
-        return tuple(said)
+        return tuple(notes)
 
-    # ---------------------------------------------------------------- pictures
+    # ---------------------------------------------------------------- drawing
     def plot(self, report: Report) -> dict[str, Picture]:
-        arrays, over_k = report.arrays, report.tables["over_k"]
-        codes, truth, predicted, names = (
-            arrays["codes"],
-            arrays["truth"],
-            arrays["predicted"],
-            arrays["names"].tolist(),
-        )
-        k, rows, d = int(arrays["k"]), int(arrays["rows"]), codes.shape[1]
-        label = Factor("class", "categorical", 0.0, len(names) - 1.0, categories=tuple(names))
-        colours = [
-            (replace(label, name="true class"), truth),
-            (replace(label, name="predicted class"), predicted),
-        ]
-        beside = " and ".join(READERS[name] for name in over_k["reader"].unique() if name != "codes")
-        matrix, drawn = confusion(report.tables["confusion"], names)
-        which = f" The {drawn} of {len(names)} classes with most mistakes." if drawn < len(names) else ""
-        shown = (
-            f"{'All' if len(codes) == rows else f'{len(codes)} of'} {rows} codes of the {self.split} split"
-        )
+        from latentrun.diagnostics.codes.knn_plot import decisions, layers, matrix, over_k
+
+        n, total = len(report.arrays["codes"]), int(report.arrays["rows"])
+        shown = f"{'All' if n == total else f'{n} of'} {total} codes of the {self.split} split"
         pictures = {
-            "over_k": Picture(
-                scores(over_k, k, READERS),
-                "Accuracy and macro F1 of what k neighbours among the codes predict, beside "
-                f"{beside}. Bands: 95 % intervals over rows; "
-                f"dotted line: k = {k}, whose scores are the metrics.",
-            ),
-            "confusion": Picture(
-                matrix,
-                "The share of each true class (rows) that is predicted as each class (columns) with "
-                f"k = {k}.{which}",
-            ),
+            "over_k": over_k(report),
+            "confusion": matrix(report),
+            "regions": decisions(report.arrays, shown),
         }
-        if d == 1:
-            text = (
-                f"{shown}: histogram, and a strip for each class, by the true class and by the one "
-                f"that {k} neighbours predict."
-            )
-            pictures["regions"] = Picture(along(codes, colours), text)
-            return pictures
-        text = (
-            f"{shown}, coloured by the true class, by the one that {k} neighbours predict, and the "
-            "wrongly predicted alone by the true one"
-        )
-        text += "; behind them the class that is predicted there." if d == 2 else ", the others grey."
-        pictures["regions"] = Picture(
-            regions(codes, label, truth, predicted, arrays.get("grid"), arrays.get("extent")), text
-        )
-        if d >= 3:
-            answer = Factor("answer", "categorical", 0.0, 1.0, categories=("right", "wrong"))
-            colours.append((answer, (truth != predicted).astype(int)))
-            text = (
-                f"{min(TURNED, len(codes))} codes in the three latents of highest variance. Drag to "
-                "turn; the menu chooses what colours "
-                "them: the true class, the predicted one, or whether that is right"
-            )
-            examples = arrays.get("pictures")
-            text += (
-                "; a point that is touched shows the picture that was encoded, and all three. "
-                if examples is not None
-                else ". "
-            )
-            text += "Rings: the wrongly predicted; a click on their name in the legend hides them."
-            wrong = np.flatnonzero(truth[:TURNED] != predicted[:TURNED])
-            turned = [(factor, values[:TURNED]) for factor, values in colours]
-            layers = [Layer("wrongly predicted", "rings", codes[wrong])] if len(wrong) else []
-            pictures["layers"] = Picture(
-                cloud(codes[:TURNED], turned, pictures=examples, layers=layers), text
-            )
+        if report.arrays["codes"].shape[1] >= 3:
+            pictures["layers"] = layers(report.arrays)
         return pictures
 
 
-def _array(values: Tensor) -> np.ndarray:
+# ---------------------------------------------------------------- what is read
+def array(values: Tensor) -> np.ndarray:
     return values.cpu().double().numpy()
 
 
-def _label(run: Run, rows: Latents) -> Factor:
+def common_units(run: Run) -> Callable[[np.ndarray, np.ndarray], Codes]:
+    """How train and other codes are brought to common units: they have those of the prior, or none of their
+    own."""
+    return Codes if isinstance(run.model, HasGaussianPosterior) else standardised
+
+
+def label_of(run: Run, rows: Latents) -> Factor:
     """The label as a factor, with the names of its classes."""
-    known = targets(run.data.factors, run.data.label, _array(rows.y), _array(rows.labels))
-    return next(factor for factor, _ in known if factor.name == run.data.label)
+    columns = targets(run.data.factors, run.data.label, array(rows.y), array(rows.labels))
+    return next(factor for factor, _ in columns if factor.name == run.data.label)
 
 
-def _columns(named: Sequence[tuple[int, Factor]], y: np.ndarray) -> np.ndarray:
+def predict(task: Task, several: Sequence[int]) -> Answers:
+    """The classes that k neighbours predict for each reader and k, and the commonest class."""
+    nearest = {reader: neighbours(codes, several[-1]) for reader, codes in task.columns.items()}
+    answers = {
+        (reader, k): knn_predict(rows[:, :k], task.y) for reader, rows in nearest.items() for k in several
+    }
+    answers[MAJORITY, 0] = np.full(len(task.truth), np.bincount(task.y).argmax())
+    return answers
+
+
+def factor_columns(factors: Sequence[tuple[int, Factor]], y: np.ndarray) -> np.ndarray:
     """Factors as numbers ``(N, m)``: cosine and sine of angles, one column for each class of categorical
     ones."""
-    parts = [(factor, outputs(factor, y[:, i])) for i, factor in named]
-    return np.concatenate(
-        [
-            v if v.ndim == 2 else (v[:, None] == np.arange(factor.high + 1)).astype(float)
-            for factor, v in parts
-        ],
-        1,
-    )
+    parts = [(factor, outputs(factor, y[:, i])) for i, factor in factors]
+    columns = [
+        v if v.ndim == 2 else (v[:, None] == np.arange(factor.high + 1)).astype(float) for factor, v in parts
+    ]
+    return np.concatenate(columns, 1)
 
 
-def _classes(names: Sequence[str], y: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
+# ---------------------------------------------------------------- the report
+def score_metrics(over_k: pd.DataFrame, k: int) -> dict[str, Estimate]:
+    """The scores with k neighbours and of the commonest class."""
+    metrics = {}
+    for row in over_k[over_k["k"].isin((k, 0))].itertuples():
+        part = "" if row.reader == CODES else f".{row.reader}"
+        metrics |= {
+            f"accuracy{part}": Estimate(row.accuracy, row.accuracy_low, row.accuracy_high),
+            f"macro_f1{part}": Estimate(row.macro_f1, row.macro_f1_low, row.macro_f1_high),
+        }
+    return metrics
+
+
+def class_table(
+    names: Sequence[str], y: np.ndarray, truth: np.ndarray, predicted: np.ndarray
+) -> pd.DataFrame:
     """One row per class: how many there are, how many of those predicted as it are it (precision) and how
     many of it are predicted as it (recall), and F1; NaN for nothing among nothing."""
-    train, rows, said, hits = (
-        np.bincount(v, minlength=len(names)) for v in (y, truth, predicted, truth[truth == predicted])
+    train, rows, answers, hits = (
+        np.bincount(classes, minlength=len(names))
+        for classes in (y, truth, predicted, truth[truth == predicted])
     )
 
     def share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
@@ -326,14 +298,14 @@ def _classes(names: Sequence[str], y: np.ndarray, truth: np.ndarray, predicted: 
             "class": names,
             "train_rows": train,
             "rows": rows,
-            "precision": share(hits, said),
+            "precision": share(hits, answers),
             "recall": share(hits, rows),
-            "f1": share(2 * hits, rows + said),
+            "f1": share(2 * hits, rows + answers),
         }
     )
 
 
-def _confusion(truth: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
+def confusion_table(truth: np.ndarray, predicted: np.ndarray) -> pd.DataFrame:
     """One row per pair of classes that occurs: codes of the true class and of the one predicted, rows, their
     share of the true class."""
     pairs, rows = np.unique(np.stack([truth, predicted], axis=1), axis=0, return_counts=True)

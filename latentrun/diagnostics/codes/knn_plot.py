@@ -11,10 +11,11 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from latentrun.plotting.cloud import TURNED, Layer, cloud
 from latentrun.plotting.matrix import matrices
-from latentrun.plotting.scatter import axis_pairs, draw, legend, points, room_above
+from latentrun.plotting.scatter import along, axis_pairs, draw, legend, points, room_above
 from latentrun.plotting.style import PALETTE, blank, figure
-from latentrun.types import Factor
+from latentrun.types import Factor, Picture, Report
 
 CLASSES = 20  # rows and columns of the matrix of mistakes
 NAMED = 8  # values of k written below the axis
@@ -22,6 +23,82 @@ FAINT = "#D0D0D0"  # codes predicted rightly, where mistakes are shown
 SCORES = {"accuracy": "accuracy (share of rows)", "macro_f1": "macro F1"}
 
 
+READERS = {"codes": "the codes", "factors": "the true factors", "majority": "the commonest class"}
+Arrays = Mapping[str, np.ndarray]
+
+
+# ---------------------------------------------------------------- pictures of a report
+def over_k(report: Report) -> Picture:
+    table, k = report.tables["over_k"], int(report.arrays["k"])
+    beside = " and ".join(READERS[name] for name in table["reader"].unique() if name != "codes")
+    return Picture(
+        scores(table, k, READERS),
+        f"Accuracy and macro F1 of what k neighbours among the codes predict, beside {beside}. Bands: 95 % "
+        f"intervals over rows; dotted line: k = {k}, whose scores are the metrics.",
+    )
+
+
+def matrix(report: Report) -> Picture:
+    names, k = report.arrays["names"].tolist(), int(report.arrays["k"])
+    drawn, n = confusion(report.tables["confusion"], names)
+    text = f"The share of each true class (rows) that is predicted as each class (columns) with k = {k}."
+    if n < len(names):
+        text += f" The {n} of {len(names)} classes with most mistakes."
+    return Picture(drawn, text)
+
+
+def class_factor(arrays: Arrays) -> Factor:
+    names = tuple(arrays["names"].tolist())
+    return Factor("class", "categorical", 0.0, len(names) - 1.0, categories=names)
+
+
+def class_colours(arrays: Arrays) -> list[tuple[Factor, np.ndarray]]:
+    label = class_factor(arrays)
+    true, predicted = replace(label, name="true class"), replace(label, name="predicted class")
+    return [(true, arrays["truth"]), (predicted, arrays["predicted"])]
+
+
+def decisions(arrays: Arrays, shown: str) -> Picture:
+    """Codes by true and predicted class; ``shown``: which they are, in words."""
+    codes, k = arrays["codes"], int(arrays["k"])
+    if codes.shape[1] == 1:
+        text = (
+            f"{shown}: histogram, and a strip for each class, by the true class and by the one that {k} "
+            "neighbours predict."
+        )
+        return Picture(along(codes, class_colours(arrays)), text)
+    text = (
+        f"{shown}, coloured by the true class, by the one that {k} neighbours predict, and the wrongly "
+        "predicted alone by the true one"
+    )
+    text += (
+        "; behind them the class that is predicted there." if codes.shape[1] == 2 else ", the others grey."
+    )
+    truth, predicted = arrays["truth"], arrays["predicted"]
+    drawn = regions(codes, class_factor(arrays), truth, predicted, arrays.get("grid"), arrays.get("extent"))
+    return Picture(drawn, text)
+
+
+def layers(arrays: Arrays) -> Picture:
+    """Codes in three latents, to be turned, with rings about the wrongly predicted."""
+    codes, examples = arrays["codes"][:TURNED], arrays.get("pictures")
+    wrong = arrays["truth"] != arrays["predicted"]
+    answer = Factor("answer", "categorical", 0.0, 1.0, categories=("right", "wrong"))
+    colours = [*class_colours(arrays), (answer, wrong.astype(int))]
+    text = (
+        f"{len(codes)} codes in the three latents of highest variance. Drag to turn; the menu chooses what "
+        "colours them: the true class, the predicted one, or whether that is right"
+    )
+    if examples is not None:
+        text += "; a point that is touched shows the picture that was encoded, and all three"
+    text += ". Rings: the wrongly predicted; a click on their name in the legend hides them."
+    rows = np.flatnonzero(wrong[:TURNED])
+    rings = [Layer("wrongly predicted", "rings", codes[rows])] if len(rows) else []
+    colours = [(factor, values[:TURNED]) for factor, values in colours]
+    return Picture(cloud(codes, colours, pictures=examples, layers=rings), text)
+
+
+# ---------------------------------------------------------------- drawings
 def scores(table: pd.DataFrame, k: int, readers: Mapping[str, str]) -> Figure:
     """Accuracy and macro F1 with their intervals against the number of neighbours, a line for each reader.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -13,16 +14,26 @@ from torch.distributions import Normal
 from latentrun.config.bounds import Each, Ge
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic, check_samples
-from latentrun.diagnostics.needs import ENCODER, IMAGES, PRIOR
+from latentrun.diagnostics.needs import ENCODER, FLAT, IMAGES, PRIOR
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.intervals import bootstrap_means
 from latentrun.models.base import HasEncoder, HasPrior, Model, is_standard_normal
-from latentrun.plotting.images import squares
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
 
 MOST = 3  # variables that a map is drawn over
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Places of a map: the latent variables ``over``, one to three, with their values ``places``, and the
+    codes ``z (slices, rows, columns, d)``: the first variable along the columns, the second along the rows
+    from below, the third from square to square."""
+
+    over: list[int]
+    places: list[Tensor]
+    z: Tensor
 
 
 class LatentMap(Diagnostic):
@@ -41,6 +52,7 @@ class LatentMap(Diagnostic):
     places are fixed), and ``worst``. Compare equal numbers of places.
     """
 
+    requires = (FLAT,)
     uses = (ENCODER, PRIOR, IMAGES)
     metrics: ClassVar = {
         "step": Metric(
@@ -60,14 +72,8 @@ class LatentMap(Diagnostic):
         pairs: Annotated[int, Ge(10)],
         resamples: Annotated[int, Ge(100)],
     ):
-        self.over, self.wide, self.side, self.slices, self.pairs, self.resamples = (
-            over,
-            wide,
-            side,
-            slices,
-            pairs,
-            resamples,
-        )
+        self.over, self.wide, self.side, self.slices = over, wide, side, slices
+        self.pairs, self.resamples = pairs, resamples
 
     def check(self, model: Model, data: Dataset) -> None:
         check_samples(model)
@@ -80,78 +86,58 @@ class LatentMap(Diagnostic):
             )
         if max(over) >= model.latent_dim:
             raise InputError(
-                f"latent_map.over: there is no latent {max(over)}; the model has {model.latent_dim}, "
-                "counted from 0"
+                f"latent_map.over: there is no latent {max(over)}; the model has {model.latent_dim}, counted "
+                "from 0"
             )
 
     # ---------------------------------------------------------------- measuring
     @torch.no_grad()
     def __call__(self, run: Run, noise: Noise) -> Report:
         d = run.model.latent_dim
-        codes = (
-            run.latents("train").codes
-            if isinstance(run.model, HasEncoder)
-            else torch.zeros(1, d, device=run.device)
-        )
-        over = self.over or sorted(
-            codes.var(0, correction=0).argsort(descending=True, stable=True)[:MOST].tolist()
-        )
-        counts = {1: (1, 1, self.wide), 2: (1, self.wide, self.wide), 3: (self.slices, self.side, self.side)}[
-            len(over)
-        ]
+        encodes = isinstance(run.model, HasEncoder)
+        codes = run.latents("train").codes if encodes else torch.zeros(1, d, device=run.device)
         prior = isinstance(run.model, HasPrior) and is_standard_normal(run.model.prior())
-        # From the last axis to the first: columns, rows from the top, squares.
-        places = [self._places(codes[:, i], n, prior) for i, n in zip(over, reversed(counts), strict=False)]
-        z = codes.mean(0).repeat(*counts, 1)
-        for axis, (i, values) in enumerate(zip(over, places, strict=True)):
-            values = values.flip(0) if axis == 1 else values
-            z[..., i] = values.view([-1 if k == 2 - axis else 1 for k in range(3)])
-        x = run.decode(z.flatten(0, 2)).unflatten(0, counts)
-
-        flat = x.flatten(3).double()
-        steps = torch.cat([(flat.diff(dim=axis)).norm(dim=-1).flatten() for axis in (1, 2)])
-        test = run.x("test").flatten(1).double()
-        noise = noise.to(run.device)
-        a, b = (test[noise.integers(name, len(test), (self.pairs,))] for name in ("first", "second"))
-        apart = (a - b).norm(dim=1)
-        metrics = {}
-        if apart.any():
-            mean = bootstrap_means(
-                lambda m: steps.mean().to(m.device) / m, apart.unsqueeze(1), noise, self.resamples
-            )[0]
-            metrics = {"step.mean": mean, "step.worst": Estimate((steps.max() / apart.mean()).item())}
-        where = "quantiles of the prior N(0, 1)" if prior else "quantiles of the training codes"
-        notes = [
-            f"Places: {where}, {' x '.join(str(len(values)) for values in places)} of latent "
-            f"{', '.join(map(str, over))}."
-        ]
-        if d > len(over):
-            notes.append(
-                f"The other {d - len(over)} latent variables stay at the "
-                f"{'mean training code' if len(codes) > 1 else 'origin'}."
-            )
-        table = pd.DataFrame(
-            [(i, k, v) for i, values in zip(over, places, strict=True) for k, v in enumerate(values.tolist())]
-        )
+        over = self.over or moving_most(codes)
+        counts = {1: (self.wide,), 2: (self.wide, self.wide), 3: (self.side, self.side, self.slices)}
+        values = [places(codes[:, i], n, prior) for i, n in zip(over, counts[len(over)], strict=True)]
+        grid = place(codes.mean(0), over, values)
+        x = run.decode(grid.z.flatten(0, 2)).unflatten(0, grid.z.shape[:3])
         arrays = {"over": np.array(over), "value_range": np.array(run.data.value_range, np.float64)}
         if run.data.is_image:
             arrays["map"] = x.cpu().float().numpy()
-        return Report(
-            metrics,
-            {"places": table.set_axis(["latent", "place", "value"], axis=1)},
-            arrays,
-            notes=tuple(notes),
-        )
+        metrics = self._steps(x, run.x("test"), noise.to(run.device))
+        notes = self._notes(grid, prior, len(codes))
+        return Report(metrics, {"places": place_table(grid)}, arrays, notes=notes)
 
-    def _places(self, codes: Tensor, n: int, prior: bool) -> Tensor:
-        """n values that divide one variable into equal shares of samples."""
-        shares = (torch.arange(n, device=codes.device, dtype=torch.float64) + 0.5) / n
-        if prior:
-            return Normal(torch.zeros_like(shares[0]), 1.0).icdf(shares).float()
-        return torch.quantile(codes.double(), shares).float()
+    def _steps(self, x: Tensor, test: Tensor, noise: Noise) -> dict[str, Estimate]:
+        """Distances of neighbours on the map ``x (slices, rows, columns, *event)`` over those of random pairs
+        of ``test`` examples; none where all of these are equal."""
+        flat = x.flatten(3).double()
+        steps = torch.cat([flat.diff(dim=axis).norm(dim=-1).flatten() for axis in (1, 2)])
+        test = test.flatten(1).double()
+        a, b = (test[noise.integers(name, len(test), (self.pairs,))] for name in ("first", "second"))
+        apart = (a - b).norm(dim=1)
+        if not apart.any():
+            return {}
+        (mean,) = bootstrap_means(
+            lambda means: steps.mean().to(means.device) / means, apart.unsqueeze(1), noise, self.resamples
+        )
+        return {"step.mean": mean, "step.worst": Estimate((steps.max() / apart.mean()).item())}
+
+    def _notes(self, grid: Grid, prior: bool, codes: int) -> tuple[str, ...]:
+        where = "quantiles of the prior N(0, 1)" if prior else "quantiles of the training codes"
+        counts = " x ".join(str(len(values)) for values in grid.places)
+        notes = [f"Places: {where}, {counts} of latent {', '.join(map(str, grid.over))}."]
+        others = grid.z.shape[-1] - len(grid.over)
+        if others:
+            at = "mean training code" if codes > 1 else "origin"
+            notes.append(f"The other {others} latent variables stay at the {at}.")
+        return tuple(notes)
 
     # ---------------------------------------------------------------- drawing
     def plot(self, report: Report) -> dict[str, Picture]:
+        from latentrun.plotting.images import squares
+
         if "map" not in report.arrays:
             return {}
         over, table = report.arrays["over"].tolist(), report.tables["places"]
@@ -161,8 +147,42 @@ class LatentMap(Diagnostic):
         caption = "What places of latent space decode to. " + " ".join(report.notes)
         if len(over) == MOST:
             caption += f" Each square is a slice at one value of z{over[2]}."
-        return {
-            "map": Picture(
-                squares(report.arrays["map"], tuple(report.arrays["value_range"]), titles, axes), caption
-            )
-        }
+        drawn = squares(report.arrays["map"], tuple(report.arrays["value_range"]), titles, axes)
+        return {"map": Picture(drawn, caption)}
+
+
+# ---------------------------------------------------------------- the grid
+def moving_most(codes: Tensor) -> list[int]:
+    """The latent variables, at most three, whose ``codes (N, d)`` vary most."""
+    order = codes.var(0, correction=0).argsort(descending=True, stable=True)
+    return sorted(order[:MOST].tolist())
+
+
+def places(codes: Tensor, n: int, prior: bool) -> Tensor:
+    """n values ``(n,)`` that divide one variable into equal shares of samples: those of N(0, 1), or of its
+    ``codes (N,)``."""
+    shares = (torch.arange(n, device=codes.device, dtype=torch.float64) + 0.5) / n
+    if prior:
+        return Normal(torch.zeros_like(shares[0]), 1.0).icdf(shares).float()
+    return torch.quantile(codes.double(), shares).float()
+
+
+def place(centre: Tensor, over: list[int], values: list[Tensor]) -> Grid:
+    """Codes at all combinations of ``values`` of the variables ``over``, all others as in ``centre (d,)``."""
+    counts = [len(v) for v in values] + [1] * (MOST - len(values))
+    z = centre.repeat(*reversed(counts), 1)
+    for axis, (i, along) in enumerate(zip(over, values, strict=True)):
+        # Rows are counted from the top.
+        along = along.flip(0) if axis == 1 else along
+        z[..., i] = along.view([-1 if k == 2 - axis else 1 for k in range(3)])
+    return Grid(over, values, z)
+
+
+def place_table(grid: Grid) -> pd.DataFrame:
+    """A row for each value of each variable."""
+    rows = [
+        (i, k, value)
+        for i, values in zip(grid.over, grid.places, strict=True)
+        for k, value in enumerate(values.tolist())
+    ]
+    return pd.DataFrame(rows, columns=["latent", "place", "value"])

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
 
 from latentrun.config.bounds import Ge
-from latentrun.diagnostics.base import Diagnostic
+from latentrun.data.base import Dataset
+from latentrun.diagnostics.base import Diagnostic, check_factors
 from latentrun.diagnostics.needs import ENCODER, FACTORS, GAUSSIAN_POSTERIOR, IMAGES, LABELS
-from latentrun.functional.factors import factor_table, read_factors, with_difference
+from latentrun.functional.factors import Target, factor_table, read_factors
+from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.dependence import (
     mutual_information,
     pearson,
@@ -30,19 +32,30 @@ from latentrun.functional.statistics.probes import (
     r2,
     standardised,
 )
-from latentrun.plotting.cloud import TURNED, cloud
-from latentrun.plotting.matrix import matrices
-from latentrun.plotting.scatter import along, axis_pairs, projections
+from latentrun.models.base import HasGaussianPosterior, Model
+from latentrun.plotting.cloud import TURNED
 from latentrun.plotting.sprite import thumbnails
-from latentrun.types import Estimate, Factor, Metric, Picture, Report
+from latentrun.run import Run
+from latentrun.types import Estimate, Metric, Picture, Report
 
 KEPT = 5000  # codes kept for pictures
-WIDE = 6  # factors side by side in one picture
 FIT = (
-    "1 - SSE / SST over test rows, at most 1 (cyclic factors: cosine and sine of the angle "
-    "together); interval: bootstrap over test rows"
+    "1 - SSE / SST over test rows, at most 1 (cyclic factors: cosine and sine of the angle together); "
+    "interval: bootstrap over test rows"
 )
 SHARE = "share of test rows classified rightly; interval: bootstrap over test rows"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Codes of a split ``z (N, d)`` with the posterior's sd ``scale (N, d)``, None where it is no Gaussian
+    one, their row numbers ``index (N,)`` and the factors and labels with their values ``targets``;
+    float64."""
+
+    z: np.ndarray
+    scale: np.ndarray | None
+    index: np.ndarray
+    targets: list[Target]
 
 
 class Latents(Diagnostic):
@@ -64,8 +77,8 @@ class Latents(Diagnostic):
     Intervals (95 %, over the scored rows, probes as fitted): bootstrap with ``resamples`` resamples; Fisher's
     z for Spearman. Correlations and information have none where the largest of d latents is reported. Table
     ``codes``: moments over the rows, mean posterior sd and mean KL(N(mu, sigma^2) || N(0, 1)) per latent in
-    nats (NaN without a posterior).
-    """
+    nats (NaN without a posterior). ``difference``: two factors whose difference may colour the codes too,
+    null for none."""
 
     requires = (ENCODER,)
     uses = (FACTORS, LABELS, IMAGES, GAUSSIAN_POSTERIOR)
@@ -73,9 +86,8 @@ class Latents(Diagnostic):
         "linear_r2": Metric(FIT, None, 1.0, "higher"),
         "knn_r2": Metric(FIT, None, 1.0, "higher"),
         "linear_spearman": Metric(
-            "rank correlation of the linear probe's answer with the factor over test rows: monotony "
-            "along the best direction; "
-            "interval: Fisher's z",
+            "rank correlation of the linear probe's answer with the factor over test rows: monotony along "
+            "the best direction; interval: Fisher's z",
             -1.0,
             1.0,
             "higher",
@@ -106,190 +118,154 @@ class Latents(Diagnostic):
         information_rows: Annotated[int, Ge(10)],
         information_neighbours: Annotated[int, Ge(1)],
         resamples: Annotated[int, Ge(1)],
+        difference: tuple[str, str] | None,
     ):
-        self.split, self.train_rows, self.neighbours, self.resamples = (
-            split,
-            train_rows,
-            neighbours,
-            resamples,
-        )
+        self.split, self.train_rows, self.neighbours = split, train_rows, neighbours
         self.information_rows, self.information_neighbours = information_rows, information_neighbours
+        self.resamples, self.difference = resamples, difference and tuple(difference)
 
-    def __call__(self, run, noise):
+    def check(self, model: Model, data: Dataset) -> None:
+        check_factors("diagnostic.latents.difference", self.difference or (), data)
+
+    # ---------------------------------------------------------------- measuring
+    def __call__(self, run: Run, noise: Noise) -> Report:
         noise = noise.to("cpu")
-        train, test = (_rows(run, split) for split in ("train", self.split))
-        z, known = test["z"], test["targets"]
-        tables = {"codes": _moments(z, test["scale"])}
-        metrics: dict[str, Estimate] = {}
-        if known:
-            drawn = (
-                z if test["scale"] is None else z + test["scale"] * noise.normal("posterior", z.shape).numpy()
-            )
-            tables["dependence"] = self._dependence(drawn, known, noise)
+        train, test = (rows_of(run, split) for split in ("train", self.split))
+        tables, metrics = {"codes": moments(test)}, {}
+        if test.targets:
+            tables["dependence"] = self._dependence(test, noise)
             tables["probes"] = self._probes(train, test, noise)
-            for row in tables["probes"].itertuples(index=False):
-                ends = (None, None) if np.isnan(row.low) else (row.low, row.high)
-                metrics[f"{row.probe}_{row.score}.{row.factor}"] = Estimate(row.value, *ends)
-            for name, part in tables["dependence"].groupby("factor", sort=False):
-                if part["spearman"].notna().any():
-                    metrics[f"max_spearman.{name}"] = Estimate(float(part["spearman"].abs().max()))
-                metrics[f"max_information.{name}"] = Estimate(float(part["mutual_information"].max()))
-        tables["factors"] = factor_table([factor for factor, _ in known])
-        kept = noise.permutation("kept", len(z)).numpy()[:KEPT]
-        arrays = {
-            "codes": z[kept].astype(np.float32),
-            "targets": np.stack([values[kept] for _, values in known], axis=1).astype(np.float32)
-            if known
-            else np.zeros((len(kept), 0), np.float32),
-            "index": test["index"][kept],
-            "rows": np.asarray(len(z)),
-        }
-        if run.data.is_image and z.shape[1] >= 3:
-            arrays["pictures"] = thumbnails(run.data.split(self.split).x, run.data.value_range, kept[:TURNED])
-        return Report(metrics=metrics, tables=tables, arrays=arrays, notes=self._notes(train, test))
+            metrics = probe_metrics(tables["probes"]) | dependence_metrics(tables["dependence"])
+        tables["factors"] = factor_table([factor for factor, _ in test.targets])
+        return Report(metrics, tables, self._arrays(run, test, noise), notes=self._notes(train, test))
 
-    # ---------------------------------------------------------------- numbers
-    def _dependence(self, z, known, noise) -> pd.DataFrame:
+    def _dependence(self, rows: Rows, noise: Noise) -> pd.DataFrame:
         """One row per latent and factor."""
-        y = np.stack([values for _, values in known], axis=1)
+        z = rows.z
+        if rows.scale is not None:
+            z = z + rows.scale * noise.normal("posterior", z.shape).numpy()
+        y = np.stack([values for _, values in rows.targets], axis=1)
         linear, ranked = pearson(z, y), spearman(z, y)
-        ordered = np.array([factor.kind in ("real", "ordinal") for factor, _ in known])
+        ordered = np.array([factor.kind in ("real", "ordinal") for factor, _ in rows.targets])
         linear[:, ~ordered], ranked[:, ~ordered] = np.nan, np.nan
-        some = noise.permutation("information", len(z)).numpy()[: self.information_rows]
+        part = noise.permutation("information", len(z)).numpy()[: self.information_rows]
         seed = int(noise.integers("jitter", 2**31 - 1, ()))
-        shared = [
-            mutual_information(z[some], v[some], factor.kind, self.information_neighbours, seed)
-            for factor, v in known
+        information = [
+            mutual_information(z[part], values[part], factor.kind, self.information_neighbours, seed)
+            for factor, values in rows.targets
         ]
         d, f = linear.shape
         return pd.DataFrame(
             {
                 "latent": np.repeat(np.arange(d), f),
-                "factor": [factor.name for factor, _ in known] * d,
+                "factor": [factor.name for factor, _ in rows.targets] * d,
                 "pearson": linear.ravel(),
                 "spearman": ranked.ravel(),
-                "mutual_information": np.stack(shared, axis=1).ravel(),
+                "mutual_information": np.stack(information, axis=1).ravel(),
             }
         )
 
-    def _probes(self, train, test, noise) -> pd.DataFrame:
+    def _probes(self, train: Rows, test: Rows, noise: Noise) -> pd.DataFrame:
         """One row per factor, probe and score."""
-        some = noise.permutation("train", len(train["z"])).numpy()[: self.train_rows]
-        codes = (standardised if test["scale"] is None else Codes)(train["z"][some], test["z"])
+        part = noise.permutation("train", len(train.z)).numpy()[: self.train_rows]
+        codes = (standardised if test.scale is None else Codes)(train.z[part], test.z)
         nearest = neighbours(codes, self.neighbours)
-        named, scores, ranks = [], [], []
-        for (factor, fitted), (_, scored) in zip(train["targets"], test["targets"], strict=True):
-            y, truth = outputs(factor, fitted[some]), outputs(factor, scored)
+        names, scores, ranks = [], [], []
+        for (factor, fitted), (_, scored) in zip(train.targets, test.targets, strict=True):
+            y, truth = outputs(factor, fitted[part]), outputs(factor, scored)
             score, name = (accuracy, "accuracy") if factor.kind == "categorical" else (r2, "r2")
             linear = linear_predict(codes, y)
-            named += [(factor.name, "linear", name), (factor.name, "knn", name)]
+            names += [(factor.name, "linear", name), (factor.name, "knn", name)]
             scores += [score(truth, linear), score(truth, knn_predict(nearest, y))]
             if factor.kind in ("real", "ordinal"):
                 rho = float(spearman(linear, truth)[0, 0])
                 ranks.append((factor.name, "linear", "spearman", rho, *rank_interval(rho, len(truth))))
-        found = estimates(scores, noise, self.resamples)
-        rows = [(*name, e.value, e.low, e.high) for name, e in zip(named, found, strict=True)]
+        rows = [
+            (*name, estimate.value, estimate.low, estimate.high)
+            for name, estimate in zip(names, estimates(scores, noise, self.resamples), strict=True)
+        ]
         table = pd.DataFrame(rows + ranks, columns=["factor", "probe", "score", "value", "low", "high"])
         return table.astype({"value": float, "low": float, "high": float})
 
-    def _notes(self, train, test) -> tuple[str, ...]:
-        n, d = test["z"].shape
-        said = [
-            f"Mean codes of {n} examples of the {self.split} split, {d} latent "
-            f"variable{'s' if d > 1 else ''}."
-        ]
-        if not test["targets"]:
-            return (*said, "The data have neither factors nor labels: nothing to compare the codes with.")
-        fitted = min(len(train["z"]), self.train_rows)
-        how = "standardised by their mean and sd" if test["scale"] is None else "in the units of the prior"
-        said.append(
-            f"Probes were fitted on {fitted} train codes, {how}; k-NN used {self.neighbours} neighbours."
+    # ---------------------------------------------------------------- the report
+    def _arrays(self, run: Run, rows: Rows, noise: Noise) -> dict[str, np.ndarray]:
+        """What the pictures show of the codes: some of them, with what is known of each."""
+        n, d = rows.z.shape
+        shown = noise.permutation("kept", n).numpy()[:KEPT]
+        values = [values[shown] for _, values in rows.targets]
+        arrays = {
+            "codes": rows.z[shown].astype(np.float32),
+            "targets": np.array(values, np.float32).reshape(-1, len(shown)).T,
+            "index": rows.index[shown],
+            "rows": np.asarray(n),
+        }
+        if run.data.is_image and d >= 3:
+            x = run.data.split(self.split).x
+            arrays["pictures"] = thumbnails(x, run.data.value_range, shown[:TURNED])
+        return arrays
+
+    def _notes(self, train: Rows, test: Rows) -> tuple[str, ...]:
+        n, d = test.z.shape
+        plural = "s" if d > 1 else ""
+        notes = [f"Mean codes of {n} examples of the {self.split} split, {d} latent variable{plural}."]
+        if not test.targets:
+            return (*notes, "The data have neither factors nor labels: nothing to compare the codes with.")
+        fitted = min(len(train.z), self.train_rows)
+        units = "standardised by their mean and sd" if test.scale is None else "in the units of the prior"
+        notes.append(
+            f"Probes were fitted on {fitted} train codes, {units}; k-NN used {self.neighbours} neighbours."
         )
-        if test["scale"] is not None:
-            said.append(
-                "Correlations and information by latent are those of codes drawn from the posterior, "
-                "one a row."
+        if test.scale is not None:
+            notes.append(
+                "Correlations and information by latent are those of codes drawn from the posterior, one a "
+                "row."
             )
         if n > self.information_rows:
-            said.append(
+            notes.append(
                 f"Mutual information was estimated on {self.information_rows} examples drawn at random."
             )
-        return tuple(said)
+        return tuple(notes)
 
-    # ---------------------------------------------------------------- pictures
-    def plot(self, report):
-        z, y = report.arrays["codes"], report.arrays["targets"]
+    # ---------------------------------------------------------------- drawing
+    def plot(self, report: Report) -> dict[str, Picture]:
+        from latentrun.diagnostics.codes.latents_plot import dependence, flat, turned
+
+        z, values = report.arrays["codes"], report.arrays["targets"]
         factors = read_factors(report.tables["factors"])
-        known = [(factor, y[:, i]) for i, factor in enumerate(factors)]
-        d, total = z.shape[1], int(report.arrays["rows"])
-        what = self._said(len(z), total)
-        pictures = self._flat(z, known, what)
-        if known:
-            pictures["dependence"] = _dependence_picture(report.tables["dependence"], factors, d)
-        if d >= 3:
-            colours = with_difference([(factor, values[:TURNED]) for factor, values in known])
+        known = list(zip(factors, values.T, strict=True))
+        codes, total = f"mean codes of the {self.split} split", int(report.arrays["rows"])
+        pictures = flat(z, known, total, codes)
+        if factors:
+            pictures["dependence"] = dependence(report.tables["dependence"], factors)
+        if z.shape[1] >= 3:
             examples = report.arrays.get("pictures")
-            shown = self._said(min(TURNED, len(z)), total)
-            text = (
-                f"{shown[0].upper()}{shown[1:]}, a point each, in the three latents of highest "
-                "variance. Drag to turn, scroll to approach"
-            )
-            text += "; the menu chooses what colours the points" if colours else ""
-            told = ["the picture that was encoded"] * (examples is not None) + ["its values"] * bool(colours)
-            text += f"; a point that is touched shows {' and '.join(told)}." if told else "."
-            pictures["cloud"] = Picture(cloud(z[:TURNED], colours, pictures=examples), text)
-        return pictures
-
-    def _said(self, n: int, total: int) -> str:
-        """How many codes are drawn."""
-        codes = f"mean codes of the {self.split} split"
-        return f"all {total} {codes}" if n == total else f"{n} of {total} {codes}, drawn at random"
-
-    def _flat(self, z, known, what) -> dict[str, Picture]:
-        groups = [known[i : i + WIDE] for i in range(0, len(known), WIDE)] or [[]]
-        pictures = {}
-        for i, group in enumerate(groups):
-            name = "projections" if i == 0 else f"projections_{i + 1}"
-            if z.shape[1] == 1:
-                text = (
-                    f"The only latent: {what}. First panel: histogram; the others: each factor "
-                    "against the latent (classes: a strip each)."
-                )
-                pictures[name] = Picture(along(z, group), text)
-                continue
-            pairs = axis_pairs(z)
-            choice = (
-                "all pairs of latents"
-                if z.shape[1] <= 4
-                else "the pairs of the four latents of highest variance"
-            )
-            text = f"{what[0].upper()}{what[1:]}, on {choice} ({len(pairs)})"
-            text += {0: ".", 1: "; what colours the points stands above."}.get(
-                len(group), "; columns: what colours the points, named above."
-            )
-            pictures[name] = Picture(projections(z, group), text)
+            pictures["cloud"] = turned(z[:TURNED], known, examples, self.difference, total, codes)
         return pictures
 
 
-def _rows(run, split: str) -> Mapping:
-    """Codes and what is known about them, as arrays."""
-    codes = run.latents(split)
-    labels = None if codes.labels is None else codes.labels.cpu().numpy()
-    return {
-        "z": codes.codes.cpu().double().numpy(),
-        "scale": None
-        if codes.posterior.get("scale") is None
-        else codes.posterior.get("scale").cpu().double().numpy(),
-        "index": codes.index.cpu().numpy(),
-        "targets": targets(run.data.factors, run.data.label, codes.y.cpu().numpy(), labels),
-    }
+# ---------------------------------------------------------------- numbers
+def rows_of(run: Run, split: str) -> Rows:
+    latents = run.latents(split)
+    labels = None if latents.labels is None else latents.labels.cpu().numpy()
+    scale = None
+    if isinstance(run.model, HasGaussianPosterior):
+        scale = latents.posterior["scale"].cpu().double().numpy()
+    return Rows(
+        latents.codes.cpu().double().numpy(),
+        scale,
+        latents.index.cpu().numpy(),
+        targets(run.data.factors, run.data.label, latents.y.cpu().numpy(), labels),
+    )
 
 
-def _moments(z: np.ndarray, scale: np.ndarray | None) -> pd.DataFrame:
+def moments(rows: Rows) -> pd.DataFrame:
     """One row per latent; sd with divisor N; KL = (mu^2 + sigma^2 - 1) / 2 - ln sigma, mean over rows,
     nats."""
-    none = np.full(z.shape[1], np.nan)
-    kl = none if scale is None else ((z**2 + scale**2 - 1) / 2 - np.log(scale)).mean(0)
+    z, scale = rows.z, rows.scale
+    mean_scale = kl = np.full(z.shape[1], np.nan)
+    if scale is not None:
+        mean_scale = scale.mean(0)
+        kl = ((z**2 + scale**2 - 1) / 2 - np.log(scale)).mean(0)
     return pd.DataFrame(
         {
             "latent": np.arange(z.shape[1]),
@@ -297,33 +273,25 @@ def _moments(z: np.ndarray, scale: np.ndarray | None) -> pd.DataFrame:
             "sd": z.std(0),
             "min": z.min(0),
             "max": z.max(0),
-            "mean_scale": none if scale is None else scale.mean(0),
+            "mean_scale": mean_scale,
             "mean_kl": kl,
         }
     )
 
 
-def _dependence_picture(table: pd.DataFrame, factors: list[Factor], d: int) -> Picture:
-    names = [factor.name for factor in factors]
-    shape = (d, len(names))
-    ranked, shared = (
-        table[column].to_numpy(dtype=float).reshape(shape) for column in ("spearman", "mutual_information")
-    )
-    panels = [("|Spearman|", np.abs(ranked), 1.0)] if np.isfinite(ranked).any() else []
-    panels.append(
-        ("mutual information (nats)", shared, max(1.0, shared.max()))
-    )  # a scale of less than a nat would show chance
-    rows = [f"$z_{{{i}}}$" for i in range(d)]
-    text = "Each latent (rows) against each factor (columns)"
-    text += (
-        ": absolute rank correlation, and mutual information in nats"
-        if len(panels) == 2
-        else ": mutual information in nats"
-    )
-    hatched = len(panels) == 2 and np.isnan(ranked).any()
-    text += (
-        ". Hatched: no number, because the factor has no order or one of the two is constant."
-        if hatched
-        else "."
-    )
-    return Picture(matrices(panels, rows, [name.replace("_", " ") for name in names]), text)
+def probe_metrics(probes: pd.DataFrame) -> dict[str, Estimate]:
+    metrics = {}
+    for row in probes.itertuples(index=False):
+        ends = (None, None) if np.isnan(row.low) else (row.low, row.high)
+        metrics[f"{row.probe}_{row.score}.{row.factor}"] = Estimate(row.value, *ends)
+    return metrics
+
+
+def dependence_metrics(dependence: pd.DataFrame) -> dict[str, Estimate]:
+    """The strongest of the single latents, for each factor."""
+    metrics = {}
+    for name, rows in dependence.groupby("factor", sort=False):
+        if rows["spearman"].notna().any():
+            metrics[f"max_spearman.{name}"] = Estimate(float(rows["spearman"].abs().max()))
+        metrics[f"max_information.{name}"] = Estimate(float(rows["mutual_information"].max()))
+    return metrics

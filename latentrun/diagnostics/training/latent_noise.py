@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
@@ -11,25 +11,19 @@ import pandas as pd
 
 from latentrun.config.bounds import Between, Gt
 from latentrun.diagnostics.base import Diagnostic
+from latentrun.errors import NothingToMeasure
 from latentrun.experiments.latent_noise import HELD, REMOVED, RISING
 from latentrun.functional.noise import Noise
 from latentrun.run import Run
-from latentrun.types import Estimate, Metric, Need, Picture, Report, Status
+from latentrun.types import Estimate, Metric, Need, Picture, Report
 
 SOURCE = "Asperti, Sparsity in Variational Autoencoders, 2018, arXiv 1812.07238, section 5"
 STAGES = {RISING: "rising", HELD: "held", REMOVED: "removed"}
-NEEDED = (
-    "gain",
-    "variable_kl",
-    "noise_scale",
-    "noise_stage",
-    "noise_variable",
-)  # columns of tables/train.csv, after val/
+NEEDED = ("gain", "variable_kl", "noise_scale", "noise_stage", "noise_variable")  # of train.csv, after val/
 WHEN = (
-    "`before` the noise, at the `crossing`, at the end of the noise (`held`) and at the end of "
-    "training (`revived`)"
+    "`before` the noise, at the `crossing`, at the end of the noise (`held`) and at the end of training "
+    "(`revived`)"
 )
-
 
 NOISE = Need(
     "training",
@@ -38,7 +32,25 @@ NOISE = Need(
 )
 
 
-class LatentNoise(Diagnostic):
+@dataclass(frozen=True)
+class Events:
+    """Rows of the curve at which something happened, None where it did not: the gain fell below the KL under
+    noise (``crossing``), the variable gave up (``collapse``), the noise stayed for the last time (``held``),
+    was ``removed``, a variable that was down came back (``revival``), training ended (``end``, without
+    noise). ``down``: whether the noise had brought it down; ``steepest``: the epoch of the largest loss of
+    gain."""
+
+    crossing: int | None
+    collapse: int | None
+    held: int | None
+    removed: int | None
+    revival: int | None
+    end: int | None
+    down: bool
+    steepest: int | None
+
+
+class VariableUnderNoise(Diagnostic):
     """What became of a latent variable under growing noise?
 
     After its training the model was trained on with Gaussian noise on the drawn value of one latent variable
@@ -46,9 +58,8 @@ class LatentNoise(Diagnostic):
     away. This reads what training recorded after every epoch, and measures nothing anew:
 
     - ``gain``: the growth of -ln p(x|z) when the variable is set to 0, in nats, mean over the validation
-    rows, with the noise of that
-      epoch; ``kl``: KL(q(z_i|x) || N(0, 1)), or the part of it that ``model.kl`` charges, nats, mean over the
-      same rows;
+      rows, with the noise of that epoch; ``kl``: KL(q(z_i|x) || N(0, 1)), or the part of it that ``model.kl``
+      charges, nats, mean over the same rows;
     - ``var_mean`` and the mean of sigma²: over the fixed training rows of the history, without noise.
 
     ``crossing``: the first epoch with noise in which the gain is less than the KL. The source expects a
@@ -69,8 +80,8 @@ class LatentNoise(Diagnostic):
             "1 where the gain fell below the KL while there was noise, else 0", low=0, high=1, source=SOURCE
         ),
         "collapsed": Metric(
-            "1 where with noise the gain fell under the share `collapsed`, the KL under "
-            "`inactive_kl`, else 0",
+            "1 where with noise the gain fell under the share `collapsed`, the KL under `inactive_kl`, else "
+            "0",
             low=0,
             high=1,
             source=SOURCE,
@@ -82,9 +93,8 @@ class LatentNoise(Diagnostic):
             source=SOURCE,
         ),
         "noise": Metric(
-            "standard deviation in latent units: at the `crossing`, at the `collapse`, in the "
-            "`steepest` epoch, at the `flight` (greatest "
-            "var(mu)), and the `greatest`",
+            "standard deviation in latent units: at the `crossing`, at the `collapse`, in the `steepest` "
+            "epoch, at the `flight` (greatest var(mu)), and the `greatest`",
             low=0,
         ),
         "gain": Metric(f"nats of -ln p(x|z), mean over validation rows: {WHEN}", source=SOURCE),
@@ -101,8 +111,8 @@ class LatentNoise(Diagnostic):
             low=0,
         ),
         "epochs": Metric(
-            "epochs: with noise up to the `crossing`; from there to the `collapse` (negative: before "
-            "it); from the removal to the `revival`"
+            "epochs: with noise up to the `crossing`; from there to the `collapse` (negative: before it); "
+            "from the removal to the `revival`"
         ),
     }
 
@@ -117,55 +127,35 @@ class LatentNoise(Diagnostic):
     # ---------------------------------------------------------------- measuring
     def __call__(self, run: Run, noise: Noise) -> Report:
         rows = recorded(run.curves)
-        if rows is None:
-            # A pruned model has the settings of the training, but is none that was trained.
-            return Report(
-                status=Status.SKIPPED,
-                notes=("tables/train.csv has no epochs with noise on a latent variable",),
-            )
         variable = round(rows["noise_variable"].iloc[0])
         curve = curve_of(rows, variable)
-        return Report(self._numbers(curve), {"curve": curve}, notes=self._notes(run, curve, variable))
+        events = self._events(curve)
+        numbers = stage_numbers(curve, events) | event_numbers(curve, events) | spread_numbers(curve, events)
+        metrics = {name: Estimate(number) for name, number in numbers.items()}
+        return Report(metrics, {"curve": curve}, notes=self._notes(run, curve, variable))
 
-    def _numbers(self, curve: pd.DataFrame) -> dict[str, Estimate]:
-        gain, kl, scale, stage = (curve[name].to_numpy() for name in ("gain", "kl", "noise_scale", "stage"))
-        share = curve["gain_share"].to_numpy()
-        under = stage != STAGES[REMOVED]  # with noise, or where it would be
-        noisy = under & (scale > 0)
+    def _events(self, curve: pd.DataFrame) -> Events:
+        gain, kl, share, stage = (curve[name].to_numpy() for name in ("gain", "kl", "gain_share", "stage"))
+        under = under_noise(curve)
+        noisy = under & (curve["noise_scale"].to_numpy() > 0)
         crossing = crossing_of(curve)
         collapse = first(noisy & (share < self.collapsed) & (kl < self.inactive_kl))
         held, removed = last(stage == STAGES[HELD]), first(~under)
         hit = crossing is not None or collapse is not None
-        down = hit and held is not None and (gain[held] < kl[held] or share[held] < self.collapsed)
-        back = first(~under & (gain > kl) & (share > self.revived)) if down and removed is not None else None
-        times = {"before": 0, "crossing": crossing, "held": held, "revived": last(~under)}
-
-        lost = np.where(under[1:], share[:-1] - share[1:], -math.inf)
+        down = hit and held is not None and bool(gain[held] < kl[held] or share[held] < self.collapsed)
+        back = first(~under & (gain > kl) & (share > self.revived))
+        lost = losses(curve)
         steepest = int(lost.argmax()) + 1 if under[1:].any() and not np.isnan(share).any() else None
-        found = {
-            "crossed": float(crossing is not None),
-            "collapsed": float(collapse is not None),
-            "revived": float(back is not None) if down and removed is not None else math.nan,
-            "noise.crossing": at(scale, crossing),
-            "noise.collapse": at(scale, collapse),
-            "noise.steepest": at(scale, steepest),
-            "noise.greatest": float(scale.max()),
-            **{f"gain.{when}": at(gain, place) for when, place in times.items()},
-            **{f"kl.{when}": at(kl, place) for when, place in times.items()},
-            **{f"gain_share.{when}": at(share, place) for when, place in times.items() if when != "before"},
-            "steepest": at(lost, steepest and steepest - 1),
-            "epochs.crossing": math.nan if crossing is None else float(noisy[: crossing + 1].sum()),
-            "epochs.collapse": math.nan
-            if crossing is None or collapse is None
-            else float(collapse - crossing),
-            "epochs.revival": math.nan if back is None else float(back - removed + 1),
-        }
-        if "var_mean" in curve:
-            variance = curve["var_mean"].to_numpy()
-            flight = int(np.where(under, variance, -1).argmax())
-            found |= {"noise.flight": at(scale, flight), "var_mean.greatest": at(variance, flight)}
-            found |= {f"var_mean.{when}": at(variance, place) for when, place in times.items()}
-        return {name: Estimate(value) for name, value in found.items()}
+        return Events(
+            crossing=crossing,
+            collapse=collapse,
+            held=held,
+            removed=removed,
+            revival=back if down else None,
+            end=last(~under),
+            down=down,
+            steepest=steepest,
+        )
 
     def _notes(self, run: Run, curve: pd.DataFrame, variable: int) -> tuple[str, ...]:
         lengths = ", ".join(
@@ -173,13 +163,11 @@ class LatentNoise(Diagnostic):
         )
         notes = [
             f"Latent variable {variable}. Epochs of each stage: {lengths}; the first is without noise.",
-            "One variable in one training: the numbers have no interval; task=claims and task=report "
-            "make one over seeds.",
+            "One variable in one training: the numbers have no interval; task=claims and task=report make "
+            "one over seeds.",
             f"Collapsed: a gain under {self.collapsed:.0%} of that before the noise and a KL under "
-            f"{self.inactive_kl:g} nats; "
-            f"revived: above {self.revived:.0%} of it and "
-            "above the KL. Meanwhile the decoder saw N(0, 1) draws in the place of variables that "
-            "were inactive before.",
+            f"{self.inactive_kl:g} nats; revived: above {self.revived:.0%} of it and above the KL. Meanwhile "
+            "the decoder saw N(0, 1) draws in the place of variables that were inactive before.",
         ]
         training = run.model.posterior_training
         if not curve["noise_scale"].any():
@@ -188,8 +176,8 @@ class LatentNoise(Diagnostic):
             notes.append("The variable gained nothing before the noise: there are no shares of that.")
         if training.beta != 1:
             notes.append(
-                f"The model was trained with beta = {training.beta:g}: a variable costs its loss that "
-                "many times its KL."
+                f"The model was trained with beta = {training.beta:g}: a variable costs its loss that many "
+                "times its KL."
             )
         if training.kl != "full":
             notes.append(
@@ -199,25 +187,22 @@ class LatentNoise(Diagnostic):
 
     # ---------------------------------------------------------------- drawing
     def plot(self, report: Report) -> dict[str, Picture]:
-        from latentrun.diagnostics.training.latent_noise_plot import rise_and_fall
+        from latentrun.diagnostics.training.latent_noise_plot import caption, rise_and_fall
 
-        if "curve" not in report.tables:
-            return {}
-        curve, numbers = report.tables["curve"], {name: found.value for name, found in report.metrics.items()}
+        curve = report.tables["curve"]
+        numbers = {name: estimate.value for name, estimate in report.metrics.items()}
         return {"curve": Picture(rise_and_fall(curve, crossing_of(curve)), caption(curve, numbers))}
 
 
-def recorded(curves: pd.DataFrame) -> pd.DataFrame | None:
-    """The epochs with the experiment, names without ``val/``; None where there are none."""
-    names = [f"val/{name}" for name in NEEDED]
-    if not set(names) <= set(curves.columns):
-        return None
-    rows = curves[curves["val/noise_stage"].notna()]
-    return (
-        rows.rename(columns=dict(zip(names, NEEDED, strict=True))).reset_index(drop=True)
-        if len(rows)
-        else None
-    )
+# ---------------------------------------------------------------- what was recorded
+def recorded(curves: pd.DataFrame) -> pd.DataFrame:
+    """The epochs with the experiment, names without ``val/``; NothingToMeasure where there are none: a pruned
+    model has the settings of the training, but is none that was trained."""
+    names = {f"val/{name}": name for name in NEEDED}
+    rows = curves[curves["val/noise_stage"].notna()] if set(names) <= set(curves.columns) else curves.iloc[:0]
+    if not len(rows):
+        raise NothingToMeasure("tables/train.csv has no epochs with noise on a latent variable")
+    return rows.rename(columns=names).reset_index(drop=True)
 
 
 def curve_of(rows: pd.DataFrame, variable: int) -> pd.DataFrame:
@@ -237,14 +222,14 @@ def curve_of(rows: pd.DataFrame, variable: int) -> pd.DataFrame:
 
 def first(where: np.ndarray) -> int | None:
     """The first place at which it holds."""
-    found = np.flatnonzero(where)
-    return int(found[0]) if len(found) else None
+    places = np.flatnonzero(where)
+    return int(places[0]) if len(places) else None
 
 
 def last(where: np.ndarray) -> int | None:
     """The last place at which it holds."""
-    found = np.flatnonzero(where)
-    return int(found[-1]) if len(found) else None
+    places = np.flatnonzero(where)
+    return int(places[-1]) if len(places) else None
 
 
 def at(values: np.ndarray, place: int | None) -> float:
@@ -252,34 +237,65 @@ def at(values: np.ndarray, place: int | None) -> float:
     return math.nan if place is None else float(values[place])
 
 
+def under_noise(curve: pd.DataFrame) -> np.ndarray:
+    """In which rows there is noise, or would be in the control ``(E,)``."""
+    return (curve["stage"] != STAGES[REMOVED]).to_numpy()
+
+
 def crossing_of(curve: pd.DataFrame) -> int | None:
     """The first row with noise in which the gain is less than the KL."""
-    noisy = (curve["stage"] != STAGES[REMOVED]) & (curve["noise_scale"] > 0)
+    noisy = under_noise(curve) & (curve["noise_scale"] > 0)
     return first((noisy & (curve["gain"] < curve["kl"])).to_numpy())
 
 
-def caption(curve: pd.DataFrame, n: Mapping[str, float]) -> str:
-    """What the picture shows, and what happened in it by the numbers ``n``."""
-    if not n["noise.greatest"]:
-        story = "There was no noise"
-    elif n["crossed"]:
-        story = (
-            f"Under noise of {n['noise.crossing']:.2g} (dashed line) the gain, "
-            f"{n['gain.crossing']:.2g} nats, is less than the KL"
-        )
-    else:
-        story = f"Under noise up to {n['noise.greatest']:.2g} the gain does not fall below the KL"
-    if n["collapsed"]:
-        story += f"; it fell below the limit of collapse at {n['noise.collapse']:.2g}"
-    if not math.isnan(n["gain.revived"]):
-        story += f"; at the end it is {n['gain.revived']:.3g} of {n['gain.before']:.3g} nats"
-    parts = (
-        ", its variance of mu and mean sigma^2 over fixed training rows (middle)"
-        if "var_mean" in curve
-        else ""
-    )
-    return (
-        "Above: reconstruction gain and KL of one latent variable after each epoch, in nats on a "
-        "logarithmic axis (linear in the grey "
-        f"band){parts}, and the noise put on it (below). Shaded: the noise rises, stays and is gone. {story}."
-    )
+def losses(curve: pd.DataFrame) -> np.ndarray:
+    """The share of its gain that the variable lost in each epoch with noise but the first ``(E - 1,)``."""
+    share = curve["gain_share"].to_numpy()
+    return np.where(under_noise(curve)[1:], share[:-1] - share[1:], -math.inf)
+
+
+# ---------------------------------------------------------------- numbers
+def times_of(events: Events) -> dict[str, int | None]:
+    """The rows at which everything is reported."""
+    return {"before": 0, "crossing": events.crossing, "held": events.held, "revived": events.end}
+
+
+def stage_numbers(curve: pd.DataFrame, events: Events) -> dict[str, float]:
+    """What happened, under which noise, and gain and KL at the times that are reported."""
+    scale, times, down = curve["noise_scale"].to_numpy(), times_of(events), events.down
+    numbers = {
+        "crossed": float(events.crossing is not None),
+        "collapsed": float(events.collapse is not None),
+        "revived": float(events.revival is not None) if down and events.removed is not None else math.nan,
+        "noise.crossing": at(scale, events.crossing),
+        "noise.collapse": at(scale, events.collapse),
+        "noise.steepest": at(scale, events.steepest),
+        "noise.greatest": float(scale.max()),
+    }
+    for name in ("gain", "kl", "gain_share"):
+        numbers |= {f"{name}.{when}": at(curve[name].to_numpy(), place) for when, place in times.items()}
+    del numbers["gain_share.before"]  # 1 by its meaning
+    return numbers
+
+
+def event_numbers(curve: pd.DataFrame, events: Events) -> dict[str, float]:
+    """How fast it went."""
+    noisy = under_noise(curve) & (curve["noise_scale"].to_numpy() > 0)
+    crossing, collapse, revival = events.crossing, events.collapse, events.revival
+    crossed, gave_up, came_back = (event is not None for event in (crossing, collapse, revival))
+    return {
+        "steepest": at(losses(curve), events.steepest and events.steepest - 1),
+        "epochs.crossing": float(noisy[: crossing + 1].sum()) if crossed else math.nan,
+        "epochs.collapse": float(collapse - crossing) if crossed and gave_up else math.nan,
+        "epochs.revival": float(revival - events.removed + 1) if came_back else math.nan,
+    }
+
+
+def spread_numbers(curve: pd.DataFrame, events: Events) -> dict[str, float]:
+    """How widely the codes spread, where they were recorded."""
+    if "var_mean" not in curve:
+        return {}
+    variance, scale = curve["var_mean"].to_numpy(), curve["noise_scale"].to_numpy()
+    flight = int(np.where(under_noise(curve), variance, -1).argmax())
+    numbers = {"noise.flight": at(scale, flight), "var_mean.greatest": at(variance, flight)}
+    return numbers | {f"var_mean.{when}": at(variance, place) for when, place in times_of(events).items()}

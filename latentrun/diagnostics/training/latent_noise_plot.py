@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -93,3 +94,28 @@ def shade(ax: Axes, curve: pd.DataFrame, named: bool) -> None:
                 fontsize=8,
             )
     ax.set_xlim(curve["epoch"].min() - 0.5, curve["epoch"].max() + 0.5)
+
+
+def caption(curve: pd.DataFrame, n: Mapping[str, float]) -> str:
+    """What the picture shows, and what happened in it by the numbers ``n``."""
+    if not n["noise.greatest"]:
+        story = "There was no noise"
+    elif n["crossed"]:
+        story = (
+            f"Under noise of {n['noise.crossing']:.2g} (dashed line) the gain, {n['gain.crossing']:.2g} "
+            "nats, is less than the KL"
+        )
+    else:
+        story = f"Under noise up to {n['noise.greatest']:.2g} the gain does not fall below the KL"
+    if n["collapsed"]:
+        story += f"; it fell below the limit of collapse at {n['noise.collapse']:.2g}"
+    if not math.isnan(n["gain.revived"]):
+        story += f"; at the end it is {n['gain.revived']:.3g} of {n['gain.before']:.3g} nats"
+    parts = ""
+    if "var_mean" in curve:
+        parts = ", its variance of mu and mean sigma^2 over fixed training rows (middle)"
+    return (
+        "Above: reconstruction gain and KL of one latent variable after each epoch, in nats on a logarithmic "
+        f"axis (linear in the grey band){parts}, and the noise put on it (below). Shaded: the noise rises, "
+        f"stays and is gone. {story}."
+    )

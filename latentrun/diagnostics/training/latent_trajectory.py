@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
@@ -13,8 +14,8 @@ from torch import Tensor
 from latentrun.config.bounds import Ge, Gt
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic
-from latentrun.diagnostics.needs import ENCODER, IMAGES
-from latentrun.errors import InputError
+from latentrun.diagnostics.needs import ENCODER, FLAT, IMAGES
+from latentrun.errors import InputError, NothingToMeasure
 from latentrun.functional.clouds.motion import (
     rigid_estimate,
     rigid_share,
@@ -22,13 +23,26 @@ from latentrun.functional.clouds.motion import (
     step_lengths,
     straightness,
 )
-from latentrun.functional.clouds.whitening import whitening
+from latentrun.functional.clouds.whitening import Whitening, whitening
 from latentrun.functional.noise import Noise
-from latentrun.functional.statistics.intervals import bootstrap_means, mean_interval
+from latentrun.functional.statistics.intervals import bootstrap_means, interval_columns, mean_interval
 from latentrun.models.base import Model
 from latentrun.plotting.sprite import thumbnails
 from latentrun.run import Run
-from latentrun.types import Animation, Estimate, History, Metric, Picture, Report
+from latentrun.types import Estimate, History, Metric, Picture, Report, Split
+
+
+@dataclass(frozen=True)
+class Motion:
+    """How N codes moved between E records, in sd of the last ones: ``steps`` the mean length of each of the E
+    - 1 steps, ``rigid (E - 1,)`` the share of each that moves all codes alike, ``settled`` the epoch,
+    ``straightness`` and ``rigid_last`` freed of its excess."""
+
+    steps: list[Estimate]
+    rigid: np.ndarray
+    settled: Estimate
+    straightness: Estimate
+    rigid_last: Estimate
 
 
 class LatentTrajectory(Diagnostic):
@@ -62,7 +76,7 @@ class LatentTrajectory(Diagnostic):
     of one sd. ``milliseconds`` a frame, in which the last ``tail`` records fade.
     """
 
-    requires = (ENCODER,)
+    requires = (ENCODER, FLAT)
     uses = (IMAGES,)
     metrics = {
         "moved": Metric(
@@ -100,45 +114,31 @@ class LatentTrajectory(Diagnostic):
             raise InputError(f"latent_trajectory.pair: [{a}, {b}] names one latent twice")
         if max(a, b) >= model.latent_dim:
             raise InputError(
-                f"latent_trajectory.pair: there is no latent {max(a, b)}; the model has "
-                f"{model.latent_dim}, counted from 0"
+                f"latent_trajectory.pair: there is no latent {max(a, b)}; the model has {model.latent_dim}, "
+                "counted from 0"
             )
 
     # ---------------------------------------------------------------- measuring
     def __call__(self, run: Run, noise: Noise) -> Report:
         history = run.history
         if history is None or not len(history.epochs):
-            return Report(
-                notes=("Nothing was recorded while the model trained: there are no codes to follow.",)
+            raise NothingToMeasure(
+                "nothing was recorded while the model trained: there are no codes to follow"
             )
         z = torch.from_numpy(history.epoch_mean).double()
-        scaled = history.epoch_scale.shape[2] > 0
-        d = z.shape[2]
+        white = whitening(z[-1].numpy(), self.flat)
+        motion, tables = None, {}
+        if len(z) > 1 and white.sd.size:
+            motion = self._motion(z, white, history.epochs, noise)
+            tables["epochs"] = motion_table(motion, history.epochs, self.settled)
+        elif len(z) > 1:
+            tables["epochs"] = pd.DataFrame()
         pair = self._pair(z[-1])
-        notes = [
-            f"{z.shape[1]} training rows after each of {len(z)} epochs; the record ends with epoch "
-            f"{history.epochs[-1]}, which need not "
-            "be that of the best checkpoint."
-        ]
-        metrics, tables = {}, {}
-        if len(z) > 1:
-            metrics, tables["epochs"] = self._motion(z, history.epochs, noise, notes)
-        else:
-            notes.append("Only one epoch was recorded: there are no steps between epochs.")
-        if scaled:
-            log_scale = torch.from_numpy(history.epoch_scale).double().log()
-            metrics |= {"sigma_geometric": geometric(log_scale[-1].mean(1))}
-            if d > 1:
-                metrics |= {"sigma_geometric.pair": geometric(log_scale[-1][:, pair].mean(1))}
-        else:
-            notes.append("The model has no posterior: no circles.")
+        metrics = motion_metrics(motion) if len(z) > 1 else {}
         arrays = self._paths(run, history, pair)
-        notes.append(
-            f"Drawn: {arrays['mean'].shape[1]} examples, a record a "
-            f"{'step' if arrays['by_step'] else 'epoch'}."
-        )
         tables["paths"] = path_table(arrays)
-        return Report(metrics, tables, arrays, notes=tuple(notes))
+        notes = self._notes(history, white, motion, arrays)
+        return Report(metrics | radius_metrics(history, pair), tables, arrays, notes=notes)
 
     def _pair(self, last: Tensor) -> list[int]:
         """The latents drawn: those named, or the two whose codes vary most; one where there is no other."""
@@ -146,148 +146,157 @@ class LatentTrajectory(Diagnostic):
             return list(self.pair)
         return sorted(torch.argsort(last.var(0), descending=True, stable=True)[:2].tolist())
 
-    def _motion(
-        self, z: Tensor, epochs: np.ndarray, noise: Noise, notes: list[str]
-    ) -> tuple[dict[str, Estimate], pd.DataFrame]:
-        white = whitening(z[-1].numpy(), self.flat)
-        if white.note:
-            notes.append(f"{white.note}.")
-        nothing = Estimate(math.nan)
-        if not white.sd.size:
-            notes.append(
-                "All codes of the last epoch are equal: there is no unit in which to measure a step."
-            )
-            return dict.fromkeys(
-                ("moved.first", "moved.last", "settled", "straightness", "rigid"), nothing
-            ), pd.DataFrame()
+    def _motion(self, z: Tensor, white: Whitening, epochs: np.ndarray, noise: Noise) -> Motion:
+        """Of codes ``z (E, N, d)`` recorded after ``epochs (E,)``."""
         u = torch.from_numpy(white.to(z.numpy()))
-        lengths = step_lengths(u)
-        means = [mean_interval(each) for each in lengths]
-        rigid = rigid_share(z[:-1], z[1:])
-
-        (at,) = bootstrap_means(
-            lambda rows: settles_at(rows, self.settled)[:, None],
-            lengths.T,
-            noise.at("settled"),
-            self.resamples,
-        )
-        settled = nothing
-        if at.value < len(lengths):
-            low, high = (float(epochs[min(int(end), len(lengths))]) for end in (at.low, math.ceil(at.high)))
-            settled = Estimate(float(epochs[int(at.value)]), low, high)
-        else:
-            notes.append(
-                f"Not settled: in the last epoch the mean step is still more than {self.settled:g} sd."
-            )
-
+        lengths, straight = step_lengths(u), straightness(u)
         order = noise.to("cpu").permutation("rigid", z.shape[1])
-        share = rigid_estimate(z[-2][order], z[-1][order])
-        straight = straightness(u)
-        metrics = {
-            "moved.first": means[0],
-            "moved.last": means[-1],
-            "settled": settled,
-            "straightness": mean_interval(straight[straight.isfinite()]),
-            "rigid": share,
-        }
-        table = pd.DataFrame(
-            {
-                "epoch": epochs[1:],
-                "moved": [each.value for each in means],
-                "low": np.array([each.low for each in means], float),
-                "high": np.array([each.high for each in means], float),
-                "rigid": rigid.numpy(),
-            }
+        return Motion(
+            steps=[mean_interval(step) for step in lengths],
+            rigid=rigid_share(z[:-1], z[1:]).numpy(),
+            settled=self._settling(lengths, epochs, noise.at("settled")),
+            straightness=mean_interval(straight[straight.isfinite()]),
+            rigid_last=rigid_estimate(z[-2][order], z[-1][order]),
         )
-        table["limit"] = self.settled
-        return metrics, table
 
+    def _settling(self, lengths: Tensor, epochs: np.ndarray, noise: Noise) -> Estimate:
+        """The epoch after which no mean step is longer than ``settled``, NaN where the last one is; ``lengths
+        (E - 1, N)``."""
+
+        def statistic(means: Tensor) -> Tensor:
+            return settles_at(means, self.settled)[:, None]
+
+        (place,) = bootstrap_means(statistic, lengths.T, noise, self.resamples)
+        if place.value == len(lengths):
+            return Estimate(math.nan)
+        ends = (min(int(end), len(lengths)) for end in (place.low, math.ceil(place.high)))
+        return Estimate(float(epochs[int(place.value)]), *(float(epochs[end]) for end in ends))
+
+    # ---------------------------------------------------------------- the report
     def _paths(self, run: Run, history: History, pair: list[int]) -> dict[str, np.ndarray]:
         """What the pictures need: codes ``mean (T, n, 1 or 2)`` and radii ``(T, n)`` of the examples drawn at
         ``times (T,)``."""
-        by_step = self.record == "steps"
-        if by_step:
+        mean, scale, times, index = history.epoch_mean, history.epoch_scale, history.epochs, history.index
+        if self.record == "steps":
             mean, scale, times, index = (
                 history.step_mean,
                 history.step_scale,
                 history.steps,
                 history.step_index,
             )
-        else:
-            mean, scale, times, index = history.epoch_mean, history.epoch_scale, history.epochs, history.index
         rows = np.linspace(0, len(index) - 1, min(self.shown, len(index))).round().astype(int)
         arrays = {
             "mean": mean[:, rows][..., pair].astype(np.float32),
             "times": np.asarray(times, np.int64),
             "index": np.asarray(index[rows], np.int64),
-            "by_step": np.array(by_step),
+            "by_step": np.array(self.record == "steps"),
             "pair": np.array(pair),
             "cloud": history.epoch_mean[-1][:, pair].astype(np.float32),
         }
         if scale.shape[2]:
             arrays["radius"] = np.exp(np.log(scale[:, rows][..., pair]).mean(2)).astype(np.float32)
         train = run.data.split("train")
-        place = torch.searchsorted(train.index.sort().values, torch.as_tensor(arrays["index"]))
-        found = train.index.argsort()[place.clamp_max(len(train.index) - 1)]
+        places = places_of(arrays["index"], train)
         # Where a run is measured on other rows than it was trained on, there are no pictures of these.
-        if (
-            run.data.is_image
-            and run.data.event_shape[0] in (1, 3)
-            and (train.index[found].numpy() == arrays["index"]).all()
-        ):
-            arrays["thumbnails"] = thumbnails(train.x.cpu(), run.data.value_range, found.numpy())
+        if run.data.is_image and run.data.event_shape[0] in (1, 3) and places is not None:
+            arrays["thumbnails"] = thumbnails(train.x.cpu(), run.data.value_range, places)
         return arrays
+
+    def _notes(
+        self, history: History, white: Whitening, motion: Motion | None, arrays: dict[str, np.ndarray]
+    ) -> tuple[str, ...]:
+        epochs, n, _ = history.epoch_mean.shape
+        notes = [
+            f"{n} training rows after each of {epochs} epochs; the record ends with epoch "
+            f"{history.epochs[-1]}, which need not be that of the best checkpoint."
+        ]
+        if epochs == 1:
+            notes.append("Only one epoch was recorded: there are no steps between epochs.")
+        elif white.note:
+            notes.append(f"{white.note}.")
+        if epochs > 1 and motion is None:
+            notes.append(
+                "All codes of the last epoch are equal: there is no unit in which to measure a step."
+            )
+        if motion is not None and math.isnan(motion.settled.value):
+            notes.append(
+                f"Not settled: in the last epoch the mean step is still more than {self.settled:g} sd."
+            )
+        if not history.epoch_scale.shape[2]:
+            notes.append("The model has no posterior: no circles.")
+        unit = "step" if arrays["by_step"] else "epoch"
+        notes.append(f"Drawn: {arrays['mean'].shape[1]} examples, a record a {unit}.")
+        return tuple(notes)
 
     # ---------------------------------------------------------------- drawing
     def plot(self, report: Report) -> dict[str, Picture]:
-        from latentrun.diagnostics.training.latent_trajectory_plot import Scene, lines, moves
+        from latentrun.diagnostics.training.latent_trajectory_plot import film, single_latent, steps
 
-        arrays, pictures = report.arrays, {}
-        if "mean" not in arrays:
-            return pictures
-        unit, n, t = "step" if arrays["by_step"] else "epoch", arrays["mean"].shape[1], len(arrays["times"])
-        circle = ", a circle with the geometric mean of sigma as radius" if "radius" in arrays else ""
-        if len(arrays["pair"]) == 1:
-            band = "; the bands are one sigma wide on either side" if "radius" in arrays else ""
-            pictures["paths"] = Picture(
-                lines(arrays), f"Codes of {n} training examples against the {unit} of training{band}."
-            )
+        if len(report.arrays["pair"]) == 1:
+            pictures = {"paths": single_latent(report.arrays)}
         else:
-            context = "Grey: codes of all recorded examples at the end."
-            pictures["paths"] = Animation(
-                Scene(arrays).still(),
-                f"Where {n} training examples lie in latent space from {unit} {arrays['times'][0]:,} "
-                "(small ring) to "
-                f"{arrays['times'][-1]:,} (disc{circle}). {context}",
-                Scene(arrays, self.tail).frame,
-                (*[self.milliseconds] * (t - 1), 25 * self.milliseconds),
-                f"{n} training examples during training{circle}, with a fading tail of {self.tail} "
-                "records; a frame each, "
-                f"{'at log-spaced steps' if arrays['by_step'] else 'after every epoch'}. {context}",
-            )
+            pictures = {"paths": film(report.arrays, self.tail, self.milliseconds)}
         if len(report.tables.get("epochs", ())):
-            found = report.metrics["settled"]
-            when = (
-                f"settled after epoch {found.value:.0f}"
-                if found.value == found.value
-                else "not settled at the end"
-            )
-            pictures["moves"] = Picture(
-                moves(report.tables["epochs"], found),
-                "Above: mean step of the codes in each epoch, in sd of the last ones, with its 95 % "
-                "interval over examples (with many as "
-                f"narrow as the line); dashed: the limit of settling ({when}). Below: the share of "
-                "the mean squared step that one rotation "
-                "and shift of all codes explains.",
-            )
+            pictures["moves"] = steps(report)
         return pictures
 
 
+# ---------------------------------------------------------------- numbers
 def geometric(log_scale: Tensor) -> Estimate:
     """exp of the mean of ``log_scale (N,)`` with the interval of the mean, carried over."""
-    found = mean_interval(log_scale)
-    ends = (None if end is None else math.exp(end) for end in (found.low, found.high))
-    return Estimate(math.exp(found.value), *ends)
+    mean = mean_interval(log_scale)
+    ends = (None if end is None else math.exp(end) for end in (mean.low, mean.high))
+    return Estimate(math.exp(mean.value), *ends)
+
+
+def places_of(index: np.ndarray, rows: Split) -> np.ndarray | None:
+    """Where the rows of numbers ``index (n,)`` stand in a split, ``(n,)``; None where it lacks one of
+    them."""
+    order = rows.index.argsort()
+    place = torch.searchsorted(rows.index[order], torch.as_tensor(index))
+    places = order[place.clamp_max(len(order) - 1)]
+    return places.numpy() if (rows.index[places].numpy() == index).all() else None
+
+
+def motion_metrics(motion: Motion | None) -> dict[str, Estimate]:
+    """NaN where the codes have no spread that could be a unit."""
+    if motion is None:
+        names = ("moved.first", "moved.last", "settled", "straightness", "rigid")
+        return dict.fromkeys(names, Estimate(math.nan))
+    return {
+        "moved.first": motion.steps[0],
+        "moved.last": motion.steps[-1],
+        "settled": motion.settled,
+        "straightness": motion.straightness,
+        "rigid": motion.rigid_last,
+    }
+
+
+def radius_metrics(history: History, pair: list[int]) -> dict[str, Estimate]:
+    """The geometric mean of sigma at the end, of all latents and of those drawn; none without a posterior."""
+    if not history.epoch_scale.shape[2]:
+        return {}
+    log_scale = torch.from_numpy(history.epoch_scale[-1]).double().log()
+    metrics = {"sigma_geometric": geometric(log_scale.mean(1))}
+    if log_scale.shape[1] > 1:
+        metrics["sigma_geometric.pair"] = geometric(log_scale[:, pair].mean(1))
+    return metrics
+
+
+# ---------------------------------------------------------------- tables
+def motion_table(motion: Motion, epochs: np.ndarray, limit: float) -> pd.DataFrame:
+    """A row for each step between epochs."""
+    moved = interval_columns("moved", motion.steps)
+    return pd.DataFrame(
+        {
+            "epoch": epochs[1:],
+            "moved": moved["moved"],
+            "low": moved["moved_low"],
+            "high": moved["moved_high"],
+            "rigid": motion.rigid,
+            "limit": limit,
+        }
+    )
 
 
 def path_table(arrays: dict[str, np.ndarray]) -> pd.DataFrame:
@@ -300,8 +309,8 @@ def path_table(arrays: dict[str, np.ndarray]) -> pd.DataFrame:
             "index": np.tile(arrays["index"], t),
         }
     )
-    for place, latent in enumerate(arrays["pair"]):
-        table[f"z{latent}"] = arrays["mean"][..., place].ravel()
+    for axis, latent in enumerate(arrays["pair"]):
+        table[f"z{latent}"] = arrays["mean"][..., axis].ravel()
     if "radius" in arrays:
         table["radius"] = arrays["radius"].ravel()
     return table

@@ -20,32 +20,74 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from latentrun.plotting.style import PALETTE, SEQUENTIAL, figure, paper
-from latentrun.types import Estimate
+from latentrun.types import Animation, Estimate, Picture, Report
 
 GREY = PALETTE[6]
 INKS = tuple(colour for colour in PALETTE if colour != GREY)  # grey are the other codes
-BOX, LEFT, BELOW, LINE, EDGE = (
-    3.6,
-    0.55,
-    0.5,
-    0.26,
-    0.08,
-)  # inches: side of the axes, room for labels, a line of text, the rim
+# Inches: side of the axes, room for labels, a line of text, the rim.
+BOX, LEFT, BELOW, LINE, EDGE = 3.6, 0.55, 0.5, 0.26, 0.08
 NAMED = 14  # examples whose pictures find room above the axes
 DPI = 110  # of a frame
 TURN = np.exp(2j * np.pi * np.arange(48) / 48)
 
 
+Arrays = Mapping[str, np.ndarray]
+
+
+# ---------------------------------------------------------------- pictures of a report
+def single_latent(arrays: Arrays) -> Picture:
+    text = f"Codes of {arrays['mean'].shape[1]} training examples against the {unit_of(arrays)} of training"
+    if "radius" in arrays:
+        text += "; the bands are one sigma wide on either side"
+    return Picture(lines(arrays), f"{text}.")
+
+
+def film(arrays: Arrays, tail: int, milliseconds: int) -> Animation:
+    """The examples in the plane of two latents, a frame a record, in which the last ``tail`` fade."""
+    first, last = arrays["times"][[0, -1]]
+    unit, n, t = unit_of(arrays), arrays["mean"].shape[1], len(arrays["times"])
+    circle = ", a circle with the geometric mean of sigma as radius" if "radius" in arrays else ""
+    context = "Grey: codes of all recorded examples at the end."
+    frames = "at log-spaced steps" if arrays["by_step"] else "after every epoch"
+    return Animation(
+        Scene(arrays).still(),
+        f"Where {n} training examples lie in latent space from {unit} {first:,} (small ring) to {last:,} "
+        f"(disc{circle}). {context}",
+        Scene(arrays, tail).frame,
+        (*[milliseconds] * (t - 1), 25 * milliseconds),
+        f"{n} training examples during training{circle}, with a fading tail of {tail} records; a frame each, "
+        f"{frames}. {context}",
+    )
+
+
+def steps(report: Report) -> Picture:
+    settled = report.metrics["settled"]
+    when = "not settled at the end"
+    if settled.value == settled.value:
+        when = f"settled after epoch {settled.value:.0f}"
+    return Picture(
+        moves(report.tables["epochs"], settled),
+        "Above: mean step of the codes in each epoch, in sd of the last ones, with its 95 % interval over "
+        f"examples (with many as narrow as the line); dashed: the limit of settling ({when}). Below: the "
+        "share of the mean squared step that one rotation and shift of all codes explains.",
+    )
+
+
+def unit_of(arrays: Arrays) -> str:
+    return "step" if arrays["by_step"] else "epoch"
+
+
+# ---------------------------------------------------------------- drawings
 class Scene:
     """The plane of two latents, on which the examples are drawn at one time, or on their whole way.
 
     ``tail``: the records before that are drawn too, fading; None for all.
     """
 
-    def __init__(self, arrays: Mapping[str, np.ndarray], tail: int | None = None):
+    def __init__(self, arrays: Arrays, tail: int | None = None):
         self.mean, self.times, self.tail = arrays["mean"], arrays["times"], tail
         self.radius = arrays.get("radius")
-        self.unit = "step" if arrays["by_step"] else "epoch"
+        self.unit = unit_of(arrays)
         self.colours = inks(self.mean.shape[1])
         small = arrays.get("thumbnails")
         head = 0.0 if small is None or len(small) > NAMED else min(0.42, BOX / len(small))
@@ -65,7 +107,7 @@ class Scene:
         self.title = self.axes.text(0, 1.015, "", transform=self.axes.transAxes, fontsize=9, va="bottom")
         self.ground = None
 
-    def _plane(self, arrays: Mapping[str, np.ndarray], head: float) -> tuple[Figure, Axes]:
+    def _plane(self, arrays: Arrays, head: float) -> tuple[Figure, Axes]:
         """A square with room for all that will be drawn; ``head`` inches for pictures above it."""
         wide, tall = LEFT + BOX + EDGE, BELOW + BOX + LINE + head + (EDGE if head else 0)
         fig, axes = figure(width=wide, height=tall)
@@ -95,21 +137,16 @@ class Scene:
         faded = np.tile(self.colours, (len(way) - 1, 1))
         # A piece of the tail always has the same age when it has gone; on the whole way the start stays
         # visible.
-        share = (
-            np.linspace(0.25, 1, len(way) - 1)
-            if self.tail is None
-            else 1 - np.arange(i - first, 0, -1) / (self.tail + 1)
-        )
+        share = np.linspace(0.25, 1, len(way) - 1)
+        if self.tail is not None:
+            share = 1 - np.arange(i - first, 0, -1) / (self.tail + 1)
         faded[:, 3] = np.repeat(share, self.mean.shape[1])
         self.tails.set(segments=pieces, colors=faded)
         if self.radius is not None:
             self.circles.set_verts(rings(self.mean[i], self.radius[i]))
-            self.circles.set(
-                edgecolors=self.colours,
-                facecolors=np.c_[
-                    self.colours[:, :3], np.full(len(self.colours), min(0.12, 0.6 / len(self.colours)))
-                ],
-            )
+            n = len(self.colours)
+            faces = np.c_[self.colours[:, :3], np.full(n, min(0.12, 0.6 / n))]
+            self.circles.set(edgecolors=self.colours, facecolors=faces)
         self.dots.set_offsets(self.mean[i])
         self.title.set_text(f"{self.unit} {self.times[i]:,}")
 
@@ -129,22 +166,22 @@ class Scene:
             if self.ground is None:
                 self.figure.set_dpi(DPI)
                 canvas = FigureCanvasAgg(self.figure)
-                for each in moving:
-                    each.set_animated(True)
+                for artist in moving:
+                    artist.set_animated(True)
                 canvas.draw()
                 self.ground = canvas.copy_from_bbox(self.figure.bbox)
             canvas = self.figure.canvas
             canvas.restore_region(self.ground)
             self.put(i)
-            for each in moving:
-                self.axes.draw_artist(each)
+            for artist in moving:
+                self.axes.draw_artist(artist)
         return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def inks(n: int) -> np.ndarray:
     """n colours ``(n, 4)``: those of the palette but grey, or as many of a rainbow as are needed."""
-    known = [mpl.colors.to_rgba(colour) for colour in INKS]
-    return np.array(known[:n]) if n <= len(known) else mpl.colormaps["turbo"](np.linspace(0.03, 0.97, n))
+    palette = [mpl.colors.to_rgba(colour) for colour in INKS]
+    return np.array(palette[:n]) if n <= len(palette) else mpl.colormaps["turbo"](np.linspace(0.03, 0.97, n))
 
 
 def rings(centre: np.ndarray, radius: np.ndarray) -> np.ndarray:
@@ -173,7 +210,7 @@ def framed(fig: Figure, ax: Axes, small: np.ndarray, colours: np.ndarray, side: 
         box.spines[:].set(visible=True, color=colour, linewidth=1.6)
 
 
-def lines(arrays: Mapping[str, np.ndarray]) -> Figure:
+def lines(arrays: Arrays) -> Figure:
     """One latent against time, a line for each example with a band of one sigma on either side."""
     fig, axes = figure(width=4.6, height=2.9)
     ax, z, times = axes[0, 0], arrays["mean"][..., 0].T, arrays["times"]

@@ -3,6 +3,7 @@ what it costs."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
@@ -12,21 +13,29 @@ from torch import Tensor
 
 from latentrun.config.bounds import Ge, Gt
 from latentrun.diagnostics.base import Diagnostic
-from latentrun.diagnostics.needs import GAUSSIAN_POSTERIOR, IMAGES, LIKELIHOOD
+from latentrun.diagnostics.needs import FLAT, GAUSSIAN_POSTERIOR, IMAGES, LIKELIHOOD
 from latentrun.functional.distances.divergences import gaussian_kl
 from latentrun.functional.gains import zeroing_gains
 from latentrun.functional.noise import Noise
 from latentrun.functional.paths.lines import axis_lines
-from latentrun.functional.statistics.intervals import mean_interval
+from latentrun.functional.statistics.intervals import interval_columns, mean_interval
 from latentrun.models.base import HasLikelihood
 from latentrun.run import CHUNK, Run
 from latentrun.types import Estimate, Metric, Picture, Report
 
 SOURCE = "Asperti, Sparsity in Variational Autoencoders, 2018, arXiv 1812.07238"
-KINDS = {"posterior": "z drawn from q(z|x)", "mean": "z = mu(x)"}
-EACH = "for each of `posterior` (z drawn from q(z|x)) and `mean` (z = mu(x))"
 SQUARED = "squared data units summed over data dimensions, mean over examples"
+INACTIVE = "inactive"
 AROUND = {"mean": "at the mean code", "zero": "at 0", "sample": "at one random draw from N(0, I)"}
+
+
+@dataclass(frozen=True)
+class Gains:
+    """How much losses of ``n`` examples grow in one unit, float32: ``single (d, n)`` with one variable at 0,
+    ``joint (n,)`` with all at 0."""
+
+    single: Tensor
+    joint: Tensor
 
 
 class InformationGain(Diagnostic):
@@ -52,7 +61,7 @@ class InformationGain(Diagnostic):
     variables that hold 90 % of the positive gains.
     """
 
-    requires = (GAUSSIAN_POSTERIOR,)
+    requires = (GAUSSIAN_POSTERIOR, FLAT)
     uses = (LIKELIHOOD, IMAGES)
     metrics = {
         "gain": Metric(f"{SQUARED}: `total`, `sum`, `greatest` of z drawn from q(z|x)", source=SOURCE),
@@ -95,90 +104,78 @@ class InformationGain(Diagnostic):
     @torch.no_grad()
     def __call__(self, run: Run, noise: Noise) -> Report:
         noise = noise.to(run.device)
-        x, latents = run.x(self.split), run.latents(self.split)
-        some = noise.permutation("rows", len(x))[: self.rows]
-        x, mean, scale = x[some], latents.codes[some], latents.posterior["scale"][some]
+        x, mean, scale = self._examples(run, noise)
         kl = gaussian_kl(mean, scale.log())
-        codes = {"posterior": mean + scale * noise.normal("z", tuple(mean.shape)), "mean": mean}
-
-        metrics, columns, surplus = {}, {}, None
-        for kind, z in codes.items():
-            full, gains = zeroing_gains(lambda z, x: _errors(run, z, x), z, x, CHUNK)
-            none = torch.cat(
-                [
-                    _errors(run, torch.zeros_like(a), b)
-                    for a, b in zip(z.split(CHUNK), x.split(CHUNK), strict=True)
-                ],
-                1,
-            )
-            for name, own, total in zip(("gain", "nats"), gains, none - full, strict=False):
-                name += "" if kind == "posterior" else "_mean"
-                each = [mean_interval(row) for row in own]
-                greatest = max(each, key=lambda e: e.value)
-                metrics |= {
-                    f"{name}.total": mean_interval(total),
-                    f"{name}.sum": mean_interval(own.sum(0)),
-                    f"{name}.greatest": greatest,
-                }
-                columns |= _columns(name, each)
-            if kind == "posterior" and len(gains) > 1:
-                surplus = [mean_interval(row) for row in gains[1] - kl.T]
-
-        average = kl.double().mean(0)
-        inactive = (average < self.inactive_kl).cpu().numpy()
-        table = pd.DataFrame({"variable": np.arange(len(inactive)), **columns, "kl": average.cpu().numpy()})
-        state = np.where(inactive, "inactive", "used").astype(object)
-        if surplus is not None:
-            table = table.assign(**_columns("surplus", surplus))
-            sides = np.select(
-                [table["surplus_low"] > 0, table["surplus_high"] < 0], ["above", "below"], "even"
-            )
-            state = np.where(inactive, "inactive", sides).astype(object)
-            metrics |= {
-                f"{name}_kl": Estimate(float((state == name).sum())) for name in ("above", "below", "even")
-            }
-        table["state"] = state
-        metrics |= {"kl": mean_interval(kl.sum(1)), "inactive": Estimate(float(inactive.sum()))}
-        table = table.sort_values("gain", ascending=False, kind="stable").reset_index(drop=True)
-        metrics["most"] = Estimate(float(_most(table["gain"].to_numpy())))
-
+        z = mean + scale * noise.normal("z", tuple(mean.shape))
+        gains = measure(run, z, x)
+        gains |= {f"{unit}_mean": gain for unit, gain in measure(run, mean, x).items()}
+        table = self._table(gains, kl)
+        path, position, pictures = self._strips(run, noise, table["variable"].to_numpy()[: self.shown])
+        table["path_length"] = np.append(path, np.full(len(table) - len(path), np.nan))
         arrays = {}
-        best = torch.as_tensor(table["variable"].to_numpy()[: self.shown].copy(), device=mean.device)
-        t, pictures = self._strips(run, noise, best)
-        moved = np.full(len(table), np.nan)
-        moved[: len(best)] = pictures.flatten(2).diff(dim=1).norm(dim=2).sum(1).cpu().numpy()
-        table["path_length"] = moved
         if run.data.is_image:
             arrays = {
-                "traversal": pictures.cpu().float().numpy(),
-                "position": t[0].cpu().double().numpy(),
+                "traversal": pictures,
+                "position": position,
                 "value_range": np.array(run.data.value_range, np.float64),
             }
-        return Report(
-            metrics, {"variables": table}, arrays, notes=self._notes(run, len(some), surplus is not None)
-        )
+        metrics = gain_metrics(gains) | count_states(table["state"], "nats" in gains)
+        metrics |= {
+            "kl": mean_interval(kl.sum(1)),
+            "inactive": Estimate(float((table["state"] == INACTIVE).sum())),
+            "most": Estimate(float(fewest(table["gain"].to_numpy()))),
+        }
+        return Report(metrics, {"variables": table}, arrays, notes=self._notes(run, len(x), "nats" in gains))
 
-    def _strips(self, run: Run, noise: Noise, best: Tensor) -> tuple[Tensor, Tensor]:
-        """Variable i at -extent ... extent, all others as ``around`` says: ``t (k, T)`` and decoded ``(k, T,
+    def _examples(self, run: Run, noise: Noise) -> tuple[Tensor, Tensor, Tensor]:
+        """``x (n, *event)`` of the rows drawn, and mean and scale ``(n, d)`` of their posteriors."""
+        x, latents = run.x(self.split), run.latents(self.split)
+        rows = noise.permutation("rows", len(x))[: self.rows]
+        return x[rows], latents.codes[rows], latents.posterior["scale"][rows]
+
+    def _table(self, gains: dict[str, Gains], kl: Tensor) -> pd.DataFrame:
+        """A row for each variable, the one of largest gain first."""
+        columns = {"variable": np.arange(kl.shape[1])}
+        for name, gain in gains.items():
+            columns |= interval_columns(name, [mean_interval(row) for row in gain.single])
+        average = kl.double().mean(0).cpu().numpy()
+        inactive, state = average < self.inactive_kl, np.full(len(average), "used", object)
+        table = pd.DataFrame({**columns, "kl": average})
+        if "nats" in gains:
+            surplus = interval_columns("surplus", [mean_interval(row) for row in gains["nats"].single - kl.T])
+            table = table.assign(**surplus)
+            state = np.select(
+                [surplus["surplus_low"] > 0, surplus["surplus_high"] < 0], ["above", "below"], "even"
+            )
+        table["state"] = np.where(inactive, INACTIVE, state).astype(object)
+        return table.sort_values("gain", ascending=False, kind="stable").reset_index(drop=True)
+
+    def _strips(
+        self, run: Run, noise: Noise, variables: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Each of k ``variables`` in turn at -extent ... extent, all others as ``around`` says: the length
+        ``(k,)`` of what is decoded in data units, the places ``(T,)``, and the decoded examples ``(k, T,
         *event)``."""
-        d = run.model.latent_dim
-        origin = torch.zeros(d, device=best.device)
+        d, device = run.model.latent_dim, run.device
+        origin = torch.zeros(d, device=device)
+        best = torch.as_tensor(variables.copy(), device=device)
         t, lines = axis_lines(origin, origin + 1, self.extent, self.steps)
         others = {
             "mean": lambda: run.latents("train").codes.mean(0),
             "zero": lambda: origin,
             "sample": lambda: noise.normal("around", (d,)),
         }[self.around]()
-        z = lines[best] + others * (1 - torch.eye(d, device=best.device))[best].unsqueeze(1)
-        return t[best], run.decode(z.flatten(0, 1)).unflatten(0, z.shape[:2])
+        z = lines[best] + others * (1 - torch.eye(d, device=device))[best].unsqueeze(1)
+        pictures = run.decode(z.flatten(0, 1)).unflatten(0, z.shape[:2])
+        length = pictures.flatten(2).diff(dim=1).norm(dim=2).sum(1)
+        return length.cpu().numpy(), t[0].cpu().double().numpy(), pictures.cpu().float().numpy()
 
     def _notes(self, run: Run, rows: int, likelihood: bool) -> tuple[str, ...]:
         notes = [
             f"Means over {rows:,} rows of the {self.split} split; squared errors summed over data "
             "dimensions, one draw of z for each row.",
             f"Traversal: one variable at {-self.extent:g} ... {self.extent:g} (the prior's standard "
-            "deviation is 1), all others "
-            f"{AROUND[self.around]}.",
+            f"deviation is 1), all others {AROUND[self.around]}.",
         ]
         training = run.model.posterior_training
         if not likelihood:
@@ -187,8 +184,8 @@ class InformationGain(Diagnostic):
             )
         if training.beta != 1:
             notes.append(
-                f"The model was trained with beta = {training.beta:g}: a variable costs its loss that "
-                "many times its KL in nats."
+                f"The model was trained with beta = {training.beta:g}: a variable costs its loss that many "
+                "times its KL in nats."
             )
         if training.kl != "full":
             notes.append(
@@ -196,56 +193,42 @@ class InformationGain(Diagnostic):
             )
         if not training.sampled:
             notes.append(
-                "The model was trained without sampling: its sigma is untrained, so only the gains of "
-                "z = mu(x) say something."
+                "The model was trained without sampling: its sigma is untrained, so only the gains of z = "
+                "mu(x) say something."
             )
         return tuple(notes)
 
     # ---------------------------------------------------------------- drawing
     def plot(self, report: Report) -> dict[str, Picture]:
-        from latentrun.diagnostics.variables.information_gain_plot import against_kl, ordered
-        from latentrun.plotting.images import strips
+        from latentrun.diagnostics.variables.information_gain_plot import against_kl, ordered, traversal
 
-        table, arrays = report.tables["variables"], report.arrays
-        found = {
-            "gain": Picture(
-                ordered(table),
-                "How much the squared error, summed over data dimensions, grows when a latent "
-                "variable is set to 0; largest first. "
-                "Bars: z drawn from q(z|x), with 95 % intervals of the mean over examples; diamonds: "
-                "z = mu(x). Grey ground: "
-                f"inactive variables (mean KL under {self.inactive_kl:g} nats).",
-            )
-        }
+        table = report.tables["variables"]
+        gain = (
+            "How much the squared error, summed over data dimensions, grows when a latent variable is set to "
+            "0; largest first. Bars: z drawn from q(z|x), with 95 % intervals of the mean over examples; "
+            f"diamonds: z = mu(x). Grey ground: inactive variables (mean KL under {self.inactive_kl:g} nats)."
+        )
+        pictures = {"gain": Picture(ordered(table), gain)}
         if "nats" in table:
-            found["against_kl"] = Picture(
-                against_kl(table),
-                "What a variable saves and what it costs, in nats on a logarithmic axis (linear below "
-                "0.01): the growth of -ln p(x|z) when "
-                "it is set to 0, with 95 % intervals over examples, and its mean KL (black dashes). "
-                "Variables whose gain is clearly above "
-                "their KL pay for themselves (blue); where it is below, the source expects them to "
-                "collapse (orange).",
+            text = (
+                "What a variable saves and what it costs, in nats on a logarithmic axis (linear below 0.01): "
+                "the growth of -ln p(x|z) when it is set to 0, with 95 % intervals over examples, and its "
+                "mean KL (black dashes). Variables whose gain is clearly above their KL pay for themselves "
+                "(blue); where it is below, the source expects them to collapse (orange)."
             )
-        if "traversal" in arrays:
-            rows = table.head(len(arrays["traversal"]))
-            labels = [f"z{row.variable}: {row.gain:.3g}" for row in rows.itertuples()]
-            found["traversal"] = Picture(
-                strips(
-                    list(zip(labels, arrays["traversal"], strict=True)),
-                    tuple(arrays["value_range"].tolist()),
-                    columns=[f"{p:.3g}" for p in arrays["position"]],
-                ),
+            pictures["against_kl"] = Picture(against_kl(table), text)
+        if "traversal" in report.arrays:
+            text = (
                 "Decoded codes that differ in one latent variable each, its value under the columns "
-                "(standard deviations of the prior), "
-                f"all others {AROUND[self.around]}. The variables of largest gain, largest first; "
-                "beside each: its gain in squared "
-                "data units.",
+                f"(standard deviations of the prior), all others {AROUND[self.around]}. The variables of "
+                "largest gain, largest first; beside each: its gain in squared data units."
             )
-        return found
+            pictures["traversal"] = Picture(traversal(table, report.arrays), text)
+        return pictures
 
 
-def _errors(run: Run, z: Tensor, x: Tensor) -> Tensor:
+# ---------------------------------------------------------------- numbers
+def losses(run: Run, z: Tensor, x: Tensor) -> Tensor:
     """``(1, n)`` squared errors summed over data dimensions, and where there is a likelihood ``(2, n)``, -ln
     p(x|z) in nats."""
     if not isinstance(run.model, HasLikelihood):
@@ -254,14 +237,36 @@ def _errors(run: Run, z: Tensor, x: Tensor) -> Tensor:
     return torch.stack([(law.mean - x).square().flatten(1).sum(1), -law.log_prob(x)])
 
 
-def _columns(name: str, estimates: list[Estimate]) -> dict[str, np.ndarray]:
-    """``name, name_low, name_high`` of a table."""
-    ends = {"": "value", "_low": "low", "_high": "high"}
-    return {name + end: np.array([getattr(e, key) for e in estimates], float) for end, key in ends.items()}
+def measure(run: Run, z: Tensor, x: Tensor) -> dict[str, Gains]:
+    """The gains of the codes ``z (n, d)`` of ``x (n, *event)`` by what they are of: ``gain`` in squared
+    error, and where there is a likelihood ``nats``."""
+    full, single = zeroing_gains(lambda z, x: losses(run, z, x), z, x, CHUNK)
+    chunks = zip(z.split(CHUNK), x.split(CHUNK), strict=True)
+    joint = torch.cat([losses(run, torch.zeros_like(a), b) for a, b in chunks], 1) - full
+    return {unit: Gains(*parts) for unit, *parts in zip(("gain", "nats"), single, joint, strict=False)}
 
 
-def _most(gains: np.ndarray) -> int:
+def fewest(gains: np.ndarray) -> int:
     """How many of the gains, largest first, hold 90 % of the sum of the positive ones; 0 where there is
     none."""
     gains = np.sort(gains.clip(0))[::-1].cumsum()
     return int(np.searchsorted(gains, 0.9 * gains[-1]) + 1) if gains[-1] > 0 else 0
+
+
+# ---------------------------------------------------------------- the report
+def gain_metrics(gains: dict[str, Gains]) -> dict[str, Estimate]:
+    metrics = {}
+    for name, gain in gains.items():
+        metrics |= {
+            f"{name}.total": mean_interval(gain.joint),
+            f"{name}.sum": mean_interval(gain.single.sum(0)),
+            f"{name}.greatest": max((mean_interval(row) for row in gain.single), key=lambda e: e.value),
+        }
+    return metrics
+
+
+def count_states(state: pd.Series, in_nats: bool) -> dict[str, Estimate]:
+    """How many variables gain more than, less than and as much as they cost, where that is known."""
+    if not in_nats:
+        return {}
+    return {f"{name}_kl": Estimate(float((state == name).sum())) for name in ("above", "below", "even")}

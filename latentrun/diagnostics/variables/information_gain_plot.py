@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from latentrun.plotting.bars import breadth, name_ticks, whiskers
+from latentrun.plotting.images import strips
 from latentrun.plotting.style import PALETTE, figure
 
 # Colour, marker and words of the four outcomes of gain against KL.
@@ -43,22 +46,20 @@ def against_kl(table: pd.DataFrame) -> Figure:
     ax, at = axes[0, 0], np.arange(len(table))
     ax.plot(at, table["kl"], "_", color="black", markersize=9, markeredgewidth=1.6, label="mean KL", zorder=3)
     for state, (colour, mark, words) in OUTCOMES.items():
-        here = np.flatnonzero(table["state"] == state)
-        if len(here):
-            own = table.iloc[here]
-            reach = np.nan_to_num(
-                np.clip([own["nats"] - own["nats_low"], own["nats_high"] - own["nats"]], 0, None)
-            )
-            ax.errorbar(
-                here,
-                own["nats"],
-                yerr=reach,
-                fmt=mark,
-                color=colour,
-                markersize=4.5,
-                elinewidth=0.9,
-                label=f"{words} ({len(own)})",
-            )
+        place = np.flatnonzero(table["state"] == state)
+        if not len(place):
+            continue
+        nats, low, high = (table[name].to_numpy()[place] for name in ("nats", "nats_low", "nats_high"))
+        ax.errorbar(
+            place,
+            nats,
+            yerr=np.nan_to_num(np.clip([nats - low, high - nats], 0, None)),
+            fmt=mark,
+            color=colour,
+            markersize=4.5,
+            elinewidth=0.9,
+            label=f"{words} ({len(place)})",
+        )
     ax.set_yscale("symlog", linthresh=LINEAR, linscale=0.4)
     if table["nats"].min() < 0:
         ax.axhline(0, color="0.7", linewidth=0.6, zorder=0)
@@ -77,3 +78,14 @@ def against_kl(table: pd.DataFrame) -> Figure:
         handletextpad=0.3,
     )
     return fig
+
+
+def traversal(table: pd.DataFrame, arrays: Mapping[str, np.ndarray]) -> Figure:
+    """A strip of decoded examples for each of the first variables of the table."""
+    pictures = arrays["traversal"]
+    labels = [f"z{row.variable}: {row.gain:.3g}" for row in table.head(len(pictures)).itertuples()]
+    return strips(
+        list(zip(labels, pictures, strict=True)),
+        tuple(arrays["value_range"].tolist()),
+        columns=[f"{position:.3g}" for position in arrays["position"]],
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
@@ -12,15 +13,45 @@ from torch import Tensor
 
 from latentrun.config.bounds import Ge, Gt
 from latentrun.diagnostics.base import Diagnostic
-from latentrun.diagnostics.needs import GAUSSIAN_POSTERIOR, GENERATOR, IMAGES
+from latentrun.diagnostics.needs import FLAT, GAUSSIAN_POSTERIOR, GENERATOR, IMAGES
 from latentrun.functional.distances.divergences import gaussian_kl
 from latentrun.functional.gains import zeroing_gains
 from latentrun.functional.noise import Noise
-from latentrun.functional.statistics.intervals import mean_interval
+from latentrun.functional.statistics.intervals import interval_columns, mean_interval
+from latentrun.functional.usage import ACTIVE, DOUBTFUL, INACTIVE, Limits, Usage, classify, ignored
+from latentrun.models.base import PosteriorTraining
 from latentrun.run import CHUNK, Run
 from latentrun.types import Estimate, History, Metric, Picture, Report
 
 SOURCE = "Asperti, Sparsity in Variational Autoencoders, 2018, arXiv 1812.07238"
+PRUNING = (
+    "zeroing_mse",
+    "zeroing_relative",
+    "pruned_error_ratio",
+    "pruned_drawn_ratio",
+)  # need inactive ones
+
+
+@dataclass(frozen=True)
+class Sample:
+    """The examples of which the gain is taken: ``x (n, *event)``, the codes ``z (n, d)`` that it is taken of,
+    and codes ``drawn (n, d)`` from their posteriors."""
+
+    x: Tensor
+    z: Tensor
+    drawn: Tensor
+
+
+@dataclass(frozen=True)
+class Measured:
+    """``usage`` of d variables over the split, with ``kl (d,)`` in nats; the squared errors ``error (n,)`` of
+    the sample and its ``gains (d, n)``; ``data_variance``, summed over data dimensions."""
+
+    usage: Usage
+    kl: Tensor
+    error: Tensor
+    gains: Tensor
+    data_variance: float
 
 
 class Sparsity(Diagnostic):
@@ -45,7 +76,7 @@ class Sparsity(Diagnostic):
     variables at 0.
     """
 
-    requires = (GAUSSIAN_POSTERIOR,)
+    requires = (GAUSSIAN_POSTERIOR, FLAT)
     uses = (IMAGES, GENERATOR)
     metrics = {
         "active": Metric("latent variables", low=0, source=SOURCE),
@@ -85,196 +116,174 @@ class Sparsity(Diagnostic):
         shown: Annotated[int, Ge(1)],
     ):
         self.split, self.rows, self.sampled = split, rows, sampled
-        self.inactive_scale2, self.inactive_variance, self.inactive_gain = (
-            inactive_scale2,
-            inactive_variance,
-            inactive_gain,
-        )
+        self.inactive_scale2, self.inactive_variance = inactive_scale2, inactive_variance
+        self.inactive_gain = inactive_gain
         self.samples, self.shown = samples, shown
 
     # ---------------------------------------------------------------- measuring
     def __call__(self, run: Run, noise: Noise) -> Report:
         noise = noise.to(run.device)
-        x, latents = run.x(self.split), run.latents(self.split)
-        mean, scale = latents.codes, latents.posterior["scale"]
-        scale2 = scale.square().mean(0)
-        variance, kl = mean.var(0, correction=0), gaussian_kl(mean, scale.log()).mean(0)
-        data_variance = x.var(0, correction=0).sum().item()
-
-        some = noise.permutation("rows", len(x))[: self.rows]
-        drawn = mean[some] + scale[some] * noise.normal("z", (len(some), mean.shape[1]))
-        z = drawn if self.sampled else mean[some]
-        full, gains = (
-            values[0]
-            for values in zeroing_gains(lambda z, x: squared_error(run, z, x)[None], z, x[some], CHUNK)
-        )
-        gain = [mean_interval(row) for row in gains]
-
-        ignored = gains.mean(1).abs() <= self.inactive_gain * data_variance
-        votes = torch.stack([ignored, scale2 > self.inactive_scale2, variance < self.inactive_variance])
+        sample = self._sample(run, noise)
+        measured = self._measure(run, sample)
+        limits = self._limits(measured)
         training = run.model.posterior_training
-        by_moments = training.sampled and training.kl == "full"
-        if not by_moments:
-            votes = votes[:1]
-        inactive, doubtful = votes.all(0), votes.any(0) & ~votes.all(0)
-        state = np.where(inactive.cpu(), "inactive", np.where(doubtful.cpu(), "doubtful", "active"))
-
-        notes = [
-            "Gain and errors are in squared data units summed over data dimensions, KL in nats per variable; "
-            f"the gain uses {len(some)} rows of the {self.split} split, z = "
-            f"{'a draw from q(z|x)' if self.sampled else 'mu(x)'}.",
-            f"Inactive: mean sigma^2 > {self.inactive_scale2:g}, var(mu) < "
-            f"{self.inactive_variance:g}, and |gain| at most "
-            f"{self.inactive_gain:g} of the data's total variance "
-            f"({self.inactive_gain * data_variance:.3g}). Doubtful: these "
-            "disagree.",
-        ]
-        if not training.sampled:
-            notes.append(
-                "The model was trained without sampling: its sigma is untrained, so only the gain "
-                "decides what is inactive."
-            )
-        elif not by_moments:
-            notes.append(
-                f"The model was trained with kl={training.kl}: nothing fixes the scale of its codes, "
-                "so only the gain decides."
-            )
-        if (state == "doubtful").any():
-            notes.append(f"Doubtful variables: {', '.join(map(str, np.flatnonzero(state == 'doubtful')))}.")
-
-        keep = (~inactive).to(z.dtype)
-        arrays = {"kept": np.flatnonzero(state != "inactive").astype(np.int64)}
-        metrics = {
-            name: Estimate(float((state == name).sum())) for name in ("active", "inactive", "doubtful")
-        }
-        metrics["ignored"] = Estimate(float(ignored.sum()))
-        metrics |= self._without(run, noise, keep, z, drawn, x[some], full, data_variance, arrays)
-        if not inactive.any():
-            notes.append(
-                "No variable is inactive: there is nothing to zero or to prune, and those four "
-                "numbers are empty."
-            )
-        else:
-            notes.append(
-                f"Pruned to variables {arrays['kept'].tolist()}: latentrun task=prune run=DIR writes "
-                "that model. "
-                f"Zeroing test: {run.sampler_note}."
-            )
-
-        tables = {
-            "variables": pd.DataFrame(
-                {
-                    "variable": np.arange(len(state)),
-                    "var_mean": variance.double().cpu(),
-                    "mean_scale2": scale2.double().cpu(),
-                    "kl": kl.double().cpu(),
-                    "gain": [g.value for g in gain],
-                    "gain_low": np.array([g.low for g in gain], float),
-                    "gain_high": np.array([g.high for g in gain], float),
-                    "gain_share": [g.value / data_variance if data_variance else math.nan for g in gain],
-                    "state": state,
-                }
-            )
-        }
+        state = classify(measured.usage, limits, training.sampled and training.kl == "full")
+        without, pictures = self._without(run, sample, measured.error, state, noise)
+        tables = {"variables": variable_table(measured, state)}
         if run.history is not None and run.history.epoch_scale.size:
             tables["evolution"] = evolution(run.history)
-        else:
-            notes.append("No record of the codes during training: their evolution is not shown.")
-        return Report(metrics, tables, arrays, notes=tuple(notes))
+        return Report(
+            metrics=count_states(state) | {"ignored": count(ignored(measured.usage, limits))} | without,
+            tables=tables,
+            arrays={"kept": kept(state), **pictures},
+            notes=(
+                *self._measure_notes(len(sample.x), limits),
+                *state_notes(state, training),
+                *self._pruning_notes(run, state, "evolution" in tables),
+            ),
+        )
+
+    def _sample(self, run: Run, noise: Noise) -> Sample:
+        x, latents = run.x(self.split), run.latents(self.split)
+        rows = noise.permutation("rows", len(x))[: self.rows]
+        mean, scale = latents.codes[rows], latents.posterior["scale"][rows]
+        drawn = mean + scale * noise.normal("z", tuple(mean.shape))
+        return Sample(x[rows], drawn if self.sampled else mean, drawn)
+
+    def _measure(self, run: Run, sample: Sample) -> Measured:
+        x, latents = run.x(self.split), run.latents(self.split)
+        mean, scale = latents.codes, latents.posterior["scale"]
+
+        def losses(z: Tensor, x: Tensor) -> Tensor:
+            return squared_error(run, z, x)[None]
+
+        error, gains = (values[0] for values in zeroing_gains(losses, sample.z, sample.x, CHUNK))
+        usage = Usage(mean.var(0, correction=0), scale.square().mean(0), gains.mean(1))
+        kl = gaussian_kl(mean, scale.log()).mean(0)
+        return Measured(usage, kl, error, gains, x.var(0, correction=0).sum().item())
+
+    def _limits(self, measured: Measured) -> Limits:
+        gain = self.inactive_gain * measured.data_variance
+        return Limits(self.inactive_scale2, self.inactive_variance, gain)
 
     def _without(
-        self,
-        run,
-        noise,
-        keep: Tensor,
-        z: Tensor,
-        drawn: Tensor,
-        x: Tensor,
-        full: Tensor,
-        data_variance: float,
-        arrays: dict,
-    ):
-        """The inactive variables set to 0 in samples of the model, in the codes ``z`` with errors ``full``
-        and in those ``drawn`` from q(z|x); pictures go into ``arrays``."""
-        if keep.all():
-            return {
-                name: Estimate(math.nan)
-                for name in ("zeroing_mse", "zeroing_relative", "pruned_error_ratio", "pruned_drawn_ratio")
-            }
+        self, run: Run, sample: Sample, error: Tensor, state: np.ndarray, noise: Noise
+    ) -> tuple[dict[str, Estimate], dict[str, np.ndarray]]:
+        """The inactive variables set to 0 in samples of the model, in the codes ``z`` with errors ``error
+        (n,)`` and in those drawn from q(z|x): metrics, and pictures of the samples."""
+        if not (state == INACTIVE).any():
+            return dict.fromkeys(PRUNING, Estimate(math.nan)), {}
+        keep = torch.as_tensor(state != INACTIVE, device=sample.z.device).to(sample.z.dtype)
         codes = run.sample_codes(self.samples, noise.at("zeroing"))
-        sample, zeroed = run.decode(codes), run.decode(codes * keep)
-        if run.data.is_image:
-            arrays["samples"] = sample[: self.shown].cpu().numpy().astype(np.float32)
-            arrays["samples_zeroed"] = zeroed[: self.shown].cpu().numpy().astype(np.float32)
-            arrays["value_range"] = np.array(run.data.value_range, np.float32)
-        difference = (zeroed - sample).square().flatten(1).mean(1)
-        per_dimension = data_variance / x[0].numel()
-        return {
-            "zeroing_mse": mean_interval(difference),
-            "zeroing_relative": mean_interval(
-                difference / per_dimension if per_dimension else difference * math.nan
-            ),
-            "pruned_error_ratio": ratio_interval(squared_error(run, z * keep, x), full),
+        whole, zeroed = run.decode(codes), run.decode(codes * keep)
+        moved = (zeroed - whole).square().flatten(1).mean(1)
+        per_dimension = run.x(self.split).var(0, correction=0).sum().item() / sample.x[0].numel()
+        z, drawn, x = sample.z, sample.drawn, sample.x
+        metrics = {
+            "zeroing_mse": mean_interval(moved),
+            "zeroing_relative": mean_interval(moved / per_dimension if per_dimension else moved * math.nan),
+            "pruned_error_ratio": ratio_interval(squared_error(run, z * keep, x), error),
             "pruned_drawn_ratio": ratio_interval(
                 squared_error(run, drawn * keep, x), squared_error(run, drawn, x)
             ),
         }
+        return metrics, self._pictures(run, whole, zeroed)
+
+    def _pictures(self, run: Run, whole: Tensor, zeroed: Tensor) -> dict[str, np.ndarray]:
+        if not run.data.is_image:
+            return {}
+        return {
+            "samples": whole[: self.shown].cpu().numpy().astype(np.float32),
+            "samples_zeroed": zeroed[: self.shown].cpu().numpy().astype(np.float32),
+            "value_range": np.array(run.data.value_range, np.float32),
+        }
+
+    # ---------------------------------------------------------------- words
+    def _measure_notes(self, rows: int, limits: Limits) -> list[str]:
+        z = "a draw from q(z|x)" if self.sampled else "mu(x)"
+        return [
+            "Gain and errors are in squared data units summed over data dimensions, KL in nats per variable; "
+            f"the gain uses {rows} rows of the {self.split} split, z = {z}.",
+            f"Inactive: mean sigma^2 > {self.inactive_scale2:g}, var(mu) < {self.inactive_variance:g}, and "
+            f"|gain| at most {self.inactive_gain:g} of the data's total variance ({limits.gain:.3g}). "
+            "Doubtful: these disagree.",
+        ]
+
+    def _pruning_notes(self, run: Run, state: np.ndarray, evolved: bool) -> list[str]:
+        notes = []
+        if (state == INACTIVE).any():
+            notes.append(
+                f"Pruned to variables {kept(state).tolist()}: latentrun task=prune run=DIR writes that "
+                f"model. Zeroing test: {run.sampler_note}."
+            )
+        else:
+            notes.append(
+                "No variable is inactive: there is nothing to zero or to prune, and those four numbers are "
+                "empty."
+            )
+        if not evolved:
+            notes.append("No record of the codes during training: their evolution is not shown.")
+        return notes
 
     # ---------------------------------------------------------------- drawing
     def plot(self, report: Report) -> dict[str, Picture]:
-        from latentrun.diagnostics.variables.sparsity_plot import contributions, variances, zeroing
-        from latentrun.plotting.evolution import over_training
+        from latentrun.diagnostics.variables.sparsity_plot import pictures
 
-        variables = (
-            report.tables["variables"]
-            .sort_values("kl", ascending=False, kind="stable")
-            .reset_index(drop=True)
+        return pictures(report)
+
+
+# ---------------------------------------------------------------- the report
+def kept(state: np.ndarray) -> np.ndarray:
+    """The variables that pruning keeps, ``(k,)`` int64: all but the inactive."""
+    return np.flatnonzero(state != INACTIVE).astype(np.int64)
+
+
+def count(where: Tensor | np.ndarray) -> Estimate:
+    return Estimate(float(where.sum()))
+
+
+def count_states(state: np.ndarray) -> dict[str, Estimate]:
+    """How many variables are in each state."""
+    return {name: count(state == name) for name in (ACTIVE, INACTIVE, DOUBTFUL)}
+
+
+def state_notes(state: np.ndarray, training: PosteriorTraining) -> list[str]:
+    """By which criteria the states were given, and which variables are doubtful."""
+    notes = []
+    if not training.sampled:
+        notes.append(
+            "The model was trained without sampling: its sigma is untrained, so only the gain decides what "
+            "is inactive."
         )
-        pictures = {
-            "variances": Picture(
-                variances(variables),
-                "Variance of mu (blue) and mean sigma^2 (orange) of each latent variable, stacked; "
-                "sorted by mean KL, largest first. "
-                "The law var(mu) + mean sigma^2 = 1 is the dashed line. Hatched: inactive; grey dots "
-                "over a bar: doubtful.",
-            ),
-            "contributions": Picture(
-                contributions(variables),
-                "Mean KL(q(z_i|x) || N(0, 1)) in nats and reconstruction gain of each latent "
-                "variable: how much the squared error, "
-                "summed over data dimensions, grows when the variable is set to 0 (whiskers: 95 % "
-                "interval of the mean over "
-                "examples). Sorted by KL; grey ground: inactive variables.",
-            ),
+    elif training.kl != "full":
+        notes.append(
+            f"The model was trained with kl={training.kl}: nothing fixes the scale of its codes, so only the "
+            "gain decides."
+        )
+    doubtful = np.flatnonzero(state == DOUBTFUL)
+    if len(doubtful):
+        notes.append(f"Doubtful variables: {', '.join(map(str, doubtful))}.")
+    return notes
+
+
+def variable_table(measured: Measured, state: np.ndarray) -> pd.DataFrame:
+    """A row for each variable."""
+    gain = interval_columns("gain", [mean_interval(row) for row in measured.gains])
+    total = measured.data_variance
+    return pd.DataFrame(
+        {
+            "variable": np.arange(len(state)),
+            "var_mean": measured.usage.var_mean.double().cpu(),
+            "mean_scale2": measured.usage.mean_scale2.double().cpu(),
+            "kl": measured.kl.double().cpu(),
+            **gain,
+            "gain_share": gain["gain"] / total if total else math.nan,
+            "state": state,
         }
-        if "evolution" in report.tables:
-            wide = report.tables["evolution"].pivot(index="epoch", columns="variable")
-            inactive = report.tables["variables"].set_index("variable")["state"].sort_index() == "inactive"
-            values = {name: wide[name].to_numpy() for name in ("var_mean", "mean_scale2", "kl")}
-            values["sum"] = values["var_mean"] + values["mean_scale2"]
-            pictures["evolution"] = Picture(
-                over_training(wide.index.to_numpy(), values, inactive.to_numpy()),
-                "Variance of mu, mean sigma^2, their sum (by the law 1, dotted) and mean KL of each "
-                "latent variable after every epoch, "
-                "over a fixed set of training rows. Grey, dashed: variables that end up inactive; the "
-                "others are coloured by their "
-                "mean KL at the end.",
-            )
-        if "samples" in report.arrays:
-            pictures["zeroing"] = Picture(
-                zeroing(
-                    report.arrays["samples"],
-                    report.arrays["samples_zeroed"],
-                    tuple(report.arrays["value_range"]),
-                ),
-                "Samples of the model, decoded as drawn (top) and with every inactive variable set to "
-                "0 (below). The mean squared "
-                f"difference is {report.metrics['zeroing_relative'].value:.2g} of the data's variance "
-                "per pixel.",
-            )
-        return pictures
+    )
 
 
+# ---------------------------------------------------------------- numbers
 def squared_error(run: Run, z: Tensor, x: Tensor) -> Tensor:
     """||x - dec(z)||² ``(N,)``, summed over data dimensions."""
     return (run.decode(z) - x).square().flatten(1).sum(1)

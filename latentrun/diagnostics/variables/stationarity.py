@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
@@ -12,13 +13,27 @@ from torch import Tensor
 
 from latentrun.config.bounds import Ge, Gt
 from latentrun.diagnostics.base import Diagnostic
-from latentrun.diagnostics.needs import GAUSSIAN_POSTERIOR
+from latentrun.diagnostics.needs import FLAT, GAUSSIAN_POSTERIOR
 from latentrun.functional.noise import Noise
-from latentrun.functional.statistics.intervals import bootstrap_means
+from latentrun.functional.statistics.intervals import bootstrap_means, interval_columns
+from latentrun.functional.usage import ACTIVE, INACTIVE, Limits, Usage, classify
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
 
 SOURCE = "Asperti, A stationary condition for Variational Autoencoders, 2019, eq. (3)"
+
+
+@dataclass(frozen=True)
+class Law:
+    """S_i = var(mu_i) + mean sigma_i² and M_i = mean mu_i² + mean sigma_i² of d variables, and their
+    averages: of S over all, the active and the inactive variables, and of M over all."""
+
+    s: list[Estimate]
+    m: list[Estimate]
+    mean: Estimate
+    mean_active: Estimate
+    mean_inactive: Estimate
+    second_moment: Estimate
 
 
 class Stationarity(Diagnostic):
@@ -40,7 +55,7 @@ class Stationarity(Diagnostic):
     var(mu) < ``inactive_variance``.
     """
 
-    requires = (GAUSSIAN_POSTERIOR,)
+    requires = (GAUSSIAN_POSTERIOR, FLAT)
     metrics = {
         "mean": Metric(
             "var(mu) + mean sigma^2, mean over latent variables (all, active, inactive)",
@@ -76,61 +91,25 @@ class Stationarity(Diagnostic):
         inactive_variance: Annotated[float, Gt(0)],
     ):
         self.split, self.resamples = split, resamples
-        self.inactive_scale2, self.inactive_variance = inactive_scale2, inactive_variance
+        self.limits = Limits(inactive_scale2, inactive_variance)
 
+    # ---------------------------------------------------------------- measuring
     def __call__(self, run: Run, noise: Noise) -> Report:
         latents = run.latents(self.split)
         mean, scale2 = latents.codes.double(), latents.posterior["scale"].double().square()
-        centre = mean.mean(0)
-        variance, average_scale2 = mean.var(0, correction=0), scale2.mean(0)
-        inactive = (average_scale2 > self.inactive_scale2) & (variance < self.inactive_variance)
-
-        def law(averages: Tensor) -> Tensor:
-            """From averages of (mu - centre, (mu - centre)², sigma²): S and M of every variable, then
-            averages over variables."""
-            shift, square, sigma2 = averages.chunk(3, dim=1)
-            s = square - shift.square() + sigma2
-            m = square + 2 * centre * shift + centre.square() + sigma2
-            means = [part.mean(1, keepdim=True) for part in (s, s[:, ~inactive], s[:, inactive], m)]
-            return torch.cat([s, m, *means], dim=1)
-
-        columns = torch.cat([mean - centre, (mean - centre).square(), scale2], dim=1)
-        found = bootstrap_means(law, columns, noise, self.resamples)
-        d = mean.shape[1]
-        s, m = found[:d], found[d : 2 * d]
-        values, moments = np.array([e.value for e in s]), np.array([e.value for e in m])
-
-        metrics = dict(
-            zip(("mean", "mean.active", "mean.inactive", "second_moment"), found[2 * d :], strict=True)
-        )
-        metrics |= {
-            "spread": Estimate(float(values.std(ddof=1)) if d > 1 else math.nan),
-            "worst": Estimate(float(np.abs(values - 1).max())),
-            "rescaling_loss": Estimate(float(rescaling_loss(values).sum())),
-            "rescaling_loss.second_moment": Estimate(float(rescaling_loss(moments).sum())),
-        }
-        table = pd.DataFrame(
-            {
-                "variable": np.arange(d),
-                "var_mean": variance.cpu(),
-                "mean_scale2": average_scale2.cpu(),
-                "s": values,
-                "s_low": np.array([e.low for e in s], float),
-                "s_high": np.array([e.high for e in s], float),
-                "second_moment": moments,
-                "rescaling_nats": rescaling_loss(values),
-                "state": np.where(inactive.cpu(), "inactive", "active"),
-            }
-        )
-        return Report(metrics, {"variables": table}, notes=self._notes(run, d, int(inactive.sum())))
+        usage = Usage(mean.var(0, correction=0), scale2.mean(0))
+        inactive = classify(usage, self.limits) == INACTIVE
+        law = variance_law(mean, scale2, torch.as_tensor(inactive, device=mean.device), noise, self.resamples)
+        table = variable_table(usage, law, inactive)
+        notes = self._notes(run, len(inactive), int(inactive.sum()))
+        return Report(law_metrics(law), {"variables": table}, notes=notes)
 
     def _notes(self, run: Run, d: int, inactive: int) -> tuple[str, ...]:
         notes = [
-            f"{d - inactive} of {d} variables count as active (by sigma and mu alone; `sparsity` also "
-            "asks the decoder).",
+            f"{d - inactive} of {d} variables count as active (by sigma and mu alone; `sparsity` also asks "
+            "the decoder).",
             f"Averages over the {self.split} split; variances are population moments (divided by N). "
-            "Intervals: bootstrap over its "
-            "examples.",
+            "Intervals: bootstrap over its examples.",
         ]
         training = run.model.posterior_training
         if not training.sampled:
@@ -139,32 +118,81 @@ class Stationarity(Diagnostic):
             )
         if training.kl != "full":
             notes.append(
-                f"The model was trained with kl={training.kl}: the law follows from the full KL term "
-                "and need not hold."
+                f"The model was trained with kl={training.kl}: the law follows from the full KL term and "
+                "need not hold."
             )
         return tuple(notes)
 
+    # ---------------------------------------------------------------- drawing
     def plot(self, report: Report) -> dict[str, Picture]:
         from latentrun.diagnostics.variables.stationarity_plot import law_line, per_variable
 
         table = report.tables["variables"]
-        return {
-            "law": Picture(
-                per_variable(table),
-                "S = var(mu) + mean sigma^2 of each latent variable with its 95 % bootstrap interval "
-                "over examples; the dashed line "
-                "is the law S = 1. Blue discs: active variables; grey squares: inactive ones.",
-            ),
-            "scatter": Picture(
-                law_line(table),
-                "Mean sigma^2 against the variance of mu, one point per latent variable; on the "
-                "dashed line they add to 1. Active "
-                "variables (blue discs) belong to the lower right, inactive ones (grey squares) to "
-                "the upper left corner.",
-            ),
-        }
+        law = (
+            "S = var(mu) + mean sigma^2 of each latent variable with its 95 % bootstrap interval over "
+            "examples; the dashed line is the law S = 1. Blue discs: active variables; grey squares: "
+            "inactive ones."
+        )
+        scatter = (
+            "Mean sigma^2 against the variance of mu, one point per latent variable; on the dashed line they "
+            "add to 1. Active variables (blue discs) belong to the lower right, inactive ones (grey squares) "
+            "to the upper left corner."
+        )
+        return {"law": Picture(per_variable(table), law), "scatter": Picture(law_line(table), scatter)}
+
+
+# ---------------------------------------------------------------- numbers
+def variance_law(mean: Tensor, scale2: Tensor, inactive: Tensor, noise: Noise, resamples: int) -> Law:
+    """The law's two sides from ``mean`` and sigma² ``scale2 (N, d)``, bootstrapped over the N examples;
+    ``inactive (d,)`` bool."""
+    centre = mean.mean(0)
+
+    def sides(averages: Tensor) -> Tensor:
+        """From averages ``(B, 3 d)`` of (mu - centre, (mu - centre)², sigma²): S and M of every variable,
+        then averages over variables."""
+        shift, square, sigma2 = averages.chunk(3, dim=1)
+        s = square - shift.square() + sigma2
+        m = square + 2 * centre * shift + centre.square() + sigma2
+        means = [part.mean(1, keepdim=True) for part in (s, s[:, ~inactive], s[:, inactive], m)]
+        return torch.cat([s, m, *means], dim=1)
+
+    columns = torch.cat([mean - centre, (mean - centre).square(), scale2], dim=1)
+    estimates = bootstrap_means(sides, columns, noise, resamples)
+    d = mean.shape[1]
+    return Law(estimates[:d], estimates[d : 2 * d], *estimates[2 * d :])
 
 
 def rescaling_loss(s: np.ndarray) -> np.ndarray:
     """½ (S - 1 - ln S) nats: what the best rescaling of a variable with second moment S takes off its KL."""
     return (s - 1 - np.log(s)) / 2
+
+
+# ---------------------------------------------------------------- the report
+def law_metrics(law: Law) -> dict[str, Estimate]:
+    s, m = (np.array([estimate.value for estimate in side]) for side in (law.s, law.m))
+    return {
+        "mean": law.mean,
+        "mean.active": law.mean_active,
+        "mean.inactive": law.mean_inactive,
+        "second_moment": law.second_moment,
+        "spread": Estimate(float(s.std(ddof=1)) if len(s) > 1 else math.nan),
+        "worst": Estimate(float(np.abs(s - 1).max())),
+        "rescaling_loss": Estimate(float(rescaling_loss(s).sum())),
+        "rescaling_loss.second_moment": Estimate(float(rescaling_loss(m).sum())),
+    }
+
+
+def variable_table(usage: Usage, law: Law, inactive: np.ndarray) -> pd.DataFrame:
+    """A row for each variable."""
+    s = interval_columns("s", law.s)
+    return pd.DataFrame(
+        {
+            "variable": np.arange(len(inactive)),
+            "var_mean": usage.var_mean.cpu(),
+            "mean_scale2": usage.mean_scale2.cpu(),
+            **s,
+            "second_moment": np.array([estimate.value for estimate in law.m]),
+            "rescaling_nats": rescaling_loss(s["s"]),
+            "state": np.where(inactive, INACTIVE, ACTIVE),
+        }
+    )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 import torch
@@ -13,13 +14,30 @@ from latentrun.diagnostics.base import Diagnostic
 from latentrun.diagnostics.needs import ENCODER, GENERATOR, IMAGES, POSTERIOR
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.intervals import bootstrap_means
-from latentrun.models.base import HasGaussianPosterior, HasPosterior
+from latentrun.models.base import HasPosterior
 from latentrun.run import CHUNK, Run
-from latentrun.types import Metric, Picture, Report
+from latentrun.types import Estimate, Metric, Picture, Report
 
 SOURCE = "Asperti, Variance Loss in Variational Autoencoders, 2020, arXiv 2002.09860"
 ROUNDING = 1e-6  # an mse below this share of the variance is float32 rounding: no ratio is made of it
 UNIT = "squared data units, mean over data dimensions"
+GENERATED = "generated"  # decoded draws from the prior, which belong to no example
+KINDS = ("data", "mean", "posterior", GENERATED)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Lost variance of one kind of decoded examples; ``mse`` and ``ratio`` are NaN where they belong to no
+    example, and so are ``covariance`` and ``bias2``, which make up the difference of ``delta_var`` and
+    ``mse``."""
+
+    variance_x: Estimate
+    variance_xhat: Estimate
+    delta_var: Estimate
+    mse: Estimate
+    ratio: Estimate
+    covariance: float
+    bias2: float
 
 
 class VarianceLoss(Diagnostic):
@@ -55,122 +73,118 @@ class VarianceLoss(Diagnostic):
     def __init__(self, split: Literal["train", "val", "test"], resamples: Annotated[int, Ge(100)]):
         self.split, self.resamples = split, resamples
 
+    # ---------------------------------------------------------------- measuring
     def __call__(self, run: Run, noise: Noise) -> Report:
         noise = noise.to(run.device)
         x = run.x(self.split)
-        decoded = {"mean": run.reconstructions(self.split)}
-        if isinstance(run.model, HasPosterior):
-            decoded["posterior"] = run.decode(posterior_codes(run, self.split, noise))
-        decoded["generated"] = run.decode(run.sample_codes(len(x), noise.at("generated")))
-
-        metrics, rows = {}, []
-        for kind, xhat in decoded.items():
-            paired = kind != "generated"
-            found = dict(
-                zip(
-                    ("variance_x", "variance_xhat", "delta_var", "mse", "ratio"),
-                    self._compare(x, xhat, paired, noise.at(kind)),
-                    strict=True,
-                )
-            )
-            metrics |= {
-                f"{name}.{kind}": found[name]
-                for name in (("delta_var", "mse", "ratio") if paired else ("delta_var",))
-            }
-            r = x - xhat if paired else torch.full_like(x, torch.nan)
-            rows.append(
-                {"kind": kind}
-                | {name: estimate.value for name, estimate in found.items()}
-                | {
-                    "covariance": ((xhat - xhat.mean(0)) * (r - r.mean(0))).mean().item(),
-                    "bias2": r.mean(0).square().mean().item(),
-                }
-                | {"low": found["delta_var"].low, "high": found["delta_var"].high}
-                | {
-                    f"{name}_{end}": getattr(found[name], end)
-                    for name in ("mse", "ratio")
-                    for end in ("low", "high")
-                }
-                | {"unit": UNIT}
-            )
+        decoded = self._decoded(run, noise)
+        losses = {
+            kind: variance_loss(x, xhat, kind != GENERATED, noise.at(kind), self.resamples)
+            for kind, xhat in decoded.items()
+        }
+        metrics: dict[str, Estimate] = {}
+        for kind, loss in losses.items():
+            metrics[f"delta_var.{kind}"] = loss.delta_var
+            if kind != GENERATED:
+                metrics |= {f"mse.{kind}": loss.mse, f"ratio.{kind}": loss.ratio}
         arrays = {}
         if run.data.is_image:
-            arrays = {
-                f"variance_{kind}": images.var(0, correction=0).cpu().numpy()
-                for kind, images in {"data": x, **decoded}.items()
-            }
-        notes = (
-            f"{len(x)} examples of the {self.split} split and as many samples; generated: "
-            f"{run.sampler_note}.",
-            "low and high are the 95 % bootstrap interval of delta_var; generated pictures belong to "
-            "no example and so have no mse.",
-            "delta_var = mse + 2 covariance - bias2 exactly; for a decoder that gives E[x|z] the last "
-            "two are 0.",
+            variances = {kind: images.var(0, correction=0) for kind, images in {"data": x, **decoded}.items()}
+            arrays = {f"variance_{kind}": variance.cpu().numpy() for kind, variance in variances.items()}
+        summary = pd.DataFrame([summary_row(kind, loss) for kind, loss in losses.items()])
+        return Report(metrics, {"summary": summary}, arrays, notes=self._notes(run, len(x)))
+
+    def _decoded(self, run: Run, noise: Noise) -> dict[str, Tensor]:
+        """What is decoded of each kind, ``(N, *event)``."""
+        x = run.x(self.split)
+        decoded = {"mean": run.reconstructions(self.split)}
+        if isinstance(run.model, HasPosterior):
+            decoded["posterior"] = run.decode(posterior_codes(run, x, noise.at("posterior")))
+        decoded[GENERATED] = run.decode(run.sample_codes(len(x), noise.at(GENERATED)))
+        return decoded
+
+    def _notes(self, run: Run, n: int) -> tuple[str, ...]:
+        return (
+            f"{n} examples of the {self.split} split and as many samples; generated: {run.sampler_note}.",
+            "low and high are the 95 % bootstrap interval of delta_var; generated pictures belong to no "
+            "example and so have no mse.",
+            "delta_var = mse + 2 covariance - bias2 exactly; for a decoder that gives E[x|z] the last two "
+            "are 0.",
         )
-        return Report(metrics, {"summary": pd.DataFrame(rows)}, arrays, notes=notes)
 
-    def _compare(self, x: Tensor, xhat: Tensor, paired: bool, noise: Noise):
-        """Estimates of var(x), var(xhat), their difference, mse and ratio."""
-        columns = (
-            [spread(x), spread(xhat), (x - xhat).square().flatten(1).mean(1)]
-            if paired
-            else [spread(x), spread(xhat)]
-        )
-
-        def statistic(means: Tensor) -> Tensor:
-            delta = means[:, 0] - means[:, 1]
-            mse = means[:, 2] if paired else torch.full_like(delta, torch.nan)
-            ratio = torch.where(mse > ROUNDING * means[:, 0], delta / mse, torch.nan)
-            return torch.stack([means[:, 0], means[:, 1], delta, mse, ratio], dim=1)
-
-        return bootstrap_means(statistic, torch.stack(columns, dim=1), noise, self.resamples)
-
+    # ---------------------------------------------------------------- drawing
     def plot(self, report: Report) -> dict[str, Picture]:
         from latentrun.plotting.variance_loss import loss_and_error, maps
 
-        pictures = {
-            "bars": Picture(
-                loss_and_error(report.tables["summary"]),
-                "Lost variance (data minus decoded, mean over pixels) beside the mean squared error, "
-                "for reconstructions from the "
-                "mean code, from sampled codes where the model has a posterior, and for samples. "
-                "Whiskers: 95 % bootstrap intervals "
-                "over examples. For a decoder that gives E[x|z] the two bars of a pair are equal; "
-                "samples have no error.",
-            )
+        bars = (
+            "Lost variance (data minus decoded, mean over pixels) beside the mean squared error, for "
+            "reconstructions from the mean code, from sampled codes where the model has a posterior, and for "
+            "samples. Whiskers: 95 % bootstrap intervals over examples. For a decoder that gives E[x|z] the "
+            "two bars of a pair are equal; samples have no error."
+        )
+        pictures = {"bars": Picture(loss_and_error(report.tables["summary"]), bars)}
+        variances = {
+            kind: report.arrays[f"variance_{kind}"] for kind in KINDS if f"variance_{kind}" in report.arrays
         }
-        found = {
-            kind: report.arrays[f"variance_{kind}"]
-            for kind in ("data", "mean", "posterior", "generated")
-            if f"variance_{kind}" in report.arrays
-        }
-        if found:
-            pictures["maps"] = Picture(
-                maps(found),
-                "Variance of each pixel over the data, over reconstructions from the mean code and "
-                "from sampled codes, and over "
-                "samples, on one colour scale (mean over colour channels). Where a map is darker than "
-                "that of the data, variance was "
-                "lost.",
+        if variances:
+            text = (
+                "Variance of each pixel over the data, over reconstructions from the mean code and from "
+                "sampled codes, and over samples, on one colour scale (mean over colour channels). Where a "
+                "map is darker than that of the data, variance was lost."
             )
+            pictures["maps"] = Picture(maps(variances), text)
         return pictures
 
 
+# ---------------------------------------------------------------- measuring
 def spread(x: Tensor) -> Tensor:
     """Squared distance of each example from the mean example, ``(N,)``, mean over data dimensions: its mean
     is mean(var(x, axis 0))."""
     return (x - x.mean(0)).square().flatten(1).mean(1)
 
 
-def posterior_codes(run: Run, split: str, noise: Noise) -> Tensor:
-    """One draw z ~ q(z|x) ``(N, d)`` for every example of a split."""
-    if isinstance(run.model, HasGaussianPosterior):
-        latents = run.latents(split)
-        return latents.codes + latents.posterior["scale"] * noise.normal(
-            "posterior", tuple(latents.codes.shape)
-        )
-    # Other distributions draw from torch's global generator: it is seeded by the noise's key here and put
-    # back afterwards.
-    with torch.no_grad(), torch.random.fork_rng([run.device] if run.device.type == "cuda" else []):
-        torch.manual_seed(noise.generator("posterior").initial_seed())
-        return torch.cat([run.model.posterior(part).sample() for part in run.x(split).split(CHUNK)])
+def posterior_codes(run: Run, x: Tensor, noise: Noise) -> Tensor:
+    """One draw z ~ q(z|x) ``(N, d)`` for every example of ``x (N, *event)``."""
+    with torch.no_grad():
+        return torch.cat([run.model.draw(part, noise.at(i)) for i, part in enumerate(x.split(CHUNK))])
+
+
+def variance_loss(x: Tensor, xhat: Tensor, paired: bool, noise: Noise, resamples: int) -> Loss:
+    """Lost variance of ``xhat (N, *event)`` beside ``x (N, *event)``; ``paired``: row n of one is made of row
+    n of the other."""
+    columns = [spread(x), spread(xhat)]
+    if paired:
+        columns.append((x - xhat).square().flatten(1).mean(1))
+
+    def statistic(means: Tensor) -> Tensor:
+        """Averages ``(B, 2 or 3)`` to var(x), var(xhat), their difference, mse and ratio ``(B, 5)``."""
+        delta = means[:, 0] - means[:, 1]
+        mse = means[:, 2] if paired else torch.full_like(delta, torch.nan)
+        ratio = torch.where(mse > ROUNDING * means[:, 0], delta / mse, torch.nan)
+        return torch.stack([means[:, 0], means[:, 1], delta, mse, ratio], dim=1)
+
+    estimates = bootstrap_means(statistic, torch.stack(columns, dim=1), noise, resamples)
+    r = x - xhat if paired else torch.full_like(x, torch.nan)
+    covariance = ((xhat - xhat.mean(0)) * (r - r.mean(0))).mean().item()
+    return Loss(*estimates, covariance=covariance, bias2=r.mean(0).square().mean().item())
+
+
+def summary_row(kind: str, loss: Loss) -> dict[str, Any]:
+    """A row of the table ``summary``."""
+    return {
+        "kind": kind,
+        "variance_x": loss.variance_x.value,
+        "variance_xhat": loss.variance_xhat.value,
+        "delta_var": loss.delta_var.value,
+        "mse": loss.mse.value,
+        "ratio": loss.ratio.value,
+        "covariance": loss.covariance,
+        "bias2": loss.bias2,
+        "low": loss.delta_var.low,
+        "high": loss.delta_var.high,
+        "mse_low": loss.mse.low,
+        "mse_high": loss.mse.high,
+        "ratio_low": loss.ratio.low,
+        "ratio_high": loss.ratio.high,
+        "unit": UNIT,
+    }

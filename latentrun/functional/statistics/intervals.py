@@ -8,8 +8,9 @@ seeds are for.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -118,3 +119,16 @@ def _percentile(values: Tensor, draws: Tensor) -> list[Estimate]:
         Estimate(v, low, high) if math.isfinite(v) and math.isfinite(low) else Estimate(v)
         for v, low, high in triples
     ]
+
+
+def interval_columns(name: str, estimates: Sequence[Estimate]) -> dict[str, np.ndarray]:
+    """Estimates as columns of a table: ``name``, ``name_low`` and ``name_high``, NaN for no interval.
+
+    >>> {name: values.tolist() for name, values in interval_columns("x", [Estimate(1.0, 0.5, 2.0)]).items()}
+    {'x': [1.0], 'x_low': [0.5], 'x_high': [2.0]}
+    """
+    return {
+        name: np.array([estimate.value for estimate in estimates], float),
+        f"{name}_low": np.array([estimate.low for estimate in estimates], float),
+        f"{name}_high": np.array([estimate.high for estimate in estimates], float),
+    }
