@@ -106,8 +106,8 @@ class InvariantError(Diagnostic):
         metrics = self._spread("error", plain, noise) | self._spread("aligned_error", aligned, noise)
         metrics["gain"] = self._gain(found, noise)
         notes = [
-            f"Reconstructions of {len(x)} examples of the {self.split} split, moved by up to "
-            f"{self.shift:g} px and {self.angle:g}°."
+            f"Reconstructions of {len(x)} examples of the {self.split} split, moved by up to {self.shift:g} "
+            f"px and {self.angle:g}°."
         ]
         if len(x) > 1:
             # A cyclic shift of a random order gives every row the error of another.
@@ -197,11 +197,10 @@ class InvariantError(Diagnostic):
                     {"as decoded": errors["error"].to_numpy(), "aligned": errors["aligned_error"].to_numpy()},
                     label,
                 ),
-                f"Reconstruction errors of {len(errors)} examples of the {self.split} split, as they "
-                "are and after the best motion by up "
-                f"to {self.shift:g} px and {self.angle:g}°. Dotted: means. The alignment takes "
-                f"{gain:.1%} off the summed squared error, "
-                f"and {beside:.1%} where every picture has the error of another.",
+                f"Reconstruction errors of {len(errors)} examples of the {self.split} split, as they are "
+                f"and after the best motion by up to {self.shift:g} px and {self.angle:g}°. Dotted: means. "
+                f"The alignment takes {gain:.1%} off the summed squared error, and {beside:.1%} where every "
+                "picture has the error of another.",
             )
         }
         if "family_error" in errors:
@@ -212,15 +211,14 @@ class InvariantError(Diagnostic):
                     {text[name]: values for name, values in own.items()},
                     r"distance to $x$ (share of $\|x\|$)",
                 ),
-                "Distance of the original to its reconstruction, and to the member of the family that "
-                "is nearest to the reconstruction: "
-                "what is left of the error when all that leaves the fitted factors as they are is "
-                "forgiven. Dotted: means.",
+                "Distance of the original to its reconstruction, and to the member of the family that is "
+                "nearest to the reconstruction: what is left of the error when all that leaves the fitted "
+                "factors as they are is forgiven. Dotted: means.",
             )
         rows = errors.iloc[arrays["worst"]]
         columns = [
-            f"{row.error:.2f} → {row.aligned_error:.2f}\n→ {row.shift_right:z.2f} px\n↑ "
-            f"{row.shift_up:z.2f} px\n↺ {row.angle:z.1f}°"
+            f"{row.error:.2f} → {row.aligned_error:.2f}\n→ {row.shift_right:z.2f} px\n↑ {row.shift_up:z.2f} "
+            f"px\n↺ {row.angle:z.1f}°"
             for row in rows.itertuples()
         ]
         made = {name: arrays[f"worst_{name}"] for name in ("reconstruction", "aligned")}
@@ -229,10 +227,9 @@ class InvariantError(Diagnostic):
                 arrays["worst_original"], made, tuple(arrays["value_range"].tolist()), columns, tile=0.8
             ),
             f"The {len(rows)} worst reconstructions of the {self.split} split, the worst on the left, "
-            "before and after the alignment, each "
-            "with its difference from the original (red where it is too high, blue where too low). "
-            "Beneath: error before → after, the "
-            "shift to the right (→) and upwards (↑) in pixels, and the angle (counter-clockwise).",
+            "before and after the alignment, each with its difference from the original (red where it is "
+            "too high, blue where too low). Beneath: error before → after, the shift to the right (→) and "
+            "upwards (↑) in pixels, and the angle (counter-clockwise).",
         )
         return pictures
 

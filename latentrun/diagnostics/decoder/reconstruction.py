@@ -236,8 +236,8 @@ class Reconstruction(Diagnostic):
         text = " and ".join(short)
         return (
             said,
-            f"With {n} examples the upper end of the interval of the {text} percentile is too low: "
-            "hardly an error lies beyond it.",
+            f"With {n} examples the upper end of the interval of the {text} percentile is too low: hardly "
+            "an error lies beyond it.",
         )
 
     # ---------------------------------------------------------------- pictures
@@ -253,22 +253,19 @@ class Reconstruction(Diagnostic):
             "histogram": Picture(
                 distribution(arrays["errors"], marks, label),
                 f"Reconstruction errors of {n} examples of the {self.split} split: Frobenius norm of "
-                "original minus reconstruction "
-                "from the mean code. Left: histogram. Right: share of examples with at least that "
-                "error, on a logarithmic axis, so that "
-                "the tail can be read. Vertical lines: mean and percentiles.",
+                "original minus reconstruction from the mean code. Left: histogram. Right: share of "
+                "examples with at least that error, on a logarithmic axis, so that the tail can be read. "
+                "Vertical lines: mean and percentiles.",
             )
         }
         if "columns" in report.tables:
             pictures["columns"] = Picture(
                 column_scores(report.tables["columns"]),
                 f"How well each column is reconstructed from the mean code, {n} examples of the "
-                f"{self.split} split, with 95 % intervals. "
-                "Left: share of the variance explained, of real columns and of the expected level of "
-                "ordinal ones; 0 is as good as the "
-                "mean. Right: share of rows whose category is the most likely one; the black mark is "
-                "what always naming the commonest "
-                "category of the training rows would get.",
+                f"{self.split} split, with 95 % intervals. Left: share of the variance explained, of real "
+                "columns and of the expected level of ordinal ones; 0 is as good as the mean. Right: share "
+                "of rows whose category is the most likely one; the black mark is what always naming the "
+                "commonest category of the training rows would get.",
             )
         if "shown_original" not in arrays:
             return pictures
@@ -277,11 +274,10 @@ class Reconstruction(Diagnostic):
         columns = [f"{e:.3g}" for e in arrays["shown_error"]]
         pictures["examples"] = Picture(
             strips([("original", x), ("reconstruction", made)], value_range, tile=0.6, columns=columns),
-            f"Originals over reconstructions from mean codes: {len(x)} examples of the {self.split} "
-            "split, evenly spread over the ranks of "
-            "the error from the smallest (left) to the largest (right). Under each column: its error "
-            "(Frobenius norm of the difference). "
-            f"Colours from {value_range[0]:g} to {value_range[1]:g}.",
+            f"Originals over reconstructions from mean codes: {len(x)} examples of the {self.split} split, "
+            "evenly spread over the ranks of the error from the smallest (left) to the largest (right). "
+            "Under each column: its error (Frobenius norm of the difference). Colours from "
+            f"{value_range[0]:g} to {value_range[1]:g}.",
         )
         x, made = arrays["worst_original"], arrays["worst_reconstruction"]
         pictures["worst"] = Picture(
@@ -289,11 +285,9 @@ class Reconstruction(Diagnostic):
                 x, {"reconstruction": made}, value_range, [f"{e:.3g}" for e in arrays["worst_error"]]
             ),
             f"The {len(x)} worst reconstructions of the {self.split} split, the worst on the left: "
-            "original, reconstruction, and "
-            "reconstruction minus original (in colour pictures the channel that is farthest off, "
-            "pixel by pixel; red where the "
-            "reconstruction is too high, blue where too low). Under each column: its error, the "
-            "Frobenius norm of the difference.",
+            "original, reconstruction, and reconstruction minus original (in colour pictures the channel "
+            "that is farthest off, pixel by pixel; red where the reconstruction is too high, blue where too "
+            "low). Under each column: its error, the Frobenius norm of the difference.",
         )
         return pictures
 
