@@ -213,8 +213,8 @@ class Reconstruction(Diagnostic):
             return (about,)
         return (
             about,
-            f"With {n} examples the upper end of the interval of the {' and '.join(short)} percentile is too "
-            "low: hardly an error lies beyond it.",
+            f"With {n} examples the upper end of the interval of the {' and '.join(short)} percentile is "
+            "too low: hardly an error lies beyond it.",
         )
 
     # ---------------------------------------------------------------- pictures

@@ -56,11 +56,11 @@ def column_picture(report: Report, split: str) -> Picture:
     """How well each column of a table is reconstructed."""
     return Picture(
         column_bars(report.tables["columns"]),
-        "How well each column is reconstructed from the mean code, "
-        f"{len(report.arrays['errors'])} examples of the {split} split, with 95 % intervals. Left: share of "
-        "the variance explained, of real columns and of the expected level of ordinal ones; 0 is as good as "
-        "the mean. Right: share of rows whose category is the most likely one; the black mark is what always "
-        "naming the commonest category of the training rows would get.",
+        f"How well each column is reconstructed from the mean code, {len(report.arrays['errors'])} examples "
+        f"of the {split} split, with 95 % intervals. Left: share of the variance explained, of real columns "
+        "and of the expected level of ordinal ones; 0 is as good as the mean. Right: share of rows whose "
+        "category is the most likely one; the black mark is what always naming the commonest category of "
+        "the training rows would get.",
     )
 
 
