@@ -164,8 +164,8 @@ class Dataset(ABC):
 class Oracle(ABC):
     """A family whose truth is known. Mixed into a :class:`Dataset`."""
 
-    intrinsic_dim: int
-    betti: tuple[int, ...]
+    intrinsic_dim: int | None  # None, as for betti: not known
+    betti: tuple[int, ...] | None
 
     @abstractmethod
     def render(self, factors: Tensor) -> Tensor:

@@ -33,7 +33,10 @@ class Limits:
 
 
 def ignored(usage: Usage, limits: Limits) -> Tensor:
-    """``(d,)`` whether the decoder hardly reads a variable, whatever its posterior."""
+    """``(d,)`` whether the decoder hardly reads a variable, whatever its posterior; ValueError where its gain
+    was not measured."""
+    if usage.gain is None:
+        raise ValueError("the gain was not measured")
     return usage.gain.abs() <= limits.gain
 
 

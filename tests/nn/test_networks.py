@@ -106,19 +106,17 @@ def test_transposed_convolutions_count_the_inputs_that_reach_an_output():
 def test_the_dense_architectures_of_the_source_have_exactly_their_layers(widths, d):
     """784-256-64-32-16 and 784-256-64-16-3 (Asperti 2018, arXiv 1812.07238), as the configuration makes
     them."""
-    model = build(
-        values_in(shipped() / "model" / "vae.yaml") | {"latent_dim": d},
-        Model,
-        "model",
-        **{
-            "network": build(
-                values_in(shipped() / "network" / "dense.yaml") | {"widths": widths}, Network, "network"
-            ),
-            "event_shape": (1, 28, 28),
-            "value_range": (0.0, 1.0),
-            "columns": (),
-        },
+    vae, dense, auto = (
+        values_in(shipped() / group / f"{name}.yaml")
+        for group, name in (("model", "vae"), ("network", "dense"), ("likelihood", "auto"))
     )
+    given = {
+        "network": build(dense | {"widths": widths}, Network, "network"),
+        "event_shape": (1, 28, 28),
+        "value_range": (0.0, 1.0),
+        "columns": (),
+    }
+    model = build(vae | {"latent_dim": d, "likelihood": auto}, Model, "model", **given)
     found = [
         [(m.in_features, m.out_features) for m in part.modules() if isinstance(m, torch.nn.Linear)]
         for part in (model.encoder, model.decoder)
