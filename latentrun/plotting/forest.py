@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from latentrun.functional.statistics.directions import DIRECTIONS
 from latentrun.plotting.bars import HATCH_EDGE
 from latentrun.plotting.style import PALETTE, blank, figure
 
@@ -19,7 +20,6 @@ GROUND = {
     "alpha": 0.8,
 }  # so that the line at 0 does not cross out numbers
 SMALL = {"fontsize": 7, "color": "#555555"}
-ARROWS = {"lower": "← better", "higher": "better →"}  # where smaller, or larger, values are better
 
 
 def forest(table: pd.DataFrame, shown: int) -> tuple[Figure, int]:
@@ -72,4 +72,5 @@ def panel(ax: Axes, own: pd.DataFrame, groups: list[str], labels: bool) -> None:
     ax.set_ylim(len(groups) - 0.4, -0.7)
     ax.set_yticks(range(len(groups)), groups if labels else [])
     ax.set_title(own["metric"].iloc[0])
-    ax.set_xlabel(ARROWS.get(own["direction"].iloc[0], ""), **SMALL)
+    direction = DIRECTIONS.get(own["direction"].iloc[0])
+    ax.set_xlabel(direction.axis if direction else "", **SMALL)

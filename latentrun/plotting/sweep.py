@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
+from latentrun.functional.statistics.directions import arrow
 from latentrun.functional.statistics.ranking import moments, over_seeds
 from latentrun.plotting.style import PALETTE, SEQUENTIAL, blank, figure
 
@@ -78,8 +79,8 @@ def against(panels: Sequence[Panel], key: Key, lines: Key | None) -> Figure:
             label = None if lines is None else lines.labels[number]
             _line(ax, key, panel.values[:, number], number, panel.values.shape[1], label)
         _axis(ax, key)
-        arrow = {"lower": " ↓", "higher": " ↑", "one": " → 1", "zero": " → 0"}.get(panel.better, "")
-        ax.set(xlabel=plain(key.name), ylabel=plain(short(panel.unit), 80), title=plain(panel.name) + arrow)
+        title = plain(panel.name) + arrow(panel.better)
+        ax.set(xlabel=plain(key.name), ylabel=plain(short(panel.unit), 80), title=title)
     if lines is not None:
         handles, labels = max(
             (ax.get_legend_handles_labels() for ax in axes[: len(panels)]), key=lambda found: len(found[1])

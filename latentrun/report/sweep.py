@@ -26,19 +26,11 @@ from latentrun.report.trials import trials_drawn
 from latentrun.store import atomic
 from latentrun.store.intake import read_json
 from latentrun.store.reports import SAVED
-from latentrun.tables.collect import (
-    but_seed,
-    by_seed,
-    collect_sweep,
-    common,
-    failures,
-    grouped,
-    is_numeric,
-    meanings,
-    metrics_of,
-    mixed,
-)
+from latentrun.store.sweep import SweepDirectory
+from latentrun.tables.collect import collect_sweep, failures
+from latentrun.tables.groups import by_seed, grouped
 from latentrun.tables.leaderboard import leaderboard
+from latentrun.tables.settings import but_seed, common, is_numeric, meanings, metrics_of, mixed
 from latentrun.types import Picture
 
 LINES = 8  # values of a second key that are told apart in one picture
@@ -131,8 +123,9 @@ def write_report(
 # ---------------------------------------------------------------- pictures
 def _trials(path: Path) -> Iterator[tuple[str, Picture]]:
     """Those of a search, whose values lie on no grid."""
-    study = read_json(path / "meta.json")["study"]
-    return trials_drawn(pd.read_csv(path / "trials.csv"), study["metrics"], study["directions"])
+    sweep = SweepDirectory(path)
+    study = sweep.meta["study"]
+    return trials_drawn(sweep.read_table("trials"), study["metrics"], study["directions"])
 
 
 def pictures(found: Survey) -> Iterator[tuple[str, Picture]]:

@@ -84,6 +84,8 @@ def require_schema(meta: Mapping[str, Any], path: Path) -> None:
             f"{str(path)!r} was written by latentrun {version} (schema {schema}; {here}): "
             f"read it with latentrun {version}"
         )
+    if not isinstance(schema, int):
+        raise InputError(f"{str(path / 'meta.json')!r} says no schema; {here}")
     raise InputError(f"{str(path)!r} was written by a newer latentrun (schema {schema}; {here})")
 
 
@@ -94,6 +96,14 @@ class Tree(yaml.SafeLoader):
         if self.check_event(yaml.AliasEvent):
             raise yaml.YAMLError(f"a reference in line {self.peek_event().start_mark.line + 1}")
         return super().compose_node(parent, index)
+
+
+def yaml_value(text: str) -> Any:
+    """What a text means in YAML, plain values only; the text itself where it means nothing."""
+    try:
+        return yaml.load(text, Tree)
+    except yaml.YAMLError:
+        return text
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

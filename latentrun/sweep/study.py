@@ -18,12 +18,11 @@ from latentrun.config.bounds import Between, Ge, Printable
 from latentrun.config.build import fit, signature
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.errors import InputError, one_line, unknown
-from latentrun.store import atomic
+from latentrun.functional.statistics.directions import DIRECTIONS
 from latentrun.store.intake import read_json
 from latentrun.sweep.plan import Sweep
 from latentrun.types import Metric
 
-DIRECTIONS = {"lower": "minimize", "higher": "maximize"}
 SWEEP, JOB, METRICS = "latentrun.sweep", "latentrun.job", "latentrun.metrics"  # of trials and studies
 
 
@@ -77,12 +76,13 @@ def directions(
 
 
 def _better(name: str, metric: Metric) -> str:
-    if metric.better not in DIRECTIONS:
+    direction = DIRECTIONS.get(metric.better)
+    if direction is None or direction.goal is None:
         raise InputError(
             f"optimized_metric={name}: neither lower nor higher is better; say "
             "hydra.sweeper.direction=minimize or maximize"
         )
-    return DIRECTIONS[metric.better]
+    return direction.goal
 
 
 def values(path: Path, names: Sequence[str]) -> list[float]:
@@ -154,8 +154,7 @@ def write_trials(sweep: Sweep) -> None:
     table = pd.DataFrame([_row(trial, study["metrics"], sweep) for trial in trials], columns=columns)
     # whole numbers stay whole beside trials that have none yet
     table[searched] = table[searched].convert_dtypes()
-    with atomic(sweep.path / "trials.csv") as file:
-        table.to_csv(file, index=False)
+    sweep.write_table("trials", table)
 
 
 def _row(trial: Any, metrics: Sequence[str], sweep: Sweep) -> dict[str, Any]:

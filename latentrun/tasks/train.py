@@ -7,9 +7,9 @@ from typing import Annotated
 
 from latentrun.config.bounds import Printable
 from latentrun.errors import InputError
+from latentrun.store.sweep import is_sweep
 from latentrun.sweep.engine import Launch
 from latentrun.sweep.plan import Sweep
-from latentrun.tables.collect import is_sweep
 from latentrun.tasks.assembly import assembled
 from latentrun.tasks.base import Command, Task
 from latentrun.tasks.estimate import estimate
