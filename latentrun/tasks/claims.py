@@ -97,7 +97,7 @@ class Claims(Task):
         evidence = Evidence(jobs, command.path / "logs", digests)
         evidence.look(command.values["output"])
         try:
-            outcomes = gathered(evidence, command.runs, launch, trust)
+            outcomes = gathered(evidence, command.sweep_path, launch, trust)
         except Interrupted:
             print("what is finished is kept: the same command goes on from there", flush=True)
             raise
@@ -172,11 +172,11 @@ def metrics_of(
     """By claim what its runs were measured by and, ``between`` them, the comparisons that it names.
     ``numbers``: the jobs that each run of each claim stands for."""
     measured = {job.number: (job.config["seed"], evidence.metrics(job)) for job in evidence.jobs}
-    metrics = {}
+    metrics: dict[str, Metrics] = {}
     for claim in claims:
         runs = {run: numbers.get((claim.name, run), ()) for run in claim.runs}
         by_seed = {run: dict(measured[number] for number in jobs) for run, jobs in runs.items()}
-        metrics[claim.name] = by_seed | between.get(claim.name, {})
+        metrics[claim.name] = {**by_seed, **between.get(claim.name, {})}
     return metrics
 
 

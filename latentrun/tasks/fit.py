@@ -157,7 +157,7 @@ def record(event: Event, assembly: Assembly, loop: Loop, records: Records) -> No
                     "best", {"model": loop.progress.best.weights, "epoch": row["epoch"]}
                 )
             records.board.epoch(loop.progress.rows, len(loop.phases))
-            if row["epoch"].bit_count() == 1:  # after epochs 1, 2, 4, 8, ...
+            if int(row["epoch"]).bit_count() == 1:  # after epochs 1, 2, 4, 8, ...
                 show_pictures(assembly, loop, records.board)
         case PhaseEnded() | TrainingEnded():
             directory.save_checkpoint("best", {"model": assembly.model.state_dict()})
