@@ -85,8 +85,8 @@ WRONG = [
     ("task=diagnos", "unknown task 'diagnos' (did you mean 'diagnose'?); known: ..."),
     ("training=defalt", "unknown training 'defalt' (did you mean 'default'?); known: default, latent_noise"),
     (
-        "training.noise_on_latent=false",
-        "training.noise_on_latent: must be a mapping with the key _target_, got false",
+        "training.then=false",
+        "training.then: must be Experiment, got false (or null)",
     ),
     ("debug=quik", "unknown debug 'quik' (did you mean 'quick'?); known: null, overfit, quick"),
     ("experiment=heatmaps", "unknown experiment 'heatmaps' (did you mean 'heatmaps_t'?); known: ..."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -87,6 +88,8 @@ def with_variance_loss(
             | {f"{k}_high": v * (1 + width) for k, v in ends.items()}
         )
     rows.append(dict.fromkeys(rows[0], np.nan) | {"kind": "generated", "delta_var": 1.0})
-    run.reports = {**run.reports, "variance_loss": Report(tables={"summary": pd.DataFrame(rows)})}
-    run.meta = {**run.meta, "diagnostics": {"variance_loss": {"config": {"split": split}}}}
-    return run
+    return replace(
+        run,
+        reports={**run.reports, "variance_loss": Report(tables={"summary": pd.DataFrame(rows)})},
+        meta={**run.meta, "diagnostics": {"variance_loss": {"config": {"split": split}}}},
+    )

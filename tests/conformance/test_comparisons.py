@@ -4,6 +4,7 @@ ones."""
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,14 +34,14 @@ def comparison(name: str) -> Comparison:
 def measured(model: str, seed: int, path: Path, names) -> Run:
     """A run with a directory in which there is what the diagnostics ``names`` found."""
     run = parts.run(model, "digits")
-    run.config, run.name = {**run.config, "seed": seed}, path.name
+    run = replace(run, config={**run.config, "seed": seed}, name=path.name)
     directory = RunDirectory.create(path, run.config, {"choices": {"model": model}})
     for name in names:
         spec = parts.spec("diagnostic", name)[name] | {"resamples": 100}
         asked = build(spec, Diagnostic, name)
         directory.write_report(name, asked(run, Noise(seed).at(name)), asked.metrics, {"config": spec})
-    run.meta, run.metrics, run.reports = directory.meta, directory.read_table("metrics"), directory.reports
-    return run
+    metrics = directory.read_table("metrics")
+    return replace(run, meta=directory.meta, metrics=metrics, reports=directory.reports)
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -4,6 +4,7 @@ dimensions."""
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -46,11 +47,11 @@ def vectors() -> Rows:
 
 def under_noise(run: Run) -> Run:
     """The run as if noise had been put on its second latent variable."""
-    run.config = {**run.config, "training": parts.spec("training", "latent_noise")}
-    run.curves = noise_curves(
+    curves = noise_curves(
         [9.0, 4.0, 0.1, 2.0], [1.0, 1.2, 0.5, 0.6], [0.0, 0.1, 0.1, 0.0], [0, 0, 1, 2], [0.9, 1.5, 0.1, 0.6]
     )
-    return run
+    config = {**run.config, "training": parts.spec("training", "latent_noise")}
+    return replace(run, config=config, curves=curves)
 
 
 CASES = {

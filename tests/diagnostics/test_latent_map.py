@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -65,9 +67,9 @@ def test_every_place_stands_where_the_picture_shows_it():
     """x = z through a decoder that writes each variable into a pixel of its own: columns rise with the first
     variable, rows fall with the second, squares rise with the third."""
     run = linear_vae(torch.eye(3), torch.ones(3))
-    run.data = Rows(torch.rand(50, 1, 1, 3))
+    run = replace(run, data=Rows(torch.rand(50, 1, 1, 3)))
     run.model.event_shape = (1, 1, 3)
-    run.decode = lambda z, space="z": z.reshape(-1, 1, 1, 3)
+    run.model.decode = lambda z, space="z": z.reshape(-1, 1, 1, 3)
     diagnostic = LatentMap(**SETTINGS)
     report = diagnostic(run, Noise(0))
     found = report.arrays["map"].reshape(3, 4, 4, 3)

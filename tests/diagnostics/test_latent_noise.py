@@ -4,6 +4,7 @@ run with and without noise."""
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from latentrun.diagnostics.training.latent_noise import NOISE, VariableUnderNois
 from latentrun.errors import NothingToMeasure
 from latentrun.functional.noise import Noise
 from latentrun.store import RunDirectory
+from tests.conformance import parts
 from tests.planted import Gaussian, Rows, noise_curves, planted_run
 
 NAN = math.nan
@@ -31,8 +33,7 @@ COURSE = {"gain": GAIN, "kl": KL, "scale": SCALE, "stage": STAGE, "var_mean": VA
 
 def run_of(**changes):
     run = planted_run(Gaussian(lambda x: x, torch.ones_like, lambda z: z, 3, (3,)), Rows(torch.zeros(4, 3)))
-    run.curves = noise_curves(**(COURSE | changes))
-    return run
+    return replace(run, curves=noise_curves(**(COURSE | changes)))
 
 
 def measure(collapsed=0.05, revived=0.05, inactive_kl=0.01, **changes):
@@ -193,8 +194,7 @@ def test_a_run_without_such_epochs_is_skipped_and_says_why():
         noise_curves(**COURSE).iloc[:2],
         noise_curves(**COURSE)[["phase", "epoch", "step", "learning_rate"]],
     ):
-        run = run_of()
-        run.curves = curves
+        run = replace(run_of(), curves=curves)
         diagnostic = VariableUnderNoise(0.05, 0.01, 0.05)
         with pytest.raises(NothingToMeasure, match="no epochs with noise on a latent variable"):
             diagnostic(run, Noise(0))
@@ -204,8 +204,8 @@ def test_needs_a_training_with_noise():
     run = run_of()
     asked = VariableUnderNoise(0.05, 0.01, 0.05)
     assert misfit(asked, run.model, run.data) is NOISE
-    assert misfit(asked, run.model, run.data, {"noise_on_latent": None}) is NOISE
-    assert misfit(asked, run.model, run.data, {"noise_on_latent": {"variable": None}}) is None
+    assert misfit(asked, run.model, run.data, {"then": None}) is NOISE
+    assert misfit(asked, run.model, run.data, parts.spec("training", "latent_noise")) is None
 
 
 # ---------------------------------------------------------------- of a real run
@@ -233,7 +233,7 @@ def run(*arguments) -> int:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     path = tmp_path_factory.mktemp("noise") / "run"
-    noise = [f"training.noise_on_latent.{each}" for each in SHORT]
+    noise = [f"training.then.{each}" for each in SHORT]
     line = [*LINE, "training=latent_noise", *noise, "diagnostic=[latent_noise]", f"hydra.run.dir={path}"]
     assert run(*line) == 0
     return path
