@@ -178,9 +178,9 @@ class Gaussian(Deterministic, HasGaussianPosterior, HasPrior, HasLikelihood):
         return Independent(Normal(self.decode(z), 1.0), len(self.event_shape))
 
 
-def planted_run(model: Model, data: Dataset) -> Run:
-    """A run as diagnostics see it."""
-    return Run(model=model, data=data, name="planted")
+def planted_run(model: Model, data: Dataset, **fields: Any) -> Run:
+    """A run as diagnostics see it; ``fields``: what else is known of it."""
+    return Run(model=model, data=data, name="planted", **fields)
 
 
 def noise_curves(gain, kl, scale, stage, var_mean=None, variable: int = 1, trained: int = 2) -> pd.DataFrame:

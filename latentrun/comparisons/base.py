@@ -15,10 +15,10 @@ import torch
 from latentrun.config import settings as grouping
 from latentrun.config.settings import settings
 from latentrun.diagnostics.base import Question
-from latentrun.errors import InputError, few
+from latentrun.errors import InputError, NothingToMeasure, few
 from latentrun.functional.noise import Noise
 from latentrun.run import Run
-from latentrun.types import Report
+from latentrun.types import Report, Status
 
 
 class Comparison(Question):
@@ -34,7 +34,7 @@ class Comparison(Question):
 
     @abstractmethod
     def __call__(self, runs: Sequence[Run], noise: Noise) -> Report:
-        """Compare the runs, at least two."""
+        """Compare the runs, at least two; NothingToMeasure where it turns out that there is nothing."""
 
 
 # ---------------------------------------------------------------- which runs belong together
@@ -78,8 +78,12 @@ def alike(runs: Sequence[Run], diagnostic: str) -> str | None:
 
 def reports(runs: Sequence[Run], diagnostic: str) -> list[Report]:
     """What a diagnostic found about each run; InputError where a run has not been measured by it, or with
-    other settings."""
+    other settings, NothingToMeasure where it found nothing to measure in one."""
     for run in runs:
+        entry = run.meta.get("diagnostics", {}).get(diagnostic, {})
+        if entry.get("status") == Status.SKIPPED:
+            why = " ".join(entry.get("notes", ()))
+            raise NothingToMeasure(f"{diagnostic} was skipped for {run.name!r}: {why}")
         if diagnostic not in run.reports:
             raise InputError(f"{run.name!r} has no {diagnostic}")
     differing = alike(runs, diagnostic)
@@ -105,18 +109,17 @@ def common_rows(runs: Sequence[Run], split: str) -> list[torch.Tensor]:
 
     InputError where there are none, or where a row number stands for different examples.
     """
-    rows = [run.data.split(split) for run in runs]
-    found = [torch.from_numpy(at) for at in positions([each.index.cpu().numpy() for each in rows])]
-    if not len(found[0]):
+    splits = [run.data.split(split) for run in runs]
+    places = [torch.from_numpy(at) for at in positions([rows.index.cpu().numpy() for rows in splits])]
+    if not len(places[0]):
         raise InputError(
             f"the runs have no row of the {split} split in common: {few([run.name for run in runs])}"
         )
-    first = rows[0].x[found[0]]
-    for run, each, at in zip(runs, rows, found, strict=True):
-        if each is not rows[0] and not (
-            each.x.shape[1:] == first.shape[1:] and torch.equal(each.x[at], first)
-        ):
+    first = splits[0].x[places[0]]
+    for run, rows, at in zip(runs, splits, places, strict=True):
+        same = rows is splits[0] or (rows.x.shape[1:] == first.shape[1:] and torch.equal(rows.x[at], first))
+        if not same:
             raise InputError(
                 f"the data of {run.name!r} are not those of {runs[0].name!r}: rows of the same number differ"
             )
-    return found
+    return places

@@ -9,19 +9,12 @@ import pandas as pd
 
 from latentrun.comparisons.base import Comparison
 from latentrun.config.settings import flatten
+from latentrun.functional.noise import Noise
 from latentrun.run import Run
-from latentrun.types import Estimate, Metric, Report
+from latentrun.types import Estimate, Metric, Picture, Report
 
-MAKING = (
-    "versions",
-    "git",
-    "device",
-    "threads",
-    "host",
-    "data_hash",
-    "fit_hash",
-    "reused",
-)  # entries of meta.json
+# Entries of meta.json.
+MAKING = ("versions", "git", "device", "threads", "host", "data_hash", "fit_hash", "reused")
 
 
 class ConfigDiff(Comparison):
@@ -39,47 +32,45 @@ class ConfigDiff(Comparison):
         ),
     }
 
-    def __call__(self, runs, noise):
+    def __call__(self, runs: Sequence[Run], noise: Noise) -> Report:
         names = [run.name for run in runs]
         tables = {
-            "settings": differing(names, [{**chosen(run), **flatten(run.config)} for run in runs]),
-            "making": differing(
-                names, [flatten({key: run.meta[key] for key in MAKING if key in run.meta}) for run in runs]
-            ),
+            "settings": differing(names, [options_of(run) | flatten(run.config) for run in runs]),
+            "making": differing(names, [flatten(making_of(run)) for run in runs]),
         }
-        notes = [
-            f"The {what} of all {len(runs)} runs are the same."
-            for what, table in tables.items()
-            if table.empty
-        ]
+        same = [name for name, table in tables.items() if table.empty]
         return Report(
-            {name: Estimate(float(len(table))) for name, table in tables.items()}, tables, notes=tuple(notes)
+            metrics={name: Estimate(float(len(table))) for name, table in tables.items()},
+            tables=tables,
+            notes=tuple(f"The {name} of all {len(runs)} runs are the same." for name in same),
         )
 
-    def plot(self, report):
+    def plot(self, report: Report) -> dict[str, Picture]:
         return {}
 
 
-def chosen(run: Run) -> dict[str, Any]:
-    """The options that were chosen of each group."""
+def options_of(run: Run) -> dict[str, str]:
+    """The option of each group that the run was made with."""
     return {key: value for key, value in run.meta.get("choices", {}).items() if isinstance(value, str)}
+
+
+def making_of(run: Run) -> dict[str, Any]:
+    return {key: run.meta[key] for key in MAKING if key in run.meta}
 
 
 def differing(names: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """The keys in which flat rows differ: ``key`` and a column of text for each of ``names``."""
     keys = dict.fromkeys(key for row in rows for key in row)
-    kept = [key for key in keys if len({(key in row, repr(row.get(key))) for row in rows}) > 1]
+    different = [key for key in keys if len({(key in row, repr(row.get(key))) for row in rows}) > 1]
     columns = {
-        name: [_text(row[key]) if key in row else "" for key in kept]
+        name: [_text(row[key]) if key in row else "" for key in different]
         for name, row in zip(names, rows, strict=True)
     }
-    return pd.DataFrame({"key": kept, **columns}, dtype=str)
+    return pd.DataFrame({"key": different, **columns}, dtype=str)
 
 
 def _text(value: Any) -> str:
     """As YAML writes it."""
-    return (
-        {None: "null", True: "true", False: "false"}[value]
-        if value is None or isinstance(value, bool)
-        else str(value)
-    )
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)

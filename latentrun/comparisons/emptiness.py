@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 import numpy as np
@@ -10,9 +11,11 @@ import pandas as pd
 
 from latentrun.comparisons.base import Comparison, Group, groups, reports
 from latentrun.config.bounds import Ge
-from latentrun.diagnostics.needs import ENCODER
+from latentrun.diagnostics.needs import ENCODER, FLAT
 from latentrun.errors import InputError
+from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.ranking import over_seeds
+from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
 
 DIAGNOSTIC = "density"
@@ -23,6 +26,14 @@ KINDS = {
     "prior": "from the prior or its stand-in",
 }
 WIDEST = 0.999  # curves end where so large a share of every run's values lies below
+
+
+@dataclass(frozen=True)
+class Member:
+    """A group of runs and what ``density`` found about each of them."""
+
+    group: Group
+    reports: list[Report]
 
 
 class Emptiness(Comparison):
@@ -37,7 +48,7 @@ class Emptiness(Comparison):
     none for a single run; so are the curves, at ``points`` places, mean and interval at each place by itself.
     """
 
-    requires = (ENCODER,)
+    requires = (ENCODER, FLAT)
     needs = (DIAGNOSTIC,)
     metrics = {
         "gap": Metric(
@@ -58,134 +69,138 @@ class Emptiness(Comparison):
     def __init__(self, points: Annotated[int, Ge(2)]):
         self.points = points
 
-    def __call__(self, runs, noise):
-        measured = {id(run): report for run, report in zip(runs, reports(runs, DIAGNOSTIC), strict=True)}
-        found = groups(runs)
-        first = next(iter(measured.values())).tables.get("points")
-        if any("points" not in report.tables for report in measured.values()):
-            raise InputError("the codes of a run do not move: there is no density to compare")
-        name = first.columns[-1]
-        if any(report.tables["points"].columns[-1] != name for report in measured.values()):
-            raise InputError(
-                "some runs have an oracle and others have none: their decoded points are measured in "
-                "different units"
-            )
-        own = {group.name: [measured[id(run)] for run in group.runs.values()] for group in found}
+    # ---------------------------------------------------------------- measuring
+    def __call__(self, runs: Sequence[Run], noise: Noise) -> Report:
+        members = members_of(runs)
+        measure = measure_of([report for member in members for report in member.reports])
         metrics, curves = {}, []
-        for region in REGIONS:
-            values = {
-                group: [r.arrays[f"gap_{region}"] for r in members if f"gap_{region}" in r.arrays]
-                for group, members in own.items()
-            }
-            self._gather(values, "gap" if region == "hull" else "gap_core", region, metrics, curves)
-        for kind in KINDS:
-            values = {
-                group: [miss for r in members if len(miss := _misses(r, kind))]
-                for group, members in own.items()
-            }
-            self._gather(values, f"miss_{kind}", kind, metrics, curves)
-        arrays = self._pictures(found, measured)
-        sizes = "; ".join(f"{group.name} ({len(group.runs)})" for group in found)
+        for what, metric, values in [*gaps_of(members), *misses_of(members)]:
+            for group, own in values.items():
+                metrics[f"{metric}.{group}"] = mean_over_runs([run.mean() for run in own])
+            curves += self._curves(what, values)
+        sizes = "; ".join(f"{member.group.name} ({len(member.reports)})" for member in members)
         notes = (
             f"Groups and their number of runs: {sizes}.",
-            f"Decoded points are measured by their {name}.",
+            f"Decoded points are measured by their {measure}.",
         )
-        return Report(metrics, {"curves": pd.concat(curves, ignore_index=True)}, arrays, notes=notes)
+        tables = {"curves": pd.concat(curves, ignore_index=True)}
+        return Report(metrics, tables, pictures_of(members), notes=notes)
 
-    def _gather(
-        self, values: Mapping[str, Sequence[np.ndarray]], metric: str, what: str, metrics: dict, curves: list
-    ) -> None:
-        """The mean of each group's values, and the share of them above every place."""
-        values = {group: runs for group, runs in values.items() if runs}
+    def _curves(self, what: str, values: Mapping[str, Sequence[np.ndarray]]) -> list[pd.DataFrame]:
+        """The share of each group's values above every place, mean and interval over its runs."""
         if not values:
-            return
-        places = np.linspace(
-            0, max(np.quantile(run, WIDEST) for runs in values.values() for run in runs), self.points
-        )
-        for group, runs in values.items():
-            above = np.stack(
-                [1 - np.searchsorted(np.sort(run), places, side="right") / len(run) for run in runs], axis=1
-            )
-            mean, _, n, low, high = over_seeds(above)
-            curve = {
-                "what": what,
-                "group": group,
-                "place": places,
-                "share": mean,
-                "low": low.clip(0),
-                "high": high.clip(max=1),
-                "n": n,
-            }
-            curves.append(pd.DataFrame(curve))
-            mean, _, n, low, high = (
-                float(column[0])
-                for column in over_seeds(np.array([[run.mean() for run in runs]], dtype=float))
-            )
-            metrics[f"{metric}.{group}"] = Estimate(mean, low, high) if n > 1 else Estimate(mean)
+            return []
+        most = max(np.quantile(run, WIDEST) for runs in values.values() for run in runs)
+        places = np.linspace(0, most, self.points)
+        return [share_curve(what, group, runs, places) for group, runs in values.items()]
 
-    def _pictures(self, found: Sequence[Group], measured: Mapping[int, Report]) -> dict[str, np.ndarray]:
-        """What the first run of each group decodes, of each kind; where that are pictures."""
-        arrays: dict[str, np.ndarray] = {}
-        for number, group in enumerate(found):
-            report = measured[id(next(iter(group.runs.values())))]
-            for kind in KINDS:
-                shown = report.arrays.get(f"shown_{kind}")
-                if shown is not None and shown.ndim == 4:
-                    arrays |= {
-                        f"shown_{number}_{kind}": shown,
-                        f"miss_{number}_{kind}": report.arrays[f"shown_{kind}_miss"],
-                    }
-                    arrays["value_range"] = report.arrays["value_range"]
-        return arrays
+    # ---------------------------------------------------------------- drawing
+    def plot(self, report: Report) -> dict[str, Picture]:
+        from latentrun.comparisons.emptiness_plot import decoded, emptiness, side_by_side
 
-    # ---------------------------------------------------------------- pictures
-    def plot(self, report):
-        from latentrun.plotting.density import shares
-        from latentrun.plotting.images import strips
-
-        curves = report.tables["curves"]
-        regions = {
-            text: curves[curves["what"] == what]
-            for what, text in REGIONS.items()
-            if (curves["what"] == what).any()
-        }
-        kinds = {
-            text: curves[curves["what"] == what]
-            for what, text in KINDS.items()
-            if (curves["what"] == what).any()
-        }
-        about = "Lines: means over the runs of a group; bands: 95 % intervals over runs."
-        found = {}
+        curves, pictures = report.tables["curves"], {}
+        regions = curves_in_words(curves, REGIONS)
         if regions:
-            found["emptiness"] = Picture(
-                shares(
-                    regions,
-                    "distance r to the nearest code (whitened units)",
-                    "share of the volume farther than r",
-                ),
-                f"How empty the hulls of the codes are. {about}",
-            )
-        found["decoded"] = Picture(
-            shares(kinds, "distance from the data", "share of decoded points above"),
-            f"How far decoded points lie from the data, by where their codes are. {about}",
-        )
+            pictures["emptiness"] = emptiness(regions)
+        pictures["decoded"] = decoded(curves_in_words(curves, KINDS))
         if "value_range" in report.arrays:
-            rows, under = [], []
-            for number, group in enumerate(curves["group"].unique()):
-                for kind in [kind for kind in KINDS if f"shown_{number}_{kind}" in report.arrays]:
-                    rows.append(
-                        (f"{group}: {KINDS[kind].split(' or ')[0]}", report.arrays[f"shown_{number}_{kind}"])
-                    )
-                    under.append([f"{value:.3g}" for value in report.arrays[f"miss_{number}_{kind}"]])
-            found["pictures"] = Picture(
-                strips(rows, tuple(report.arrays["value_range"]), under=under),
-                "What the first run of each group decodes, evenly from the one nearest to the data "
-                "(left) to the farthest (right); "
-                "beneath: its distance from the data.",
-            )
-        return found
+            pictures["pictures"] = side_by_side(curves["group"].unique(), report.arrays, KINDS)
+        return pictures
 
 
-def _misses(report: Report, kind: str) -> np.ndarray:
+# ---------------------------------------------------------------- what was measured
+def members_of(runs: Sequence[Run]) -> list[Member]:
+    """The groups with their reports."""
+    report_by_run = {id(run): report for run, report in zip(runs, reports(runs, DIAGNOSTIC), strict=True)}
+    return [Member(group, [report_by_run[id(run)] for run in group.runs.values()]) for group in groups(runs)]
+
+
+def measure_of(density: Sequence[Report]) -> str:
+    """By what decoded points are measured; InputError where that is not the same everywhere."""
+    measures = {report.tables["points"].columns[-1] for report in density}
+    if len(measures) > 1:
+        raise InputError(
+            "some runs have an oracle and others have none: their decoded points are measured in different "
+            "units"
+        )
+    return measures.pop()
+
+
+Values = dict[str, list[np.ndarray]]  # of each group with any, an array a run
+
+
+def gaps_of(members: Sequence[Member]) -> list[tuple[str, str, Values]]:
+    """Of each region its name, its metric and the distances of its points to the nearest code."""
+    rows = []
+    for region in REGIONS:
+        key = f"gap_{region}"
+        values = {
+            member.group.name: [report.arrays[key] for report in member.reports if key in report.arrays]
+            for member in members
+        }
+        metric = "gap" if region == "hull" else "gap_core"
+        rows.append((region, metric, {group: runs for group, runs in values.items() if runs}))
+    return rows
+
+
+def misses_of(members: Sequence[Member]) -> list[tuple[str, str, Values]]:
+    """Of each kind of decoded points its name, its metric and their distances from the data."""
+    rows = []
+    for kind in KINDS:
+        values: Values = {}
+        for member in members:
+            misses = [misses_in(report, kind) for report in member.reports]
+            values[member.group.name] = [miss for miss in misses if len(miss)]
+        rows.append((kind, f"miss_{kind}", {group: runs for group, runs in values.items() if runs}))
+    return rows
+
+
+def misses_in(report: Report, kind: str) -> np.ndarray:
     points = report.tables["points"]
     return points.loc[points["kind"] == kind, points.columns[-1]].to_numpy(dtype=float)
+
+
+# ---------------------------------------------------------------- the report
+def mean_over_runs(values: Sequence[float]) -> Estimate:
+    """With Student's 95 % interval; none for a single run."""
+    mean, _, n, low, high = (float(column[0]) for column in over_seeds(np.array([values], dtype=float)))
+    return Estimate(mean, low, high) if n > 1 else Estimate(mean)
+
+
+def share_curve(what: str, group: str, runs: Sequence[np.ndarray], places: np.ndarray) -> pd.DataFrame:
+    """The share of the values of each run above ``places (P,)``, mean and interval over runs."""
+    above = [1 - np.searchsorted(np.sort(run), places, side="right") / len(run) for run in runs]
+    mean, _, n, low, high = over_seeds(np.stack(above, axis=1))
+    return pd.DataFrame(
+        {
+            "what": what,
+            "group": group,
+            "place": places,
+            "share": mean,
+            "low": low.clip(0),
+            "high": high.clip(max=1),
+            "n": n,
+        }
+    )
+
+
+def pictures_of(members: Sequence[Member]) -> dict[str, np.ndarray]:
+    """What the first run of each group decodes, of each kind; where that are pictures."""
+    arrays: dict[str, np.ndarray] = {}
+    for number, member in enumerate(members):
+        first = member.reports[0].arrays
+        for kind in KINDS:
+            shown = first.get(f"shown_{kind}")
+            if shown is not None and shown.ndim == 4:
+                arrays |= {
+                    f"shown_{number}_{kind}": shown,
+                    f"miss_{number}_{kind}": first[f"shown_{kind}_miss"],
+                    "value_range": first["value_range"],
+                }
+    return arrays
+
+
+def curves_in_words(curves: pd.DataFrame, words: Mapping[str, str]) -> dict[str, pd.DataFrame]:
+    """The curves of what ``words`` has a name for, under that name."""
+    parts = {text: curves[curves["what"] == what] for what, text in words.items()}
+    return {text: part for text, part in parts.items() if len(part)}

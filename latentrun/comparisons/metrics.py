@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import numpy as np
@@ -11,18 +12,17 @@ import pandas as pd
 
 from latentrun.comparisons.base import Comparison, Group, alike, common_rows, groups, reports
 from latentrun.config.bounds import Ge
-from latentrun.errors import InputError
+from latentrun.errors import InputError, NothingToMeasure
+from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.directions import DIRECTIONS
 from latentrun.functional.statistics.intervals import NORMAL_95, mean_interval
-from latentrun.functional.statistics.ranking import holm, pairwise
+from latentrun.functional.statistics.ranking import Pairs, holm, pairwise
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
 
 DIAGNOSTIC = "reconstruction"  # has a table with a row for each example
-MEASURES = {
-    "error": "error, by example",
-    "residual": "residual, by example",
-}  # columns of that table, and how they are called here
+# Columns of that table, and how they are called here.
+MEASURES = {"error": "error, by example", "residual": "residual, by example"}
 EXAMPLES = "examples"  # where an interval comes from when seeds give none
 NO_INTERVAL = "none: one run each"
 FLAT = 1e-9  # a spread below this share of the values is rounding
@@ -59,6 +59,19 @@ EXAMPLE_COLUMNS = (
 )
 
 
+@dataclass(frozen=True)
+class Measured:
+    """One metric of G groups: ``values`` and half-widths of the intervals over examples ``half (G, S)``, S
+    pairs (seeds), NaN where a group has no such run; the tests of all groups with each other."""
+
+    name: str
+    unit: str
+    direction: str
+    values: np.ndarray
+    half: np.ndarray
+    tests: Pairs
+
+
 class Metrics(Comparison):
     """In which metrics do the groups of runs differ, and by how much?
 
@@ -91,55 +104,52 @@ class Metrics(Comparison):
     def __init__(self, pair_on: list[str], shown: Annotated[int, Ge(1)]):
         self.pair_on, self.shown = pair_on, shown
 
-    def __call__(self, runs, noise):
-        found = groups(runs, self.pair_on)
-        if len(found) < 2:
+    # ---------------------------------------------------------------- measuring
+    def __call__(self, runs: Sequence[Run], noise: Noise) -> Report:
+        members = groups(runs, self.pair_on)
+        if len(members) < 2:
             raise InputError(
                 "the runs form one group: with pair_on as it is, nothing is left that tells them apart"
             )
-        measured, notes = shared_metrics(runs)
+        shared, notes = shared_metrics(runs)
         rows = [
             row
-            for name, own in measured.groupby("name", sort=False)
-            for row in differences(name, own, runs, found)
+            for name, own in shared.groupby("name", sort=False)
+            for row in differences(name, own, runs, members)
         ]
         table = pd.DataFrame(rows, columns=list(COLUMNS))
         table["p_holm"] = holm(table["p"].to_numpy(float))
-        examples, said = by_example(runs, found)
-        metrics = {}
-        for row in examples[examples["metric"] == MEASURES["error"]].itertuples():
-            metrics[f"error_difference.{row.group}"] = Estimate(row.difference, row.low, row.high)
-            metrics[f"error_effect.{row.group}"] = Estimate(row.effect)
-        sizes = "; ".join(f"{group.name} ({len(group.runs)})" for group in found)
+        examples, example_notes = by_example(runs, members)
+        notes += example_notes
+        if table.empty and examples.empty:
+            raise NothingToMeasure(" ".join(notes))
+        sizes = "; ".join(f"{group.name} ({len(group.runs)})" for group in members)
         first = (
-            f"Groups and their number of runs: {sizes}. Differences are to {found[0].name}, "
-            f"paired on {', '.join(['seed', *self.pair_on])}."
+            f"Groups and their number of runs: {sizes}. Differences are to {members[0].name}, paired on "
+            f"{', '.join(['seed', *self.pair_on])}."
         )
-        return Report(metrics, {"differences": table, "examples": examples}, notes=(first, *notes, *said))
+        tables = {"differences": table, "examples": examples}
+        return Report(example_metrics(examples), tables, notes=(first, *notes))
 
-    def plot(self, report):
+    # ---------------------------------------------------------------- drawing
+    def plot(self, report: Report) -> dict[str, Picture]:
         from latentrun.plotting.forest import forest
 
-        tables = [table for table in (report.tables["examples"], report.tables["differences"]) if len(table)]
-        if not tables:
-            return {}
-        every = pd.concat(tables)
+        every = pd.concat(
+            [table for table in (report.tables["examples"], report.tables["differences"]) if len(table)]
+        )
         drawn, left = forest(every, self.shown)
-        more = f" {left} more metrics are in the table." if left else ""
-        return {
-            "differences": Picture(
-                drawn,
-                f"Difference of each group to the reference ({every['reference'].iloc[0]}) with its "
-                "95 % interval, a panel for each metric "
-                "in the metric's own unit; the clearest differences first (difference by half its "
-                "interval). Filled: the interval "
-                "leaves 0 out; hollow: it does not; grey: there is none. The arrow points to the "
-                "better side, where there is one. "
-                "Above each mark the effect in standard deviations over the runs of a group, where "
-                "there are several; by example: of the "
-                f"paired differences.{more}",
-            )
-        }
+        text = (
+            f"Difference of each group to the reference ({every['reference'].iloc[0]}) with its 95 % "
+            "interval, a panel for each metric in the metric's own unit; the clearest differences first "
+            "(difference by half its interval). Filled: the interval leaves 0 out; hollow: it does not; "
+            "grey: there is none. The arrow points to the better side, where there is one. Above each mark "
+            "the effect in standard deviations over the runs of a group, where there are several; by "
+            "example: of the paired differences."
+        )
+        if left:
+            text += f" {left} more metrics are in the table."
+        return {"differences": Picture(drawn, text)}
 
 
 # ---------------------------------------------------------------- run by run
@@ -164,110 +174,139 @@ def shared_metrics(runs: Sequence[Run]) -> tuple[pd.DataFrame, list[str]]:
 
 
 def differences(
-    name: str, own: pd.DataFrame, runs: Sequence[Run], found: Sequence[Group]
+    name: str, own: pd.DataFrame, runs: Sequence[Run], members: Sequence[Group]
 ) -> list[dict[str, Any]]:
     """One metric: every group against the first, a row each. ``own``: its rows of metrics.csv, with the
     number of the run."""
-    pairs = list(dict.fromkeys(pair for group in found for pair in group.runs))
+    measured = measured_of(name, own, runs, members)
+    return [difference_row(measured, g, members) for g in range(1, len(members))]
+
+
+def measured_of(name: str, own: pd.DataFrame, runs: Sequence[Run], members: Sequence[Group]) -> Measured:
+    pairs = list(dict.fromkeys(pair for group in members for pair in group.runs))
     place = {
-        id(run): (g, pairs.index(pair)) for g, group in enumerate(found) for pair, run in group.runs.items()
+        id(run): (g, pairs.index(pair)) for g, group in enumerate(members) for pair, run in group.runs.items()
     }
-    values, errors = np.full((2, len(found), len(pairs)), np.nan)
+    values, half = np.full((2, len(members), len(pairs)), np.nan)
     for row in own.itertuples():
         values[place[id(runs[row.run])]] = row.value
-        errors[place[id(runs[row.run])]] = (row.high - row.low) / (2 * NORMAL_95)
-    tests, unit, direction = pairwise(values), own["unit"].iloc[0], own["direction"].iloc[0]
-    rows = []
-    for g, group in enumerate(found[1:], 1):
-        there = np.isfinite(values[[g, 0]])
-        there = there & there.all(0) if tests.n[g, 0] else there
-        mine, other = (values[i][kept] for i, kept in zip((g, 0), there, strict=True))
-        low, high, basis = tests.low[g, 0], tests.high[g, 0], tests.test[g, 0]
-        difference = tests.difference[g, 0]
-        if len(mine) == len(other) == 1:
-            half = NORMAL_95 * np.hypot(errors[g][there[0]], errors[0][there[1]])[0]
-            low, high, basis = (
-                difference - half,
-                difference + half,
-                EXAMPLES if np.isfinite(half) else NO_INTERVAL,
-            )
-        spread = (
-            math.sqrt((mine.var(ddof=1) + other.var(ddof=1)) / 2) if min(len(mine), len(other)) > 1 else 0.0
-        )
-        value, beside = (side.mean() if len(side) else math.nan for side in (mine, other))
-        loss = DIRECTIONS[direction].loss if direction in DIRECTIONS else np.zeros_like
-        order = float(loss(np.array(value)) - loss(np.array(beside)))
-        better = "" if not (low > 0 or high < 0) or order == 0 else group.name if order < 0 else found[0].name
-        effect = difference / spread if spread > 0 else math.nan
-        where = (name, group.name, found[0].name)
-        numbers = (
-            value,
-            beside,
-            difference,
-            low,
-            high,
-            min(len(mine), len(other)),
-            effect,
-            tests.p[g, 0],
-            math.nan,
-        )
-        rows.append(dict(zip(COLUMNS, (*where, *numbers, basis, better, direction, unit), strict=True)))
-    return rows
+        half[place[id(runs[row.run])]] = (row.high - row.low) / (2 * NORMAL_95)
+    return Measured(name, own["unit"].iloc[0], own["direction"].iloc[0], values, half, pairwise(values))
+
+
+def difference_row(measured: Measured, g: int, members: Sequence[Group]) -> dict[str, Any]:
+    """Group g against the first: a row of the table."""
+    tests = measured.tests
+    finite = np.isfinite(measured.values[[g, 0]])
+    kept = finite & finite.all(0) if tests.n[g, 0] else finite  # where there are pairs, only these
+    values, reference = (measured.values[i][side] for i, side in zip((g, 0), kept, strict=True))
+    low, high, basis = tests.low[g, 0], tests.high[g, 0], tests.test[g, 0]
+    difference = tests.difference[g, 0]
+    if len(values) == len(reference) == 1:
+        half = NORMAL_95 * np.hypot(measured.half[g][kept[0]], measured.half[0][kept[1]])[0]
+        low, high = difference - half, difference + half
+        basis = EXAMPLES if np.isfinite(half) else NO_INTERVAL
+    value, reference_value = (side.mean() if len(side) else math.nan for side in (values, reference))
+    better = ""
+    if (low > 0 or high < 0) and measured.direction in DIRECTIONS:
+        loss = DIRECTIONS[measured.direction].loss(np.array([value, reference_value]))
+        if loss[0] != loss[1]:
+            better = members[g if loss[0] < loss[1] else 0].name
+    return {
+        "metric": measured.name,
+        "group": members[g].name,
+        "reference": members[0].name,
+        "value": value,
+        "reference_value": reference_value,
+        "difference": difference,
+        "low": low,
+        "high": high,
+        "n": min(len(values), len(reference)),
+        "effect": effect_size(difference, values, reference),
+        "p": tests.p[g, 0],
+        "p_holm": math.nan,
+        "basis": basis,
+        "better": better,
+        "direction": measured.direction,
+        "unit": measured.unit,
+    }
+
+
+def effect_size(difference: float, values: np.ndarray, reference: np.ndarray) -> float:
+    """Cohen's d: in root mean square standard deviations over runs; NaN where one side has a single run, or
+    where there is no spread."""
+    if min(len(values), len(reference)) < 2:
+        return math.nan
+    spread = math.sqrt((values.var(ddof=1) + reference.var(ddof=1)) / 2)
+    return difference / spread if spread > 0 else math.nan
 
 
 # ---------------------------------------------------------------- example by example
-def by_example(runs: Sequence[Run], found: Sequence[Group]) -> tuple[pd.DataFrame, list[str]]:
+def by_example(runs: Sequence[Run], members: Sequence[Group]) -> tuple[pd.DataFrame, list[str]]:
     """Paired differences of reconstruction errors, a row for each group and measure, and what is to be said
     of them."""
-    rows: list[tuple] = []
+    rows, notes = [], []
     try:
         tables = example_tables(runs)
-        for group in found[1:]:
-            seeds = [pair for pair in group.runs if pair in found[0].runs]
-            mine, other = ([g.runs[pair] for pair in seeds or g.runs] for g in (group, found[0]))
-            for measure, called in MEASURES.items():
-                if not all(measure in tables[id(run)] for run in (*mine, *other)):
-                    continue
-                means = [
-                    pd.concat([tables[id(run)][measure] for run in side], axis=1, join="inner").mean(axis=1)
-                    for side in (mine, other)
-                ]
-                d = (means[0] - means[1]).dropna().to_numpy(copy=True)  # matched by the row number
-                mean, sd = mean_interval(d), d.std(ddof=1)
-                # A constant difference has no spread but that of its digits, and so no standardised effect.
-                effect = mean.value / sd if sd > FLAT * abs(d).max() else math.nan
-                place = (called, group.name, found[0].name)
-                rows.append(
-                    (
-                        *place,
-                        mean.value,
-                        mean.low,
-                        mean.high,
-                        len(d),
-                        len(mine),
-                        effect,
-                        (d < 0).mean(),
-                        "lower",
-                    )
-                )
-        notes = []
-    except InputError as error:
+        rows = [
+            row
+            for group in members[1:]
+            for measure in MEASURES
+            if (row := example_row(measure, group, members[0], tables))
+        ]
+    except (InputError, NothingToMeasure) as error:
         notes = [f"Examples are not compared: {error}."]
     return pd.DataFrame(rows, columns=list(EXAMPLE_COLUMNS)), notes
+
+
+def example_row(
+    measure: str, group: Group, reference: Group, tables: dict[int, pd.DataFrame]
+) -> dict[str, Any] | None:
+    """One group against the reference by the column ``measure`` of the tables of their runs, averaged over
+    the common seeds, or over all where there is none; None where a run lacks it."""
+    seeds = [pair for pair in group.runs if pair in reference.runs]
+    sides = [[tables[id(side.runs[pair])] for pair in seeds or side.runs] for side in (group, reference)]
+    if not all(measure in table for side in sides for table in side):
+        return None
+    means = [
+        pd.concat([table[measure] for table in side], axis=1, join="inner").mean(axis=1) for side in sides
+    ]
+    d = (means[0] - means[1]).dropna().to_numpy(copy=True)  # matched by the row number
+    mean, sd = mean_interval(d), d.std(ddof=1)
+    return {
+        "metric": MEASURES[measure],
+        "group": group.name,
+        "reference": reference.name,
+        "difference": mean.value,
+        "low": mean.low,
+        "high": mean.high,
+        "n": len(d),
+        "seeds": len(sides[0]),
+        # A constant difference has no spread but that of its digits, and so no standardised effect.
+        "effect": mean.value / sd if sd > FLAT * abs(d).max() else math.nan,
+        "share_lower": (d < 0).mean(),
+        "direction": "lower",
+    }
+
+
+def example_metrics(examples: pd.DataFrame) -> dict[str, Estimate]:
+    metrics = {}
+    for row in examples[examples["metric"] == MEASURES["error"]].itertuples():
+        metrics[f"error_difference.{row.group}"] = Estimate(row.difference, row.low, row.high)
+        metrics[f"error_effect.{row.group}"] = Estimate(row.effect)
+    return metrics
 
 
 def example_tables(runs: Sequence[Run]) -> dict[int, pd.DataFrame]:
     """The errors of every run by row number, under the run's id; InputError where they are not of the same
     examples."""
-    found = reports(runs, DIAGNOSTIC)
+    measured = reports(runs, DIAGNOSTIC)
     hashes = {run.meta.get("data_hash") for run in runs}
-    if (
-        len(hashes) > 1 or None in hashes
-    ):  # with other settings of the data, the same number must still be the same example
-        common_rows(
-            runs,
-            runs[0].meta.get("diagnostics", {}).get(DIAGNOSTIC, {}).get("config", {}).get("split", "test"),
-        )
+    if len(hashes) > 1 or None in hashes:
+        # With other settings of the data, the same number must still be the same example.
+        entry = runs[0].meta.get("diagnostics", {}).get(DIAGNOSTIC, {})
+        common_rows(runs, entry.get("config", {}).get("split", "test"))
     return {
-        id(run): report.tables["errors"].set_index("index") for run, report in zip(runs, found, strict=True)
+        id(run): report.tables["errors"].set_index("index")
+        for run, report in zip(runs, measured, strict=True)
     }

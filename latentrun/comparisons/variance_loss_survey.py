@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pandas as pd
 from latentrun.comparisons.base import Comparison, Group, groups, reports
 from latentrun.config.bounds import Gt
 from latentrun.diagnostics.needs import ENCODER
+from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.ranking import over_seeds
 from latentrun.functional.statistics.regression import through_origin
 from latentrun.run import Run
@@ -18,23 +20,19 @@ from latentrun.types import Estimate, Metric, Picture, Report
 DIAGNOSTIC = "variance_loss"
 SOURCE = "Asperti, Variance Loss in Variational Autoencoders, 2020, arXiv 2002.09860"
 KINDS = ("mean", "posterior")  # reconstructions; samples belong to no example and have no error
-# columns of the diagnostic's summary, by their names here
+# Columns of the diagnostic's summary, by their names here.
 SUMMARY = {
-    name: name
-    for name in (
-        "kind",
-        "mse",
-        "mse_low",
-        "mse_high",
-        "delta_var",
-        "low",
-        "high",
-        "ratio",
-        "ratio_low",
-        "ratio_high",
-    )
+    "kind": "kind",
+    "mse": "mse",
+    "mse_low": "mse_low",
+    "mse_high": "mse_high",
+    "delta_var": "delta_var",
+    "low": "delta_var_low",
+    "high": "delta_var_high",
+    "ratio": "ratio",
+    "ratio_low": "ratio_low",
+    "ratio_high": "ratio_high",
 }
-SUMMARY |= {"low": "delta_var_low", "high": "delta_var_high"}
 HOLDS, FAILS, OPEN = "holds", "fails", "undecided"
 
 
@@ -71,85 +69,88 @@ class VarianceLossSurvey(Comparison):
     def __init__(self, tolerance: Annotated[float, Gt(0)]):
         self.tolerance = tolerance
 
-    def __call__(self, runs, noise):
-        tables = {
-            id(run): report.tables["summary"]
-            for run, report in zip(runs, reports(runs, DIAGNOSTIC), strict=True)
-        }
+    # ---------------------------------------------------------------- measuring
+    def __call__(self, runs: Sequence[Run], noise: Noise) -> Report:
+        measured = zip(runs, reports(runs, DIAGNOSTIC), strict=True)
+        summaries = {id(run): report.tables["summary"] for run, report in measured}
         points = pd.concat(
-            [of_run(group, run, tables[id(run)]) for group in groups(runs) for run in group.runs.values()]
+            [of_run(group, run, summaries[id(run)]) for group in groups(runs) for run in group.runs.values()]
         )
-        found = pd.DataFrame([self._judged(own) for _, own in points.groupby(["group", "kind"], sort=False)])
+        by_group = points.groupby(["group", "kind"], sort=False)
+        table = pd.DataFrame([group_row(rows, self.tolerance) for _, rows in by_group])
         metrics = {}
-        for kind, own in points.groupby("kind", sort=False):
-            metrics[f"slope.{kind}"] = through_origin(own["mse"].to_numpy(), own["delta_var"].to_numpy())
-            metrics[f"ratio.{kind}"] = over_runs(own["ratio"].to_numpy())
-            laws = found.loc[found["kind"] == kind, "law"]
-            metrics |= {
-                f"holding.{kind}": Estimate((laws == HOLDS).mean()),
-                f"failing.{kind}": Estimate((laws == FAILS).mean()),
-            }
+        for kind, rows in points.groupby("kind", sort=False):
+            metrics |= kind_metrics(kind, rows, table.loc[table["kind"] == kind, "law"])
         notes = (
-            "The law holds where the interval of delta_var / mse lies within 1 +- "
-            f"{self.tolerance:g}, and fails where it lies outside.",
-            "A decoder trained on sampled codes aims at E[x|z] for z ~ q(z|x): `posterior` is where "
-            "to expect the law; for "
-            "autoencoders without posterior it is `mean`.",
+            f"The law holds where the interval of delta_var / mse lies within 1 +- {self.tolerance:g}, and "
+            "fails where it lies outside.",
+            "A decoder trained on sampled codes aims at E[x|z] for z ~ q(z|x): `posterior` is where to "
+            "expect the law; for autoencoders without posterior it is `mean`.",
         )
-        return Report(
-            metrics, {"groups": found, "runs": points}, {"tolerance": np.array(self.tolerance)}, notes=notes
-        )
+        tables = {"groups": table, "runs": points}
+        return Report(metrics, tables, {"tolerance": np.array(self.tolerance)}, notes=notes)
 
-    def _judged(self, own: pd.DataFrame) -> dict:
-        """The row of one group and kind."""
-        ratio = over_runs(own["ratio"].to_numpy())
-        if len(own) == 1:
-            ratio = Estimate(ratio.value, own["ratio_low"].iloc[0], own["ratio_high"].iloc[0])
-        first = own.iloc[0]
-        found = {
-            "group": first["group"],
-            "kind": first["kind"],
-            "n": len(own),
-            "mse": own["mse"].mean(),
-            "delta_var": own["delta_var"].mean(),
-        }
-        law = verdict(ratio, self.tolerance)
-        return {**found, "ratio": ratio.value, "ratio_low": ratio.low, "ratio_high": ratio.high, "law": law}
-
-    def plot(self, report):
+    # ---------------------------------------------------------------- drawing
+    def plot(self, report: Report) -> dict[str, Picture]:
         from latentrun.plotting.variance_loss import law, ratios
 
-        points, found = report.tables["runs"], report.tables["groups"]
+        points, table = report.tables["runs"], report.tables["groups"]
+        tolerance = float(report.arrays["tolerance"])
         slopes = {
             key.partition(".")[2]: value for key, value in report.metrics.items() if key.startswith("slope.")
         }
-        tolerance = float(report.arrays["tolerance"])
+        law_text = (
+            "Lost variance (data minus reconstructions, mean over pixels) against the mean squared error, a "
+            "point for each run. Dashed: the law of total variance, on which a decoder that gives E[x|z] "
+            "lies. Line and band: least squares through the origin over the runs, with its 95 % interval."
+        )
+        ratio_text = (
+            "Lost variance / mean squared error of each group of runs: mean over its runs with the 95 % "
+            f"interval over runs (of a single run: over examples). Band: 1 ± {tolerance:g}. Filled: the "
+            "interval lies within the band, the law holds; cross: it lies outside, the law fails; hollow: "
+            "undecided."
+        )
         return {
-            "law": Picture(
-                law(points, slopes),
-                "Lost variance (data minus reconstructions, mean over pixels) against the mean "
-                "squared error, a point for each run. "
-                "Dashed: the law of total variance, on which a decoder that gives E[x|z] lies. Line "
-                "and band: least squares through the "
-                "origin over the runs, with its 95 % interval.",
-            ),
-            "ratios": Picture(
-                ratios(found, tolerance),
-                "Lost variance / mean squared error of each group of runs: mean over its runs with "
-                "the 95 % interval over runs (of a "
-                f"single run: over examples). Band: 1 ± {tolerance:g}. Filled: the interval lies "
-                "within the band, the law holds; cross: "
-                "it lies outside, the law fails; hollow: undecided.",
-            ),
+            "law": Picture(law(points, slopes), law_text),
+            "ratios": Picture(ratios(table, tolerance), ratio_text),
         }
+
+
+# ---------------------------------------------------------------- numbers
+def kind_metrics(kind: str, points: pd.DataFrame, laws: pd.Series) -> dict[str, Estimate]:
+    """Of one kind of reconstruction: the points of all runs, and the verdict of each group."""
+    return {
+        f"slope.{kind}": through_origin(points["mse"].to_numpy(), points["delta_var"].to_numpy()),
+        f"ratio.{kind}": over_runs(points["ratio"].to_numpy()),
+        f"holding.{kind}": Estimate((laws == HOLDS).mean()),
+        f"failing.{kind}": Estimate((laws == FAILS).mean()),
+    }
+
+
+def group_row(points: pd.DataFrame, tolerance: float) -> dict[str, Any]:
+    """The row of one group and kind, made of the points of its runs."""
+    ratio, first = over_runs(points["ratio"].to_numpy()), points.iloc[0]
+    if len(points) == 1:
+        ratio = Estimate(ratio.value, first["ratio_low"], first["ratio_high"])
+    return {
+        "group": first["group"],
+        "kind": first["kind"],
+        "n": len(points),
+        "mse": points["mse"].mean(),
+        "delta_var": points["delta_var"].mean(),
+        "ratio": ratio.value,
+        "ratio_low": ratio.low,
+        "ratio_high": ratio.high,
+        "law": verdict(ratio, tolerance),
+    }
 
 
 def of_run(group: Group, run: Run, summary: pd.DataFrame) -> pd.DataFrame:
     """The points of one run, a row for each kind of reconstruction it has."""
-    own = summary.loc[summary["kind"].isin(KINDS), list(SUMMARY)].rename(columns=SUMMARY)
-    own.insert(0, "run", run.name)
-    own.insert(1, "group", group.name)
-    return own
+    points = summary.loc[summary["kind"].isin(KINDS), list(SUMMARY)].rename(columns=SUMMARY)
+    points.insert(0, "run", run.name)
+    points.insert(1, "group", group.name)
+    return points
 
 
 def over_runs(values: np.ndarray) -> Estimate:

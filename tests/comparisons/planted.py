@@ -88,8 +88,10 @@ def with_variance_loss(
             | {f"{k}_high": v * (1 + width) for k, v in ends.items()}
         )
     rows.append(dict.fromkeys(rows[0], np.nan) | {"kind": "generated", "delta_var": 1.0})
+    report = Report(tables={"summary": pd.DataFrame(rows)})
+    entry = {"config": {"split": split}}
     return replace(
         run,
-        reports={**run.reports, "variance_loss": Report(tables={"summary": pd.DataFrame(rows)})},
-        meta={**run.meta, "diagnostics": {"variance_loss": {"config": {"split": split}}}},
+        reports={**run.reports, "variance_loss": report},
+        meta={**run.meta, "diagnostics": {"variance_loss": entry}},
     )

@@ -1,13 +1,15 @@
 """Which runs belong together, and which rows are the same."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from latentrun.comparisons.base import alike, common_rows, groups, positions
+from latentrun.comparisons.base import alike, common_rows, groups, positions, reports
 from latentrun.config.settings import varied
 from latentrun.data.base import take
-from latentrun.errors import InputError
+from latentrun.errors import InputError, NothingToMeasure
 from tests.comparisons.planted import DATA, planted, with_variance_loss
 from tests.planted import Rows
 
@@ -113,3 +115,12 @@ def test_diagnostics_with_other_settings_are_not_alike():
     ]
     assert alike(runs, "variance_loss") == "split is test in 'a', train in 'b'"
     assert alike(runs[:1] * 2, "variance_loss") is None
+
+
+def test_what_a_diagnostic_skipped_in_one_run_is_nothing_to_compare():
+    entry = {"status": "skipped", "notes": ["the codes do not move: there is nothing to measure"]}
+    a, b = planted("a"), replace(planted("b"), meta={"diagnostics": {"density": entry}})
+    with pytest.raises(InputError, match="'a' has no density"):
+        reports([a, b], "density")
+    with pytest.raises(NothingToMeasure, match="density was skipped for 'b': the codes do not move"):
+        reports([b], "density")

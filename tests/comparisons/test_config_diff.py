@@ -1,7 +1,5 @@
 """What differs between runs, and nothing else."""
 
-from dataclasses import replace
-
 from latentrun.comparisons.config_diff import ConfigDiff
 from latentrun.functional.noise import Noise
 from tests.comparisons.planted import planted
@@ -12,25 +10,21 @@ def test_only_what_differs_is_listed_with_what_each_run_has():
         planted("a", latent_dim=2, sample=True, likelihood=None),
         planted("b", 1, model="vae", latent_dim=3, sample=False, beta=4.0, likelihood=None),
     )
-    a = replace(
-        a,
-        meta=a.meta
-        | {
+    a.meta.update(
+        {
             "versions": {"torch": "2.1", "numpy": "2.0"},
             "git": None,
             "device": {"kind": "cpu"},
             "argv": ["x"],
-        },
+        }
     )
-    b = replace(
-        b,
-        meta=b.meta
-        | {
+    b.meta.update(
+        {
             "versions": {"torch": "2.2", "numpy": "2.0"},
             "git": "abc",
             "device": {"kind": "cpu"},
             "argv": ["y"],
-        },
+        }
     )
     report = ConfigDiff()([a, b], Noise(0))
     assert report.tables["settings"].to_dict("split")["data"] == [

@@ -1,14 +1,13 @@
 """Differences with known answers: exact constants, identical runs, planted seeds, rows in another order."""
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from latentrun.comparisons.metrics import Metrics
-from latentrun.errors import InputError
+from latentrun.errors import InputError, NothingToMeasure
 from latentrun.functional.noise import Noise
 from latentrun.types import Estimate
 from tests.comparisons.planted import planted
@@ -176,10 +175,8 @@ def test_what_not_every_run_has_or_measured_otherwise_is_left_out():
         planted("a", measured={"m/x": 1.0, "m/y": 1.0, "k/z": 1.0}),
         planted("b", model="vae", measured={"m/x": 2.0, "k/z": 1.0}),
     )
-    runs = [
-        replace(run, meta={**run.meta, "diagnostics": {"k": {"config": {"split": split}}}})
-        for run, split in zip(runs, ("test", "train"), strict=True)
-    ]
+    for run, split in zip(runs, ("test", "train"), strict=True):
+        run.meta["diagnostics"] = {"k": {"config": {"split": split}}}
     _, report = compare(*runs)
     assert report.tables["differences"]["metric"].tolist() == ["m/x"]
     assert any(
@@ -205,10 +202,13 @@ def test_the_picture_shows_the_clearest_differences_first():
     assert titles == ["m/x4", "m/x3", "m/x2"] and "2 more metrics" in picture.caption
 
 
-def test_runs_without_metrics_are_said_so():
-    comparison, report = compare(planted("a"), planted("b", model="vae"))
-    assert report.notes[1:] == (
-        "No run has metrics.",
-        "Examples are not compared: 'a' has no reconstruction.",
-    )
-    assert comparison.plot(report) == {}
+def test_runs_without_metrics_have_nothing_to_compare():
+    said = "No run has metrics. Examples are not compared: 'a' has no reconstruction."
+    with pytest.raises(NothingToMeasure, match=said):
+        compare(planted("a"), planted("b", model="vae"))
+
+
+def test_runs_without_a_common_metric_have_nothing_to_compare():
+    runs = planted("a", measured={"m/x": 1.0}), planted("b", model="vae", measured={"m/y": 1.0})
+    with pytest.raises(NothingToMeasure, match="The runs have no metric in common"):
+        compare(*runs)

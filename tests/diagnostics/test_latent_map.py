@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -17,7 +15,7 @@ from latentrun.models.vae import VAE
 from latentrun.nn.dense import Dense
 from latentrun.run import Run
 from tests.conformance import parts
-from tests.planted import Rows, vae_values
+from tests.planted import Gaussian, Rows, planted_run, vae_values
 
 SETTINGS = {"over": None, "wide": 6, "side": 4, "slices": 3, "pairs": 4000, "resamples": 200}
 
@@ -66,12 +64,12 @@ def test_it_is_drawn_over_the_variables_that_vary_most():
 def test_every_place_stands_where_the_picture_shows_it():
     """x = z through a decoder that writes each variable into a pixel of its own: columns rise with the first
     variable, rows fall with the second, squares rise with the third."""
-    run = linear_vae(torch.eye(3), torch.ones(3))
-    run = replace(run, data=Rows(torch.rand(50, 1, 1, 3)))
-    run.model.event_shape = (1, 1, 3)
-    run.model.decode = lambda z, space="z": z.reshape(-1, 1, 1, 3)
+    event = (1, 1, 3)
+    model = Gaussian(
+        lambda x: x.flatten(1), lambda x: torch.ones(len(x), 3), lambda z: z.view(-1, *event), 3, event
+    )
     diagnostic = LatentMap(**SETTINGS)
-    report = diagnostic(run, Noise(0))
+    report = diagnostic(planted_run(model, Rows(torch.rand(50, *event))), Noise(0))
     found = report.arrays["map"].reshape(3, 4, 4, 3)
     side, third = norm.ppf((np.arange(4) + 0.5) / 4), norm.ppf((np.arange(3) + 0.5) / 3)
     np.testing.assert_allclose(found[1, 2, :, 0], side, atol=1e-6)

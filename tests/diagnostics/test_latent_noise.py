@@ -32,8 +32,8 @@ COURSE = {"gain": GAIN, "kl": KL, "scale": SCALE, "stage": STAGE, "var_mean": VA
 
 
 def run_of(**changes):
-    run = planted_run(Gaussian(lambda x: x, torch.ones_like, lambda z: z, 3, (3,)), Rows(torch.zeros(4, 3)))
-    return replace(run, curves=noise_curves(**(COURSE | changes)))
+    model = Gaussian(lambda x: x, torch.ones_like, lambda z: z, 3, (3,))
+    return planted_run(model, Rows(torch.zeros(4, 3)), curves=noise_curves(**(COURSE | changes)))
 
 
 def measure(collapsed=0.05, revived=0.05, inactive_kl=0.01, **changes):
@@ -233,7 +233,7 @@ def run(*arguments) -> int:
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     path = tmp_path_factory.mktemp("noise") / "run"
-    noise = [f"training.then.{each}" for each in SHORT]
+    noise = [f"training.then.{setting}" for setting in SHORT]
     line = [*LINE, "training=latent_noise", *noise, "diagnostic=[latent_noise]", f"hydra.run.dir={path}"]
     assert run(*line) == 0
     return path
@@ -265,8 +265,8 @@ def test_a_training_without_noise_is_refused_in_one_line_before_it_begins_and_af
     tmp_path, capsys, trained
 ):
     said = (
-        "diagnostic 'latent_noise' needs noise on a latent variable (training=latent_noise); "
-        "training 'default' has none"
+        "diagnostic 'latent_noise' needs noise on a latent variable (training=latent_noise); training "
+        "'default' has none"
     )
     plain = [*LINE, f"hydra.run.dir={tmp_path / 'plain'}"]
     assert run(*plain, "diagnostic=[latent_noise]") == 2 and not (tmp_path / "plain").exists()

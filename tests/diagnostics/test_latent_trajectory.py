@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -70,8 +69,8 @@ def line(speed: np.ndarray) -> np.ndarray:
 def measure(found: History | None, **changes):
     d = 2 if found is None else found.epoch_mean.shape[2]
     x = torch.rand(N, 1, 5, 6, generator=torch.Generator().manual_seed(0))
-    run = planted_run(Deterministic(lambda x: x.flatten(1)[:, :d], lambda z: z, d, (1, 5, 6)), Rows(x))
-    run = replace(run, history=found)
+    model = Deterministic(lambda x: x.flatten(1)[:, :d], lambda z: z, d, (1, 5, 6))
+    run = planted_run(model, Rows(x), history=found)
     asked = LatentTrajectory(**SETTINGS | changes)
     asked.check(run.model, run.data)
     return asked, asked(run, Noise(0).at("test"))

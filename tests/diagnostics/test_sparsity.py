@@ -225,8 +225,8 @@ def test_evolution_follows_the_history():
     drawn = sorted(line.get_ydata()[2] for line in total[:d])
     np.testing.assert_allclose(drawn, sorted(CODES[:rows].numpy().var(0) / 4 + 0.25), rtol=1e-5)
 
-    unscaled = dataclasses.replace(history, epoch_scale=mean[..., :0], epoch_kl=mean[..., :0])
-    run = dataclasses.replace(run, history=unscaled)
+    bare = dataclasses.replace(history, epoch_scale=mean[..., :0], epoch_kl=mean[..., :0])
+    run = dataclasses.replace(run, history=bare)
     assert "evolution" not in measure(run)[1].tables
 
 

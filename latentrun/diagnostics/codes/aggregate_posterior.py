@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -13,50 +12,34 @@ from torch import Tensor
 
 from latentrun.config.bounds import Between, Each, Ge, Gt
 from latentrun.diagnostics.base import Diagnostic
+from latentrun.diagnostics.codes.aggregate_posterior_measure import (
+    LEAST,
+    Posteriors,
+    correlations,
+    divergences,
+    gaps_to_nearest,
+)
 from latentrun.diagnostics.needs import FLAT, GAUSSIAN_POSTERIOR, PRIOR
 from latentrun.errors import InputError, NothingToMeasure
-from latentrun.functional.clouds.neighbours import nearest
 from latentrun.functional.distances.divergences import gaussian_kl
 from latentrun.functional.distances.two_sample import median_distance, mmd2
 from latentrun.functional.noise import Noise
-from latentrun.functional.statistics.intervals import interval_columns, mean_interval, share_interval
+from latentrun.functional.statistics.intervals import interval_columns, share_interval
 from latentrun.functional.statistics.mixtures import (
     bin_masses,
     binned_kl,
-    component_log_density,
     covariance,
     gaussian_distances,
-    log_densities,
     marginal_moments,
 )
 from latentrun.models.base import HasPrior, is_standard_normal
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
 
-LEAST = 8  # examples, for the variance of the MMD
 REACH = 5.0  # histograms lie between -REACH and REACH
-PARTS = (8, 4, 2, 1)  # the divergences are also taken of the first N / 8, N / 4, ... examples
 SURGERY = "Hoffman & Johnson, ELBO surgery, NIPS workshop 2016"
 UPPER = "Poole et al. 2019, arXiv 1905.06922, section 2.2"
 MMD = "Gretton et al. 2012, JMLR 13, eq. 3"
-
-
-@dataclass(frozen=True)
-class Posteriors:
-    """N posteriors with ``mean`` and ``scale (N, d)``, one code of each ``z (N, d)``, and as many draws from
-    the prior, thrice: ``prior`` is compared with the codes, ``others`` with it, ``control`` stands in for
-    ``prior`` where that is to be held against something. Float64."""
-
-    mean: Tensor
-    scale: Tensor
-    z: Tensor
-    prior: Tensor
-    others: Tensor
-    control: Tensor
-
-    def in_variables(self, used: Tensor) -> Posteriors:
-        """The same in some of the variables."""
-        return Posteriors(*(values[:, used] for values in vars(self).values()))
 
 
 class AggregatePosterior(Diagnostic):
@@ -286,51 +269,6 @@ class AggregatePosterior(Diagnostic):
         from latentrun.diagnostics.codes.aggregate_posterior_plot import pictures
 
         return pictures(report, self.shown, self.quantile)
-
-
-# ---------------------------------------------------------------- numbers
-def correlations(mean: Tensor, scale: Tensor) -> Tensor:
-    """Of the variables under q(z), ``(d, d)``."""
-    matrix = covariance(mean, scale)
-    sd = matrix.diagonal().sqrt()
-    return (matrix / sd / sd[:, None]).clamp(-1, 1)
-
-
-def divergences(posteriors: Posteriors) -> pd.DataFrame:
-    """``n, kl, information, information_upper, kl_aggregate`` with intervals, of the first n examples
-    alone."""
-    mean, scale, z = posteriors.mean, posteriors.scale, posteriors.z
-    own, kl = component_log_density(z, mean, scale), gaussian_kl(mean, scale.log()).sum(1)
-    rows = []
-    for n in sorted({len(z) // part for part in PARTS} - set(range(LEAST))):
-        whole, others = log_densities(z[:n], mean[:n], scale[:n])
-        information = own[:n] - whole
-        estimates = {
-            "kl": mean_interval(kl[:n]),
-            "information": mean_interval(information),
-            "information_upper": mean_interval(own[:n] - others),
-            "kl_aggregate": mean_interval(kl[:n] - information),
-        }
-        # At most the mean KL; draws may put the lower bound itself a little above that.
-        highest = max(estimates["kl"], estimates["information"], key=lambda e: e.value)
-        estimates["information_upper"] = min(estimates["information_upper"], highest, key=lambda e: e.value)
-        row = {"n": n, "log_n": math.log(n)}
-        for name, e in estimates.items():
-            row |= {name: e.value, f"{name}_low": e.low, f"{name}_high": e.high}
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def gaps_to_nearest(posteriors: Posteriors) -> dict[str, Tensor]:
-    """Distances ``(N,)`` of prior draws to codes, of codes to other codes, of prior draws to others, and of a
-    third set of draws to these."""
-    z, prior, others = posteriors.z, posteriors.prior, posteriors.others
-    return {
-        "prior_codes": nearest(prior, z, 1)[0][:, 0],
-        "codes_codes": nearest(z, z, 1, same=True)[0][:, 0],
-        "prior_prior": nearest(prior, others, 1)[0][:, 0],
-        "control": nearest(posteriors.control, others, 1)[0][:, 0],
-    }
 
 
 # ---------------------------------------------------------------- metrics

@@ -33,8 +33,8 @@ def factor_path_pictures(report: Report) -> dict[str, Picture]:
     if x.ndim == 5:
         pictures["strips"] = Picture(
             best_strips(best, tracks, x, tuple(arrays["value_range"])),
-            "The best path of each kind for each factor, decoded left to right, and its score (1: the factor "
-            "passes through all its range and nothing else moves). Beneath each picture: the factor "
+            "The best path of each kind for each factor, decoded left to right, and its score (1: the "
+            "factor passes through all its range and nothing else moves). Beneath each picture: the factor "
             f"{source}.",
         )
     for kind, rows in best.groupby("kind", sort=False):
