@@ -208,6 +208,10 @@ class ReportDirectory:
             if file.split(".")[0] == name and path.is_file():
                 yield path, caption
 
+    def write_error(self, text: str) -> None:
+        """``error.txt``: what went wrong, for who looks into it."""
+        write_text(self.path / "error.txt", text)
+
     def write_page(self, html: str) -> None:
         """``report.html``."""
         write_text(self.path / "report.html", html)
