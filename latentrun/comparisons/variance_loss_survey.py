@@ -138,9 +138,7 @@ def group_row(points: pd.DataFrame, tolerance: float) -> dict[str, Any]:
         "n": len(points),
         "mse": points["mse"].mean(),
         "delta_var": points["delta_var"].mean(),
-        "ratio": ratio.value,
-        "ratio_low": ratio.low,
-        "ratio_high": ratio.high,
+        **ratio.columns("ratio"),
         "law": verdict(ratio, tolerance),
     }
 

@@ -23,9 +23,9 @@ from latentrun.plotting.style import paper
 from latentrun.plotting.sweep import Key, Panel, against, over_two, written
 from latentrun.report.parts import HEADLINES, Shown, content, interval, number, template
 from latentrun.report.trials import trials_drawn
-from latentrun.store import atomic
+from latentrun.store.files import write_text
 from latentrun.store.intake import read_json
-from latentrun.store.reports import SAVED
+from latentrun.store.reports import write_figure
 from latentrun.store.sweep import SweepDirectory
 from latentrun.tables.collect import collect_sweep, failures
 from latentrun.tables.groups import by_seed, grouped
@@ -98,8 +98,7 @@ def write_report(
     with paper():
         for name, picture in drawn:
             for kind in dict.fromkeys(["png", *formats]):
-                with atomic(path / "plots" / f"{name}.{kind}", "wb") as file:
-                    picture.figure.savefig(file, format=kind, metadata=SAVED[kind])
+                write_figure(path / "plots" / f"{name}.{kind}", picture.figure)
             shown.append(Shown(name, *content(path / "plots" / f"{name}.png"), picture.caption))
     board = leaderboard(found.frame, found.keys, found.metrics, found.meaning)
     states = found.frame["state"].value_counts()
@@ -116,8 +115,7 @@ def write_report(
         jobs=_jobs(found, path),
         common=[(key, written(value)) for key, value in common(found.frame).items()],
     )
-    with atomic(path / "report.html") as file:
-        file.write(html)
+    write_text(path / "report.html", html)
 
 
 # ---------------------------------------------------------------- pictures

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -42,9 +41,9 @@ from latentrun.data.base import Dataset
 from latentrun.errors import InputError, few, nearest
 from latentrun.functional.statistics.verdicts import REPORTED
 from latentrun.report.sweep import write_page
-from latentrun.store import atomic, now
+from latentrun.store import now
 from latentrun.store.files import claim as claim_directory
-from latentrun.store.files import require_empty, write_table
+from latentrun.store.files import require_empty, write_json, write_table, write_text
 from latentrun.sweep.engine import Engine, Launch, Outcome, warm
 from latentrun.sweep.live import View
 from latentrun.sweep.plan import Job, Sweep
@@ -300,10 +299,8 @@ def write(
         },
         **environment(device_named(config["device"])),
     }
-    with atomic(path / "meta.json") as file:
-        json.dump(meta, file, indent=1)
-    with atomic(path / "claims.md") as file:
-        file.write(markdown(verdicts, meta))
+    write_json(path / "meta.json", meta)
+    write_text(path / "claims.md", markdown(verdicts, meta))
     write_claims(path, verdicts, runs, meta, config["figures"])
 
 

@@ -75,7 +75,7 @@ def work(assembly: Assembly, directory: RunDirectory, loop: Loop, reading: float
                 run = fit_model(assembly, loop, records)
         except NonFiniteLoss as error:
             records.activity.update(state="failed", reason=str(error))
-            (directory.path / "error.txt").write_text(f"{error}\n", encoding="utf-8")
+            directory.write_error(f"{error}\n")
             LOGGER.error("%s; the last good checkpoint is in %s", error, directory.path / "checkpoints")
             records.board.finish(False)
             return 1

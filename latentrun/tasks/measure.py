@@ -125,4 +125,4 @@ def redraw(directory: RunDirectory, questions: Questions, names: Sequence[str]) 
 def note_failure(directory: ReportDirectory, name: str, error: Exception) -> None:
     """Log that a diagnostic or comparison failed and leave the traceback."""
     LOGGER.error("%s failed: %s: %s", name, type(error).__name__, error)
-    (directory.path / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+    directory.write_error(traceback.format_exc())
