@@ -46,15 +46,15 @@ def divergences(posteriors: Posteriors) -> pd.DataFrame:
     """``n, kl, information, information_upper, kl_aggregate`` with intervals, of the first n examples
     alone."""
     mean, scale, z = posteriors.mean, posteriors.scale, posteriors.z
-    own, kl = component_log_density(z, mean, scale), gaussian_kl(mean, scale.log()).sum(1)
+    posterior, kl = component_log_density(z, mean, scale), gaussian_kl(mean, scale.log()).sum(1)
     rows = []
     for n in sorted({len(z) // part for part in PARTS} - set(range(LEAST))):
         whole, others = log_densities(z[:n], mean[:n], scale[:n])
-        information = own[:n] - whole
+        information = posterior[:n] - whole
         estimates = {
             "kl": mean_interval(kl[:n]),
             "information": mean_interval(information),
-            "information_upper": mean_interval(own[:n] - others),
+            "information_upper": mean_interval(posterior[:n] - others),
             "kl_aggregate": mean_interval(kl[:n] - information),
         }
         # At most the mean KL; draws may put the lower bound itself a little above that.
