@@ -117,7 +117,7 @@ class VarianceLossSurvey(Comparison):
         return {**found, "ratio": ratio.value, "ratio_low": ratio.low, "ratio_high": ratio.high, "law": law}
 
     def plot(self, report):
-        from latentrun.plotting.variance_loss import law, ratios
+        from latentrun.comparisons.variance_loss_survey_plot import law, ratios
 
         points, found = report.tables["runs"], report.tables["groups"]
         slopes = {

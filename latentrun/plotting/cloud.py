@@ -69,8 +69,8 @@ def cloud(
     ``targets``: the factors in the menu "colour by" with their values ``(N,)``. ``images (N, c, h, w)`` or
     ``(N, h, w)``: the image of each code, uint8, or other numbers within ``value_range``; a page shows that
     of the point under the cursor, enlarged, with the values of its factors. Classes beyond the palette's
-    eight repeat its colours with another symbol, shown beside their names. ValueError where numbers of points,
-    images and texts differ.
+    eight repeat its colours with another symbol, shown beside their names. ValueError where numbers of
+    points, images and texts differ.
     """
     import plotly.graph_objects as go
 
