@@ -92,7 +92,7 @@ class VarianceLossSurvey(Comparison):
 
     # ---------------------------------------------------------------- drawing
     def plot(self, report: Report) -> dict[str, Picture]:
-        from latentrun.plotting.variance_loss import law, ratios
+        from latentrun.comparisons.variance_loss_survey_plot import law, ratios
 
         points, table = report.tables["runs"], report.tables["groups"]
         tolerance = float(report.arrays["tolerance"])
