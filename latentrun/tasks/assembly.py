@@ -15,6 +15,7 @@ from latentrun.config.build import build, later
 from latentrun.config.fingerprint import data_key
 from latentrun.data.base import Dataset
 from latentrun.errors import InputError
+from latentrun.functional.noise import seeded
 from latentrun.models.base import Model
 from latentrun.nn.base import Network
 from latentrun.tasks.questions import Questions, questions_of
@@ -82,8 +83,7 @@ def build_model(config: Mapping[str, Any], data: Dataset) -> Model:
         "value_range": data.value_range,
         "columns": data.columns,
     }
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config["seed"])
+    with seeded(config["seed"]):
         return build(config["model"], Model, "model", trust, **given)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from latentrun.config.bounds import Ge, Printable
 from latentrun.errors import InputError
-from latentrun.functional.noise import Noise
+from latentrun.functional.noise import Noise, seeded
 from latentrun.models.base import HasLikelihood
 from latentrun.plotting.images import grid
 from latentrun.plotting.style import paper
@@ -102,8 +102,7 @@ def decoded(run: Run, z: Tensor, draw: Draw, noise: Noise) -> Tensor:
     if draw == "mean":
         return run.decode(z)
     assert isinstance(run.model, HasLikelihood)  # Sample.require_drawable
-    with torch.no_grad(), torch.random.fork_rng([run.device] if run.device.type == "cuda" else []):
-        torch.manual_seed(noise.generator("x").initial_seed())  # distributions take no generator
+    with torch.no_grad(), seeded(noise.generator("x").initial_seed(), run.device):
         return run.model.likelihood(z).sample()
 
 
