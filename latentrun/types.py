@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -159,6 +159,9 @@ class OfSplit:
     measure: Callable[[Batch, Noise], dict[str, Tensor]]
 
 
+Monitor: TypeAlias = "Callable[[Batch, Noise], dict[str, Tensor]] | OfSplit"
+
+
 @dataclass(frozen=True)
 class Phase:
     """One stretch of training.
@@ -175,7 +178,7 @@ class Phase:
     name: str
     objectives: tuple[Objective, ...]
     source: FromData | FromCodes | FromStream = field(default_factory=FromData)
-    monitor: Callable[[Batch, Noise], dict[str, Tensor]] | OfSplit | None = None
+    monitor: Monitor | None = None
     epochs: int | None = None
     schedules: Mapping[str, Schedule] = field(default_factory=dict)
     callbacks: tuple[Callback, ...] = ()
