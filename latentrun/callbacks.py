@@ -79,6 +79,7 @@ class MovingAverage(Callback):
     @torch.no_grad()
     def after_step(self, terms: Mapping[str, Tensor], clock: Clock) -> None:
         source, average = self.modules_of
-        torch._foreach_lerp_(list(average.parameters()), list(source.parameters()), 1 - self.decay)
+        for kept, parameter in zip(average.parameters(), source.parameters(), strict=True):
+            kept.lerp_(parameter, 1 - self.decay)
         for kept, buffer in zip(average.buffers(), source.buffers(), strict=True):
             kept.copy_(buffer)

@@ -14,7 +14,14 @@ from torch.distributions import MultivariateNormal
 
 from latentrun.data.base import Dataset
 from latentrun.functional.noise import Noise
-from latentrun.models.base import HasGaussianPosterior, HasGenerator, HasPosterior, Model
+from latentrun.models.base import (
+    HasEncoder,
+    HasGaussianPosterior,
+    HasGenerator,
+    HasPosterior,
+    HasSamplers,
+    Model,
+)
 from latentrun.types import History, Latents, Report, Split
 
 T = TypeVar("T")
@@ -70,12 +77,14 @@ class Run:
 
     def encode(self, x: Tensor) -> Tensor:
         """Codes ``(N, d)`` of examples; the posterior's mean where there is one."""
+        assert isinstance(self.model, HasEncoder)
         return torch.cat(self._chunked(self.model.encode, x))
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation ``(N, d)`` of q(z|x); for models with a Gaussian posterior."""
-        found = self._chunked(self.model.posterior, x)
-        return torch.cat([q.mean for q in found]), torch.cat([q.stddev for q in found])
+        assert isinstance(self.model, HasGaussianPosterior)
+        laws = self._chunked(self.model.posterior, x)
+        return torch.cat([q.mean for q in laws]), torch.cat([q.stddev for q in laws])
 
     def decode(self, z: Tensor, space: str = "z") -> Tensor:
         """Mean of p(x|z), ``(N, *event_shape)``."""
@@ -130,6 +139,7 @@ class Run:
         """n codes ``(n, d)`` as the model draws them, or from the Gaussian that stands in for its prior;
         ``sampler``: in one of the ways that a model with several has."""
         if sampler is not None:
+            assert isinstance(self.model, HasSamplers)
             return self.model.samplers()[sampler](n, noise.to(self.device))
         if isinstance(self.model, HasGenerator):
             return self.model.sample_prior(n, noise.to(self.device))

@@ -65,27 +65,42 @@ def built(specs: Specs, trust: Sequence[str]) -> dict[str, Comparison]:
 
 def encounters(claims: Sequence[Claim], evidence: Evidence, numbers: Numbers) -> list[Encounter]:
     """What the claims compare, one for each seed."""
+    return [
+        _encounter(claim, between, names, members, evidence)
+        for claim in claims
+        for between, names in _between(claim).items()
+        for members in zip(*(numbers[claim.name, run] for run in between), strict=True)
+    ]
+
+
+def _between(claim: Claim) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """The comparisons that a claim names, by the runs that they compare."""
+    names: dict[tuple[str, ...], dict[str, None]] = {}
+    for part in claim.expect:
+        if part.between:
+            names.setdefault(part.between, {}).update(dict.fromkeys(part.questions))
+    return {between: tuple(questions) for between, questions in names.items()}
+
+
+def _encounter(
+    claim: Claim,
+    between: tuple[str, ...],
+    names: tuple[str, ...],
+    members: Sequence[int],
+    evidence: Evidence,
+) -> Encounter:
+    """``members``: the number of the job of each run."""
     jobs = {job.number: job for job in evidence.jobs}
-    found = []
-    for claim in claims:
-        names: dict[tuple[str, ...], dict[str, None]] = {}
-        for part in claim.expect:
-            if part.between:
-                names.setdefault(part.between, {}).update(dict.fromkeys(part.questions))
-        for between, asked in names.items():
-            for members in zip(*(numbers[claim.name, run] for run in between), strict=True):
-                ready = [_is_ready(evidence, jobs[number]) for number in members]
-                found.append(
-                    Encounter(
-                        claim=claim.name,
-                        between=between,
-                        seed=jobs[members[0]].config["seed"],
-                        names=tuple(asked),
-                        paths=tuple(evidence.places[number] for number in members),
-                        missing=tuple(run for run, there in zip(between, ready, strict=True) if not there),
-                    )
-                )
-    return found
+    return Encounter(
+        claim=claim.name,
+        between=between,
+        seed=jobs[members[0]].config["seed"],
+        names=names,
+        paths=tuple(evidence.places[number] for number in members),
+        missing=tuple(
+            run for run, number in zip(between, members, strict=True) if not _is_ready(evidence, jobs[number])
+        ),
+    )
 
 
 def _is_ready(evidence: Evidence, job: Any) -> bool:
@@ -95,39 +110,49 @@ def _is_ready(evidence: Evidence, job: Any) -> bool:
 
 def answers(wanted: Sequence[Encounter], specs: Specs, root: str | Path, make: Make) -> list[Answer]:
     """Where the comparisons of all encounters are; those that are nowhere under ``root`` are made."""
-    there = comparisons(root)
+    directories = comparisons(root)
     given = []
     for encounter in wanted:
         if encounter.missing:
             reason = f"there is no finished run {', '.join(encounter.missing)}"
             given += [Answer(encounter, name, "missing", None, reason) for name in encounter.names]
             continue
-        paths = {name: standing(there, encounter.paths, name, specs[name]) for name in encounter.names}
+        paths = {name: standing(directories, encounter.paths, name, specs[name]) for name in encounter.names}
         given += [Answer(encounter, name, "found", path) for name, path in paths.items() if path is not None]
         absent = {name: specs[name] for name, path in paths.items() if path is None}
-        if not absent:
-            continue
-        try:
-            path, reason = make(encounter.paths, encounter.seed, absent), ""
-            there = [(path, ComparisonDirectory(path).meta), *there]
-        except InputError as error:
-            reason = str(error)
-        for name, spec in absent.items():
-            path = standing(there, encounter.paths, name, spec)
-            given.append(Answer(encounter, name, "failed" if path is None else "made", path, reason))
+        if absent:
+            made = _made(encounter, absent, make)
+            given += made
+            new = dict.fromkeys(answer.path for answer in made if answer.path is not None)
+            directories = [*((path, ComparisonDirectory(path).meta) for path in new), *directories]
     return given
 
 
+def _made(encounter: Encounter, specs: Specs, make: Make) -> list[Answer]:
+    """The answers of comparisons that are made now."""
+    try:
+        path = make(encounter.paths, encounter.seed, specs)
+    except InputError as error:
+        return [Answer(encounter, name, "failed", None, str(error)) for name in specs]
+    directory = [(path, ComparisonDirectory(path).meta)]
+    return [
+        Answer(encounter, name, "made", path)
+        if standing(directory, encounter.paths, name, spec)
+        else Answer(encounter, name, "failed", None)
+        for name, spec in specs.items()
+    ]
+
+
 def standing(
-    there: Sequence[tuple[Path, Mapping[str, Any]]],
+    directories: Sequence[tuple[Path, Mapping[str, Any]]],
     paths: Sequence[Path],
     name: str,
     spec: Mapping[str, Any],
 ) -> Path | None:
-    """The newest directory ``there`` that holds the comparison ``name`` with these settings and this
-    code,     of just these runs as they are now; None where there is none."""
+    """The first of ``directories`` that holds the comparison ``name`` with these settings and this code, of
+    just these runs as they are now; None where there is none."""
     runs = [(path.resolve(), RunDirectory(path).meta) for path in paths]
-    for path, meta in there:
+    for path, meta in directories:
         entry = meta.get("comparisons", {}).get(name, {})
         if (entry.get("status"), entry.get("hash")) != (Status.OK, fingerprint(spec)):
             continue

@@ -128,7 +128,8 @@ def _composed(job: Sequence[Override], folders: Sequence[Path]) -> DictConfig:
         cfg = _raw([override.input_line for override in job], folders)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        raise InputError(f"{str(mark.name)!r}, line {mark.line + 1}: {error.problem}") from None
+        place = f"{str(mark.name)!r}, line {mark.line + 1}: " if mark is not None else ""
+        raise InputError(f"{place}{error.problem}") from None
     except UnicodeDecodeError as error:
         raise InputError(f"a file of {', '.join(map(str, folders))} is not UTF-8: {error}") from None
     except (HydraException, OmegaConfBaseException, ValueError) as error:

@@ -75,8 +75,8 @@ class Emptiness(Comparison):
         measure = measure_of([report for member in members for report in member.reports])
         metrics, curves = {}, []
         for what, metric, values in [*gaps_of(members), *misses_of(members)]:
-            for group, own in values.items():
-                metrics[f"{metric}.{group}"] = mean_over_runs([run.mean() for run in own])
+            for group, distances in values.items():
+                metrics[f"{metric}.{group}"] = mean_over_runs([run.mean() for run in distances])
             curves += self._curves(what, values)
         sizes = "; ".join(f"{member.group.name} ({len(member.reports)})" for member in members)
         notes = (

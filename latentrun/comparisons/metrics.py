@@ -114,8 +114,8 @@ class Metrics(Comparison):
         shared, notes = shared_metrics(runs)
         rows = [
             row
-            for name, own in shared.groupby("name", sort=False)
-            for row in differences(name, own, runs, members)
+            for name, measured in shared.groupby("name", sort=False)
+            for row in differences(name, measured, runs, members)
         ]
         table = pd.DataFrame(rows, columns=list(COLUMNS))
         table["p_holm"] = holm(table["p"].to_numpy(float))
@@ -174,24 +174,24 @@ def shared_metrics(runs: Sequence[Run]) -> tuple[pd.DataFrame, list[str]]:
 
 
 def differences(
-    name: str, own: pd.DataFrame, runs: Sequence[Run], members: Sequence[Group]
+    name: str, rows: pd.DataFrame, runs: Sequence[Run], members: Sequence[Group]
 ) -> list[dict[str, Any]]:
-    """One metric: every group against the first, a row each. ``own``: its rows of metrics.csv, with the
+    """One metric: every group against the first, a row each. ``rows``: those of metrics.csv, with the
     number of the run."""
-    measured = measured_of(name, own, runs, members)
+    measured = measured_of(name, rows, runs, members)
     return [difference_row(measured, g, members) for g in range(1, len(members))]
 
 
-def measured_of(name: str, own: pd.DataFrame, runs: Sequence[Run], members: Sequence[Group]) -> Measured:
+def measured_of(name: str, rows: pd.DataFrame, runs: Sequence[Run], members: Sequence[Group]) -> Measured:
     pairs = list(dict.fromkeys(pair for group in members for pair in group.runs))
     place = {
         id(run): (g, pairs.index(pair)) for g, group in enumerate(members) for pair, run in group.runs.items()
     }
     values, half = np.full((2, len(members), len(pairs)), np.nan)
-    for row in own.itertuples():
+    for row in rows.itertuples():
         values[place[id(runs[row.run])]] = row.value
         half[place[id(runs[row.run])]] = (row.high - row.low) / (2 * NORMAL_95)
-    return Measured(name, own["unit"].iloc[0], own["direction"].iloc[0], values, half, pairwise(values))
+    return Measured(name, rows["unit"].iloc[0], rows["direction"].iloc[0], values, half, pairwise(values))
 
 
 def difference_row(measured: Measured, g: int, members: Sequence[Group]) -> dict[str, Any]:

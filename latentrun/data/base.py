@@ -108,15 +108,15 @@ class Dataset(ABC):
     @cached_property
     def digest(self) -> str:
         """16 hex digits that change when any row, factor or split does."""
-        found = hashlib.sha256()
+        digest = hashlib.sha256()
         for name in SPLITS:
             rows = self.split(name)
-            found.update(repr((name, tuple(rows.x.shape))).encode())
-            found.update(rows.index.numpy().tobytes() + rows.y.numpy().tobytes())
+            digest.update(repr((name, tuple(rows.x.shape))).encode())
+            digest.update(rows.index.numpy().tobytes() + rows.y.numpy().tobytes())
             # Every bit of x counts in the sum, at the speed of memory; its order in the rows that are hashed.
-            found.update(str(int(rows.x.contiguous().view(torch.int32).sum(dtype=torch.int64))).encode())
-            found.update(thin(rows, 256).x.numpy().tobytes())
-        return found.hexdigest()[:16]
+            digest.update(str(int(rows.x.contiguous().view(torch.int32).sum(dtype=torch.int64))).encode())
+            digest.update(thin(rows, 256).x.numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def describe(self) -> Description:
         """What the set is without its rows; reads them where only they say it (ranges of a table)."""
@@ -211,12 +211,12 @@ def divide(whole: Split, val_fraction: float, test_fraction: float, seed: int) -
 
 def data_root(root: str | None) -> Path:
     """The folder that holds data sets: ``root``, else the environment variable LATENTRUN_DATA."""
-    found = root or os.environ.get("LATENTRUN_DATA")
-    if not found:
+    folder = root or os.environ.get("LATENTRUN_DATA")
+    if not folder:
         raise InputError(
             "data.root: no folder given; set data.root=DIR or the environment variable LATENTRUN_DATA"
         )
-    path = Path(found).expanduser()
+    path = Path(folder).expanduser()
     if not path.is_dir():
         raise InputError(f"data.root: {str(path)!r} is not a folder")
     return path

@@ -32,9 +32,9 @@ class Recorded(Dataset):
         data = self._make()
         if (data.event_shape, data.columns) != (self.event_shape, self.columns):
             data.align(self)
-        names, known = ([factor.name for factor in each.factors] for each in (data, self))
-        if names != known:
-            raise InputError(f"data: their factors are {names} now; the run was trained with {known}")
+        now, then = ([factor.name for factor in factors] for factors in (data.factors, self.factors))
+        if now != then:
+            raise InputError(f"data: their factors are {now} now; the run was trained with {then}")
         return data
 
     def __getattr__(self, name: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from latentrun.data.base import Dataset, Oracle
-from latentrun.manifolds import Euclidean
+from latentrun.manifolds import Euclidean, Manifold, Product
 from latentrun.models.base import (
     HasEncoder,
     HasGaussianPosterior,
@@ -31,6 +31,17 @@ def capability(base: type, noun: str) -> Need:
     return Need("model", lambda model: isinstance(model, base), noun)
 
 
+def is_flat(space: Manifold) -> bool:
+    """Whether straight lines, means and principal axes stay on a space: R^n and products of such.
+
+    >>> is_flat(Product([Euclidean(1), Euclidean(2)]))
+    True
+    """
+    if isinstance(space, Product):
+        return all(is_flat(factor) for factor in space.factors)
+    return isinstance(space, Euclidean)
+
+
 ENCODER = capability(HasEncoder, "an encoder")
 POSTERIOR = capability(HasPosterior, "a posterior")
 GAUSSIAN_POSTERIOR = capability(HasGaussianPosterior, "a Gaussian posterior")
@@ -39,7 +50,7 @@ SAMPLERS = capability(HasSamplers, "samplers")
 PRIOR = capability(HasPrior, "a prior")
 LIKELIHOOD = capability(HasLikelihood, "a likelihood")
 LOG_PROB = capability(HasLogProb, "an exact density")
-FLAT = Need("model", lambda model: isinstance(model.spaces["z"], Euclidean), "a flat latent space")
+FLAT = Need("model", lambda model: is_flat(model.spaces["z"]), "a flat latent space")
 DIFFERENTIABLE = Need("model", lambda model: model.differentiable, "a differentiable decoder")
 
 FACTORS = Need("data", lambda data: bool(data.factors), "factors")

@@ -3,7 +3,7 @@ goes, the variable may revive."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 import torch
@@ -62,7 +62,8 @@ class LatentNoise(Experiment):
                 f"training.then.variable: the model has latent variables 0 to {model.latent_dim - 1}, got "
                 f"{self.variable}"
             )
-        state = NoiseState(self, model)
+        assert isinstance(model, HasChangeableCodes) and isinstance(model, HasPosterior)  # what it requires
+        state = NoiseState(self, model.latent_dim, model.kl)
 
         def loss(batch: Batch, noise: Noise, clock: Clock) -> dict[str, Tensor]:
             return model.loss(batch, noise, clock, state.disturbed)
@@ -98,12 +99,17 @@ class NoiseState(Callback):
     ``stage``, ``epochs`` in that stage."""
 
     keeps_last = True
+    scale: Tensor
+    used: Tensor
+    variable: Tensor
+    stage: Tensor
+    epochs: Tensor
 
-    def __init__(self, settings: LatentNoise, model: Model):
+    def __init__(self, settings: LatentNoise, latent_dim: int, kl: Callable[[Tensor], Tensor]):
         super().__init__()
-        self.settings, self.kl = settings, model.kl
+        self.settings, self.kl = settings, kl
         self.register_buffer("scale", torch.zeros(()))
-        self.register_buffer("used", torch.ones(model.latent_dim, dtype=torch.bool))
+        self.register_buffer("used", torch.ones(latent_dim, dtype=torch.bool))
         for name in ("variable", "stage", "epochs"):
             self.register_buffer(name, torch.zeros((), dtype=torch.int64))
 

@@ -131,9 +131,12 @@ class HasGaussianPosterior(HasPosterior):
 
 # ---------------------------------------------------------------- from codes to data
 class HasGenerator(ABC):
-    """Can draw the codes that its samples are decoded from. ``origin`` says in words where they come from."""
+    """Can draw the codes that its samples are decoded from."""
 
-    origin: ClassVar[str] = "codes drawn from the model's prior"
+    @property
+    def origin(self) -> str:
+        """Where they come from, in words."""
+        return "codes drawn from the model's prior"
 
     @abstractmethod
     def sample_prior(self, n: int, noise: Noise) -> Tensor:

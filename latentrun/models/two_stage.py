@@ -32,7 +32,7 @@ from latentrun.models.base import (
     moments,
 )
 from latentrun.nn.base import Network
-from latentrun.types import Batch, Column, FromCodes, FromData, Phase
+from latentrun.types import Batch, Column, FromCodes, FromData, Monitor, OfSplit, Phase
 
 DRAWS = 10_000  # codes from which the moments of what a second stage makes are taken
 ONE_STAGE = "one_stage"  # the first stage's own prior
@@ -61,6 +61,12 @@ class TwoStage(Model, HasGaussianPosterior, HasSamplers, HasLikelihood):
 
     :meth:`samplers` gives all ways, renormalised or not. Space ``w`` is the latent space of ``sample_from``.
     """
+
+    first: Any  # a model with all that require_first asks for
+    mean: Tensor
+    scale: Tensor
+    made_mean: Tensor
+    made_scale: Tensor
 
     def __init__(
         self,
@@ -110,7 +116,8 @@ class TwoStage(Model, HasGaussianPosterior, HasSamplers, HasLikelihood):
         return self.first.posterior_training
 
     def encode(self, x: Tensor, space: str = "z") -> Tensor:
-        if self.space(space) is self.spaces.get("w"):
+        self.space(space)
+        if space == "w":
             raise InputError("the codes of a second stage stand for no examples: encode into space z")
         return self.first.encode(x, space)
 
@@ -124,12 +131,19 @@ class TwoStage(Model, HasGaussianPosterior, HasSamplers, HasLikelihood):
         return self.first.likelihood(z)
 
     def decode(self, z: Tensor, space: str = "z") -> Tensor:
-        if self.space(space) is self.spaces.get("w"):
-            z, space = self.second[self.sample_from].decode(z), "z"
+        self.space(space)
+        if space == "w":
+            z, space = self.stage(self.sample_from).decode(z), "z"
             z = self._to_moments(self.sample_from, z) if self.renormalise else z
         return self.first.decode(z, space)
 
     # ---------------------------------------------------------------- samples
+    def stage(self, name: str) -> Model:
+        """The second stage of that name."""
+        stage = self.second[name]
+        assert isinstance(stage, Model)
+        return stage
+
     @property
     def origin(self) -> str:
         one_stage = self.sample_from == ONE_STAGE
@@ -151,13 +165,16 @@ class TwoStage(Model, HasGaussianPosterior, HasSamplers, HasLikelihood):
         if name == ONE_STAGE:
             z = self.first.sample_prior(n, noise)
         else:
-            stage = self.second[name]
-            w = stage.sample_prior(n, noise)
-            z = self._likely(stage.likelihood(w), noise) if self._draws(stage) else stage.decode(w)
+            z = self._decoded(self.stage(name), n, noise)
         return self._to_moments(name, z) if renormalise else z
 
-    def _draws(self, stage: Model) -> bool:
-        return self.draw_from == "likelihood" and isinstance(stage, HasLikelihood)
+    def _decoded(self, stage: Model, n: int, noise: Noise) -> Tensor:
+        """n codes ``(n, d)`` that a second stage makes of draws from its prior."""
+        assert isinstance(stage, HasGenerator)  # require_second
+        w = stage.sample_prior(n, noise)
+        if self.draw_from == "likelihood" and isinstance(stage, HasLikelihood):
+            return self._likely(stage.likelihood(w), noise)
+        return stage.decode(w)
 
     def _likely(self, law: Distribution, noise: Noise) -> Tensor:
         return law.mean + law.stddev * noise.normal("likelihood", tuple(law.mean.shape))
@@ -174,8 +191,8 @@ class TwoStage(Model, HasGaussianPosterior, HasSamplers, HasLikelihood):
     # ---------------------------------------------------------------- training
     def phases(self) -> tuple[Phase, ...]:
         phases = list(self.first.phases())
-        for name, stage in self.second.items():
-            inner = stage.phases()
+        for name in self.second:
+            inner = self.stage(name).phases()
             for phase in inner:
                 title = f"second/{name}" if len(inner) == 1 else f"second/{name}/{phase.name}"
                 phases.append(self._on_codes(phase, title))
@@ -196,7 +213,7 @@ class TwoStage(Model, HasGaussianPosterior, HasSamplers, HasLikelihood):
             name=title,
             source=FromCodes(self._codes),
             objectives=objectives,
-            monitor=None if phase.monitor is None else on_draws(phase.monitor),
+            monitor=monitor_on_draws(phase.monitor),
             callbacks=tuple(OnNormals(each) for each in phase.callbacks),
             epochs=self.second_epochs if phase.epochs is None else phase.epochs,
             records=False,
@@ -233,6 +250,13 @@ def on_draws(function: Callable) -> Callable:
     return shown
 
 
+def monitor_on_draws(monitor: Monitor | None) -> Monitor | None:
+    """A monitor of examples as one of posteriors."""
+    if monitor is None:
+        return None
+    return OfSplit(on_draws(monitor.measure)) if isinstance(monitor, OfSplit) else on_draws(monitor)
+
+
 class OnNormals(Callback):
     """A callback of a second stage, which begins with the posteriors as normals."""
 
@@ -258,7 +282,7 @@ def require_first(model: Model) -> None:
     ):
         if not isinstance(model, base):
             raise InputError(f"model.first: needs {noun}; {name} has none")
-    if not is_standard_normal(model.prior()):
+    if not (isinstance(model, HasPrior) and is_standard_normal(model.prior())):
         raise InputError(f"model.first: needs the prior N(0, I), which {name} has not")
 
 

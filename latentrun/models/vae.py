@@ -65,9 +65,10 @@ class VAE(Model, HasGaussianPosterior, HasPrior, HasLikelihood, HasChangeableCod
         ],
     ):
         super().__init__(event_shape, {"z": Euclidean(latent_dim)})
+        self.charged: Literal["full", "quadratic", "none"] = kl
         if free_bits and kl != "full":
             raise InputError(f"model.free_bits: needs kl=full, got kl={kl}")
-        self.beta, self.charged, self.sample, self.free_bits = beta, kl, sample, free_bits
+        self.beta, self.sample, self.free_bits = beta, sample, free_bits
         self.schedules = weight_schedule(beta, beta_start, warmup_epochs, cycle_epochs, cycles)
         self.encoder = network.encoder(self.event_shape, 2 * latent_dim)
         self.decoder = network.decoder(latent_dim, self.event_shape)

@@ -190,7 +190,7 @@ class Engine:
                 job.process.kill()
 
     def _outcome(self, running: Running) -> Outcome:
-        code = running.process.exitcode
+        code = running.process.exitcode or 0
         running.process.close()
         if not code:
             return Outcome(running.job, code, None, time.monotonic() - running.since)

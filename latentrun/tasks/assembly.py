@@ -134,7 +134,7 @@ def long_schedules(assembly: Assembly) -> tuple[str, ...]:
     for phase in assembly.training.phases(assembly.model):
         epochs = phase.length(assembly.training.epochs)
         ends = {name: schedule.end for name, schedule in phase.schedules.items()}
-        latest = max(ends, key=ends.get, default=None)
+        latest = max(ends, key=lambda name: ends[name], default=None)
         if latest is not None and epochs < ends[latest]:
             notes.append(
                 f"Phase {phase.name} has {epochs} epochs, its schedule of {latest} ends only after "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
@@ -42,9 +41,9 @@ from latentrun.data.base import Dataset
 from latentrun.errors import InputError, few, nearest
 from latentrun.functional.statistics.verdicts import REPORTED
 from latentrun.report.sweep import write_page
-from latentrun.store import atomic, now
+from latentrun.store import now
 from latentrun.store.files import claim as claim_directory
-from latentrun.store.files import require_empty, write_table
+from latentrun.store.files import require_empty, write_json, write_table, write_text
 from latentrun.sweep.engine import Engine, Launch, Outcome, warm
 from latentrun.sweep.live import View
 from latentrun.sweep.plan import Job, Sweep
@@ -97,7 +96,7 @@ class Claims(Task):
         evidence = Evidence(jobs, command.path / "logs", digests)
         evidence.look(command.values["output"])
         try:
-            outcomes = gathered(evidence, command.runs, launch, trust)
+            outcomes = gathered(evidence, command.sweep_path, launch, trust)
         except Interrupted:
             print("what is finished is kept: the same command goes on from there", flush=True)
             raise
@@ -172,11 +171,11 @@ def metrics_of(
     """By claim what its runs were measured by and, ``between`` them, the comparisons that it names.
     ``numbers``: the jobs that each run of each claim stands for."""
     measured = {job.number: (job.config["seed"], evidence.metrics(job)) for job in evidence.jobs}
-    metrics = {}
+    metrics: dict[str, Metrics] = {}
     for claim in claims:
         runs = {run: numbers.get((claim.name, run), ()) for run in claim.runs}
         by_seed = {run: dict(measured[number] for number in jobs) for run, jobs in runs.items()}
-        metrics[claim.name] = by_seed | between.get(claim.name, {})
+        metrics[claim.name] = {**by_seed, **between.get(claim.name, {})}
     return metrics
 
 
@@ -300,10 +299,8 @@ def write(
         },
         **environment(device_named(config["device"])),
     }
-    with atomic(path / "meta.json") as file:
-        json.dump(meta, file, indent=1)
-    with atomic(path / "claims.md") as file:
-        file.write(markdown(verdicts, meta))
+    write_json(path / "meta.json", meta)
+    write_text(path / "claims.md", markdown(verdicts, meta))
     write_claims(path, verdicts, runs, meta, config["figures"])
 
 

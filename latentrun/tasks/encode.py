@@ -89,8 +89,9 @@ def write_codes(
     """``codes.npz`` and ``codes.csv``."""
     if "npz" in formats:
         names = np.array([factor.name for factor in factors], dtype=str)
+        content: dict[str, Any] = {**arrays, "factors": names}
         with atomic(folder / "codes.npz", "wb") as file:
-            np.savez(file, **arrays, factors=names)
+            np.savez(file, **content)
     if "csv" in formats:
         with atomic(folder / "codes.csv") as file:
             table(arrays, factors).to_csv(file, index=False)

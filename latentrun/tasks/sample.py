@@ -101,6 +101,7 @@ def decoded(run: Run, z: Tensor, draw: Draw, noise: Noise) -> Tensor:
     """The mean of p(x|z), or a draw from it."""
     if draw == "mean":
         return run.decode(z)
+    assert isinstance(run.model, HasLikelihood)  # Sample.require_drawable
     with torch.no_grad(), seeded(noise.generator("x").initial_seed(), run.device):
         return run.model.likelihood(z).sample()
 

@@ -114,20 +114,17 @@ class Loop:
         source = source_of(
             phase.source, self.data, self.noise.at(phase.name), self.device, self.settings.batch_size
         )
-        self.optimisers = Optimisers(phase, self.settings)
-        if self._pending is None:
-            for callback in phase.callbacks:
-                callback.begin(source.whole(), self.noise.at(phase.name, "setup"))
-        else:
-            self._take_up(phase)
+        self.optimisers = optimisers = Optimisers(phase, self.settings)
+        self._begin(phase, source, optimisers)
         epochs = phase.length(self.settings.epochs)
-        step = Step(phase, self.optimisers, self.settings.clip, self.device)
+        step = Step(phase, optimisers, self.settings.clip, self.device)
         yield PhaseStarted(phase.name, epochs, source.rows)
         while (reason := self._finished(phase, epochs)) is None:
             started = time.perf_counter()
             yield from self._epoch(phase, source, step)
             row = self._row(phase, source)
-            improved = self._judge(phase, row)
+            row["learning_rate"] = step.optimisers.learning_rate
+            improved = self._judge(phase, row, step.optimisers)
             if phase.records:
                 row |= self.history.epoch(self.progress.total_epochs + 1)
             self.progress.rows.append(row)
@@ -162,7 +159,7 @@ class Loop:
 
     # ---------------------------------------------------------------- what an epoch amounts to
     def _row(self, phase: Phase, source: Source) -> dict[str, Any]:
-        """Mean training terms of the epoch, mean validation terms after it, learning rate."""
+        """Mean training terms of the epoch, mean validation terms after it."""
         progress = self.progress
         means = progress.sums.means()
         require_finite(phase.name, self._clock(phase, source, (progress.epoch + 1) * source.steps), means)
@@ -173,7 +170,7 @@ class Loop:
         }
         row |= {f"train/{name}": value for name, value in means.items()}
         row |= {f"val/{name}": value for name, value in self._validate(phase, source).items()}
-        return row | {"learning_rate": self.optimisers.learning_rate}
+        return row
 
     @torch.no_grad()
     def _validate(self, phase: Phase, source: Source) -> dict[str, float]:
@@ -194,7 +191,7 @@ class Loop:
             count += len(batch.x)
         return {name: float(value) / count for name, value in sums.items()}
 
-    def _judge(self, phase: Phase, row: Mapping[str, float]) -> bool:
+    def _judge(self, phase: Phase, row: Mapping[str, Any], optimisers: Optimisers) -> bool:
         """Whether the monitor is the best so far; keeps the weights if so and moves the learning rate.
 
         Before warm-ups and schedules end nothing counts: the value is then one of another loss.
@@ -202,7 +199,7 @@ class Loop:
         keeps_last = any(callback.keeps_last for callback in phase.callbacks)
         value = None if keeps_last else row.get("val/monitor")
         if value is None:
-            self.optimisers.decay(None)
+            optimisers.decay(None)
             return False
         if self.progress.epoch + 1 < phase.schedules_end:
             return False
@@ -210,7 +207,7 @@ class Loop:
             raise NonFiniteLoss(
                 f"the validation value of phase {phase.name} is {value} after epoch {row['epoch']}"
             )
-        self.optimisers.decay(value)
+        optimisers.decay(value)
         return self.progress.best.judge(value, row["epoch"], self.model, self.settings.min_delta)
 
     def _finished(self, phase: Phase, epochs: int) -> str | None:
@@ -254,9 +251,13 @@ class Loop:
         if not self.finished:  # else the records may have become the history of the run already
             self.history.drop_later()
 
-    def _take_up(self, phase: Phase) -> None:
-        """Go on within a phase where :meth:`load_state_dict` says."""
-        self.optimisers.load_state_dict(self._pending["optimisers"])
+    def _begin(self, phase: Phase, source: Source, optimisers: Optimisers) -> None:
+        """Begin a phase, or go on within it where :meth:`load_state_dict` says."""
+        if self._pending is None:
+            for callback in phase.callbacks:
+                callback.begin(source.whole(), self.noise.at(phase.name, "setup"))
+            return
+        optimisers.load_state_dict(self._pending["optimisers"])
         for callback, saved in zip(phase.callbacks, self._pending["callbacks"], strict=True):
             callback.load_state_dict(saved)
         self._pending = None

@@ -92,8 +92,9 @@ def groups(phase: Phase) -> list[tuple[list[str], dict[int, Tensor]]]:
     id."""
     grouped: list[tuple[list[str], dict[int, Tensor]]] = []
     for objective in phase.objectives:
-        names, params = [objective.name], {id(p): p for p in objective.parameters}
-        apart = []
+        names = [objective.name]
+        params: dict[int, Tensor] = {id(p): p for p in objective.parameters}
+        apart: list[tuple[list[str], dict[int, Tensor]]] = []
         for other_names, other in grouped:
             if params.keys() & other.keys():
                 names, params = other_names + names, other | params

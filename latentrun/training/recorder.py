@@ -116,9 +116,10 @@ class Recorder:
     def _codes(self, x: Tensor) -> Tensor:
         """Mean and, for a Gaussian posterior, standard deviation: ``(1 or 2, rows, d)`` on the CPU."""
         self.model.eval()
-        if self.gaussian:
+        if isinstance(self.model, HasGaussianPosterior):
             q = self.model.posterior(x)
             return torch.stack([q.mean, q.stddev]).cpu()
+        assert isinstance(self.model, HasEncoder)  # else it is not active
         return self.model.encode(x)[None].cpu()
 
     def _shape(self, rows: int) -> tuple[int, int, int]:

@@ -18,13 +18,13 @@ from PIL import Image
 from latentrun.config.build import build
 from latentrun.config.options import options, shipped
 from latentrun.data.base import Dataset
-from latentrun.diagnostics.base import Question
+from latentrun.diagnostics.base import Diagnostic, Question
 from latentrun.models.base import Model
 from latentrun.nn.base import Network
 from latentrun.plotting.style import paper
 from latentrun.run import Run
-from latentrun.store import ReportDirectory
-from latentrun.types import Animation, Report
+from latentrun.store import ComparisonDirectory, ReportDirectory, RunDirectory
+from latentrun.types import Animation, Picture, Report
 from tests.planted import table_file
 
 BESIDE = Path(__file__).parents[3] / "shared" / "data"
@@ -50,10 +50,8 @@ def table(folder: Path) -> dict:
     return {"file": str(table_file(folder / "table.csv")), "label": "quarter", "factors": ["age"]}
 
 
-MADE = {
-    "images": images,
-    "table": table,
-}  # data options that need files of one's own: what writes some into a folder and names them
+# Data options that need files of one's own: what writes some into a folder and names them.
+MADE = {"images": images, "table": table}
 SCRATCH = TemporaryDirectory()
 atexit.register(SCRATCH.cleanup)
 
@@ -137,26 +135,55 @@ def run(model_name: str, data_name: str, network: str = "dense", **changes) -> R
     )
 
 
-def check_numbers(question: Question, report: Report) -> None:
-    """Every metric is declared, a number, in its range and in its interval's order."""
-    for key, estimate in report.metrics.items():
+# ---------------------------------------------------------------- promises of diagnostics and comparisons
+def values(report: Report) -> dict[str, float]:
+    return {key: estimate.value for key, estimate in report.metrics.items()}
+
+
+def undeclared(question: Question, report: Report) -> list[str]:
+    """Metrics of which the question does not say what they mean."""
+    return [key for key in report.metrics if key.partition(".")[0] not in question.metrics]
+
+
+def out_of_order(report: Report) -> list[str]:
+    """Metrics whose interval ends before it begins."""
+    return [
+        key
+        for key, estimate in report.metrics.items()
+        if estimate.low is not None and np.isfinite(estimate.value) and not estimate.low <= estimate.high
+    ]
+
+
+def out_of_range(question: Question, report: Report) -> list[str]:
+    """Metrics outside the range that is declared for them."""
+    outside = []
+    for key, value in values(report).items():
         meaning = question.metrics[key.partition(".")[0]]
-        assert isinstance(estimate.value, float), key
-        if estimate.low is not None and np.isfinite(estimate.value):
-            assert estimate.low <= estimate.high, key
-        for bound, beyond in ((meaning.low, lambda v, b: v < b), (meaning.high, lambda v, b: v > b)):
-            assert bound is None or not beyond(estimate.value, bound), key
+        below = meaning.low is not None and value < meaning.low
+        above = meaning.high is not None and value > meaning.high
+        if below or above:
+            outside.append(f"{key} = {value} is not in [{meaning.low}, {meaning.high}]")
+    return outside
 
 
-def check_pictures(question: Question, report: Report, directory: ReportDirectory, name: str) -> None:
-    """Pictures are drawn from what lies on disk, with a caption in words."""
+def stored(name: str, question: Question, report: Report, folder: Path) -> ReportDirectory:
+    """A directory that holds the report."""
+    kind = RunDirectory if isinstance(question, Diagnostic) else ComparisonDirectory
+    extra = ({},) if kind is RunDirectory else ()
+    directory = kind.create(folder / "stored", {}, *extra)
     directory.write_report(name, report, question.metrics, {})
+    return directory
+
+
+def drawn_from_disk(name: str, question: Question, directory: ReportDirectory) -> dict[str, Picture]:
     with paper():
-        drawn = question.plot(directory.read_report(name))
-    assert drawn.keys() == question.plot(report).keys()
-    for picture in drawn.values():
-        assert isinstance(picture.figure, Figure) or hasattr(picture.figure, "to_html")
-        assert len(picture.caption) > 20
-    directory.write_pictures(name, drawn)
-    moving = sum(isinstance(picture, Animation) for picture in drawn.values())  # those are a still and a GIF
-    assert len(list((directory.path / "plots").glob(f"{name}.*"))) == len(drawn) + moving
+        return question.plot(directory.read_report(name))
+
+
+def is_figure(picture: Picture) -> bool:
+    return isinstance(picture.figure, Figure) or hasattr(picture.figure, "to_html")
+
+
+def files_of(pictures: dict[str, Picture]) -> int:
+    """How many files the pictures are: those that move are a still and a GIF."""
+    return len(pictures) + sum(isinstance(picture, Animation) for picture in pictures.values())

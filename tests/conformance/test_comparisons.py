@@ -1,11 +1,15 @@
-"""Every comparison of conf/comparison keeps the protocol, on runs of one model, of several, and on equal
-ones."""
+"""Every comparison of conf/comparison keeps each promise of the protocol, on runs of one model, of several,
+and on equal ones. It is asked once of each, and once more with the same noise."""
 
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
+from collections.abc import Iterator
+from contextlib import chdir
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
@@ -15,7 +19,8 @@ from latentrun.config.build import build
 from latentrun.diagnostics.base import Diagnostic, misfit
 from latentrun.functional.noise import Noise
 from latentrun.run import Run
-from latentrun.store import ComparisonDirectory, RunDirectory
+from latentrun.store import RunDirectory
+from latentrun.types import Report, Status
 from tests.conformance import parts
 
 ALWAYS = ("reconstruction",)  # what the runs have beside what a comparison needs
@@ -25,57 +30,143 @@ CASES = {
     "two-seeds": [("vae", 0), ("vae", 1)],
     "the-same-twice": [("vae", 0), ("vae", 0)],
 }
+Weights = dict[str, torch.Tensor]
 
 
+@cache
 def comparison(name: str) -> Comparison:
     return build(parts.spec("comparison", name)[name], Comparison, name)
 
 
-def measured(model: str, seed: int, path: Path, names) -> Run:
-    """A run with a directory in which there is what the diagnostics ``names`` found."""
-    run = parts.run(model, "digits")
-    run = replace(run, config={**run.config, "seed": seed}, name=path.name)
-    directory = RunDirectory.create(path, run.config, {"choices": {"model": model}})
-    for name in names:
-        spec = parts.spec("diagnostic", name)[name] | {"resamples": 100}
-        asked = build(spec, Diagnostic, name)
-        directory.write_report(name, asked(run, Noise(seed).at(name)), asked.metrics, {"config": spec})
-    metrics = directory.read_table("metrics")
-    return replace(run, meta=directory.meta, metrics=metrics, reports=directory.reports)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("runs")
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("name", parts.COMPARISONS)
-def test_protocol(name, case, tmp_path, monkeypatch):
+@pytest.fixture(scope="module")
+def measured(folder):
+    """Makes a run with a directory in which there is what all comparisons need; each is measured once."""
+    needs = dict.fromkeys((*ALWAYS, *(need for name in parts.COMPARISONS for need in comparison(name).needs)))
+
+    @cache
+    def make(model: str, seed: int, copy: int) -> Run:
+        name = f"{model}_{seed}_{copy}"
+        run = parts.run(model, "digits")
+        config = {**run.config, "seed": seed}
+        directory = RunDirectory.create(folder / name, config, {"choices": {"model": model}})
+        for need in needs:
+            spec = parts.spec("diagnostic", need)[need] | {"resamples": 100}
+            diagnostic = build(spec, Diagnostic, need)
+            report = diagnostic(run, Noise(seed).at(need))
+            directory.write_report(need, report, diagnostic.metrics, {"config": spec})
+        return replace(
+            run,
+            name=name,
+            config=config,
+            meta=directory.meta,
+            metrics=directory.read_table("metrics"),
+            reports=directory.reports,
+        )
+
+    return make
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a comparison made of some runs, and the state of the world before and after."""
+
+    name: str
+    asked: Comparison
+    runs: list[Run]
+    report: Report
+    weights: tuple[list[Weights], list[Weights]]
+    generator: tuple[torch.Tensor, torch.Tensor]
+    files: tuple[list[Path], list[Path]]
+
+
+@pytest.fixture(scope="module", params=[(n, c) for n in parts.COMPARISONS for c in CASES], ids="-".join)
+def outcome(request, measured, folder) -> Iterator[Outcome]:
+    name, case = request.param
     asked = comparison(name)
-    names = dict.fromkeys((*ALWAYS, *asked.needs))
     runs = [
-        measured(model, seed, tmp_path / f"{number}_{model}_{seed}", names)
-        for number, (model, seed) in enumerate(CASES[case])
+        measured(model, seed, CASES[case][:i].count((model, seed)))
+        for i, (model, seed) in enumerate(CASES[case])
     ]
-    assert all(misfit(asked, run.model, run.data) is None for run in runs)
-    weights, rng = [copy.deepcopy(run.model.state_dict()) for run in runs], torch.get_rng_state()
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
-    before = sorted(tmp_path.rglob("*"))
-
-    report = asked(runs, Noise(0).at(name))
-
-    assert sorted(tmp_path.rglob("*")) == before
-    assert all(
-        torch.equal(old[key], run.model.state_dict()[key])
-        for old, run in zip(weights, runs, strict=True)
-        for key in old
+    weights = [copy.deepcopy(run.model.state_dict()) for run in runs]
+    generator, files = torch.get_rng_state(), sorted(folder.rglob("*"))
+    with TemporaryDirectory() as here, chdir(here):
+        report = asked(runs, Noise(0).at(name))
+        after = [*sorted(folder.rglob("*")), *Path(here).rglob("*")]
+    return Outcome(
+        name,
+        asked,
+        runs,
+        report,
+        (weights, [run.model.state_dict() for run in runs]),
+        (generator, torch.get_rng_state()),
+        (files, after),
     )
-    assert torch.equal(rng, torch.get_rng_state())
-    parts.check_numbers(asked, report)
-    again = asked(runs, Noise(0).at(name))
-    assert {k: v.value for k, v in again.metrics.items()} == pytest.approx(
-        {k: v.value for k, v in report.metrics.items()}, nan_ok=True
-    )
-    parts.check_pictures(asked, report, ComparisonDirectory.create(tmp_path / "comparison", {}), name)
+
+
+# ---------------------------------------------------------------- what it is asked of
+def test_it_fits_the_runs(outcome):
+    assert [misfit(outcome.asked, run.model, run.data) for run in outcome.runs] == [None] * len(outcome.runs)
 
 
 @pytest.mark.parametrize("name", parts.COMPARISONS)
 def test_needs_are_diagnostics_that_there_are(name):
     assert set(comparison(name).needs) <= set(parts.DIAGNOSTICS)
+
+
+# ---------------------------------------------------------------- what it leaves alone
+def test_it_leaves_the_weights_alone(outcome):
+    for before, after in zip(*outcome.weights, strict=True):
+        assert all(torch.equal(value, before[key]) for key, value in after.items())
+
+
+def test_it_leaves_torchs_generator_alone(outcome):
+    assert torch.equal(*outcome.generator)
+
+
+def test_it_writes_nothing(outcome):
+    before, after = outcome.files
+    assert after == before
+
+
+# ---------------------------------------------------------------- what it reports
+def test_it_reports_something(outcome):
+    assert outcome.report.status is Status.OK and outcome.report.tables
+
+
+def test_every_metric_is_declared(outcome):
+    assert parts.undeclared(outcome.asked, outcome.report) == []
+
+
+def test_every_value_is_a_float(outcome):
+    metrics = outcome.report.metrics
+    assert [key for key, estimate in metrics.items() if not isinstance(estimate.value, float)] == []
+
+
+def test_intervals_are_in_order(outcome):
+    assert parts.out_of_order(outcome.report) == []
+
+
+def test_values_are_in_their_range(outcome):
+    assert parts.out_of_range(outcome.asked, outcome.report) == []
+
+
+def test_equal_noise_gives_equal_numbers(outcome):
+    again = outcome.asked(outcome.runs, Noise(0).at(outcome.name))
+    assert parts.values(again) == pytest.approx(parts.values(outcome.report), nan_ok=True)
+
+
+# ---------------------------------------------------------------- what it draws
+def test_pictures_are_drawn_from_what_lies_on_disk(outcome, tmp_path):
+    directory = parts.stored(outcome.name, outcome.asked, outcome.report, tmp_path)
+    drawn = parts.drawn_from_disk(outcome.name, outcome.asked, directory)
+    assert drawn.keys() == outcome.asked.plot(outcome.report).keys()
+    assert [name for name, picture in drawn.items() if not parts.is_figure(picture)] == []
+    assert [name for name, picture in drawn.items() if len(picture.caption) <= 20] == []
+    directory.write_pictures(outcome.name, drawn)
+    files = list((directory.path / "plots").glob(f"{outcome.name}.*"))
+    assert len(files) == parts.files_of(drawn)

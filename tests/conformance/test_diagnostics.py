@@ -1,105 +1,175 @@
-"""Every diagnostic of conf/diagnostic keeps the protocol, on every model it fits and at awkward latent
-dimensions."""
+"""Every diagnostic of conf/diagnostic keeps each promise of the protocol, on every run that has what it
+requires. It is asked once of each, and once more of a fresh run with the same noise."""
 
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
+from contextlib import chdir
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import torch
 
 from latentrun.config.build import build
 from latentrun.diagnostics.base import Diagnostic, misfit
-from latentrun.diagnostics.needs import IMAGES, LABELS, ORACLE
-from latentrun.diagnostics.training.latent_noise import NOISE
 from latentrun.errors import NothingToMeasure
 from latentrun.functional.noise import Noise
+from latentrun.plotting.style import paper
 from latentrun.run import Run
-from latentrun.store import RunDirectory
-from latentrun.types import Factor
+from latentrun.types import Need, Report, Status
 from tests.conformance import parts
-from tests.planted import Rows, noise_curves
+from tests.conformance.cases import CASES, run_of
 
-LACKING = (LABELS, IMAGES, ORACLE)  # what some data sets do not have
-SMALLER = {
+SMALLER = {  # so that the whole table takes seconds
     "resamples": 100,
     "n": 40,
     "samples": 40,
     "variants": 2,
     "finalists": 2,
     "moves": [0.1],
-}  # so that the whole table takes seconds
+}
 
 
+@cache
 def diagnostic(name: str) -> Diagnostic:
     spec = parts.spec("diagnostic", name)[name]
     return build(spec | {key: value for key, value in SMALLER.items() if key in spec}, Diagnostic, name)
 
 
-def vectors() -> Rows:
-    """Data that are no pictures, with one factor."""
-    x = {name: Noise(i).normal("x", (48, 6)) for i, name in enumerate(("train", "val", "test"))}
-    return Rows(
-        x, {k: v[:, :1] for k, v in x.items()}, (Factor("first", "real", -5.0, 5.0),), value_range=(-6.0, 6.0)
-    )
+def lack(name: str, run: Run) -> Need | None:
+    return misfit(diagnostic(name), run.model, run.data, run.config.get("training"))
 
 
-def under_noise(run: Run) -> Run:
-    """The run as if noise had been put on its second latent variable."""
-    curves = noise_curves(
-        [9.0, 4.0, 0.1, 2.0], [1.0, 1.2, 0.5, 0.6], [0.0, 0.1, 0.1, 0.0], [0, 0, 1, 2], [0.9, 1.5, 0.1, 0.6]
-    )
-    config = {**run.config, "training": parts.spec("training", "latent_noise")}
-    return replace(run, config=config, curves=curves)
+PAIRS = [
+    (name, case)
+    for name in parts.DIAGNOSTICS
+    for case in CASES
+    if CASES[case].fits(diagnostic(name).requires)
+]
+CHEAPEST = sorted(PAIRS, key=lambda pair: pair[1] == "vae-heatmaps")  # fits of real pictures take seconds
+ONCE = {name: case for name, case in reversed(CHEAPEST)}  # a run for each diagnostic
 
 
-CASES = {
-    "vae-heatmaps": lambda: parts.run("vae", "heatmaps"),
-    "ae-heatmaps": lambda: parts.run("ae", "heatmaps"),
-    "vae-heatmaps_t": lambda: parts.run("vae", "heatmaps_t"),
-    "vae-digits-1d": lambda: parts.run("vae", "digits", latent_dim=1),
-    "vae-digits-2d": lambda: under_noise(parts.run("vae", "digits", latent_dim=2)),
-    "vae-digits-12d": lambda: parts.run("vae", "digits", "conv", latent_dim=12),
-    "ae-digits-1d": lambda: parts.run("ae", "digits", latent_dim=1),
-    "two_stage-digits-3d": lambda: parts.run("two_stage_race", "digits", latent_dim=3),
-    "vae-table": lambda: parts.run("vae", "table"),
-    "vae-vectors": lambda: (
-        lambda data: Run(parts.model("vae", data), data, config={"model": parts.spec("model", "vae")})
-    )(vectors()),
-}
+@dataclass(frozen=True)
+class Outcome:
+    """What a diagnostic made of a run: its report, or the reason why there is nothing to measure; and the
+    state of the world before and after."""
+
+    name: str
+    asked: Diagnostic
+    report: Report | None
+    reason: str
+    weights: tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]
+    generator: tuple[torch.Tensor, torch.Tensor]
+    written: list[Path]
 
 
+@cache
+def measure(name: str, case: str) -> Outcome:
+    """Asked once of a run, in an empty folder."""
+    run, asked = run_of(case), diagnostic(name)
+    weights, generator = copy.deepcopy(run.model.state_dict()), torch.get_rng_state()
+    report, reason = None, ""
+    with TemporaryDirectory() as folder, chdir(folder):
+        try:
+            report = asked(run, Noise(0).at(name))
+        except NothingToMeasure as nothing:
+            reason = str(nothing)
+        written = list(Path(folder).iterdir())
+    after = (run.model.state_dict(), torch.get_rng_state())
+    return Outcome(name, asked, report, reason, (weights, after[0]), (generator, after[1]), written)
+
+
+@pytest.fixture(
+    scope="module", params=PAIRS, ids="-".join
+)  # of this scope: the tests of a pair stand together
+def outcome(request):
+    return measure(*request.param)
+
+
+@pytest.fixture
+def report(outcome):
+    if outcome.report is None:
+        pytest.skip(f"nothing to measure: {outcome.reason}")
+    return outcome.report
+
+
+# ---------------------------------------------------------------- what it is asked of
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("name", parts.DIAGNOSTICS)
-def test_protocol(name, case, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    run, asked = CASES[case](), diagnostic(name)
-    lack = misfit(asked, run.model, run.data, run.config.get("training"))
-    if lack is not None:
-        assert (
-            "ae" in case.split("-")
-            or case == "vae-vectors"
-            or lack in LACKING
-            or (lack is NOISE and case != "vae-digits-2d")
-        )
-        return
-    before = copy.deepcopy(run.model.state_dict())
-    rng = torch.get_rng_state()
-    try:
-        report = asked(run, Noise(0).at(name))
-    except NothingToMeasure as reason:
-        assert str(reason)
-        return
+def test_it_requires_what_the_run_lacks_or_fits(name, case):
+    need = lack(name, run_of(case))
+    assert need in CASES[case].lacks if need is not None else (name, case) in PAIRS
 
-    assert list(tmp_path.iterdir()) == []
-    assert all(torch.equal(value, before[key]) for key, value in run.model.state_dict().items())
-    assert torch.equal(rng, torch.get_rng_state())
-    parts.check_numbers(asked, report)
 
-    again = asked(CASES[case](), Noise(0).at(name))
-    assert {k: v.value for k, v in again.metrics.items()} == pytest.approx(
-        {k: v.value for k, v in report.metrics.items()}, nan_ok=True
-    )
+@pytest.mark.parametrize("name", parts.DIAGNOSTICS)
+def test_some_run_has_what_it_requires(name):
+    assert name in ONCE
 
-    parts.check_pictures(asked, report, RunDirectory.create(tmp_path / "run", {}, {}), name)
+
+# ---------------------------------------------------------------- what it leaves alone
+def test_it_leaves_the_weights_alone(outcome):
+    before, after = outcome.weights
+    assert all(torch.equal(value, before[key]) for key, value in after.items())
+
+
+def test_it_leaves_torchs_generator_alone(outcome):
+    assert torch.equal(*outcome.generator)
+
+
+def test_it_writes_nothing(outcome):
+    assert outcome.written == []
+
+
+# ---------------------------------------------------------------- what it reports
+def test_it_reports_something_or_says_why_there_is_nothing(outcome):
+    if outcome.report is None:
+        assert outcome.reason and "\n" not in outcome.reason
+    else:
+        assert outcome.report.metrics and outcome.report.status is Status.OK
+
+
+def test_every_metric_is_declared(outcome, report):
+    assert parts.undeclared(outcome.asked, report) == []
+
+
+def test_every_value_is_a_float(report):
+    assert [key for key, value in report.metrics.items() if not isinstance(value.value, float)] == []
+
+
+def test_intervals_are_in_order(report):
+    assert parts.out_of_order(report) == []
+
+
+def test_values_are_in_their_range(outcome, report):
+    assert parts.out_of_range(outcome.asked, report) == []
+
+
+# ---------------------------------------------------------------- what it draws
+def test_pictures_are_drawn_from_what_lies_on_disk(outcome, report, tmp_path):
+    directory = parts.stored(outcome.name, outcome.asked, report, tmp_path)
+    drawn = parts.drawn_from_disk(outcome.name, outcome.asked, directory)
+    assert [name for name, picture in drawn.items() if not parts.is_figure(picture)] == []
+    assert [name for name, picture in drawn.items() if len(picture.caption) <= 20] == []
+    directory.write_pictures(outcome.name, drawn)
+    files = list((directory.path / "plots").glob(f"{outcome.name}.*"))
+    assert len(files) == parts.files_of(drawn)
+
+
+# ---------------------------------------------------------------- once of each
+@pytest.mark.parametrize(("name", "case"), ONCE.items())
+def test_equal_noise_gives_equal_numbers(name, case):
+    first, again = measure(name, case).report, diagnostic(name)(CASES[case].make(), Noise(0).at(name))
+    assert parts.values(again) == pytest.approx(parts.values(first), nan_ok=True)
+
+
+@pytest.mark.parametrize(("name", "case"), ONCE.items())
+def test_what_is_measured_draws_the_same_pictures_as_what_lies_on_disk(name, case, tmp_path):
+    outcome = measure(name, case)
+    directory = parts.stored(name, outcome.asked, outcome.report, tmp_path)
+    drawn = parts.drawn_from_disk(name, outcome.asked, directory)
+    with paper():
+        assert outcome.asked.plot(outcome.report).keys() == drawn.keys()

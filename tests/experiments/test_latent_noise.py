@@ -8,15 +8,13 @@ import torch
 from latentrun.experiments.latent_noise import HELD, OVER, REMOVED, RISING, LatentNoise, NoiseState
 from latentrun.functional.noise import Noise
 from latentrun.types import Batch
-from tests.planted import Deterministic
 
 N, D = 20_000, 4
 
 
 def begun(kl=(2.0, 0.001, 3.0, 1.0), variable=None, increment=0.25, rise=6, hold=2, revive=3) -> NoiseState:
-    model = Deterministic(lambda x: x, lambda z: z, len(kl), (len(kl),))
-    model.kl = lambda x: x
-    state = NoiseState(LatentNoise(variable, increment, rise, hold, revive, inactive_kl=0.01), model)
+    settings = LatentNoise(variable, increment, rise, hold, revive, inactive_kl=0.01)
+    state = NoiseState(settings, len(kl), lambda x: x)
     state.begin(Batch(torch.tensor([kl, kl])), Noise(0))
     return state
 

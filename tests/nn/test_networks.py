@@ -17,7 +17,7 @@ from latentrun.nn.conv import Conv
 from latentrun.nn.dense import Dense
 from latentrun.nn.draw import Draw, Window
 from latentrun.nn.resnet import Block, ResNet, repeated
-from tests.conformance.parts import values_in
+from tests.conformance.parts import spec, values_in
 
 SHAPES = [(1, 36, 36), (3, 32, 32), (1, 28, 28), (2, 13, 29), (1, 8, 8), (5, 17, 16), (3, 64, 48)]
 
@@ -106,17 +106,14 @@ def test_transposed_convolutions_count_the_inputs_that_reach_an_output():
 def test_the_dense_architectures_of_the_source_have_exactly_their_layers(widths, d):
     """784-256-64-32-16 and 784-256-64-16-3 (Asperti 2018, arXiv 1812.07238), as the configuration makes
     them."""
-    vae, dense, auto = (
-        values_in(shipped() / group / f"{name}.yaml")
-        for group, name in (("model", "vae"), ("network", "dense"), ("likelihood", "auto"))
-    )
+    dense = values_in(shipped() / "network" / "dense.yaml") | {"widths": widths}
     given = {
-        "network": build(dense | {"widths": widths}, Network, "network"),
+        "network": build(dense, Network, "network"),
         "event_shape": (1, 28, 28),
         "value_range": (0.0, 1.0),
         "columns": (),
     }
-    model = build(vae | {"latent_dim": d, "likelihood": auto}, Model, "model", **given)
+    model = build(spec("model", "vae") | {"latent_dim": d}, Model, "model", **given)
     found = [
         [(m.in_features, m.out_features) for m in part.modules() if isinstance(m, torch.nn.Linear)]
         for part in (model.encoder, model.decoder)

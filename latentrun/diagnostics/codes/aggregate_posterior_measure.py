@@ -46,23 +46,23 @@ def divergences(posteriors: Posteriors) -> pd.DataFrame:
     """``n, kl, information, information_upper, kl_aggregate`` with intervals, of the first n examples
     alone."""
     mean, scale, z = posteriors.mean, posteriors.scale, posteriors.z
-    own, kl = component_log_density(z, mean, scale), gaussian_kl(mean, scale.log()).sum(1)
+    posterior, kl = component_log_density(z, mean, scale), gaussian_kl(mean, scale.log()).sum(1)
     rows = []
     for n in sorted({len(z) // part for part in PARTS} - set(range(LEAST))):
         whole, others = log_densities(z[:n], mean[:n], scale[:n])
-        information = own[:n] - whole
+        information = posterior[:n] - whole
         estimates = {
             "kl": mean_interval(kl[:n]),
             "information": mean_interval(information),
-            "information_upper": mean_interval(own[:n] - others),
+            "information_upper": mean_interval(posterior[:n] - others),
             "kl_aggregate": mean_interval(kl[:n] - information),
         }
         # At most the mean KL; draws may put the lower bound itself a little above that.
         highest = max(estimates["kl"], estimates["information"], key=lambda e: e.value)
         estimates["information_upper"] = min(estimates["information_upper"], highest, key=lambda e: e.value)
         row = {"n": n, "log_n": math.log(n)}
-        for name, e in estimates.items():
-            row |= {name: e.value, f"{name}_low": e.low, f"{name}_high": e.high}
+        for name, estimate in estimates.items():
+            row |= estimate.columns(name)
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -232,14 +232,14 @@ class Latents(Diagnostic):
 
         z, values = report.arrays["codes"], report.arrays["targets"]
         factors = read_factors(report.tables["factors"])
-        known = list(zip(factors, values.T, strict=True))
+        columns = list(zip(factors, values.T, strict=True))
         codes, total = f"mean codes of the {self.split} split", int(report.arrays["rows"])
-        pictures = flat(z, known, total, codes)
+        pictures = flat(z, columns, total, codes)
         if factors:
             pictures["dependence"] = dependence(report.tables["dependence"], factors)
         if z.shape[1] >= 3:
             examples = report.arrays.get("pictures")
-            pictures["cloud"] = turned(z[:TURNED], known, examples, self.difference, total, codes)
+            pictures["cloud"] = turned(z[:TURNED], columns, examples, self.difference, total, codes)
         return pictures
 
 

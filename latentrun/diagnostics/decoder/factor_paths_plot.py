@@ -126,8 +126,8 @@ def turned_map(
     decoded = [None] * len(tracks) if images is None else x
     for (name, track), path_images in zip(tracks.items(), decoded, strict=True):
         places = track[[f"z{i}" for i in axes]].to_numpy()
-        layers.append(Layer(name, "path", places, texts=point_texts(track), pictures=path_images))
-    return cloud(codes, targets, pictures=images, value_range=value_range, layers=layers, axes=axes)
+        layers.append(Layer(name, "path", places, texts=point_texts(track), images=path_images))
+    return cloud(codes, targets, images=images, value_range=value_range, layers=layers, axes=axes)
 
 
 def first_number(targets: Sequence[Target]) -> Target | None:

@@ -307,7 +307,7 @@ def decoded_arrays(walk: Walk, data: Dataset, drawn: np.ndarray) -> dict[str, np
 
 def column_changes(walk: Walk, data: Dataset, drawn: np.ndarray) -> tuple[np.ndarray, pd.DataFrame]:
     """The values of a table's columns along the ``drawn`` paths, and a row for each path and column."""
-    values, table = courses(walk.x[torch.from_numpy(drawn).to(walk.x.device)], data.columns)
+    values, table = courses(walk.x[torch.from_numpy(drawn.copy()).to(walk.x.device)], data.columns)
     for place, (name, words) in enumerate({"path": walk.names, "kind": walk.kinds}.items()):
         table.insert(place, name, np.repeat(np.array(words, dtype=object)[drawn], len(data.columns)))
     return values, table

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from latentrun.plotting.forest import GROUND, SMALL
-from latentrun.plotting.histogram import shares
+from latentrun.plotting.histogram import share_histogram
 from latentrun.plotting.images import strips
 from latentrun.plotting.style import PALETTE, figure
 from latentrun.types import Picture, Report
@@ -118,8 +118,8 @@ def verdict_scores(scores: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figur
     fig, axes = figure(1, len(scores), width=2.4, height=2.4, sharey=True)
     for ax, (name, (made, data)) in zip(axes[0], scores.items(), strict=True):
         first, _, second = name.partition(" against ")
-        shares(ax, data, BINS, PALETTE[6], second, filled=True)
-        shares(ax, made, BINS, PALETTE[0], first, filled=False)
+        share_histogram(ax, data, BINS, PALETTE[6], second, filled=True)
+        share_histogram(ax, made, BINS, PALETTE[0], first, filled=False)
         ax.set(xlabel="score", xlim=(0, 1))
         ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=7)
     axes[0, 0].set(ylabel="share of examples", ylim=(0, 1))
