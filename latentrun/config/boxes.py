@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
+from dataclasses import is_dataclass
+from inspect import signature
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from latentrun.config.build import fit
@@ -20,9 +21,8 @@ def box(kind: type[Box], values: Any, where: str) -> Box:
     what its annotation says.
     """
     hints = get_type_hints(kind, include_extras=True)
-    needed = [
-        field.name for field in fields(kind) if field.default is MISSING and field.default_factory is MISSING
-    ]
+    parameters = signature(kind).parameters.values()
+    needed = [parameter.name for parameter in parameters if parameter.default is parameter.empty]
     return kind(**keyed(hints, values, where, needed))
 
 
@@ -41,8 +41,8 @@ def keyed(hints: Mapping[str, Any], values: Any, where: str, needed: list[str]) 
 
 def _read(value: Any, hint: Any, where: str) -> Any:
     inner = get_args(hint)[0] if get_origin(hint) is tuple else None
-    if is_dataclass(hint):
+    if isinstance(hint, type) and is_dataclass(hint):
         return box(hint, value, where)
-    if is_dataclass(inner):
+    if isinstance(inner, type) and is_dataclass(inner):
         return tuple(box(inner, part, f"{where}[{i}]") for i, part in enumerate(fit(value, list, where)))
     return fit(value, hint, where)

@@ -73,8 +73,12 @@ class RecordedOracle(Recorded, Oracle):
         super().__init__(description, make)
         self.intrinsic_dim, self.betti = description.intrinsic_dim, description.betti
 
+    @property
+    def _oracle(self) -> Any:
+        return self.source
+
     def render(self, factors: Tensor) -> Tensor:
-        return self.source.render(factors)
+        return self._oracle.render(factors)
 
     def project(self, x: Tensor, **options: Any) -> Projection:
-        return self.source.project(x, **options)
+        return self._oracle.project(x, **options)
