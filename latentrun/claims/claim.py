@@ -83,7 +83,8 @@ class Expectation:
             inner += f" / {self.over}"
         if self.minus:
             inner += f" − {self.minus}"
-        whose = " with ".join(self.between) or f" {SIGNS.get(self.by)} ".join(self.runs)
+        sign = SIGNS[self.by] if self.by else ""
+        whose = " with ".join(self.between) or f" {sign} ".join(self.runs)
         return f"{'share of seeds with ' if self.share else ''}{inner}; {whose}"
 
     @property

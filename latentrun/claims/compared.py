@@ -188,14 +188,14 @@ def metrics_by_seed(
         by_seed = measured.setdefault(encounter.claim, {}).setdefault(encounter.between, {})
         metrics = by_seed.setdefault(encounter.seed, {})
         if answer.path is not None:
-            metrics |= named(answer, questions[answer.name].pair_on)
+            metrics |= named(answer, answer.path, questions[answer.name].pair_on)
     return measured
 
 
-def named(answer: Answer, pair_on: Sequence[str]) -> dict[str, float]:
-    """The metrics of one comparison; a part that names a group of one run also by the run's name in the
-    claim: ``metrics/error_difference.model=ae`` as ``metrics/error_difference.ae``."""
-    table = ComparisonDirectory(answer.path).read_table("metrics")
+def named(answer: Answer, path: Path, pair_on: Sequence[str]) -> dict[str, float]:
+    """The metrics of one comparison, in ``path``; a part that names a group of one run also by the run's name
+    in the claim: ``metrics/error_difference.model=ae`` as ``metrics/error_difference.ae``."""
+    table = ComparisonDirectory(path).read_table("metrics")
     of = "comparison"
     values = values_of(table[table[of] == answer.name] if of in table else table, of=of)
     directories = [RunDirectory(path) for path in answer.encounter.paths]

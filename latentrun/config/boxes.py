@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, fields, is_dataclass
-from typing import Any, TypeVar, cast, get_args, get_origin, get_type_hints
+from dataclasses import is_dataclass
+from inspect import signature
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from latentrun.config.build import fit
 from latentrun.errors import InputError, unknown
@@ -20,8 +21,8 @@ def box(kind: type[Box], values: Any, where: str) -> Box:
     what its annotation says.
     """
     hints = get_type_hints(kind, include_extras=True)
-    every = fields(cast(Any, kind))  # which is a dataclass, though its type does not say so
-    needed = [f.name for f in every if f.default is MISSING and f.default_factory is MISSING]
+    parameters = signature(kind).parameters.values()
+    needed = [parameter.name for parameter in parameters if parameter.default is parameter.empty]
     return kind(**keyed(hints, values, where, needed))
 
 
@@ -39,7 +40,6 @@ def keyed(hints: Mapping[str, Any], values: Any, where: str, needed: list[str]) 
 
 
 def _read(value: Any, hint: Any, where: str) -> Any:
-    """A value, itself a dataclass or a tuple of them where its annotation says so."""
     inner = get_args(hint)[0] if get_origin(hint) is tuple else None
     if isinstance(hint, type) and is_dataclass(hint):
         return box(hint, value, where)

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -54,7 +53,7 @@ class Description:
         return json.loads(json.dumps(asdict(self), default=lambda number: number.item()))
 
     @classmethod
-    def read(cls, values: Mapping[str, Any], where: str) -> Description:
+    def read(cls, values: Any, where: str) -> Description:
         """From plain values; InputError where they are none of a description. ``where``: for messages."""
         return box(cls, values, where)
 
@@ -162,9 +161,10 @@ class Dataset(ABC):
 
 
 class Oracle(ABC):
-    """A family whose truth is known. Mixed into a :class:`Dataset`."""
+    """A family whose truth is known, as far as the attributes are not None. Mixed into a
+    :class:`Dataset`."""
 
-    intrinsic_dim: int | None  # None, as for betti: not known
+    intrinsic_dim: int | None
     betti: tuple[int, ...] | None
 
     @abstractmethod

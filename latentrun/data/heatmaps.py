@@ -33,7 +33,7 @@ class Heatmaps(Dataset, Oracle):
     """
 
     intrinsic_dim = 3
-    betti = (1, 0, 0, 0)
+    betti: tuple[int, ...] | None = (1, 0, 0, 0)
     further: tuple[tuple[float, ...], ...] = ((),)  # all that the factors after the first three may be
 
     def __init__(

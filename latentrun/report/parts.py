@@ -39,7 +39,7 @@ class Shown:
     caption: str
 
 
-def content(path: Path) -> tuple[str, str]:
+def content(path: Path) -> tuple[Literal["image", "figure", "wrong"], str]:
     """Kind and data of a stored picture, made anew from what was read: nothing goes from a file into the page
     as it is."""
     form = path.suffix[1:]

@@ -93,8 +93,9 @@ class ReportDirectory:
 
     def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
         """``arrays/<name>.npz``."""
+        values: dict[str, Any] = {key: np.asarray(value) for key, value in arrays.items()}
         with atomic(self._file("arrays", f"{name}.npz"), "wb") as file:
-            np.savez(file, **{key: np.asarray(value) for key, value in arrays.items()})
+            np.savez(file, **values)
 
     def read_arrays(self, name: str) -> dict[str, np.ndarray]:
         """Arrays written by :meth:`write_arrays`; empty where there are none."""

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pandas as pd
 
 from latentrun.errors import InputError, nearest
 
-COMPARISONS = {
+COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
     ast.Lt: operator.lt,
@@ -60,10 +60,11 @@ def _truth(node: ast.expr, frame: pd.DataFrame) -> pd.Series:
 
 
 def _compare(left: ast.expr, op: ast.cmpop, right: ast.expr, frame: pd.DataFrame) -> pd.Series:
-    columns = _columns(left, right, frame)
+    a: Any
+    b: Any
     a, b = (
-        frame[column] if column else _value(side, frame, opposite)
-        for side, column, opposite in zip((left, right), columns, columns[::-1], strict=True)
+        _value(side, frame, opposite) if column is None else frame[column]
+        for side, column, opposite in _columns(left, right, frame)
     )
     if isinstance(op, ast.In | ast.NotIn):
         if not isinstance(b, list):
@@ -73,7 +74,7 @@ def _compare(left: ast.expr, op: ast.cmpop, right: ast.expr, frame: pd.DataFrame
     if type(op) not in COMPARISONS:
         raise ValueError("'is' is not known; write ==")
     if a is None or b is None:
-        column = b if a is None else a
+        column: Any = b if a is None else a
         if not isinstance(op, ast.Eq | ast.NotEq):
             raise ValueError("null is only equal or not equal")
         return column.isna() if isinstance(op, ast.Eq) else column.notna()
@@ -82,20 +83,20 @@ def _compare(left: ast.expr, op: ast.cmpop, right: ast.expr, frame: pd.DataFrame
     return _each(COMPARISONS[type(op)], a, b, frame.index)
 
 
-def _columns(left: ast.expr, right: ast.expr, frame: pd.DataFrame) -> list[str | None]:
-    """The column that each side names, None where it names none; one of them does."""
+def _columns(left: ast.expr, right: ast.expr, frame: pd.DataFrame) -> list[tuple[ast.expr, str | None, str]]:
+    """Each side with the column that it names, None where it names none, and the one beside it."""
     names = [_name(side) for side in (left, right)]
     columns = [name if name in frame.columns else None for name in names]
     if columns == [None, None]:
         # A name that Python cannot read stands in quotes: "latents/knn_r2.my factor" > 0.9
         texts = [side.value if isinstance(side, ast.Constant) else None for side in (left, right)]
-        columns = [text if text in frame.columns else None for text in texts]
+        columns = [text if isinstance(text, str) and text in frame.columns else None for text in texts]
     if columns == [None, None]:
         name = next((name for name in names if name is not None), None)
         if name is None:
             raise ValueError(f"{ast.unparse(left)!r} and {ast.unparse(right)!r} name no column")
         raise _unknown(name, frame)
-    return columns
+    return [(left, columns[0], str(columns[1])), (right, columns[1], str(columns[0]))]
 
 
 def _each(compare: Any, a: Any, b: Any, index: pd.Index) -> pd.Series:
@@ -125,8 +126,8 @@ def _name(node: ast.expr) -> str | None:
             start = _name(value)
             return None if start is None else f"{start}.{attribute}"
         case ast.BinOp(op=ast.Div(), left=left, right=right):
-            parts = _name(left), _name(right)
-            return None if None in parts else "/".join(parts)
+            start, end = _name(left), _name(right)
+            return None if start is None or end is None else f"{start}/{end}"
     return None
 
 

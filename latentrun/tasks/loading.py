@@ -54,8 +54,8 @@ def recorded(directory: RunDirectory, config: Mapping[str, Any]) -> Recorded:
     made."""
     where = f"{str(directory.path / 'meta.json')!r}: data"
     description = Description.read(directory.meta.get("data"), where)
-    named = later(config["data"], Dataset, "data", config["trust"]).func
-    kind = RecordedOracle if issubclass(named, Oracle) else Recorded
+    named: Any = later(config["data"], Dataset, "data", config["trust"])
+    kind = RecordedOracle if issubclass(named.func, Oracle) else Recorded
     return kind(description, partial(build_data, config))
 
 
