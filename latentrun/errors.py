@@ -35,7 +35,7 @@ def unknown(what: str, name: str, options: Iterable[str]) -> InputError:
     return InputError(f"unknown {what} {name!r}{nearest(name, options)}; known: {', '.join(options)}")
 
 
-def one_line(error: BaseException, limit: int = 300) -> str:
+def one_line(error: BaseException | str, limit: int = 300) -> str:
     """The first line of an error's text, cut where it is longer than ``limit`` characters."""
     text = " ".join(next(iter(str(error).strip().splitlines()), "").split())
     return text if len(text) <= limit else f"{text[:limit]} ..."

@@ -28,7 +28,8 @@ class Run:
     ``name`` tells the run in tables; ``config`` is the resolved configuration as plain values, ``meta`` what
     meta.json says of its making; ``metrics`` is the table of all that was measured of it, ``reports`` what
     each diagnostic found, ``curves`` the table of its training, a row an epoch (empty where it was not
-    trained itself). Everything given out is a tensor on ``device`` unless said otherwise; no gradient is
+    trained itself), ``training_codes`` the codes ``(N, d)`` of its training rows, where they are stored.
+    Everything given out is a tensor on ``device`` unless said otherwise; no gradient is
     tracked by :meth:`encode`, :meth:`decode` and :meth:`posterior`.
     """
 
@@ -44,6 +45,7 @@ class Run:
     metrics: pd.DataFrame = field(default_factory=pd.DataFrame)
     reports: Mapping[str, Report] = field(default_factory=dict)
     curves: pd.DataFrame = field(default_factory=pd.DataFrame)
+    training_codes: Tensor | None = None
     _made: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -107,7 +109,8 @@ class Run:
         return self.once("stand_in", self._fitted)
 
     def _fitted(self) -> MultivariateNormal:
-        z = self.latents("train").codes.double()
+        z = self.latents("train").codes if self.training_codes is None else self.training_codes
+        z = z.to(self.device).double()
         covariance = torch.cov(z.T).reshape(z.shape[1], z.shape[1])
         # In float64 and with a little width in every direction: codes may lie on a line.
         width = 1e-9 * (1 + covariance.trace()) * torch.eye(z.shape[1], device=z.device)

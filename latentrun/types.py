@@ -5,6 +5,7 @@ Shapes: N examples, d latent dimension, F factors, ``*event`` the shape of one e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -264,11 +265,22 @@ class Metric:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % interval; ``low`` and ``high`` are None where none is known."""
+    """A value with its 95 % interval; ``low`` and ``high`` are None where none is known.
+
+    >>> Estimate(2.0, 1.5, 2.5).columns("mse")
+    {'mse': 2.0, 'mse_low': 1.5, 'mse_high': 2.5}
+    """
 
     value: float
     low: float | None = None
     high: float | None = None
+
+    def columns(self, name: str = "") -> dict[str, float]:
+        """As cells of a table, NaN where there is no interval: ``name``, ``name_low``, ``name_high``; without
+        a name ``value``, ``low``, ``high``."""
+        names = (name, f"{name}_low", f"{name}_high") if name else ("value", "low", "high")
+        ends = (math.nan if end is None else end for end in (self.low, self.high))
+        return dict(zip(names, (self.value, *ends), strict=True))
 
 
 @dataclass(frozen=True)

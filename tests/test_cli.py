@@ -15,6 +15,7 @@ from random import Random
 import pytest
 import torch
 
+import latentrun
 from latentrun.cli import main
 from latentrun.config.options import GROUPS, options, shipped
 from latentrun.errors import InputError
@@ -84,8 +85,8 @@ WRONG = [
     ("task=diagnos", "unknown task 'diagnos' (did you mean 'diagnose'?); known: ..."),
     ("training=defalt", "unknown training 'defalt' (did you mean 'default'?); known: default, latent_noise"),
     (
-        "training.noise_on_latent=false",
-        "training.noise_on_latent: must be a mapping with the key _target_, got false",
+        "training.then=false",
+        "training.then: must be Experiment, got false (or null)",
     ),
     ("debug=quik", "unknown debug 'quik' (did you mean 'quick'?); known: null, overfit, quick"),
     ("experiment=heatmaps", "unknown experiment 'heatmaps' (did you mean 'heatmaps_t'?); known: ..."),
@@ -482,7 +483,7 @@ WRONG = [
     ),
     (
         "task=diagnose run={p}/newer",
-        "'{p}/newer' was written by a newer latentrun (schema 99; this one reads up to 1)",
+        "'{p}/newer' was written by a newer latentrun (schema 99; this one, {v}, reads schema 2)",
     ),
     ("resume=nowhere", "'nowhere' is not a run of latentrun: there is no such directory"),
     (
@@ -590,6 +591,7 @@ def test_wrong_input_gets_one_line_and_leaves_nothing(line, message, capsys, pla
             "{own}": OWN / "ellipsoids" / "conf",
             "{conf}": shipped(),
             "{long}": "x" * 300,
+            "{v}": latentrun.__version__,
         }
         for name, value in names.items():
             text = text.replace(name, str(value))

@@ -18,19 +18,9 @@ import pytest
 from scipy import stats
 
 from latentrun.errors import InputError
-from latentrun.tables.collect import (
-    by_seed,
-    collect,
-    collect_sweep,
-    common,
-    failures,
-    grouped,
-    mixed,
-    runs_in,
-    summarise,
-    varied,
-    write_tables,
-)
+from latentrun.tables.collect import collect, collect_sweep, failures, runs_in, write_tables
+from latentrun.tables.groups import by_seed, grouped, summarise
+from latentrun.tables.settings import common, mixed, varied
 from tests.planted_runs import MEANING, plant
 
 HERE = os.uname().nodename
@@ -144,7 +134,7 @@ def test_a_killed_process_is_seen_at_once(tmp_path):
         (
             lambda path: (
                 (path / "tables" / "summary.json").unlink(),
-                (path / "meta.json").write_text('{"choices": [1]}'),
+                (path / "meta.json").write_text('{"schema": 2, "choices": [1]}'),
             ),
             "choices",
         ),

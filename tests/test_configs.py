@@ -15,11 +15,11 @@ from latentrun.command.values import values_of
 from latentrun.comparisons.base import Comparison
 from latentrun.config.bounds import Makes
 from latentrun.config.build import build, later, resolve, signature
-from latentrun.config.options import GROUPS, defaults, options, shipped, task_keys
+from latentrun.config.options import EVERY, GROUPS, defaults, options, shipped, task_keys
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.tasks.base import SETTINGS, Task
 from latentrun.types import Need
-from tests.conformance.parts import values_in
+from tests.conformance.parts import values_in, with_likelihoods
 
 CONF = shipped()
 FILES = sorted(path for group in GROUPS for path in (CONF / group).glob("*.yaml"))
@@ -62,7 +62,7 @@ def test_every_option_says_in_one_line_what_it_is(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_keys_are_the_arguments_and_hold_every_value(path):
-    for where, spec, given in specs(values_in(path)):
+    for where, spec, given in specs(with_likelihoods(path)):
         parameters, _ = signature(resolve(spec["_target_"], object, where))
         keys = spec.keys() - {"_target_"}
         if where == "task":  # the keys of a task stand at the top level
@@ -78,7 +78,7 @@ def test_keys_are_the_arguments_and_hold_every_value(path):
 @pytest.mark.parametrize("group", ["data", "model", "network", "diagnostic", "comparison"])
 def test_values_fit_their_annotations(group):
     for name in options(group, [CONF]):
-        spec = values_in(CONF / group / f"{name}.yaml")
+        spec = with_likelihoods(CONF / group / f"{name}.yaml")
         spec = spec[name] if isinstance(defaults()[group], list) else spec
         later(spec, object, f"{group}.{name}", given=GIVEN if group == "model" else ())
 
@@ -220,4 +220,4 @@ def test_params_of_another_sweeper_are_its_own_matter():
 
 
 def test_every_group_of_the_configuration_is_known():
-    assert {path.name for path in Path(CONF).iterdir() if path.is_dir()} <= {*GROUPS, "hydra"}
+    assert {path.name for path in Path(CONF).iterdir() if path.is_dir()} <= {*EVERY, "hydra"}

@@ -21,6 +21,7 @@ from latentrun.tasks.estimate import duration, estimate, pace, size, stored
 from latentrun.tasks.questions import Questions
 from latentrun.training.loop import Loop, Training
 from latentrun.types import Objective, Phase
+from tests.planted import TRAINING_VALUES
 from tests.training.toys import AdversarialPair, Points, Stream, Toy, TwoPhase
 
 STEP, BATCH = 0.01, 0.02  # seconds that a training step and a validation batch take
@@ -59,7 +60,8 @@ class Sleeper(Toy, HasEncoder):
 
 
 def planned(model, n=1000, epochs=7, batch_size=10, optimizer=torch.optim.Adam, patience=None) -> Assembly:
-    training = Training(epochs, batch_size, partial(optimizer, lr=0.1), None, patience, 0.0, None, None)
+    values = TRAINING_VALUES | {"patience": patience}
+    training = Training(epochs, batch_size, partial(optimizer, lr=0.1), scheduler=None, **values)
     questions = Questions({}, {}, {"sparsity": "needs a Gaussian posterior"})
     return Assembly({"seed": 0}, Points(n), model, training, questions, torch.device("cpu"))
 
@@ -156,7 +158,7 @@ def test_room_for_checkpoints_is_what_a_run_writes(tmp_path):
     model.phases = lambda: [Phase("large", (objective,))]
     expected = needs(assembly)
     loop = Loop(model, assembly.data, assembly.training, Noise(0), assembly.device)
-    next(event for event in loop.run() if loop.position["total_epochs"] == 2)
+    next(event for event in loop.run() if loop.progress.total_epochs == 2)
     torch.save(loop.state_dict(), tmp_path / "last.pt")
     torch.save({"model": model.state_dict()}, tmp_path / "best.pt")
     last, best = ((tmp_path / f"{name}.pt").stat().st_size for name in ("last", "best"))

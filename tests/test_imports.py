@@ -80,7 +80,7 @@ def modules(path: Path) -> set[tuple[str, ...]]:
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_imports_go_down_only(path):
     if path == ROOT / "__init__.py":
-        return  # latentrun.load reaches up to the pipeline, when it is called
+        return  # latentrun.load reaches up to the tasks, when it is called
     here = room(path)
     for parts in modules(path):
         if parts[0].startswith("__version"):

@@ -452,7 +452,7 @@ class Turned(Straight):
     """Its codes are turned by a matrix."""
 
     def __init__(self, event_shape, latent_dim: int):
-        super().__init__(event_shape, {"z": Euclidean(latent_dim)})
+        super().__init__(event_shape, latent_dim)
         self.turn = nn.Parameter(torch.eye(latent_dim))
 
 
@@ -460,7 +460,7 @@ class Fixed(Straight):
     """Its dimension is no setting."""
 
     def __init__(self, event_shape):
-        super().__init__(event_shape, {"z": Euclidean(D)})
+        super().__init__(event_shape, D)
 
 
 class Drawn(Model, HasGaussianPosterior, HasGenerator):

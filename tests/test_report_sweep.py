@@ -16,8 +16,9 @@ from latentrun.errors import InputError
 from latentrun.plotting.pages import policy
 from latentrun.plotting.sweep import Key, Panel, against, over_two, written
 from latentrun.report.sweep import pictures, survey, write_page
-from latentrun.tables.collect import collect, collect_sweep, meanings, write_tables
+from latentrun.tables.collect import collect, collect_sweep, write_tables
 from latentrun.tables.leaderboard import BEST, SAME, UNTESTED, WORSE, latex, leaderboard, markdown
+from latentrun.tables.settings import meanings
 from tests.planted_runs import MEANING, plant
 from tests.test_collect import sweep
 from tests.test_pipeline import run

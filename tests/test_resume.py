@@ -293,7 +293,7 @@ def test_threads_are_those_of_the_run(tmp_path):
 def test_a_checkpoint_that_declares_terabytes_is_refused(tmp_path):
     path = tmp_path / "checkpoints" / "last.pt"
     path.parent.mkdir()
-    (tmp_path / "meta.json").write_text('{"schema": 1}')
+    (tmp_path / "meta.json").write_text('{"schema": 2}')
     torch.save({"model": {"weight": torch.zeros(1).expand(2**40)}}, path)
     assert path.stat().st_size < 10_000
     with pytest.raises(InputError, match="without its values"):

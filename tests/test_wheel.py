@@ -29,7 +29,9 @@ def test_the_wheel_runs_elsewhere(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
         archive.extractall(tmp_path / "site")
-    assert "latentrun/conf/config.yaml" in names and "latentrun/report/report.html.j2" in names
+    assert {"latentrun/conf/config.yaml", "latentrun/report/report.html.j2", "latentrun/py.typed"} <= set(
+        names
+    )
     assert not any(name.startswith(("tests/", "scripts/")) for name in names)
     for name in ROOT.glob("conf/*/*.yaml"):
         assert f"latentrun/conf/{name.parent.name}/{name.name}" in names

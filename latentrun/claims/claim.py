@@ -4,12 +4,12 @@ numbers."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import Annotated, Any, Literal
 
 from latentrun.config.bounds import Ge, Printable
-from latentrun.config.build import fit
+from latentrun.config.boxes import box
 from latentrun.config.settings import key_of
 from latentrun.errors import InputError, unknown
 
@@ -17,6 +17,7 @@ Text = Annotated[str, Printable()]
 NAME = r"[A-Za-z0-9_-]+"  # of claims and of their runs: they become names of files
 SETTLED = ("seed", "diagnostic", "task", "skip_inapplicable")  # what sizes and expectations say of a run
 SIGNS = {"difference": "−", "ratio": "/"}
+Subject = str | tuple[str, ...]  # the name of a run, or those of runs that are compared
 
 
 @dataclass(frozen=True)
@@ -25,41 +26,65 @@ class Expectation:
 
     The quantity of a run is ``metric``, divided by ``over`` or less ``minus`` where these are given, all of
     them ``diagnostic/metric`` of the same run. It is taken of the run ``of``, and, where ``against`` names
-    another, compared with that of the run with the same seed by ``by``. Expected ``above`` and/or ``below``
-    these values; without either it is only reported. ``source_value``: what the source gives, as text or
-    number, if anything.
+    another, compared with that of the run with the same seed by ``by``. With ``between`` in place of ``of``
+    the metrics are those of a comparison, ``comparison/metric``, of these runs of one seed with each other;
+    the part of such a metric that stands for a group of runs is the name of the run.
+
+    Expected ``above`` and/or ``below`` these values; without either it is only reported. ``share``: the
+    values say yes (1) or no (0), and what is expected is the share of seeds that say yes. ``source_value``:
+    what the source gives, as text or number, if anything.
     """
 
     says: Text
-    of: Text
     metric: Text
+    of: Text | None = None
+    between: tuple[Text, ...] = ()
     over: Text | None = None
     minus: Text | None = None
     against: Text | None = None
     by: Literal["difference", "ratio"] | None = None
+    share: bool = False
     above: float | None = None
     below: float | None = None
     source_value: float | Text | None = None
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Every ``diagnostic/metric`` it needs."""
+        """Every ``diagnostic/metric``, or ``comparison/metric``, it needs."""
         return tuple(name for name in (self.metric, self.over, self.minus) if name is not None)
+
+    @property
+    def questions(self) -> tuple[str, ...]:
+        """The diagnostics, or comparisons, that measure these."""
+        return tuple(dict.fromkeys(name.partition("/")[0] for name in self.metrics))
+
+    @property
+    def subjects(self) -> tuple[Subject, ...]:
+        """What the metrics are of: a run, two runs one after the other, or several with each other."""
+        if self.between:
+            return (self.between,)
+        return tuple(run for run in (self.of, self.against) if run is not None)
 
     @property
     def runs(self) -> tuple[str, ...]:
         """The names of the runs it needs."""
-        return (self.of,) if self.against is None else (self.of, self.against)
+        return self.between or tuple(run for run in (self.of, self.against) if run is not None)
+
+    @property
+    def kind(self) -> Literal["value", "ratio", "share"]:
+        """What one seed gives, and so which interval the seeds have."""
+        return "share" if self.share else "ratio" if self.by == "ratio" else "value"
 
     @property
     def quantity(self) -> str:
-        """In words: ``reconstruction/error_mean, ae / vae``."""
-        inner = (
-            self.metric
-            + (f" / {self.over}" if self.over else "")
-            + (f" − {self.minus}" if self.minus else "")
-        )
-        return f"{inner}; {f' {SIGNS[self.by]} '.join(self.runs) if self.by else self.of}"
+        """In words: ``reconstruction/error_mean; ae / vae``."""
+        inner = self.metric
+        if self.over:
+            inner += f" / {self.over}"
+        if self.minus:
+            inner += f" − {self.minus}"
+        whose = " with ".join(self.between) or f" {SIGNS.get(self.by)} ".join(self.runs)
+        return f"{'share of seeds with ' if self.share else ''}{inner}; {whose}"
 
     @property
     def expected(self) -> str:
@@ -93,6 +118,7 @@ class Size:
     overrides: list[Text]
 
 
+# ---------------------------------------------------------------- from configuration
 def claims_of(nodes: Mapping[str, Any] | None) -> list[Claim]:
     """The claims of a configuration; InputError names file and key where one is wrong."""
     if not nodes:
@@ -104,7 +130,7 @@ def size_of(sizes: Mapping[str, Any], name: str) -> Size:
     """The size of that name; InputError where there is none, or it has no seed or one twice."""
     if name not in sizes:
         raise unknown("size", name, list(sizes))
-    size = Size(**_filled(Size, sizes[name], f"sizes.{name}"))
+    size = box(Size, sizes[name], f"sizes.{name}")
     if not size.seeds or len(set(size.seeds)) < len(size.seeds):
         raise InputError(f"sizes.{name}.seeds: must name at least one seed, and none twice, got {size.seeds}")
     return size
@@ -114,64 +140,57 @@ def _claim(name: str, node: Mapping[str, Any]) -> Claim:
     where = f"claim.{name}"
     if not isinstance(node, Mapping):
         raise InputError(f"{where}: must be a mapping with sentence, source, fixed, runs and expect")
-    hints = get_type_hints(Claim, include_extras=True)
     runs = node.get("runs")
     for key in (name, *(runs if isinstance(runs, Mapping) else ())):
         if not isinstance(key, str) or not re.fullmatch(NAME, key):
             raise InputError(f"{where}: {key!r} is no name: letters, digits, - and _")
-    values = _known(
-        {key: hints[key] for key in ("sentence", "source", "fixed", "runs")} | {"expect": list}, node, where
-    )
-    for run, overrides in values["runs"].items():
+    if "name" in node:
+        raise unknown(f"key of {where}", "name", [field.name for field in fields(Claim)][1:])
+    claim = box(Claim, {"name": name, **node}, where)
+    for run, overrides in claim.runs.items():
         for text in overrides:
             if key_of(text) in SETTLED:
                 raise InputError(f"{where}.runs.{run}: {text!r}: {', '.join(SETTLED)} are not a run's to say")
-    expect = []
-    for i, part in enumerate(values.pop("expect")):
-        place = f"{where}.expect[{i}]"
-        expectation = Expectation(**_filled(Expectation, part, place))
-        _check(expectation, values["runs"], place)
-        expect.append(expectation)
-    if not expect:
+    for i, part in enumerate(claim.expect):
+        _check_runs(part, claim.runs, f"{where}.expect[{i}]")
+        _check_range(part, f"{where}.expect[{i}]")
+    if not claim.expect:
         raise InputError(f"{where}.expect: names nothing to judge the sentence by")
-    return Claim(name, expect=tuple(expect), **values)
+    return claim
 
 
-def _check(part: Expectation, runs: Mapping[str, Any], where: str) -> None:
-    """What types do not say; InputError."""
+def _check_runs(part: Expectation, runs: Mapping[str, Any], where: str) -> None:
+    """InputError where the runs and metrics of a part do not fit together."""
+    if part.of is None and not part.between:
+        raise InputError(f"{where}: of is missing: the run, or in its place between: the runs it compares")
+    if part.of is not None and part.between:
+        raise InputError(f"{where}: of and between exclude each other")
     for run in part.runs:
         if run not in runs:
             raise unknown(f"run of {where}", run, list(runs))
+    if part.between and len({tuple(runs[run]) for run in part.between}) < max(2, len(part.between)):
+        raise InputError(f"{where}.between: must name two or more runs that differ, got {list(part.between)}")
+    if part.between and part.against is not None:
+        raise InputError(f"{where}: between and against exclude each other")
     for metric in part.metrics:
         if not all(metric.partition("/")[::2]):
             raise InputError(f"{where}: {metric!r} is no metric; write diagnostic/metric")
+    if part.between and len(part.questions) > 1:
+        raise InputError(f"{where}: {' and '.join(part.questions)} are two comparisons; name metrics of one")
     if (part.against is None) != (part.by is None):
         raise InputError(f"{where}: against and by (difference or ratio) go together")
     if part.over and part.minus:
         raise InputError(f"{where}: over and minus exclude each other")
+    if part.share and (part.over or part.minus or part.by):
+        raise InputError(f"{where}: a share is of values that are 0 or 1: over, minus and by exclude it")
+
+
+def _check_range(part: Expectation, where: str) -> None:
+    """InputError where nothing can lie in the range expected."""
+    ends = [end for end in (part.above, part.below) if end is not None]
     if part.above is not None and part.below is not None and part.above >= part.below:
         raise InputError(f"{where}: nothing is above {part.above:g} and below {part.below:g}")
-    if part.by == "ratio" and min(end for end in (part.above, part.below, 1.0) if end is not None) <= 0:
+    if part.by == "ratio" and min(ends, default=1.0) <= 0:
         raise InputError(f"{where}: a ratio is above 0: its ends must be too")
-
-
-def _filled(kind: type, node: Any, where: str) -> dict[str, Any]:
-    """The fields of a dataclass from a node; those with a default may be left out."""
-    if not isinstance(node, Mapping):
-        raise InputError(f"{where}: must be a mapping, got {node!r}")
-    hints = get_type_hints(kind, include_extras=True)
-    needed = [field.name for field in fields(kind) if field.default is not None]
-    return _known(hints, node, where, needed)
-
-
-def _known(
-    hints: Mapping[str, Any], node: Mapping[str, Any], where: str, needed: Sequence[str] | None = None
-) -> dict[str, Any]:
-    """The values of a node as their types ask; InputError for a key that is unknown or missing."""
-    for key in node:
-        if key not in hints:
-            raise unknown(f"key of {where}", str(key), list(hints))
-    for key in hints if needed is None else needed:
-        if key not in node:
-            raise InputError(f"{where}: {key} is missing")
-    return {key: fit(value, hints[key], f"{where}.{key}") for key, value in node.items()}
+    if part.share and not all(0 <= end <= 1 for end in ends):
+        raise InputError(f"{where}: a share lies between 0 and 1: its ends must too")

@@ -11,9 +11,10 @@ from typing import Any
 import pandas as pd
 
 from latentrun.claims.claim import Claim, Size
+from latentrun.comparisons.base import Comparison
 from latentrun.config.build import build
 from latentrun.config.fingerprint import fingerprint, fit_hash
-from latentrun.diagnostics.base import Diagnostic
+from latentrun.diagnostics.base import Diagnostic, Question
 from latentrun.errors import InputError, unknown
 from latentrun.store import RunDirectory, fits
 from latentrun.store.activity import WORKING
@@ -21,9 +22,8 @@ from latentrun.sweep.plan import Job
 from latentrun.tables.collect import collect
 from latentrun.types import Status
 
-Asked = Mapping[
-    tuple[str, str], Sequence[int]
-]  # (claim, name of a run in it) to the numbers of the jobs of its seeds
+# (claim, name of a run in it) to the numbers of the jobs of its seeds
+Numbers = Mapping[tuple[str, str], Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -40,25 +40,25 @@ class Request:
 
 def requests(claims: Sequence[Claim], size: Size) -> list[Request]:
     """What the claims ask for; what several of them ask for once, with the diagnostics of all."""
-    needed: dict[tuple[str, ...], dict[str, dict]] = {}
+    diagnostics: dict[tuple[str, ...], dict[str, None]] = {}
+    asking: dict[tuple[str, ...], list[tuple[str, str]]] = {}
     for claim in claims:
         for run, overrides in claim.runs.items():
-            own = needed.setdefault(tuple(overrides), {"diagnostics": {}, "asked": {}})
             parts = [part for part in claim.expect if run in part.runs]
-            own["diagnostics"] |= dict.fromkeys(
-                metric.partition("/")[0] for part in parts for metric in part.metrics
-            )
-            own["asked"][claim.name, run] = None
+            if parts:
+                asking.setdefault(tuple(overrides), []).append((claim.name, run))
+            for part in parts:
+                names = () if part.between else part.questions  # a comparison sees to what it needs itself
+                diagnostics.setdefault(tuple(overrides), {}).update(dict.fromkeys(names))
     return [
         Request(
-            next(iter(own["asked"]))[1],
-            seed,
-            (*overrides, *size.overrides, f"seed={seed}"),
-            tuple(own["diagnostics"]),
-            tuple(own["asked"]),
+            name=asking[overrides][0][1],
+            seed=seed,
+            overrides=(*overrides, *size.overrides, f"seed={seed}"),
+            diagnostics=tuple(diagnostics[overrides]),
+            asked=tuple(asking[overrides]),
         )
-        for overrides, own in needed.items()
-        if own["diagnostics"]
+        for overrides in asking
         for seed in size.seeds
     ]
 
@@ -87,22 +87,17 @@ class Evidence:
         several the one that has the most of its diagnostics; where none is trained to its end, one that
         nobody works on and that can be gone on with."""
         hashes = {job.number: fit_hash(job.config) for job in self.jobs}
-        known = [(path, meta) for path, meta in fits(root, set(hashes.values())) if readable(path)]
-        states = (
-            dict(zip((path for path, _ in known), collect([path for path, _ in known])["state"], strict=True))
-            if known
-            else {}
-        )
+        runs = [(path, meta) for path, meta in fits(root, set(hashes.values())) if readable(path)]
+        paths = [path for path, _ in runs]
+        states = dict(zip(paths, collect(paths)["state"], strict=True))
         for job in self.jobs:
             wanted = hashes[job.number], self.data[job.number]
-            own = [
-                (path, meta) for path, meta in known if (meta["fit_hash"], meta.get("data_hash")) == wanted
-            ]
             ranked = [
-                ((trained(meta), -len(lacking(meta, job)), str(meta.get("created"))), path)
-                for path, meta in own
+                (rank(meta, job), path)
+                for path, meta in runs
+                if (meta["fit_hash"], meta.get("data_hash")) == wanted
                 # What somebody works on is there already where it lacks nothing.
-                if states[path] not in WORKING or (trained(meta) and not lacking(meta, job))
+                and (states[path] not in WORKING or (trained(meta) and not lacking(meta, job)))
             ]
             if ranked:
                 self.places[job.number] = max(ranked)[1]
@@ -114,14 +109,14 @@ class Evidence:
     def incomplete(self) -> list[Job]:
         """The jobs whose run was not trained to its end, and those that are to be measured still, marked
         so."""
-        found = []
+        jobs = []
         for job in self.jobs:
             meta = self.meta(job)
             if meta is not None and not trained(meta):
-                found.append(job)
+                jobs.append(job)
             elif meta is not None and lacking(meta, job):
-                found.append(replace(job, measure=True))
-        return found
+                jobs.append(replace(job, measure=True))
+        return jobs
 
     def meta(self, job: Job) -> dict[str, Any] | None:
         """What meta.json says of the job's run; None where there is none, or it never got a beginning."""
@@ -134,14 +129,17 @@ class Evidence:
         meta = self.meta(job)
         if meta is None:
             return {}
-        table, old = RunDirectory(self.places[job.number]).read_table("metrics"), set(lacking(meta, job))
-        if not {"diagnostic", "metric", "value"} <= set(table.columns):
-            return {}
-        known = table[table["metric"].notna() & ~table["diagnostic"].isin(old)]
-        values = pd.to_numeric(known["value"], errors="coerce").astype(float)
-        return dict(
-            zip(known["diagnostic"].astype(str) + "/" + known["metric"].astype(str), values, strict=True)
-        )
+        return values_of(RunDirectory(self.places[job.number]).read_table("metrics"), lacking(meta, job))
+
+
+def values_of(table: pd.DataFrame, left_out: Sequence[str] = (), of: str = "diagnostic") -> dict[str, float]:
+    """A table of metrics as ``diagnostic/metric`` to value (``of``: what its metrics are of); without those
+    of the diagnostics ``left_out``."""
+    if not {of, "metric", "value"} <= set(table.columns):
+        return {}
+    rows = table[table["metric"].notna() & ~table[of].isin(left_out)]
+    names = rows[of].astype(str) + "/" + rows["metric"].astype(str)
+    return dict(zip(names, pd.to_numeric(rows["value"], errors="coerce").astype(float), strict=True))
 
 
 def trained(meta: Mapping[str, Any]) -> bool:
@@ -159,49 +157,69 @@ def readable(path: Path) -> bool:
         return False
 
 
+def rank(meta: Mapping[str, Any], job: Job) -> tuple[bool, int, str]:
+    """How much of a job a run is: trained to its end, lacking little, the newest."""
+    return trained(meta), -len(lacking(meta, job)), str(meta.get("created"))
+
+
 def lacking(meta: Mapping[str, Any], job: Job) -> list[str]:
     """The diagnostics of a job that a run was not measured by with the same settings and code."""
-    known = {
-        name: entry.get("hash") for name, entry in meta["diagnostics"].items() if entry["status"] == Status.OK
-    }
-    return [name for name, spec in job.config["diagnostic"].items() if known.get(name) != fingerprint(spec)]
+    hashes = measured_by(meta)
+    specs = job.config["diagnostic"]
+    return [name for name, spec in specs.items() if hashes.get(name) != fingerprint(spec)]
 
 
-def merged(asked: Iterable[tuple[Request, Job]]) -> tuple[list[Job], Asked]:
+def measured_by(meta: Mapping[str, Any]) -> dict[str, str]:
+    """The hash of every diagnostic that a run was measured by."""
+    entries = meta["diagnostics"].items()
+    return {name: entry.get("hash") for name, entry in entries if entry["status"] == Status.OK}
+
+
+def merged(requested: Iterable[tuple[Request, Job]]) -> tuple[list[Job], Numbers]:
     """Jobs that are the same fit as one, with the diagnostics of all; and those that each run of each claim
     stands for.
 
     InputError where they want one diagnostic with different settings: a run keeps one report of each."""
-    found: dict[str, Job] = {}
+    jobs: dict[str, Job] = {}
     numbers: dict[tuple[str, str], list[int]] = {}
-    for request, job in asked:
+    for request, job in requested:
         key = fit_hash(job.config)
-        first = found.setdefault(key, job)
-        for each in request.asked:
-            numbers.setdefault(each, []).append(first.number)
-        own = dict(first.config["diagnostic"])
+        first = jobs.setdefault(key, job)
+        for claim_and_run in request.asked:
+            numbers.setdefault(claim_and_run, []).append(first.number)
+        diagnostics = dict(first.config["diagnostic"])
         for name, spec in job.config["diagnostic"].items():
-            if own.setdefault(name, spec) != spec:
+            if diagnostics.setdefault(name, spec) != spec:
                 raise InputError(
                     f"diagnostic {name!r}: claims want different settings of it for the same run "
                     f"({', '.join(job.overrides)})"
                 )
-        found[key] = replace(first, config={**first.config, "diagnostic": own})
-    return list(found.values()), numbers
+        jobs[key] = replace(first, config={**first.config, "diagnostic": diagnostics})
+    return list(jobs.values()), numbers
 
 
-def check_metrics(claims: Sequence[Claim], jobs: Sequence[Job], asked: Asked, trust: Sequence[str]) -> None:
-    """InputError where a claim names a metric that its diagnostic does not declare."""
+# ---------------------------------------------------------------- what claims need of it
+def check_metrics(
+    claims: Sequence[Claim],
+    jobs: Sequence[Job],
+    numbers: Numbers,
+    trust: Sequence[str],
+    comparisons: Mapping[str, Comparison] | None = None,
+) -> None:
+    """InputError where a claim names a metric that its diagnostic, or its comparison, does not declare."""
     specs = {job.number: job.config["diagnostic"] for job in jobs}
-    classes: dict[str, Mapping[str, Any]] = {}
+    built: dict[str, Question] = {}
     for claim in claims:
         for i, part in enumerate(claim.expect):
             for metric in part.metrics:
                 name, _, inner = metric.partition("/")
-                spec = specs[asked[claim.name, part.of][0]][name]
-                if name not in classes:
-                    classes[name] = build(spec, Diagnostic, f"diagnostic.{name}", trust).metrics
-                if inner.partition(".")[0] not in classes[name]:
-                    raise unknown(
-                        f"metric of {name} in claim.{claim.name}.expect[{i}]", inner, list(classes[name])
-                    )
+                if part.between:
+                    question = (comparisons or {})[name]
+                else:
+                    spec = specs[numbers[claim.name, part.runs[0]][0]][name]
+                    if name not in built:
+                        built[name] = build(spec, Diagnostic, f"diagnostic.{name}", trust)
+                    question = built[name]
+                if inner.partition(".")[0] not in question.metrics:
+                    where = f"metric of {name} in claim.{claim.name}.expect[{i}]"
+                    raise unknown(where, inner, list(question.metrics))

@@ -5,27 +5,37 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from latentrun.claims.claim import Claim, Expectation
-from latentrun.functional.statistics.verdicts import REPORTED, UNDECIDED, Finding, contrast, judged, overall
+from latentrun.claims.claim import Claim, Expectation, Subject
+from latentrun.functional.statistics.verdicts import (
+    REPORTED,
+    UNDECIDED,
+    Finding,
+    contrast,
+    judged,
+    overall,
+    yes_or_no,
+)
 
-Measured = Mapping[str, float]  # diagnostic/metric to value
+Measured = Mapping[str, float]  # diagnostic/metric, or comparison/metric, to value
+BySeed = Mapping[int, Measured]
 
 
 @dataclass(frozen=True)
 class Part:
     """What the runs say of one expectation: of each seed the quantity ``values (S,)``, NaN where a run or
-    metric is missing, and the values ``mine`` and ``other`` of the runs it was made of, and the ``finding``
-    over the seeds."""
+    metric is missing, made of ``values_of`` and, where it contrasts two runs, ``values_against``; and the
+    ``finding`` over the seeds."""
 
     expectation: Expectation
     seeds: tuple[int, ...]
     values: np.ndarray
-    mine: np.ndarray
-    other: np.ndarray | None
+    values_of: np.ndarray
+    values_against: np.ndarray | None
     finding: Finding
 
 
@@ -38,103 +48,110 @@ class Verdict:
     verdict: str
 
 
-def judge(claim: Claim, measured: Mapping[str, Mapping[int, Measured]]) -> Verdict:
-    """``measured``: of each run name of the claim what the run of each seed was measured to be."""
-    parts = tuple(_part(each, measured) for each in claim.expect)
+def judge(claim: Claim, measured: Mapping[Subject, BySeed]) -> Verdict:
+    """``measured``: of each run name of the claim, and of the runs that it compares, what they were measured
+    to be with each seed."""
+    parts = tuple(judge_part(part, [measured[subject] for subject in part.subjects]) for part in claim.expect)
     return Verdict(claim, parts, overall(part.finding.verdict for part in parts))
 
 
-def _part(each: Expectation, measured: Mapping[str, Mapping[int, Measured]]) -> Part:
-    seeds = tuple(measured[each.of])
-    mine, *other = (
-        np.array([quantity(each, measured[run].get(seed, {})) for seed in seeds]) for run in each.runs
+def judge_part(part: Expectation, measured: Sequence[BySeed]) -> Part:
+    """``measured``: as in :func:`judge`, of each subject of the part."""
+    seeds = tuple(measured[0])
+    values_of, *rest = (
+        np.array([quantity(part, by_seed.get(seed, {})) for seed in seeds]) for by_seed in measured
     )
-    beside = other[0] if other else None
-    values = contrast(mine, beside, each.by)
-    known = [
-        abs(measured[run][seed][name])
-        for run in each.runs
-        for seed in seeds
-        for name in each.metrics
-        if name in measured[run][seed]
-    ]
-    scale = max((value for value in known if math.isfinite(value)), default=0.0)
-    finding = judged(values, each.by == "ratio", each.above, each.below, scale)
+    values_against = rest[0] if rest else None
+    values = contrast(values_of, values_against, part.by)
+    if part.share:
+        values = yes_or_no(values)
+    finding = judged(values, part.kind, part.above, part.below, largest(part, measured))
     # A seed that was measured and has no such value (a ratio to 0, a metric that is undefined) must not leave
     # the others to decide.
-    there = np.array([all(measured[run].get(seed) for run in each.runs) for seed in seeds], dtype=bool)
-    if finding.verdict != REPORTED and (there & ~np.isfinite(values)).any():
+    complete = np.array([all(by_seed.get(seed) for by_seed in measured) for seed in seeds], dtype=bool)
+    if finding.verdict != REPORTED and (complete & ~np.isfinite(values)).any():
         finding = replace(finding, verdict=UNDECIDED)
-    return Part(each, seeds, values, mine, beside, finding)
+    return Part(part, seeds, values, values_of, values_against, finding)
 
 
-def quantity(each: Expectation, run: Measured) -> float:
-    """The quantity of one run; NaN where it lacks a metric, or divides by 0."""
-    value = run.get(each.metric, math.nan)
-    if each.minus:
-        return value - run.get(each.minus, math.nan)
-    if each.over:
-        below = run.get(each.over, math.nan)
-        return value / below if below else math.nan
+def quantity(part: Expectation, metrics: Measured) -> float:
+    """The quantity of one seed; NaN where a metric is missing, or it would divide by 0."""
+    value = metrics.get(part.metric, math.nan)
+    if part.minus:
+        return value - metrics.get(part.minus, math.nan)
+    if part.over:
+        divisor = metrics.get(part.over, math.nan)
+        return value / divisor if divisor else math.nan
     return value
+
+
+def largest(part: Expectation, measured: Sequence[BySeed]) -> float:
+    """The greatest size of a value that the quantity is made of, in any seed; 0 where there is none."""
+    sizes = [
+        abs(metrics[name])
+        for by_seed in measured
+        for metrics in by_seed.values()
+        for name in part.metrics
+        if name in metrics
+    ]
+    return max((size for size in sizes if math.isfinite(size)), default=0.0)
 
 
 # ---------------------------------------------------------------- tables
 def claims_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
     """A row for each part of each claim."""
-    rows = [
-        {
-            **{
-                "claim": verdict.claim.name,
-                "verdict": verdict.verdict,
-                "sentence": verdict.claim.sentence,
-                "source": verdict.claim.source,
-            },
-            **{
-                "fixed": verdict.claim.fixed,
-                "part": number,
-                "says": part.expectation.says,
-                "quantity": part.expectation.quantity,
-            },
-            **{"source_value": part.expectation.source_value, "expected": part.expectation.expected},
-            **{
-                "mean": part.finding.mean,
-                "low": part.finding.low,
-                "high": part.finding.high,
-                "n": part.finding.n,
-            },
-            **{
-                "of_mean": _mean(part.mine),
-                "against_mean": _mean(part.other),
-                "part_verdict": part.finding.verdict,
-            },
-        }
-        for verdict in verdicts
-        for number, part in enumerate(verdict.parts, 1)
-    ]
-    return pd.DataFrame(rows)
+    return pd.DataFrame(
+        [
+            part_row(verdict, number, part)
+            for verdict in verdicts
+            for number, part in enumerate(verdict.parts, 1)
+        ]
+    )
+
+
+def part_row(verdict: Verdict, number: int, part: Part) -> dict[str, Any]:
+    """One row of claims.csv."""
+    return {
+        "claim": verdict.claim.name,
+        "verdict": verdict.verdict,
+        "sentence": verdict.claim.sentence,
+        "source": verdict.claim.source,
+        "fixed": verdict.claim.fixed,
+        "part": number,
+        "says": part.expectation.says,
+        "quantity": part.expectation.quantity,
+        "source_value": part.expectation.source_value,
+        "expected": part.expectation.expected,
+        "mean": part.finding.mean,
+        "low": part.finding.low,
+        "high": part.finding.high,
+        "n": part.finding.n,
+        "of_mean": _mean(part.values_of),
+        "against_mean": _mean(part.values_against),
+        "part_verdict": part.finding.verdict,
+    }
 
 
 def values_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
     """A row for each seed of each part: the quantity, and what it was made of."""
-    rows = [
-        {
-            **{
+    return pd.DataFrame(
+        [
+            {
                 "claim": verdict.claim.name,
                 "part": number,
                 "quantity": part.expectation.quantity,
                 "seed": seed,
                 "value": part.values[i],
-            },
-            **{"of": part.mine[i], "against": math.nan if part.other is None else part.other[i]},
-        }
-        for verdict in verdicts
-        for number, part in enumerate(verdict.parts, 1)
-        for i, seed in enumerate(part.seeds)
-    ]
-    return pd.DataFrame(rows)
+                "of": part.values_of[i],
+                "against": math.nan if part.values_against is None else part.values_against[i],
+            }
+            for verdict in verdicts
+            for number, part in enumerate(verdict.parts, 1)
+            for i, seed in enumerate(part.seeds)
+        ]
+    )
 
 
 def _mean(values: np.ndarray | None) -> float:
-    known = np.array([]) if values is None else values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else math.nan
+    finite = np.array([]) if values is None else values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else math.nan

@@ -16,15 +16,15 @@ from latentrun.claims.plot import Row, expectations
 from latentrun.plotting.pages import policy
 from latentrun.plotting.style import paper
 from latentrun.report.parts import Shown, content, interval, number, template
-from latentrun.store import atomic
-from latentrun.store.reports import SAVED
+from latentrun.store.files import write_text
+from latentrun.store.reports import write_figure
 
 PLACES = ("output=", "hydra.", "--")  # settings of one machine, which a text does not repeat
+HEAD = ("part", "quantity", "source", "expected", "ours (95 % interval over seeds)", "n", "verdict")
 CAPTION = (
     "Each axis is one thing that the sentence says. Green: the range expected, fixed before the runs. "
-    "Ticks: the seeds; above them "
-    "the mean with its 95 % t interval over seeds (ratios: geometric mean, logarithmic axis). Square: "
-    "reported, without expectation."
+    "Ticks: the seeds; above them the mean with its 95 % t interval over seeds (ratios: geometric mean, "
+    "logarithmic axis; shares: the exact interval). Square: reported, without expectation."
 )
 
 
@@ -36,52 +36,60 @@ def write_claims(
     formats: Sequence[str],
 ) -> None:
     """``plots/<claim>.png`` and ``report.html`` in ``path``."""
-    sections = []
     with paper():
-        for each in verdicts:
-            drawn = expectations([row(part) for part in each.parts])
-            for kind in dict.fromkeys(["png", *formats]):
-                with atomic(path / "plots" / f"{each.claim.name}.{kind}", "wb") as file:
-                    drawn.savefig(file, format=kind, metadata=SAVED[kind])
-            shown = Shown(each.claim.name, *content(path / "plots" / f"{each.claim.name}.png"), CAPTION)
-            sections.append((each, [cells(part) for part in each.parts], [shown]))
+        sections = [section(path, verdict, formats) for verdict in verdicts]
+    columns = ["run", "seed", "state", "directory", "reason"]
     html = template("claims.html.j2").render(
         policy=policy(False),
         name=path.resolve().name,
         meta=about,
         sections=sections,
         runs=[
-            (*line, link(path, line[3]))
-            for line in runs[["run", "seed", "state", "directory", "reason"]].itertuples(
-                index=False, name=None
-            )
+            (*line, link(path, line[columns.index("directory")]))
+            for line in runs[columns].itertuples(index=False, name=None)
         ],
     )
-    with atomic(path / "report.html") as file:
-        file.write(html)
+    write_text(path / "report.html", html)
+
+
+def section(
+    path: Path, verdict: Verdict, formats: Sequence[str]
+) -> tuple[Verdict, list[dict[str, str]], list[Shown]]:
+    """A claim on the page: verdict, the lines of its table, its picture, which is written."""
+    name = verdict.claim.name
+    drawn = expectations([row(part) for part in verdict.parts])
+    for kind in dict.fromkeys(["png", *formats]):
+        write_figure(path / "plots" / f"{name}.{kind}", drawn)
+    shown = Shown(name, *content(path / "plots" / f"{name}.png"), CAPTION)
+    return verdict, [cells(part) for part in verdict.parts], [shown]
 
 
 def row(part: Part) -> Row:
     """An axis of the picture."""
-    each = part.expectation
+    expected = part.expectation
     return Row(
-        each.says, each.quantity, part.values, part.finding, each.above, each.below, each.by == "ratio"
+        says=expected.says,
+        quantity=expected.quantity,
+        values=part.values,
+        finding=part.finding,
+        above=expected.above,
+        below=expected.below,
+        ratio=expected.kind == "ratio",
     )
 
 
 def cells(part: Part) -> dict[str, str]:
     """A line of the table, as text."""
-    each, found = part.expectation, part.finding
-    source = "–" if each.source_value is None else number(each.source_value)
+    expected, finding = part.expectation, part.finding
     return {
-        **{
-            "says": each.says,
-            "quantity": each.quantity,
-            "source": source,
-            "expected": each.expected or "–",
-            "verdict": found.verdict,
-        },
-        **{"mean": number(found.mean), "interval": interval(found.low, found.high), "n": str(found.n)},
+        "says": expected.says,
+        "quantity": expected.quantity,
+        "source": "–" if expected.source_value is None else number(expected.source_value),
+        "expected": expected.expected or "–",
+        "verdict": finding.verdict,
+        "mean": number(finding.mean),
+        "interval": interval(finding.low, finding.high),
+        "n": str(finding.n),
     }
 
 
@@ -98,32 +106,27 @@ def markdown(verdicts: Sequence[Verdict], about: Mapping[str, Any]) -> str:
         "",
         *_table(
             ["claim", "verdict", "sentence"],
-            [[each.claim.name, f"**{each.verdict}**", each.claim.sentence] for each in verdicts],
+            [[verdict.claim.name, f"**{verdict.verdict}**", verdict.claim.sentence] for verdict in verdicts],
         ),
     ]
-    head = ["part", "quantity", "source", "expected", "ours (95 % interval over seeds)", "n", "verdict"]
-    for each in verdicts:
-        rows = [
-            [
-                cell["says"],
-                f"`{cell['quantity']}`",
-                cell["source"],
-                cell["expected"],
-                f"{cell['mean']} {cell['interval']}",
-                cell["n"],
-                cell["verdict"],
-            ]
-            for cell in map(cells, each.parts)
-        ]
-        lines += [
-            "",
-            f"### {each.claim.name}: {each.verdict}",
-            "",
-            f"{each.claim.sentence} ({each.claim.source})",
-            "",
-            *_table(head, rows),
-        ]
+    for verdict in verdicts:
+        claim = verdict.claim
+        lines += ["", f"### {claim.name}: {verdict.verdict}", "", f"{claim.sentence} ({claim.source})", ""]
+        lines += _table(HEAD, [_line(cells(part)) for part in verdict.parts])
     return "\n".join(lines) + "\n"
+
+
+def _line(cell: Mapping[str, str]) -> list[str]:
+    """A part under the columns of ``HEAD``."""
+    return [
+        cell["says"],
+        f"`{cell['quantity']}`",
+        cell["source"],
+        cell["expected"],
+        f"{cell['mean']} {cell['interval']}",
+        cell["n"],
+        cell["verdict"],
+    ]
 
 
 def commit(git: str | None) -> str:

@@ -66,34 +66,15 @@ def expectations(rows: Sequence[Row]) -> Figure:
 
 
 def _axis(ax: Axes, row: Row) -> None:
-    found, colour = row.finding, COLOURS[row.finding.verdict]
-    known = row.values[np.isfinite(row.values)]
+    values = row.values[np.isfinite(row.values)]
+    low, high = _reach(row, values)
     if row.ratio:
         ax.set_xscale("log")
-    low, high = _reach(row, known)
     ax.set(xlim=(low, high), ylim=(-1, 1), yticks=[])
     ax.spines["left"].set_visible(False)
-    if row.finding.verdict != REPORTED:
-        ends = (low if row.above is None else row.above, high if row.below is None else row.below)
-        ax.axvspan(*ends, color=PALETTE[2], alpha=0.13, linewidth=0)
-        for end in (row.above, row.below):
-            if end is not None:
-                ax.axvline(end, color=PALETTE[2], linewidth=0.8, linestyle="--")
-    ax.plot(known, np.full(len(known), -0.45), "|", color="#444444", markersize=8, alpha=0.8)
-    if math.isfinite(found.low):
-        ax.plot([found.low, found.high], [0.25, 0.25], color=colour, linewidth=2)
-    if math.isfinite(found.mean):
-        ax.plot(found.mean, 0.25, MARKS[found.verdict], color=colour, markersize=6)
-    ax.text(
-        1,
-        1.02,
-        f"{found.verdict} (n = {found.n})",
-        color=colour,
-        ha="right",
-        va="bottom",
-        fontsize=7.5,
-        transform=ax.transAxes,
-    )
+    _expected(ax, row, low, high)
+    ax.plot(values, np.full(len(values), -0.45), "|", color="#444444", markersize=8, alpha=0.8)
+    _finding(ax, row.finding)
     if row.ratio:
         ax.xaxis.set_major_formatter("{x:g}")
         ax.xaxis.set_minor_formatter("")
@@ -102,21 +83,36 @@ def _axis(ax: Axes, row: Row) -> None:
         ax.locator_params(axis="x", nbins=5)
 
 
-def _reach(row: Row, known: np.ndarray) -> tuple[float, float]:
+def _expected(ax: Axes, row: Row, low: float, high: float) -> None:
+    """The range expected, on an axis from ``low`` to ``high``."""
+    if row.finding.verdict == REPORTED:
+        return
+    ends = (low if row.above is None else row.above, high if row.below is None else row.below)
+    ax.axvspan(*ends, color=PALETTE[2], alpha=0.13, linewidth=0)
+    for end in (row.above, row.below):
+        if end is not None:
+            ax.axvline(end, color=PALETTE[2], linewidth=0.8, linestyle="--")
+
+
+def _finding(ax: Axes, finding: Finding) -> None:
+    """Mean, interval, verdict."""
+    colour = COLOURS[finding.verdict]
+    if math.isfinite(finding.low):
+        ax.plot([finding.low, finding.high], [0.25, 0.25], color=colour, linewidth=2)
+    if math.isfinite(finding.mean):
+        ax.plot(finding.mean, 0.25, MARKS[finding.verdict], color=colour, markersize=6)
+    said = f"{finding.verdict} (n = {finding.n})"
+    style = {"ha": "right", "va": "bottom", "fontsize": 7.5}
+    ax.text(1, 1.02, said, color=colour, transform=ax.transAxes, **style)
+
+
+def _reach(row: Row, values: np.ndarray) -> tuple[float, float]:
     """Ends of the axis: all that is drawn and a margin; the value that says no difference is always there."""
-    ends = [
-        end
-        for end in (row.above, row.below, row.finding.low, row.finding.high)
-        if end is not None and math.isfinite(end)
-    ]
-    at = (
-        np.array([*known, *ends, *([1.0] if row.ratio else [])])
-        if len(known) or ends or row.ratio
-        else np.array([0.0, 1.0])
-    )
+    ends = [row.above, row.below, row.finding.low, row.finding.high]
+    drawn = [*values, *(end for end in ends if end is not None and math.isfinite(end))]
     if row.ratio:
-        at = np.log(at[at > 0])
-    low, high = at.min(), at.max()
+        drawn = [math.log(at) for at in (*drawn, 1.0) if at > 0]
+    low, high = min(drawn, default=0.0), max(drawn, default=1.0)
     margin = 0.08 * (high - low) or 0.1 * max(abs(high), 1.0)
     low, high = low - margin, high + margin
     return (math.exp(low), math.exp(high)) if row.ratio else (low, high)

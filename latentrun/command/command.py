@@ -31,7 +31,7 @@ def command_of(settings: DictConfig, hydra: DictConfig, path: Path) -> tuple[Tas
     values = without_keys(task, values, choices["task"])
     check_settings(values)
     with readable_errors():
-        runs = Path(hydra.sweep.dir)
+        sweep_path = Path(hydra.sweep.dir)
     command = Command(
         values=values,
         path=path,
@@ -39,7 +39,7 @@ def command_of(settings: DictConfig, hydra: DictConfig, path: Path) -> tuple[Tas
         overrides=tuple(overrides_of(hydra)),
         choices=choices,
         default_list=is_default_list(values),
-        runs=runs,
+        sweep_path=sweep_path,
         launcher=launcher_of(hydra),
         compose=composer(user_folders(hydra)),
     )

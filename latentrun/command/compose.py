@@ -13,7 +13,7 @@ import yaml
 from latentrun.command.overrides import all_overrides, check_options, first_jobs, misplaced, params_of, read
 from latentrun.command.registration import register, search_path, version_base
 from latentrun.command.values import drop, unchosen
-from latentrun.config.options import GROUPS, defaults, shipped
+from latentrun.config.options import EVERY, GROUPS, defaults, shipped
 from latentrun.errors import InputError, one_line, unknown
 
 if TYPE_CHECKING:
@@ -104,12 +104,12 @@ def _require_seen(
         override
         for override in parsed
         if not override.is_sweep_override()
-        and (override.key_or_group in GROUPS or override.key_or_group.startswith("hydra"))
+        and (override.key_or_group in EVERY or override.key_or_group.startswith("hydra"))
     ]
     seen = params_of(_raw([override.input_line for override in shared], folders).hydra)
     for job, params in zip(jobs, swept, strict=True):
         if params != seen:
-            options = [each.input_line for each in job if each.key_or_group in GROUPS and each not in shared]
+            options = [each.input_line for each in job if each.key_or_group in EVERY and each not in shared]
             raise InputError(
                 f"{' '.join(options)} sweeps {_shown(params) or 'nothing'} by itself "
                 "(hydra.sweeper.params): choose it alone"
@@ -128,7 +128,8 @@ def _composed(job: Sequence[Override], folders: Sequence[Path]) -> DictConfig:
         cfg = _raw([override.input_line for override in job], folders)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
-        raise InputError(f"{str(mark.name)!r}, line {mark.line + 1}: {error.problem}") from None
+        place = f"{str(mark.name)!r}, line {mark.line + 1}: " if mark is not None else ""
+        raise InputError(f"{place}{error.problem}") from None
     except UnicodeDecodeError as error:
         raise InputError(f"a file of {', '.join(map(str, folders))} is not UTF-8: {error}") from None
     except (HydraException, OmegaConfBaseException, ValueError) as error:
@@ -166,7 +167,7 @@ def _check(override: Override, overrides: Sequence[str], folders: Sequence[Path]
     if override.is_sweep_override():
         a_list = f"; a list is written '{key}=[...]'" if isinstance(defaults().get(key), list) else ""
         raise InputError(f"{text!r}: several values need a sweep: latentrun -m {' '.join(overrides)}{a_list}")
-    if key in GROUPS and not override.is_delete():
+    if key in EVERY and not override.is_delete():
         check_options(override, [shipped(), *folders])
     elif key in GROUPS and defaults()[key] is not None:
         none = f"; write '{key}=[]' for none" if isinstance(defaults()[key], list) else ""
@@ -177,12 +178,14 @@ def _check(override: Override, overrides: Sequence[str], folders: Sequence[Path]
 def _explained(error: Exception, job: Sequence[Override], folders: Sequence[Path]) -> InputError:
     """What is wrong with the overrides of a job that does not compose, in one line with the nearest valid
     name."""
-    groups = [override.input_line for override in job if override.key_or_group in GROUPS]
-    try:
-        cfg = _raw(groups, folders)
-        drop(cfg, unchosen(cfg))
-    except Exception:  # the options themselves do not compose
-        cfg = None
+    cfg = None
+    for groups in (EVERY, GROUPS):  # the second where what is chosen within an option has no place there
+        try:
+            cfg = _raw([each.input_line for each in job if each.key_or_group in groups], folders)
+            drop(cfg, unchosen(cfg))
+            break
+        except Exception:  # the options themselves do not compose
+            cfg = None
     for override in job if cfg is not None else ():
         if override.key_or_group not in GROUPS and not override.key_or_group.startswith("hydra"):
             wrong = misplaced(override, cfg, folders)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from latentrun.command.overrides import read
 from latentrun.command.registration import SEARCH_PATH
@@ -41,7 +42,7 @@ class Flags(ArgumentParser):
         """Every spelling of every flag."""
         return [name for action in self._actions for name in action.option_strings]
 
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         """Wrong use is wrong input."""
         raise InputError(f"{message}; see latentrun --help")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from latentrun.config.options import GROUPS, options
+from latentrun.config.options import EVERY, PARTS, options
 
 TITLE = "latentrun: train a latent-variable model on a data set and say what its latent space is like"
 EXAMPLES = {
@@ -33,7 +33,7 @@ Exit codes: 0 done, 1 failed, 2 wrong input, 130 interrupted. LATENTRUN_DEBUG=1 
 def help_text(folders: Sequence[Path]) -> str:
     """The page, with the options in ``folders``."""
     examples = [f"  latentrun {words:<45} {text}".rstrip() for words, text in EXAMPLES.items()]
-    groups = [page for group in GROUPS if (page := _group(group, folders))]
+    groups = [page for group in EVERY if (page := _group(group, folders))]
     return "\n\n".join([TITLE, "\n".join(examples), *groups, END])
 
 
@@ -43,4 +43,5 @@ def _group(group: str, folders: Sequence[Path]) -> str:
     if not descriptions:
         return ""
     width = max(18, *(len(name) + 2 for name in descriptions))
-    return "\n".join([f"{group}=", *(f"  {name:<{width}}{text}" for name, text in descriptions.items())])
+    place = f"model.{group}" if group in PARTS else group
+    return "\n".join([f"{place}=", *(f"  {name:<{width}}{text}" for name, text in descriptions.items())])

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentrun.config.build import TARGET
-from latentrun.config.options import GROUPS, defaults, options, owners, shipped
+from latentrun.config.options import EVERY, GROUPS, PARTS, defaults, options, owners, shipped
 from latentrun.errors import InputError, one_line, unknown
 
 if TYPE_CHECKING:
@@ -46,6 +46,10 @@ def _verbatim(text: str) -> str:
     if plain and (key in ("where", "runs") or (key in ("run", "resume") and "=" in value)):
         quote = '"' if "'" in value else "'"
         return f"{key}={quote}{value.replace(quote, chr(92) + quote)}{quote}"
+    # A part of an option is chosen as if it were a value; for Hydra it is an option in a place of its own.
+    group = key.rpartition(".")[2]
+    if group in PARTS and group != key and re.fullmatch(r"[\w,]+", value) and value != "null":
+        return f"{group}@{key}={value}"
     return text
 
 
@@ -83,9 +87,15 @@ def _unreadable(text: str, after: str) -> str:
 def check_options(override: Override, everywhere: Sequence[Path]) -> None:
     """The options that an override chooses of a group."""
     text, group, value = override.input_line, override.key_or_group, override.value()
-    default, known = defaults()[group], options(group, everywhere)
+    default, known = defaults().get(group, ""), options(group, everywhere)
     several = isinstance(default, list)
-    if override.package is not None or override.is_force_add() or (override.is_add() and not several):
+    if group in PARTS and override.package is None:
+        raise InputError(f"{text!r}: write model.{group}=...")
+    if (
+        (override.package is not None and group not in PARTS)
+        or override.is_force_add()
+        or (override.is_add() and not several)
+    ):
         raise InputError(f"{text!r}: write {group}=...")
     if isinstance(value, list) and not several:
         raise InputError(f"{text!r}: {group} takes one option, not a list; known: {', '.join(sorted(known))}")
@@ -108,7 +118,7 @@ def misplaced(override: Override, cfg: DictConfig, folders: Sequence[Path]) -> I
     """What is wrong where the key of an override is not there, or is there and should not be; else None."""
     from omegaconf import DictConfig
 
-    text, key = override.input_line, override.key_or_group
+    text, key = override.input_line, override.package or override.key_or_group
     adds = override.is_add() or override.is_force_add()
     node: Any = cfg
     parts = key.split(".")
@@ -175,7 +185,7 @@ def first_jobs(parsed: Sequence[Override], folders: Sequence[Path]) -> list[list
     first = [overrides[0] for overrides in values]
     jobs = [first]
     for place, override in enumerate(parsed):
-        if override.key_or_group in GROUPS:
+        if override.key_or_group in EVERY:
             jobs += [[*first[:place], other, *first[place + 1 :]] for other in values[place][1:]]
     return jobs
 
@@ -189,11 +199,11 @@ def _values(override: Override, folders: Sequence[Path]) -> list[Override]:
         return [read(f"{key}={value.start}", "")]
     try:
         if isinstance(value, Glob):
-            names = options(key, [shipped(), *folders]) if key in GROUPS else {}
+            names = options(key, [shipped(), *folders]) if key in EVERY else {}
             values = iter(value.filter(list(names)))
         else:
             values = override.sweep_string_iterator()
-        taken = list(values) if key in GROUPS else list(islice(values, 1))
+        taken = list(values) if key in EVERY else list(islice(values, 1))
     except ValueError as error:
         raise InputError(f"{text!r} cannot be read: {one_line(error)}") from None
     if not taken:

@@ -12,7 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
-from latentrun.config.settings import REPLICATE, settings, varied
+from latentrun.config import settings as grouping
+from latentrun.config.settings import settings
 from latentrun.diagnostics.base import Question
 from latentrun.errors import InputError, NothingToMeasure, few
 from latentrun.functional.noise import Noise
@@ -51,39 +52,16 @@ def groups(runs: Sequence[Run], pair_on: Sequence[str] = ()) -> list[Group]:
     """Runs by the keys that vary among them, except the seed and ``pair_on``; in the order in which they are
     given.
 
-    Where nothing else varies, the seed tells the groups apart. Runs that agree in everything are repetitions,
-    the first of each in one group, the second in another. InputError for a key that no run has.
+    See :func:`latentrun.config.settings.groups`. InputError for a key that no run has.
     """
     rows = [settings(run.config, run.meta.get("choices", {})) for run in runs]
     for key in pair_on:
         if not any(key in row for row in rows):
             raise InputError(f"pair_on: no run has the setting {key!r}")
-    paired = [*pair_on, REPLICATE]
-    keys = [key for key in varied(rows) if key not in paired]
-    if not keys and len({tuple(row.get(key) for key in paired) for row in rows}) == len(rows):
-        keys, paired = [REPLICATE], list(pair_on)
-    members: dict[tuple, dict[tuple, Run]] = {}
-    for run, row in zip(runs, rows, strict=True):
-        values, pair = tuple(row.get(key) for key in keys), tuple(row.get(key) for key in paired)
-        repeat = next(number for number in range(len(runs)) if pair not in members.get((*values, number), ()))
-        members.setdefault((*values, repeat), {})[pair] = run
-    return _groups_of(members, keys, len(runs))
-
-
-def _groups_of(members: dict[tuple, dict[tuple, Run]], keys: Sequence[str], n: int) -> list[Group]:
-    """The groups of n runs in all; ``members``: their runs by the values of ``keys`` and the number of the
-    repetition."""
-    repeated = any(repeat for *_, repeat in members)
-    made = []
-    for (*values, repeat), runs in members.items():
-        settled = dict(zip(keys, values, strict=True))
-        if repeated:
-            settled["repeat"] = repeat + 1
-        name = ", ".join(f"{key}={value}" for key, value in settled.items())
-        if repeated and len(members) == n:
-            name = next(iter(runs.values())).name
-        made.append(Group(name or "all", settled, runs))
-    return made
+    return [
+        Group(group.name, group.values, {pair: runs[number] for pair, number in group.members.items()})
+        for group in grouping.groups(rows, [run.name for run in runs], pair_on)
+    ]
 
 
 # ---------------------------------------------------------------- what may be compared

@@ -14,6 +14,7 @@ from latentrun.comparisons.base import Comparison, Group, alike, common_rows, gr
 from latentrun.config.bounds import Ge
 from latentrun.errors import InputError, NothingToMeasure
 from latentrun.functional.noise import Noise
+from latentrun.functional.statistics.directions import DIRECTIONS
 from latentrun.functional.statistics.intervals import NORMAL_95, mean_interval
 from latentrun.functional.statistics.ranking import Pairs, holm, pairwise
 from latentrun.run import Run
@@ -206,10 +207,11 @@ def difference_row(measured: Measured, g: int, members: Sequence[Group]) -> dict
         low, high = difference - half, difference + half
         basis = EXAMPLES if np.isfinite(half) else NO_INTERVAL
     value, reference_value = (side.mean() if len(side) else math.nan for side in (values, reference))
-    order = badness(value, measured.direction) - badness(reference_value, measured.direction)
     better = ""
-    if (low > 0 or high < 0) and order:
-        better = members[g if order < 0 else 0].name
+    if (low > 0 or high < 0) and measured.direction in DIRECTIONS:
+        loss = DIRECTIONS[measured.direction].loss(np.array([value, reference_value]))
+        if loss[0] != loss[1]:
+            better = members[g if loss[0] < loss[1] else 0].name
     return {
         "metric": measured.name,
         "group": members[g].name,
@@ -237,11 +239,6 @@ def effect_size(difference: float, values: np.ndarray, reference: np.ndarray) ->
         return math.nan
     spread = math.sqrt((values.var(ddof=1) + reference.var(ddof=1)) / 2)
     return difference / spread if spread > 0 else math.nan
-
-
-def badness(value: float, direction: str) -> float:
-    """A number that is lower where the value is better; always 0 where no value is better than another."""
-    return {"lower": value, "higher": -value, "one": abs(value - 1), "zero": abs(value)}.get(direction, 0.0)
 
 
 # ---------------------------------------------------------------- example by example

@@ -92,7 +92,7 @@ class VarianceLossSurvey(Comparison):
 
     # ---------------------------------------------------------------- drawing
     def plot(self, report: Report) -> dict[str, Picture]:
-        from latentrun.plotting.variance_loss import law, ratios
+        from latentrun.comparisons.variance_loss_survey_plot import law, ratios
 
         points, table = report.tables["runs"], report.tables["groups"]
         tolerance = float(report.arrays["tolerance"])
@@ -138,9 +138,7 @@ def group_row(points: pd.DataFrame, tolerance: float) -> dict[str, Any]:
         "n": len(points),
         "mse": points["mse"].mean(),
         "delta_var": points["delta_var"].mean(),
-        "ratio": ratio.value,
-        "ratio_low": ratio.low,
-        "ratio_high": ratio.high,
+        **ratio.columns("ratio"),
         "law": verdict(ratio, tolerance),
     }
 

@@ -36,10 +36,11 @@ class Between:
     open_: bool = False
 
     def broken(self, value: Any) -> str | None:
-        fits = self.low < value < self.high if self.open_ else self.low <= value <= self.high
-        return (
-            None if fits else f"between {self.low} and {self.high}{' (ends excluded)' if self.open_ else ''}"
-        )
+        if self.open_:
+            fits, ends = self.low < value < self.high, " (ends excluded)"
+        else:
+            fits, ends = self.low <= value <= self.high, ""
+        return None if fits else f"between {self.low} and {self.high}{ends}"
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,8 @@ class Printable:
     """A text that is not empty and has no control characters, such as a path."""
 
     def broken(self, value: str) -> str | None:
-        return (
-            None if value.strip() and value.isprintable() else "a text that is not empty and can be printed"
-        )
+        fits = value.strip() and value.isprintable()
+        return None if fits else "a text that is not empty and can be printed"
 
 
 @dataclass(frozen=True)

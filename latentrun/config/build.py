@@ -52,18 +52,16 @@ class Recipe:
     def __call__(self, **given: Any) -> Any:
         """The object, with what its signature names of ``given``; InputError that says where, if it cannot be
         made."""
-        parameters, _ = signature(self.make.func)
+        parameters = inspect.signature(self.make.func).parameters
+        taken = {key: value for key, value in given.items() if key in parameters}
         try:
-            return _made(
-                partial(self.make, **{key: value for key, value in given.items() if key in parameters}),
-                self.where,
-            )
+            return _made(partial(self.make, **taken), self.where)
         except InputError as error:
-            # A class knows not under which key it is described: what is wrong inside it is told with that
+            # A class knows not under which key it is described: what is wrong inside it is said with that
             # key.
-            raise (
-                error if str(error).startswith(self.where) else type(error)(f"{self.where}: {error}")
-            ) from error
+            if str(error).startswith(self.where):
+                raise
+            raise type(error)(f"{self.where}: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -76,11 +74,8 @@ class _Part:
 
 def _made(make: partial, where: str) -> Any:
     """Call what was checked, its parts first."""
-    parts = {
-        key: _made(value.make, value.where)
-        for key, value in make.keywords.items()
-        if isinstance(value, _Part)
-    }
+    objects = {key: value for key, value in make.keywords.items() if isinstance(value, _Part)}
+    parts = {key: _made(part.make, part.where) for key, part in objects.items()}
     try:
         return make(**parts)
     except InputError:
@@ -103,7 +98,16 @@ def later(
     return None if spec is None else _checked(spec, kind, where, trust, dict.fromkeys(given), waiting=True)
 
 
-def _checked(spec, kind, where, trust, given, waiting=False) -> partial:
+def _checked(
+    spec: Any,
+    kind: type,
+    where: str,
+    trust: Sequence[str],
+    given: Mapping[str, Any],
+    waiting: bool = False,
+) -> partial:
+    """The class that ``spec`` describes with its arguments, all checked, ready to be called; ``waiting``:
+    the ``given`` ones come later."""
     if not isinstance(spec, Mapping) or TARGET not in spec:
         raise InputError(f"{where}: must be a mapping with the key {TARGET}, got {shown(spec)}")
     cls = resolve(spec[TARGET], kind, where, trust)
@@ -111,21 +115,18 @@ def _checked(spec, kind, where, trust, given, waiting=False) -> partial:
     parameters, hints = signature(cls)
     for key in arguments:
         if key not in parameters or key in given:
-            raise InputError(
-                f"{where}.{key}: {cls.__name__} takes no such "
-                f"value{nearest(key, [name for name in parameters if name not in given])}"
-            )
+            guess = nearest(key, [name for name in parameters if name not in given])
+            raise InputError(f"{where}.{key}: {cls.__name__} takes no such value{guess}")
     needed = [name for name, p in parameters.items() if p.default is p.empty and p.kind is not p.VAR_KEYWORD]
     missing = [name for name in needed if name not in arguments and name not in given]
     if missing:
         raise InputError(f"{where}: {cls.__name__} needs a value for {', '.join(missing)}")
     passed_on = {} if waiting else given
     for key, value in arguments.items():
-        inner = _inner(value, hints.get(key, Any), f"{where}.{key}", trust, passed_on)
-        arguments[key] = (
-            inner if isinstance(inner, _Part) else fit(inner, hints.get(key, Any), f"{where}.{key}")
-        )
-        _require_trusted(arguments[key], hints.get(key), f"{where}.{key}", trust)
+        hint, place = hints.get(key, Any), f"{where}.{key}"
+        inner = _inner(value, hint, place, trust, passed_on)
+        arguments[key] = inner if isinstance(inner, _Part) else fit(inner, hint, place)
+        _require_trusted(arguments[key], hint, place, trust)
     # A class takes of what is given what its signature names: an AE needs no prior, a dense net no channels.
     passed = {} if waiting else {key: value for key, value in given.items() if key in parameters}
     return partial(cls, **passed, **arguments)
@@ -139,13 +140,11 @@ def _inner(value: Any, hint: Any, where: str, trust: Sequence[str], given: Mappi
         mark = next((mark for mark in options[1:] if isinstance(mark, Makes)), None)
         if mark is None:
             return _inner(value, options[0], where, trust, given)
-        return Recipe(
-            _checked(value, mark.kind, where, trust, dict.fromkeys(mark.given), waiting=True), where
-        )
+        later_given = dict.fromkeys(mark.given)
+        return Recipe(_checked(value, mark.kind, where, trust, later_given, waiting=True), where)
     if origin is dict and options and get_origin(options[1]) is Annotated and isinstance(value, Mapping):
-        return {
-            key: _inner(element, options[1], f"{where}.{key}", trust, given) for key, element in value.items()
-        }
+        items = value.items()
+        return {key: _inner(item, options[1], f"{where}.{key}", trust, given) for key, item in items}
     if origin in (Union, types.UnionType) and isinstance(value, Mapping) and TARGET in value:
         hint = next((option for option in options if _is_part(option, trust)), hint)
     if isinstance(value, Mapping) and TARGET in value and _is_part(hint, trust):
@@ -166,11 +165,9 @@ def _is_part(hint: Any, trust: Sequence[str]) -> bool:
 def _require_trusted(value: Any, hint: Any, where: str, trust: Sequence[str]) -> None:
     """InputError where a value names a file that can run code, and ``trust`` does not."""
     for mark in getattr(hint, "__metadata__", ()):
-        if (
-            isinstance(mark, Program)
-            and value not in (*mark.known, *trust)
-            and Path(value).expanduser().is_file()
-        ):
+        if not isinstance(mark, Program) or value in (*mark.known, *trust):
+            continue
+        if Path(value).expanduser().is_file():
             raise InputError(f"{where}: {value!r} is a program; if you know it, add 'trust=[{value}]'")
 
 
@@ -198,11 +195,9 @@ def resolve(path: str, kind: type, where: str, trust: Sequence[str] = ()) -> typ
             f"{key}: {path!r} is in the standard library, which is not trusted, whatever trust= says"
         )
     if package not in allowed:
-        advice = (
-            f"; add 'trust=[{package}]' if you know it"
-            if package.isidentifier()
-            else ": write package.module.Class"
-        )
+        advice = ": write package.module.Class"
+        if package.isidentifier():
+            advice = f"; add 'trust=[{package}]' if you know it"
         raise InputError(
             f"{key}: {path!r} is in package {package!r}, which is not trusted (trusted: "
             f"{', '.join(allowed)}){advice}"
@@ -211,16 +206,14 @@ def resolve(path: str, kind: type, where: str, trust: Sequence[str] = ()) -> typ
     if not hasattr(module, name):
         classes = [key for key, value in vars(module).items() if inspect.isclass(value)]
         raise InputError(f"{key}: there is no class {path!r}{nearest(name, classes)}")
-    found = getattr(module, name)
-    if not inspect.isclass(found) or not issubclass(found, kind):
+    cls = getattr(module, name)
+    if not inspect.isclass(cls) or not issubclass(cls, kind):
         raise InputError(f"{key}: {path!r} is not {_article(kind.__name__)}")
-    home, bases = (
-        found.__module__,
-        ("latentrun", "torch.nn", "torch.optim", *(each for each in trust if each != "torch")),
-    )
+    home = cls.__module__
+    bases = ("latentrun", "torch.nn", "torch.optim", *(package for package in trust if package != "torch"))
     if not any(home == base or home.startswith(base + ".") for base in bases):
         raise InputError(f"{key}: {path!r} is defined in {home!r}, which is not trusted")
-    return found
+    return cls
 
 
 def imported(name: str, key: str) -> types.ModuleType:
@@ -245,12 +238,8 @@ def imported(name: str, key: str) -> types.ModuleType:
 
 def happened(error: BaseException, module: str) -> str:
     """``ValueError: text (file.py, line 3)``: an error and where in the package of ``module`` it came up."""
-    package = sys.modules.get(module.partition(".")[0])
-    home = (
-        str(Path(package.__file__).parent)
-        if package is not None and getattr(package, "__file__", None)
-        else ""
-    )
+    file = getattr(sys.modules.get(module.partition(".")[0]), "__file__", None)
+    home = str(Path(file).parent) if file else ""
     frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError) and error.filename:
         frames, home = [(error.filename, error.lineno)], ""
@@ -274,7 +263,7 @@ def targets(spec: Any) -> Iterator[str]:
 def fit(value: Any, hint: Any, where: str) -> Any:
     """``value`` as its annotation asks (a list for a tuple is fine, an int for a float becomes one), or
     InputError."""
-    bounds: tuple = ()
+    bounds: Sequence[Any] = ()
     if get_origin(hint) is Annotated:
         hint, *bounds = get_args(hint)
     value = _typed(value, hint, where)
@@ -286,6 +275,7 @@ def fit(value: Any, hint: Any, where: str) -> Any:
 
 
 def _typed(value: Any, hint: Any, where: str) -> Any:
+    """``value`` as its annotation without bounds asks, or InputError."""
     origin, options = get_origin(hint), get_args(hint)
     if hint is Any or hint is inspect.Parameter.empty:
         return value
@@ -293,11 +283,8 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
         return fit(value, hint, where)
     if origin is Literal:
         if value not in options:
-            allowed = ", ".join(str(option) for option in options)
-            raise InputError(
-                f"{where}: {shown(value)} is not allowed{nearest(str(value), map(str, options))}; "
-                f"allowed: {allowed}"
-            )
+            allowed, guess = ", ".join(map(str, options)), nearest(str(value), map(str, options))
+            raise InputError(f"{where}: {shown(value)} is not allowed{guess}; allowed: {allowed}")
         return value
     if origin in (Union, types.UnionType):
         return _union(value, options, where)
@@ -308,7 +295,18 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
             raise InputError(f"{where}: must be a mapping, got {shown(value)}")
         inner = options[1] if options else Any
         return {key: fit(element, inner, f"{where}.{key}") for key, element in value.items()}
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+    if hint in (int, float) and not isinstance(value, bool):
+        value = _number(value, hint, where)
+    wrong = isinstance(hint, type) and not isinstance(value, hint)
+    if wrong or (isinstance(value, bool) and isinstance(hint, type) and hint is not bool):
+        raise InputError(f"{where}: must be {NAMES.get(hint, hint.__name__)}, got {shown(value)}")
+    return value
+
+
+def _number(value: Any, hint: type, where: str) -> Any:
+    """An int for a float becomes one; InputError for numbers that are not finite, too large or written as
+    the other kind. What is no number comes back as it is."""
+    if hint is float and isinstance(value, int | float):
         if not math.isfinite(value):
             raise InputError(f"{where}: must be a finite number, got {value}")
         return float(value)
@@ -316,10 +314,6 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
         raise InputError(f"{where}: must be a whole number written without a point, got {value!r}")
     if hint is int and isinstance(value, int) and abs(value) >= 2**63:
         raise InputError(f"{where}: must be a whole number below 2^63, got {value}")
-    if isinstance(hint, type) and (
-        not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool)
-    ):
-        raise InputError(f"{where}: must be {NAMES.get(hint, hint.__name__)}, got {shown(value)}")
     return value
 
 
@@ -328,14 +322,13 @@ NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or
 
 def shown(value: Any) -> str:
     """A value as YAML writes it where Python does otherwise."""
-    return (
-        {None: "null", True: "true", False: "false"}[value]
-        if value is None or isinstance(value, bool)
-        else repr(value)
-    )
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else repr(value)
 
 
 def _article(name: str) -> str:
+    """``a Model``, ``an Objective``."""
     return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
 
 
@@ -354,6 +347,7 @@ def _union(value: Any, options: tuple, where: str) -> Any:
 
 
 def _sequence(value: Any, hint: Any, origin: type, options: tuple, where: str) -> Any:
+    """A list or tuple, of any length or with as many values as ``options``."""
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise InputError(f"{where}: must be a list, got {shown(value)}")
     if origin is tuple and options and options[-1] is not Ellipsis:

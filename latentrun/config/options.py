@@ -29,6 +29,8 @@ GROUPS = (
     "experiment",
     "debug",
 )
+PARTS = ("likelihood",)  # groups of which a part within another option is chosen: model.likelihood=gaussian
+EVERY = (*GROUPS, *PARTS)
 
 
 # ---------------------------------------------------------------- folders
@@ -70,7 +72,7 @@ def extra(config_dirs: Sequence[str] = (), search_path: Sequence[str] = ()) -> l
             raise InputError(
                 f"{str(folder / 'config.yaml')!r} would never be read: write it as experiment/<name>.yaml"
             )
-        for path in (path for group in GROUPS for path in sorted((folder / group).glob("*.yaml"))):
+        for path in (path for group in EVERY for path in sorted((folder / group).glob("*.yaml"))):
             other = seen.setdefault((path.parent.name, path.stem), path)
             if other != path:
                 raise InputError(
@@ -156,7 +158,7 @@ def packages(folders: Iterable[Path]) -> list[str]:
     """The packages of the classes that the files in the user's own folders name: to write a file there is to
     trust it. Never one of the standard library."""
     names = set()
-    for path in (path for folder in folders for group in GROUPS for path in (folder / group).glob("*.yaml")):
+    for path in (path for folder in folders for group in EVERY for path in (folder / group).glob("*.yaml")):
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError):

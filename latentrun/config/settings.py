@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from latentrun.config.build import TARGET
@@ -37,6 +38,47 @@ def settings(config: Mapping[str, Any], choices: Mapping[str, Any]) -> dict[str,
         "task": str(choices.get("task", "train"))
     }
     return {**options, **flatten({key: config[key] for key in FIT_KEYS if key in config})}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Rows that differ only in the seed and in what they are paired on. ``values``: of the keys that tell the
+    groups apart, and so the ``name``; ``members[pair]``: the number of each row."""
+
+    name: str
+    values: dict[str, Any]
+    members: dict[tuple, int]
+
+
+def groups(rows: Sequence[Mapping[str, Any]], names: Sequence[str], pair_on: Sequence[str]) -> list[Group]:
+    """Flat rows by the keys that vary among them, except the seed and ``pair_on``; in the order in which they
+    are given. ``names``: of each row, for groups that no setting tells apart.
+
+    Where nothing else varies, the seed tells the groups apart. Rows that agree in everything are repetitions,
+    the first of each in one group, the second in another.
+    """
+    paired = [*pair_on, REPLICATE]
+    keys = [key for key in varied(rows) if key not in paired]
+    if not keys and len({_values(row, paired) for row in rows}) == len(rows):
+        keys, paired = [REPLICATE], list(pair_on)
+    members: dict[tuple, dict[tuple, int]] = {}
+    for number, row in enumerate(rows):
+        values, pair = _values(row, keys), _values(row, paired)
+        repeat = next(i for i in range(len(rows)) if pair not in members.get((*values, i), ()))
+        members.setdefault((*values, repeat), {})[pair] = number
+    repeated = any(repeat for *_, repeat in members)
+    made = []
+    for (*values, repeat), by_pair in members.items():
+        named = dict(zip(keys, values, strict=True)) | ({"repeat": repeat + 1} if repeated else {})
+        name = ", ".join(f"{key}={value}" for key, value in named.items()) or "all"
+        if repeated and len(members) == len(rows):
+            name = names[next(iter(by_pair.values()))]
+        made.append(Group(name, named, by_pair))
+    return made
+
+
+def _values(row: Mapping[str, Any], keys: Sequence[str]) -> tuple:
+    return tuple(row.get(key) for key in keys)
 
 
 def varied(rows: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from latentrun.config.boxes import box
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.types import Column, Factor, Projection, Split
@@ -20,6 +24,39 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a data set is, without its rows: what building a model, decoding, sampling, encoding other rows
+    and drawing need. meta.json of a run holds it.
+
+    ``kind``: name of the class; ``intrinsic_dim`` and ``betti`` of an :class:`Oracle`, as far as they are
+    known; of a table ``beside``, the columns that are factors or the label and not in x, and ``filling``, by
+    column what stands for a missing cell. All else as in :class:`Dataset`.
+    """
+
+    kind: str
+    event_shape: tuple[int, ...]
+    value_range: tuple[float, float]
+    factors: tuple[Factor, ...]
+    label: str | None
+    binary: bool
+    columns: tuple[Column, ...]
+    notes: tuple[str, ...]
+    intrinsic_dim: int | None = None
+    betti: tuple[int, ...] | None = None
+    beside: tuple[Column, ...] = ()
+    filling: dict[str, float] = field(default_factory=dict)
+
+    def plain(self) -> dict[str, Any]:
+        """As plain values, for meta.json."""
+        return json.loads(json.dumps(asdict(self), default=lambda number: number.item()))
+
+    @classmethod
+    def read(cls, values: Mapping[str, Any], where: str) -> Description:
+        """From plain values; InputError where they are none of a description. ``where``: for messages."""
+        return box(cls, values, where)
 
 
 class Dataset(ABC):
@@ -71,15 +108,31 @@ class Dataset(ABC):
     @cached_property
     def digest(self) -> str:
         """16 hex digits that change when any row, factor or split does."""
-        found = hashlib.sha256()
+        digest = hashlib.sha256()
         for name in SPLITS:
             rows = self.split(name)
-            found.update(repr((name, tuple(rows.x.shape))).encode())
-            found.update(rows.index.numpy().tobytes() + rows.y.numpy().tobytes())
+            digest.update(repr((name, tuple(rows.x.shape))).encode())
+            digest.update(rows.index.numpy().tobytes() + rows.y.numpy().tobytes())
             # Every bit of x counts in the sum, at the speed of memory; its order in the rows that are hashed.
-            found.update(str(int(rows.x.contiguous().view(torch.int32).sum(dtype=torch.int64))).encode())
-            found.update(thin(rows, 256).x.numpy().tobytes())
-        return found.hexdigest()[:16]
+            digest.update(str(int(rows.x.contiguous().view(torch.int32).sum(dtype=torch.int64))).encode())
+            digest.update(thin(rows, 256).x.numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def describe(self) -> Description:
+        """What the set is without its rows; reads them where only they say it (ranges of a table)."""
+        oracle = isinstance(self, Oracle)
+        return Description(
+            kind=type(self).__name__,
+            event_shape=tuple(self.event_shape),
+            value_range=tuple(self.value_range),
+            factors=tuple(self.factors),
+            label=self.label,
+            binary=self.binary,
+            columns=tuple(self.columns),
+            notes=tuple(self.notes),
+            intrinsic_dim=getattr(self, "intrinsic_dim", None) if oracle else None,
+            betti=getattr(self, "betti", None) if oracle else None,
+        )
 
     def align(self, reference: Dataset) -> None:
         """Encode x as ``reference``, the data a model was trained on, does; InputError where these data do
@@ -91,9 +144,15 @@ class Dataset(ABC):
             )
 
     def frame(self, x: Tensor) -> pd.DataFrame:
-        """Rows of x as a table in the units of the source; for pictures and the like, one column a value."""
+        """Rows of x as a table: columns in the units of the source, with nearest levels and most likely
+        categories; where there are no columns, one for each value."""
         import pandas as pd
 
+        from latentrun.data.formats.columns import decode, values
+
+        if self.columns:
+            codes = zip(self.columns, decode(x, self.columns).T, strict=True)
+            return pd.DataFrame({column.name: values(code, column) for column, code in codes})
         flat = x.flatten(1).cpu().numpy()
         return pd.DataFrame(flat, columns=[f"x{i}" for i in range(flat.shape[1])])
 
@@ -152,12 +211,12 @@ def divide(whole: Split, val_fraction: float, test_fraction: float, seed: int) -
 
 def data_root(root: str | None) -> Path:
     """The folder that holds data sets: ``root``, else the environment variable LATENTRUN_DATA."""
-    found = root or os.environ.get("LATENTRUN_DATA")
-    if not found:
+    folder = root or os.environ.get("LATENTRUN_DATA")
+    if not folder:
         raise InputError(
             "data.root: no folder given; set data.root=DIR or the environment variable LATENTRUN_DATA"
         )
-    path = Path(found).expanduser()
+    path = Path(folder).expanduser()
     if not path.is_dir():
         raise InputError(f"data.root: {str(path)!r} is not a folder")
     return path

@@ -130,23 +130,20 @@ class HeatmapsT(Heatmaps):
         _check_degrees(degrees)
         self.degrees, self.threshold, self.jitter = degrees, threshold, jitter
         kinds = sorted(degrees.values())
-        low, high = (
-            sum(self.given[name][end] for name in ("variance_x", "variance_y")) ** 2
-            for end in ("low", "high")
-        )
+        variances = self.given["variance_x"], self.given["variance_y"]
+        low, high = (sum(values[end] for values in variances) ** 2 for end in ("low", "high"))
         self.betti = ((high > threshold) + (low - jitter <= threshold), 0, 0, 0)
         self.factors += (Factor("dof", "categorical", 0.0, 1.0, categories=tuple(f"{nu:g}" for nu in kinds)),)
         self.family = Ellipses(size, extent, self.family.given, student(kinds))
         self.notes = (
-            f"Matrices with (variance_x + variance_y)² - l > {threshold:g}, l ~ U(0, {jitter:g}), "
-            f"have {degrees['above']:g} "
-            f"degrees of freedom, the others {degrees['below']:g}.",
+            f"Matrices with (variance_x + variance_y)² - l > {threshold:g}, l ~ U(0, {jitter:g}), have "
+            f"{degrees['above']:g} degrees of freedom, the others {degrees['below']:g}.",
         )
 
     def _table(self) -> Tensor:
         table = super()._table()
-        drawn = self.jitter * Noise(self.seed).at("heatmaps_t").uniform("l", (len(table),)).double()
-        above = (table[:, 1] + table[:, 2]).square() - drawn > self.threshold
+        jitter = self.jitter * Noise(self.seed).at("heatmaps_t").uniform("l", (len(table),)).double()
+        above = (table[:, 1] + table[:, 2]).square() - jitter > self.threshold
         more = above if self.degrees["above"] > self.degrees["below"] else ~above
         return torch.cat([table, more[:, None].double()], 1)
 
@@ -160,9 +157,9 @@ def _check_degrees(degrees: Mapping[str, float]) -> None:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
             raise InputError(f"data.degrees.{side}: {value!r} given; a finite number above 0 is needed")
     if degrees["above"] == degrees["below"]:
+        same = f"{degrees['above']:g}"
         raise InputError(
-            f"data.degrees: above and below are both {degrees['above']:g}; two kinds need two "
-            "different numbers"
+            f"data.degrees: above and below are both {same}; two kinds need two different numbers"
         )
 
 

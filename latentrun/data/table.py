@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
@@ -14,30 +13,11 @@ import torch
 from torch import Tensor
 
 from latentrun.config.bounds import Between, Ge
-from latentrun.data.base import Dataset, divide, partition
-from latentrun.data.formats.columns import (
-    codes,
-    decode,
-    encode,
-    in_order,
-    inferred,
-    inventory,
-    known,
-    levels,
-    numbers,
-    numeric,
-    placed,
-    plain,
-    said,
-    shape,
-    values,
-)
-from latentrun.data.formats.delimited import cells
+from latentrun.data.base import Dataset, Description, divide, partition
+from latentrun.data.formats.columns import encode, inventory, listed, numeric, placed, shape, values
+from latentrun.data.formats.sheet import Rules, Sheet, located, read
 from latentrun.errors import InputError, nearest, unknown
 from latentrun.types import Column, Factor, Split
-
-MISSING = "missing"  # the category of missing texts
-ODD = 0.1  # at most such a share of other texts among numbers is taken for a mistake
 
 
 @dataclass(frozen=True)
@@ -50,6 +30,10 @@ class Content:
     codes: pd.DataFrame
     filling: Mapping[str, float]
     notes: tuple[str, ...] = ()
+
+    def of(self, columns: Sequence[Column]) -> np.ndarray:
+        """The codes ``(N, C)`` of columns."""
+        return self.codes[[column.name for column in columns]].to_numpy()
 
 
 class Table(Dataset):
@@ -87,77 +71,69 @@ class Table(Dataset):
     ):
         if separator != "auto" and len(separator) != 1:
             raise InputError(f"data.separator: {separator!r} is not allowed; allowed: auto or one character")
-        self.path = located(file)
-        self.texts, self.lines = read(self.path, separator, missing_values)
-        self.declared, self.infer, self.max_levels, self.max_categories = (
-            columns or {},
-            infer,
-            max_levels,
-            max_categories,
-        )
+        path = located(file)
+        texts, lines = read(path, separator, missing_values)
+        declared = columns or {}
         self.aside = list(dict.fromkeys([*factors, *([label] if label else [])]))
-        self.wanted_label, self.missing, self.dropped = label, missing, drop
+        named = frozenset({*declared, *self.aside})
+        rules = Rules(declared, max_levels, max_categories, label, missing, named)
+        self.sheet = Sheet(path.name, texts, lines, rules)
+        self.infer, self.label_column, self.dropped = infer, label, drop
         self.fractions, self.seed = (val_fraction, test_fraction), seed
-        named = {
-            "columns": self.declared,
-            "drop": drop,
-            "factors": factors,
-            "label": [label] if label else [],
-        }
-        for key, names in named.items():
+        keys = {"columns": [*declared], "drop": drop, "factors": factors, "label": [label] if label else []}
+        for key, names in keys.items():
             for name in names:
-                if name not in self.texts:
-                    raise unknown(f"column in data.{key}", name, self.texts.columns)
+                if name not in texts:
+                    raise unknown(f"column in data.{key}", name, texts.columns)
                 if name in drop and key != "drop":
                     raise InputError(f"data.drop: column {name!r} is also named in data.{key}")
 
     # ---------------------------------------------------------------- what the protocol asks for
-    columns = property(lambda self: self._content.columns)
-    notes = property(lambda self: self._content.notes)
+    # Computed when they are first read, where Dataset declares plain attributes.
+    @property
+    def columns(self) -> tuple[Column, ...]:  # pyrefly: ignore[bad-override]
+        return self._content.columns
 
     @property
-    def event_shape(self) -> tuple[int, ...]:
+    def notes(self) -> tuple[str, ...]:  # pyrefly: ignore[bad-override]
+        return self._content.notes
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:  # pyrefly: ignore[bad-override]
         return (sum(column.width for column in self.columns),)
 
     @property
-    def value_range(self) -> tuple[float, float]:
+    def value_range(self) -> tuple[float, float]:  # pyrefly: ignore[bad-override]
         low, high = self._x.min().item(), self._x.max().item()
         return low - 0.05 * (high - low), high + 0.05 * (high - low)
 
     @property
-    def label(self) -> str | None:
-        return (
-            self.wanted_label
-            if self.wanted_label in {column.name for column in self._content.beside}
-            else None
-        )
+    def label(self) -> str | None:  # pyrefly: ignore[bad-override]
+        names = {column.name for column in self._content.beside}
+        return self.label_column if self.label_column in names else None
 
     @cached_property
-    def factors(self) -> tuple[Factor, ...]:
-        found = []
+    def factors(self) -> tuple[Factor, ...]:  # pyrefly: ignore[bad-override]
+        factors = []
         for column, y in zip(self._content.beside, self._y.T, strict=True):
             top = len(column.categories) - 1.0
             low, high = (0.0, top) if column.kind == "categorical" else (float(y.min()), float(y.max()))
-            found.append(Factor(column.name, column.kind, low, high, categories=column.categories))
-        return tuple(found)
+            factors.append(Factor(column.name, column.kind, low, high, categories=column.categories))
+        return tuple(factors)
 
     @cached_property
     def _x(self) -> Tensor:
-        return encode(self._of(self.columns), self.columns)
+        return encode(self._content.of(self.columns), self.columns)
 
     @cached_property
     def _y(self) -> np.ndarray:
         """Factors ``(N, F)``: numbers as they are in the file, places of other levels and categories."""
         beside = self._content.beside
-        ordered = [column.kind == "ordinal" and numeric(pd.Series(column.categories)) for column in beside]
-        found = [
-            values(code, c) if o else code
-            for code, c, o in zip(self._of(beside).T, beside, ordered, strict=True)
-        ]
-        return np.stack(found, 1) if found else np.zeros((len(self._content.codes), 0))
-
-    def _of(self, columns: Sequence[Column]) -> np.ndarray:
-        return self._content.codes[[column.name for column in columns]].to_numpy()
+        y = np.zeros((len(self._content.codes), len(beside)))
+        for i, (column, code) in enumerate(zip(beside, self._content.of(beside).T, strict=True)):
+            is_number = column.kind == "ordinal" and numeric(pd.Series(column.categories))
+            y[:, i] = values(code, column) if is_number else code
+        return y
 
     def _load(self) -> dict[str, Split]:
         content = self._content
@@ -166,11 +142,9 @@ class Table(Dataset):
         whole = Split(self._x, torch.tensor(self._y).float(), labels, index)
         return divide(whole, *self.fractions, self.seed)
 
-    def frame(self, x: Tensor) -> pd.DataFrame:
-        """Rows of x in the units of the file: numbers, nearest levels, most likely categories."""
-        return pd.DataFrame(
-            {c.name: values(code, c) for c, code in zip(self.columns, decode(x, self.columns).T, strict=True)}
-        )
+    def describe(self) -> Description:
+        """With what other files are aligned by: the columns beside x, and what fills missing cells."""
+        return replace(super().describe(), beside=self._content.beside, filling=dict(self._content.filling))
 
     def align(self, reference: Dataset) -> None:
         """Take over the columns of the table ``reference``, and those of its factors that this file has.
@@ -178,239 +152,110 @@ class Table(Dataset):
         Missing cells are refused, left out by row, or filled as in the reference. InputError for columns that
         are not there and for levels and categories that the reference does not know.
         """
-        if not isinstance(reference, Table):
+        described, names = reference.describe(), self.sheet.texts.columns
+        if not described.columns:
             raise InputError(
-                f"data: a table cannot be aligned to {type(reference).__name__}, which the model was "
-                "trained on"
+                f"data: a table cannot be aligned to {described.kind}, which the model was trained on"
             )
-        theirs = reference._content
-        for column in theirs.columns:
-            if column.name not in self.texts:
-                guess = nearest(column.name, self.texts.columns)
+        for column in described.columns:
+            if column.name not in names:
                 raise InputError(
-                    f"data.file: {self.path.name!r} has no column {column.name!r}, which the model "
-                    f"was trained on{guess}"
+                    f"data.file: {self.sheet.name!r} has no column {column.name!r}, which the model was "
+                    f"trained on{nearest(column.name, names)}"
                 )
-        beside = tuple(column for column in theirs.beside if column.name in self.texts)
-        every = (*theirs.columns, *beside)
-        texts = self._without_missing(self.texts[[column.name for column in every]], asked=True)
-        coded = pd.DataFrame(
-            {column.name: self._codes(texts[column.name], column) for column in every}, index=texts.index
-        )
-        filled = self._filled(coded, theirs.filling)
+        beside = tuple(column for column in described.beside if column.name in names)
+        every = (*described.columns, *beside)
+        texts = self.sheet.texts[[column.name for column in every]]
+        coded = self.sheet.codes(self.sheet.without_missing(texts, keep_columns=True), every)
+        filled = _filled(coded, described.filling)
         for name in ("_x", "_y", "factors", "_splits"):
             self.__dict__.pop(name, None)
-        self.wanted_label = reference.label
-        self._content = Content(theirs.columns, beside, filled, theirs.filling)
+        self.label_column = described.label
+        self._content = Content(described.columns, beside, filled, described.filling)
 
     # ---------------------------------------------------------------- from texts to content
     @cached_property
     def _content(self) -> Content:
         """The file by itself: kinds, then codes, then what the training rows say of them."""
-        candidates = self.texts.drop(columns=self.dropped)
-        asked = {*self.declared, *self.aside}
-        left_out = {name: "it is not declared" for name in candidates if not self.infer and name not in asked}
-        left_out |= {
-            name: "it has no values"
-            for name in candidates
-            if name not in asked and candidates[name].isna().all()
-        }
-        texts = self._without_missing(candidates.drop(columns=list(left_out)))
-        left_out |= {name: "it has missing values" for name in candidates if name not in {*left_out, *texts}}
-        found = {}
-        for name in texts:
-            self._refuse_odd(texts[name])
-            useless = None if name in asked else self._useless(texts[name])
-            if useless:
-                left_out[name] = useless
-            else:
-                found[name] = self._column(texts[name])
-        coded = pd.DataFrame(
-            {name: self._codes(texts[name], column) for name, column in found.items()}, index=texts.index
-        )
-        chosen = [column for name, column in found.items() if name not in self.aside]
-        if not chosen:
-            raise InputError(f"data.file: {self.path.name!r} leaves no column for x ({said(left_out)})")
-
+        texts, by_name, left_out = self._kinds()
+        of_x = [column for name, column in by_name.items() if name not in self.aside]
+        if not of_x:
+            raise InputError(f"data.file: {self.sheet.name!r} leaves no column for x ({listed(left_out)})")
+        coded = self.sheet.codes(texts, tuple(by_name.values()))
         training, val, test = (rows.numpy() for rows in partition(len(coded), self.fractions, self.seed))
         if not len(training) or not len(val) or not len(test):
             raise InputError(
-                f"data.file: {self.path.name!r} has {len(coded)} complete rows, too few for a "
-                "training, validation and test split"
+                f"data.file: {self.sheet.name!r} has {len(coded)} complete rows, too few for a training, "
+                "validation and test split"
             )
         # Of an even number of levels the lower one in the middle: the median must be a level.
-        numbered = [name for name, column in found.items() if column.kind != "categorical"]
-        filling = {
-            name: float(coded[name].iloc[training].quantile(interpolation="lower")) for name in numbered
-        }
-        filled = self._filled(coded, filling)
-        columns = placed(chosen, filled[[column.name for column in chosen]].iloc[training].to_numpy())
-        beside = tuple(found[name] for name in self.aside)
+        numbered = [name for name, column in by_name.items() if column.kind != "categorical"]
+        trained = coded.iloc[training]
+        filling = {name: float(trained[name].quantile(interpolation="lower")) for name in numbered}
+        filled = _filled(coded, filling)
+        columns = placed(of_x, filled[[column.name for column in of_x]].iloc[training].to_numpy())
+        beside = tuple(by_name[name] for name in self.aside)
         return Content(columns, beside, filled, filling, self._notes(columns, beside, coded, left_out))
 
-    def _without_missing(self, texts: pd.DataFrame, asked: bool = False) -> pd.DataFrame:
-        """The cells that ``missing`` keeps; with ``asked`` no column may be left out."""
-        counts = texts.isna().sum()
-        counts = counts[counts > 0]
-        if self.missing == "rows":
-            kept = texts.dropna()
-            if len(texts) and not len(kept):
-                raise InputError(
-                    f"data.missing: every row of {self.path.name!r} has a missing value "
-                    f"({said(counts)}); use fill or columns"
-                )
-            return kept
-        named = [name for name in counts.index if asked or name in {*self.declared, *self.aside}]
-        if self.missing == "columns" and not named:
-            return texts.drop(columns=counts.index)
-        if len(counts) and self.missing != "fill":
-            allowed = "rows or fill" if self.missing == "columns" else "rows, columns or fill"
-            raise InputError(
-                f"data.missing: {self.path.name!r} has missing values ({said(counts)}); "
-                f"data.missing={allowed} takes them away"
-            )
-        return texts
+    def _kinds(self) -> tuple[pd.DataFrame, dict[str, Column], dict[str, str]]:
+        """The texts without what is left out, the columns that stay by name, and why the others do not."""
+        candidates, named = self.sheet.texts.drop(columns=self.dropped), self.sheet.rules.named
+        left_out: dict[str, str] = {}
+        for name in candidates:
+            if not self.infer and name not in named:
+                left_out[name] = "it is not declared"
+            if name not in named and candidates[name].isna().all():
+                left_out[name] = "it has no values"
+        texts = self.sheet.without_missing(candidates.drop(columns=list(left_out)))
+        left_out |= {name: "it has missing values" for name in candidates if name not in {*left_out, *texts}}
+        by_name: dict[str, Column] = {}
+        for name in texts:
+            self.sheet.refuse_odd(texts[name])
+            useless = None if name in named else self.sheet.useless(texts[name])
+            if useless:
+                left_out[name] = useless
+            else:
+                by_name[name] = self.sheet.column(texts[name])
+        return texts, by_name, left_out
 
-    def _filled(self, coded: pd.DataFrame, filling: Mapping[str, float]) -> pd.DataFrame:
-        filled = coded.fillna(filling)
-        short = filled.columns[filled.isna().any()]
-        if len(short):
-            raise InputError(
-                f"data.missing: column {short[0]!r} has missing values, and no training row says how "
-                "to fill them"
-            )
-        return filled
-
-    def _refuse_odd(self, texts: pd.Series) -> None:
-        """A few texts among many numbers are mistakes, not categories, unless the column is declared."""
-        found = texts.dropna()
-        odd = found[numbers(found).isna()]
-        if (
-            texts.name in self.declared
-            or texts.name == self.wanted_label
-            or found.nunique() <= self.max_levels
-        ):
-            return
-        if 0 < len(odd) <= ODD * len(found):
-            raise InputError(
-                f"data.file: {self.path.name!r} line {self.lines[odd.index[0]]}, column "
-                f"{texts.name!r}: {odd.iloc[0]!r} among numbers; "
-                "add it to data.missing_values, or declare the column in data.columns"
-            )
-
-    def _useless(self, texts: pd.Series) -> str | None:
-        """Why a column that nobody asked for says nothing."""
-        found = texts.fillna(MISSING) if self.missing == "fill" and not numeric(texts) else texts.dropna()
-        if found.nunique() == 1:
-            return f"it is always {found.iloc[0]!r}"
-        if len(found) < len(texts) or found.nunique() < len(texts):
-            return None
-        if not numeric(texts):
-            return "its texts differ in every row"
-        return "it counts the rows" if (numbers(texts).diff().iloc[1:] == 1).all() else None
-
-    def _column(self, texts: pd.Series) -> Column:
-        """Kind and categories of a column, as declared or inferred."""
-        name = str(texts.name)
-        kind, label = self.declared.get(name), name == self.wanted_label
-        if isinstance(kind, list):
-            categories = tuple(plain(level) if isinstance(level, int | float) else level for level in kind)
-            if len(set(categories)) < len(categories):
-                raise InputError(f"data.columns.{name}: {kind!r} names a level twice")
-            return Column(name, "categorical" if label else "ordinal", 0, categories=categories)
-        kind = "categorical" if label else kind or inferred(texts, self.max_levels)
-        if kind == "real":
-            return Column(name, "real", 0)
-        if kind == "ordinal" and not numeric(texts):
-            raise InputError(
-                f"data.columns.{name}: levels that are no numbers need an order: "
-                f"'data.columns={{{name}: [low, high]}}'"
-            )
-        named = texts.fillna(MISSING) if self.missing == "fill" else texts
-        column = Column(name, kind, 0, categories=levels(texts) if kind == "ordinal" else in_order(named))
-        if len(column.categories) > self.max_categories:
-            raise InputError(
-                f"data.max_categories: column {name!r} has {known(column)}, more than {self.max_categories}: "
-                f"raise it, or leave the column out with 'data.drop=[{name}]'"
-            )
-        return column
-
-    def _codes(self, texts: pd.Series, column: Column) -> pd.Series:
-        """The codes of a column; NaN only where a cell is missing."""
-        if column.kind == "categorical" and MISSING in column.categories:
-            texts = texts.fillna(MISSING)
-        found = codes(texts, column)
-        wrong = texts.notna() & ~np.isfinite(found)
-        if wrong.any():
-            row, text = wrong.idxmax(), texts[wrong].iloc[0]
-            wanted = (
-                "no finite number"
-                if column.kind == "real"
-                else f"none of its {known(column)}{nearest(text, column.categories)}"
-            )
-            raise InputError(
-                f"data.file: {self.path.name!r} line {self.lines[row]}, column {column.name!r}: "
-                f"{text!r} is {wanted}"
-            )
-        return found
-
-    def _notes(self, columns, beside, coded: pd.DataFrame, left_out: Mapping[str, str]) -> tuple[str, ...]:
+    def _notes(
+        self,
+        columns: Sequence[Column],
+        beside: Sequence[Column],
+        coded: pd.DataFrame,
+        left_out: Mapping[str, str],
+    ) -> tuple[str, ...]:
         """Every column with its kind, levels or range, and missing cells."""
-        notes = inventory(columns, coded)
+        every, notes = [*columns, *beside], inventory(columns, coded)
         if beside:
-            notes.append(f"Beside x: {'; '.join(f'{shape(c, coded[c.name])}, {c.kind}' for c in beside)}.")
-        guessed = [
-            c.name for c in (*columns, *beside) if c.name not in self.declared and c.name != self.wanted_label
-        ]
+            shown = (f"{shape(column, coded[column.name])}, {column.kind}" for column in beside)
+            notes.append(f"Beside x: {'; '.join(shown)}.")
+        declared = {*self.sheet.rules.columns, self.label_column}
+        guessed = [column.name for column in every if column.name not in declared]
         if guessed:
-            which = (
-                "All kinds"
-                if len(guessed) == len(columns) + len(beside)
-                else f"The kinds of {', '.join(guessed)}"
-            )
+            which = "All kinds" if len(guessed) == len(every) else f"The kinds of {', '.join(guessed)}"
             notes.append(f"{which} are inferred; data.columns declares others.")
         if left_out:
-            notes.append(f"Left out: {'; '.join(f'{name} ({why})' for name, why in left_out.items())}.")
-        counts = self.texts[list(coded)].isna().sum()
+            reasons = (f"{name} ({why})" for name, why in left_out.items())
+            notes.append(f"Left out: {'; '.join(reasons)}.")
+        texts = self.sheet.texts
+        counts = texts[list(coded)].isna().sum()
         counts = counts[counts > 0]
-        done = {
-            "rows": f"left out with their rows ({len(self.texts) - len(coded)} of {len(self.texts)})",
-            "fill": "filled",
-        }
         if len(counts):
-            notes.append(
-                f"Missing cells, {done[self.missing]}: "
-                f"{', '.join(f'{name} {n}' for name, n in counts.items())}."
-            )
+            done = "filled"
+            if self.sheet.rules.missing == "rows":
+                done = f"left out with their rows ({len(texts) - len(coded)} of {len(texts)})"
+            missing = ", ".join(f"{name} {n}" for name, n in counts.items())
+            notes.append(f"Missing cells, {done}: {missing}.")
         return tuple(notes)
 
 
-# ---------------------------------------------------------------- files
-def located(file: str) -> Path:
-    """The path of a file that is there."""
-    path = Path(file).expanduser()
-    if path.is_file():
-        return path
-    if not path.parent.is_dir():
-        raise InputError(f"data.file: there is no folder {str(path.parent)!r}")
-    if path.is_dir():
-        raise InputError(f"data.file: {file!r} is a folder; a CSV file is needed")
-    raise InputError(
-        "data.file: there is no file "
-        f"{file!r}{nearest(path.name, [found.name for found in path.parent.iterdir()])}"
-    )
-
-
-def read(path: Path, separator: str, missing_values: Sequence[str]) -> tuple[pd.DataFrame, list[int]]:
-    """The cells of a CSV file in UTF-8 and the line where each row ends (see
-    :func:`~latentrun.data.formats.delimited.cells`)."""
-    try:
-        return cells(path.read_bytes().decode("utf-8-sig"), separator, missing_values)
-    except UnicodeDecodeError as error:
+def _filled(coded: pd.DataFrame, filling: Mapping[str, float]) -> pd.DataFrame:
+    """Codes without NaN; InputError where nothing says how to fill a column."""
+    filled = coded.fillna(filling)
+    short = filled.columns[filled.isna().any()]
+    if len(short):
         raise InputError(
-            f"data.file: {str(path)!r} is not a text in UTF-8 (byte {error.start}); save it as CSV in UTF-8"
-        ) from None
-    except OSError as error:
-        raise InputError(f"data.file: {str(path)!r} cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise InputError(f"data.file: {str(path)!r}: {error}") from None
+            f"data.missing: column {short[0]!r} has missing values, and no training row says how to fill them"
+        )
+    return filled

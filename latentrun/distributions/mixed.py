@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, Normal, constraints
 from torch.nn import functional as F
+from torch.types import _size
 
 from latentrun.types import Column
 
@@ -27,7 +28,7 @@ class OrderedLogistic(Distribution):
     (tensor(0.5000), tensor(0.5000))
     """
 
-    arg_constraints = {"eta": constraints.real}
+    arg_constraints = {"eta": constraints.real}  # pyrefly: ignore[bad-override]  as in torch's own
 
     def __init__(self, eta: Tensor, thresholds: Tensor):
         batch_shape = torch.broadcast_shapes(eta.shape, thresholds.shape[:-1])
@@ -70,7 +71,7 @@ class OrderedLogistic(Distribution):
         return (odd * above).sum(-1) - above.sum(-1).square()
 
     @torch.no_grad()
-    def sample(self, sample_shape: torch.Size = SINGLE) -> Tensor:
+    def sample(self, sample_shape: _size = SINGLE) -> Tensor:
         """Levels ``(*sample_shape, *eta.shape)`` int64: eta + logistic noise, against the thresholds."""
         uniform = torch.rand(self._extended_shape(torch.Size(sample_shape)), device=self.eta.device)
         return (self.eta + torch.logit(uniform)).unsqueeze(-1).gt(self.thresholds).sum(-1)
@@ -182,7 +183,7 @@ class Mixed(Distribution):
         return self.layout.join(self.real.variance, level, p * (1 - p))
 
     @torch.no_grad()
-    def sample(self, sample_shape: torch.Size = SINGLE) -> Tensor:
+    def sample(self, sample_shape: _size = SINGLE) -> Tensor:
         """Encoded rows ``(*sample_shape, N, D)``."""
         shape = torch.Size(sample_shape)
         level = (self.ordinal.sample(shape) - self.layout.level_mean) / self.layout.level_scale

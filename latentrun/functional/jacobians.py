@@ -38,8 +38,8 @@ def derivatives(function: Callable[[Tensor], Values], y: Tensor, directions: Ten
     """
 
     def along(direction: Tensor) -> tuple[Values, Values]:
-        values, slopes = jvp(function, (y,), (direction.expand_as(y),))
-        return values, slopes
+        result = jvp(function, (y,), (direction.expand_as(y),))
+        return result[0], result[1]
 
     # The first derivative of a process lets torch compile with what it has itself deprecated.
     with warnings.catch_warnings(action="ignore", category=DeprecationWarning):

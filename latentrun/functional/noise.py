@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -53,3 +55,25 @@ class Noise:
     def permutation(self, name: str, n: int) -> Tensor:
         """A random order of 0 ... n - 1, int64 ``(n,)``."""
         return torch.randperm(n, generator=self.generator(name), device=self.device)
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
+    """Torch's own generators, for what takes no other (initial weights, torch.distributions): seeded within
+    the block, afterwards as they were. That of the CPU, and of ``device``; no other accelerator is touched.
+
+    >>> with seeded(0):
+    ...     first = torch.rand(3)
+    >>> with seeded(0):
+    ...     torch.equal(first, torch.rand(3))
+    True
+    """
+    device = torch.device(device)
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        # Not torch.manual_seed, which would seed all accelerators.
+        torch.default_generator.manual_seed(seed)
+        for accelerator in devices:
+            with torch.cuda.device(accelerator):
+                torch.cuda.manual_seed(seed)
+        yield

@@ -121,7 +121,7 @@ def study_of(cfg: DictConfig, overrides: Sequence[str], trust: Trust) -> tuple[d
         "direction": None,
     }
     given = {read(text, "").get_key_element() for text in overrides}
-    ours = {
+    ours: dict[str, Any] = {
         key: value
         for key, value in defaults.items()
         if sweeper[key] in UNSAID and f"hydra.sweeper.{key}" not in given

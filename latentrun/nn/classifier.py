@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from latentrun.functional.noise import Noise
+from latentrun.functional.noise import Noise, seeded
 from latentrun.functional.statistics.intervals import share_interval
 from latentrun.nn.dense import layers
 from latentrun.types import Estimate
@@ -54,9 +54,7 @@ def trained(x: Tensor, labels: Tensor, classes: int, width: int, steps: int, noi
     each, drawn with replacement, cross entropy, a rate that falls to 0 evenly. Weights and rows come from
     ``noise`` alone; torch's own generator is left as it was."""
     sd, mean = torch.std_mean(x, correction=0)
-    with torch.random.fork_rng([]):
-        # Not torch.manual_seed, which would seed accelerators too.
-        torch.default_generator.manual_seed(noise.to("cpu").generator("weights").initial_seed())
+    with seeded(noise.to("cpu").generator("weights").initial_seed()):
         model = Classifier(tuple(x.shape[1:]), width, classes, mean.item(), sd.item()).to(x.device)
     optimizer = torch.optim.Adam(model.parameters(), RATE)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)

@@ -10,9 +10,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 LARGEST = 2 * 2**20  # bytes of a file: a page holds it too
-COLOURS = (
-    256  # of all frames together: with colours of its own, every frame would flicker against the one before
-)
+# Of all frames together: with colours of its own, every frame would flicker against the one before.
+COLOURS = 256
 SAMPLED = 8  # frames from which these are taken
 
 
@@ -28,20 +27,19 @@ def gif(frame: Callable[[int], np.ndarray], durations: Sequence[int], largest: i
     if not durations:
         raise ValueError("an animation needs a frame")
     shown = [Image.fromarray(frame(i)) for i in range(len(durations))]
-    some = shown[:: max(1, len(shown) // SAMPLED)]
-    sheet = Image.new("RGB", (some[0].width, some[0].height * len(some)))
-    for place, each in enumerate(some):
-        sheet.paste(each, (0, place * each.height))
+    sampled = shown[:: max(1, len(shown) // SAMPLED)]
+    sheet = Image.new("RGB", (sampled[0].width, sampled[0].height * len(sampled)))
+    for place, image in enumerate(sampled):
+        sheet.paste(image, (0, place * image.height))
     palette = sheet.quantize(COLOURS, Image.Quantize.MEDIANCUT)
     # The mean of white and almost white would be seen as a box on the page.
     palette.putpalette(bytes(255 if value >= 250 else value for value in palette.getpalette()))
-    reduced = [each.quantize(palette=palette, dither=Image.Dither.NONE) for each in shown]
+    reduced = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in shown]
     times = [max(10, round(time / 10) * 10) for time in durations]
     while True:
         file = io.BytesIO()
-        reduced[0].save(
-            file, "GIF", save_all=True, append_images=reduced[1:], duration=times, loop=0, optimize=False
-        )
+        rest = {"save_all": True, "append_images": reduced[1:], "duration": times}
+        reduced[0].save(file, "GIF", loop=0, optimize=False, **rest)
         if file.tell() <= largest or len(reduced) == 1:
             return file.getvalue()
         # From the end, which is what one waits for.

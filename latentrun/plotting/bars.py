@@ -41,21 +41,13 @@ def by_state(
 ) -> None:
     """One bar per variable, coloured and hatched by its state; whiskers from low to high where given."""
     states = np.asarray(states)
-    for i in np.flatnonzero(
-        states == "inactive"
-    ):  # their bars are hardly there: the ground says where they are
+    # Their bars are hardly there: the ground says where they are.
+    for i in np.flatnonzero(states == "inactive"):
         ax.axvspan(i - 0.5, i + 0.5, color="#EEEEEE", linewidth=0, zorder=0)
     for state, (colour, hatch) in STATES.items():
         at = np.flatnonzero(states == state)
-        ax.bar(
-            at,
-            heights[at],
-            color=colour,
-            hatch=hatch,
-            edgecolor=HATCH_EDGE if hatch else colour,
-            linewidth=0,
-            width=0.8,
-        )
+        edge = HATCH_EDGE if hatch else colour
+        ax.bar(at, heights[at], color=colour, hatch=hatch, edgecolor=edge, linewidth=0, width=0.8)
     if low is not None:
         whiskers(ax, np.arange(len(heights)), heights, low, high)
     ax.axhline(0, color="black", linewidth=0.6)
@@ -63,29 +55,20 @@ def by_state(
 
 def state_legend(ax: Axes, states: Sequence[str], **options) -> None:
     """Name the states that occur."""
-    found = [s for s in STATES if s in set(states)]
     patches = [
-        Patch(facecolor=STATES[s][0], hatch=STATES[s][1], edgecolor=HATCH_EDGE, linewidth=0, label=s)
-        for s in found
+        Patch(facecolor=colour, hatch=hatch, edgecolor=HATCH_EDGE, linewidth=0, label=state)
+        for state, (colour, hatch) in STATES.items()
+        if state in set(states)
     ]
     ax.legend(handles=patches, **options)
 
 
 def stacked(ax: Axes, parts: Mapping[str, np.ndarray], hatched: np.ndarray) -> None:
     """Parts on top of each other, one stack per variable; stacks marked in ``hatched`` are hatched."""
-    n = len(hatched)
-    base = np.zeros(n)
+    places, base = np.arange(len(hatched)), np.zeros(len(hatched))
+    look = {"width": 0.8, "linewidth": 0, "edgecolor": HATCH_EDGE}
     for (label, heights), colour in zip(parts.items(), (PALETTE[0], PALETTE[4], *PALETTE[2:4]), strict=False):
-        bars = ax.bar(
-            np.arange(n),
-            heights,
-            bottom=base,
-            color=colour,
-            width=0.8,
-            linewidth=0,
-            edgecolor=HATCH_EDGE,
-            label=label,
-        )
+        bars = ax.bar(places, heights, bottom=base, color=colour, label=label, **look)
         for i in np.flatnonzero(hatched):
             bars[i].set_hatch("/////")
         base = base + heights
@@ -103,21 +86,14 @@ def grouped(
     """Bars of several series side by side in each group: ``series[label] = (values, low, high)``, NaN where
     there is no bar."""
     width = 0.8 / len(series)
+    above = {"xytext": (0, 3), "textcoords": "offset points", "ha": "center"}
     for k, (label, (values, low, high)) in enumerate(series.items()):
         at = np.arange(len(groups)) + (k - (len(series) - 1) / 2) * width
-        there = np.isfinite(values)
-        ax.bar(at[there], values[there], width=0.92 * width, color=PALETTE[k], label=label)
-        whiskers(ax, at[there], values[there], low[there], high[there])
-        for place in at[~there]:
-            ax.annotate(
-                f"no {label}",
-                (place, 0),
-                (0, 3),
-                textcoords="offset points",
-                ha="center",
-                fontsize=7,
-                color="#555555",
-            )
+        given = np.isfinite(values)
+        ax.bar(at[given], values[given], width=0.92 * width, color=PALETTE[k], label=label)
+        whiskers(ax, at[given], values[given], low[given], high[given])
+        for place in at[~given]:
+            ax.annotate(f"no {label}", (place, 0), fontsize=7, color="#555555", **above)
     ax.set_xticks(range(len(groups)), groups)
     ax.set_xlim(-0.6, len(groups) - 0.4)
     ax.axhline(0, color="black", linewidth=0.6)

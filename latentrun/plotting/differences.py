@@ -1,4 +1,4 @@
-"""Pictures, what a model made of them, and the signed difference."""
+"""Images, what a model made of them, and the signed difference."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from latentrun.plotting.style import DIVERGING, SEQUENTIAL, figure
 
 
 def coloured(x: np.ndarray, cmap: str, low: float, high: float) -> np.ndarray:
-    """Pictures ``(n, 1, h, w)`` under a colour map to ``(n, 3, h, w)`` in [0, 1]; colour pictures are only
+    """Images ``(n, 1, h, w)`` under a colour map to ``(n, 3, h, w)`` in [0, 1]; colour images are only
     scaled."""
     x = np.clip((x - low) / (high - low), 0, 1)
     return x if x.shape[1] == 3 else mpl.colormaps[cmap](x[:, 0])[..., :3].transpose(0, 3, 1, 2)
@@ -35,23 +35,22 @@ def differences(
     columns: Sequence[str],
     tile: float = 0.6,
 ) -> Figure:
-    """Rows: pictures ``x (n, c, h, w)``, then for each of ``made``, of the same shape, itself and ``made -
+    """Rows: images ``x (n, c, h, w)``, then for each of ``made``, of the same shape, itself and ``made -
     x`` (see :func:`farthest`).
 
-    ``columns`` are labels under the columns, ``tile`` the width of a picture in inches. The differences share
+    ``columns`` are labels under the columns, ``tile`` the width of an image in inches. The differences share
     a diverging scale, symmetric about 0, as wide as their largest absolute value.
     """
     n, _, h, w = x.shape
-    signed = [farthest(x, other) for other in made.values()]
+    signed = [farthest(x, answer) for answer in made.values()]
     top = max(float(np.abs(signed).max()), 1e-9)
     rows, labels = [coloured(x, SEQUENTIAL, *value_range)], ["original"]
-    for (name, other), off in zip(made.items(), signed, strict=True):
-        rows += [coloured(other, SEQUENTIAL, *value_range), coloured(off, DIVERGING, -top, top)]
+    for (name, answer), off in zip(made.items(), signed, strict=True):
+        rows += [coloured(answer, SEQUENTIAL, *value_range), coloured(off, DIVERGING, -top, top)]
         labels += [name, "difference"]
     inches, lines = tile / w, max(label.count("\n") for label in columns) + 1
-    fig, axes = figure(
-        1, 1, width=inches * n * (w + 1) + 2.1, height=len(rows) * (h + 1) * inches + 0.22 + 0.13 * lines
-    )
+    width, height = n * (w + 1) * inches + 2.1, len(rows) * (h + 1) * inches + 0.22 + 0.13 * lines
+    fig, axes = figure(1, 1, width=width, height=height)
     ax = axes[0, 0]
     ax.imshow(canvas(np.concatenate(rows), n), interpolation="nearest")
     ax.set_yticks((h + 1) * np.arange(len(rows)) + (h - 1) / 2, labels)

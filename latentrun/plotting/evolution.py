@@ -30,28 +30,21 @@ def over_training(
     the end. ``phases``: where each begins and its name, nothing for a single one."""
     panels = {name: label for name, label in PANELS.items() if name in values}
     columns = min(2, len(panels))
-    fig, axes = figure(
-        -(-len(panels) // columns), columns, width=3.2 if columns > 1 else 4.6, height=2.2, sharex=True
-    )
+    rows, width = -(-len(panels) // columns), 3.2 if columns > 1 else 4.6
+    fig, axes = figure(rows, columns, width=width, height=2.2, sharex=True)
     by = "kl" if "kl" in values else "var_mean"
     final = values[by][-1]
-    norm = (
-        Normalize(np.nanmin(final[~inactive]), np.nanmax(final[~inactive]))
-        if not inactive.all()
-        else Normalize(0, 1)
-    )
+    norm = Normalize(0, 1)
+    if not inactive.all():
+        norm = Normalize(np.nanmin(final[~inactive]), np.nanmax(final[~inactive]))
     order = np.argsort(~inactive, kind="stable")  # inactive first, so that they lie below
-    width = 1.1 if len(final) <= FEW else 0.7
+    look = {"linewidth": 1.1 if len(final) <= FEW else 0.7, "marker": "." if len(epochs) == 1 else None}
     for place, (ax, (name, label)) in enumerate(zip(axes.flat, panels.items(), strict=True)):
         for i in order:
-            style = (
-                {"color": "#AAAAAA", "linestyle": "--"}
-                if inactive[i]
-                else {"color": INK(np.nan_to_num(norm(final[i])))}
-            )
-            ax.plot(
-                epochs, values[name][:, i], linewidth=width, marker="." if len(epochs) == 1 else None, **style
-            )
+            style = {"color": "#AAAAAA", "linestyle": "--"}
+            if not inactive[i]:
+                style = {"color": INK(np.nan_to_num(norm(final[i])))}
+            ax.plot(epochs, values[name][:, i], **look, **style)
         ax.set(ylabel=label)
         if name != "kl" and len(panels) > 1:  # a code without sigma has no scale of its own
             ax.axhline(1, color="black", linestyle=":", linewidth=0.8)
@@ -72,6 +65,5 @@ def name_phases(ax: Axes, phases: Sequence[tuple[float, str]], last: float) -> N
     for (start, name), end in zip(phases, ends, strict=True):
         if end - start > 0.022 * len(name) * last:
             place = (start, 1), (2, 2), ax.get_xaxis_transform(), "offset points"
-            ax.annotate(
-                name.replace("_", " "), *place, va="bottom", fontsize=7, color="0.35", annotation_clip=False
-            )
+            look = {"va": "bottom", "fontsize": 7, "color": "0.35", "annotation_clip": False}
+            ax.annotate(name.replace("_", " "), *place, **look)

@@ -22,27 +22,18 @@ def distribution(values: np.ndarray, marks: Mapping[str, float], label: str) -> 
     values = np.sort(np.asarray(values, dtype=float))
     fig, axes = figure(1, 2, width=3.8, height=2.6)
     bars, tail = axes[0]
-    bars.hist(
-        values,
-        bins=_bins(values) if _varied(values) else 1,
-        color="#C8D6E0",
-        edgecolor="#7F97A8",
-        linewidth=0.3,
-    )
+    bins = _bins(values) if _varied(values) else 1
+    bars.hist(values, bins=bins, color="#C8D6E0", edgecolor="#7F97A8", linewidth=0.3)
     bars.set(xlabel=label, ylabel="examples per bin")
     n = len(values)
     tail.step(values, 1 - np.arange(n) / n, where="post", color="#5B7486", lw=1)
     tail.set(xlabel=label, ylabel="share of examples at or above", yscale="log", ylim=(0.7 / n, 1.4))
     for i, (name, value) in enumerate(marks.items()):
-        if np.isfinite(value):
-            for ax in (bars, tail):
-                ax.axvline(
-                    value,
-                    color=PALETTE[i % len(PALETTE)],
-                    ls=STYLES[i % len(STYLES)],
-                    lw=1.2,
-                    label=f"{name}: {value:.3g}",
-                )
+        if not np.isfinite(value):
+            continue
+        look = {"color": PALETTE[i % len(PALETTE)], "ls": STYLES[i % len(STYLES)], "lw": 1.2}
+        for ax in (bars, tail):
+            ax.axvline(value, label=f"{name}: {value:.3g}", **look)
     fig.legend(handles=bars.get_legend_handles_labels()[0], loc="outside right upper", handlelength=2.6)
     return fig
 
@@ -69,7 +60,7 @@ def overlay(samples: Mapping[str, np.ndarray], label: str) -> Figure:
     return fig
 
 
-def shares(
+def share_histogram(
     ax: Axes,
     values: np.ndarray,
     bins: np.ndarray,

@@ -25,8 +25,8 @@ def hull_flat(
     """Codes ``(N, 2)`` of the latents ``axes (2,)``, coloured by a factor (no classes), the hull's corners
     ``shell (V, 2)`` joined by ``facets (F, 2)``, paths ``(T, 2)``, and the codes ``knots`` that paths go
     through."""
-    fig, (panel,) = figure(1, 1, width=4.8, height=4.0)
-    ax = panel[0]
+    fig, panels = figure(1, 1, width=4.8, height=4.0)
+    ax = panels[0, 0]
     if target is None:
         ax.scatter(*codes.T, color="0.75", **points(len(codes)))
     else:

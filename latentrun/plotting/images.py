@@ -1,4 +1,4 @@
-"""Pictures of examples: grids and labelled strips."""
+"""Images of examples: grids and labelled strips."""
 
 from __future__ import annotations
 
@@ -7,19 +7,22 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
 
 from latentrun.plotting.style import SEQUENTIAL, figure
+
+LABEL = 8  # points, of the text beside strips
 
 
 def canvas(
     x: np.ndarray, columns: int, pad: int = 1, value_range: tuple[float, float] = (0.0, 1.0), gap: float = 1.0
 ) -> np.ndarray:
-    """Tile pictures ``(n, c, h, w)`` into one array ``(H, W)`` (one channel) or ``(H, W, 3)``, scaled to [0,
+    """Tile images ``(n, c, h, w)`` into one array ``(H, W)`` (one channel) or ``(H, W, 3)``, scaled to [0,
     1].
 
     Gaps of ``pad`` pixels and missing tiles of the last row hold ``gap``: 1 is white in grey and colour
-    pictures, NaN is transparent under a colour map.
+    images, NaN is transparent under a colour map.
     """
     low, high = value_range
     x = np.clip((np.asarray(x, dtype=np.float32) - low) / (high - low), 0, 1)
@@ -27,14 +30,13 @@ def canvas(
     rows = -(-n // columns)
     sheet = np.full((rows, columns, h + pad, w + pad, c), gap, np.float32)
     sheet.reshape(rows * columns, h + pad, w + pad, c)[:n, :h, :w] = x.transpose(0, 2, 3, 1)
-    sheet = sheet.transpose(0, 2, 1, 3, 4).reshape(rows * (h + pad), columns * (w + pad), c)[
-        : -pad or None, : -pad or None
-    ]
+    sheet = sheet.transpose(0, 2, 1, 3, 4).reshape(rows * (h + pad), columns * (w + pad), c)
+    sheet = sheet[: -pad or None, : -pad or None]
     return sheet[..., 0] if c == 1 else sheet
 
 
 def _draw(ax: Axes, sheet: np.ndarray) -> None:
-    """A sheet of pictures into an axes without frame or ticks; one channel under the sequential colour
+    """A sheet of images into an axes without frame or ticks; one channel under the sequential colour
     map."""
     ax.imshow(
         sheet,
@@ -49,12 +51,12 @@ def _draw(ax: Axes, sheet: np.ndarray) -> None:
 
 
 def show(ax: Axes, x: np.ndarray, columns: int, value_range=(0.0, 1.0)) -> None:
-    """Draw tiled pictures ``(n, c, h, w)`` into an axes without frame or ticks."""
+    """Draw tiled images ``(n, c, h, w)`` into an axes without frame or ticks."""
     _draw(ax, canvas(x, columns, value_range=value_range, gap=np.nan if x.shape[1] == 1 else 1.0))
 
 
-def grid(x: np.ndarray, value_range=(0.0, 1.0), width: float = 5.0):
-    """A figure of pictures ``(n, c, h, w)`` in about as many rows as columns, ``width`` inches wide."""
+def grid(x: np.ndarray, value_range=(0.0, 1.0), width: float = 5.0) -> Figure:
+    """A figure of images ``(n, c, h, w)`` in about as many rows as columns, ``width`` inches wide."""
     columns = math.ceil(math.sqrt(len(x)))
     rows = -(-len(x) // columns)
     fig, axes = figure(1, 1, width=width, height=width / columns * rows * x.shape[2] / x.shape[3])
@@ -69,61 +71,77 @@ def strips(
     columns: Sequence[str] = (),
     lead: int = 0,
     under: Sequence[Sequence[str]] = (),
-):
-    """A figure of labelled rows of pictures: each ``(label, (n, c, h, w))``; ``tile`` inches the width of a
-    picture.
+) -> Figure:
+    """A figure of labelled rows of images: each ``(label, (n, c, h, w))``; ``tile`` inches the width of an
+    image.
 
-    ``columns``: labels under the columns (empty strings for none). ``lead``: so many first pictures of each
-    row stand apart from the rest by a third of a picture. ``under``: for each row a text beneath each of its
-    pictures. Shorter rows end early.
+    ``columns``: labels under the columns (empty strings for none). ``lead``: so many first images of each
+    row stand apart from the rest by a third of an image. ``under``: for each row a text beneath each of its
+    images. Shorter rows end early.
     """
-    n = max(len(x) for _, x in rows)
-    c, h, w = rows[0][1].shape[1:]
+    tiles, pad = _rows_of_tiles([x for _, x in rows])
+    count, n, c, h, w = tiles.shape
     empty = np.nan if c == 1 else 1.0
-    short = np.full((len(rows), n, c, h, w), np.nan, np.float32)
-    for i, (_, x) in enumerate(rows):
-        short[i, : len(x)] = x
-    pad = max(1, round(w / 20))
-    sheet = canvas(short.reshape(-1, c, h, w), n, pad, value_range, empty)
+    sheet = canvas(tiles.reshape(-1, c, h, w), n, pad, value_range, empty)
     if c > 1:
         sheet = np.nan_to_num(sheet, nan=1.0)
-    space = max(1, w // 3) if lead else 0
-    sheet = np.insert(sheet, [lead * (w + pad)] * space, empty, axis=1)
     inches = tile / w
+    space = max(1, w // 3) if lead else 0
     band = math.ceil(0.13 / inches) if under else 0  # room for a line of text
-    sheet = np.insert(sheet, np.repeat((h + pad) * np.arange(len(rows)) + h, band), empty, axis=0)
-    size = 8
-    # Exact places instead of a layout engine: engines fail for pictures of fixed shape beside long labels.
-    left = 0.1 + max(TextPath((0, 0), label or " ", size=size).get_extents().width for label, _ in rows) / 72
-    below = 0.08 + 0.14 * max(label.count("\n") + 1 for label in columns) if any(columns) else 0.04
-    width, height = left + inches * sheet.shape[1] + 0.04, below + inches * sheet.shape[0] + 0.04
-    fig, axes = figure(1, 1, width=width, height=height)
-    fig.set_layout_engine("none")
-    ax = axes[0, 0]
-    ax.set_position(
-        (left / width, below / height, inches * sheet.shape[1] / width, inches * sheet.shape[0] / height)
-    )
+    sheet = np.insert(sheet, [lead * (w + pad)] * space, empty, axis=1)
+    sheet = np.insert(sheet, np.repeat((h + pad) * np.arange(count) + h, band), empty, axis=0)
+    labels = [label for label, _ in rows]
+    fig, ax = _exact_axes(inches * sheet.shape[1], inches * sheet.shape[0], labels, columns)
     _draw(ax, sheet)
-    at = (w + pad) * np.arange(n) + (w - 1) / 2 + space * (np.arange(n) >= lead)
-    top = (h + pad + band) * np.arange(len(rows))
-    ax.set_yticks(top + (h - 1) / 2, [label for label, _ in rows])
-    for y, texts in zip(top + h - 0.5 + band / 2, under, strict=False):
-        for x, text in zip(at, texts, strict=False):
+    x_middle = (w + pad) * np.arange(n) + (w - 1) / 2 + space * (np.arange(n) >= lead)
+    y_top = (h + pad + band) * np.arange(count)
+    ax.set_yticks(y_top + (h - 1) / 2, labels)
+    for y, texts in zip(y_top + h - 0.5 + band / 2, under, strict=False):
+        for x, text in zip(x_middle, texts, strict=False):
             ax.text(x, y, text, ha="center", va="center", fontsize=6.5)
     if any(columns):
-        ax.set_xticks(at[: len(columns)], list(columns))
-    ax.tick_params(length=0, labelsize=size)
+        ax.set_xticks(x_middle[: len(columns)], list(columns))
+    ax.tick_params(length=0, labelsize=LABEL)
     return fig
 
 
-def squares(x: np.ndarray, value_range: tuple[float, float], titles: Sequence[str], axes: Sequence[str]):
-    """A figure of S squares of pictures ``(S, rows, columns, c, h, w)`` side by side, each with its title;
+def _rows_of_tiles(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, int]:
+    """Rows of images ``(n, c, h, w)`` as one array ``(rows, most, c, h, w)``, NaN where a row ends early; and
+    the pixels between two images."""
+    tiles = np.full((len(rows), max(map(len, rows)), *rows[0].shape[1:]), np.nan, np.float32)
+    for i, x in enumerate(rows):
+        tiles[i, : len(x)] = x
+    return tiles, max(1, round(tiles.shape[-1] / 20))
+
+
+def _exact_axes(
+    width: float, height: float, labels: Sequence[str], columns: Sequence[str]
+) -> tuple[Figure, Axes]:
+    """Axes of a size in inches, with room for labels on the left and below. Exact places instead of a layout
+    engine: engines fail for images of fixed shape beside long labels."""
+    widest = max(TextPath((0, 0), label or " ", size=LABEL).get_extents().width for label in labels)
+    left = 0.1 + widest / 72
+    below = 0.04
+    if any(columns):
+        below = 0.08 + 0.14 * max(label.count("\n") + 1 for label in columns)
+    whole = left + width + 0.04, below + height + 0.04
+    fig, axes = figure(1, 1, width=whole[0], height=whole[1])
+    fig.set_layout_engine("none")
+    ax = axes[0, 0]
+    ax.set_position((left / whole[0], below / whole[1], width / whole[0], height / whole[1]))
+    return fig, ax
+
+
+def squares(
+    x: np.ndarray, value_range: tuple[float, float], titles: Sequence[str], axes: Sequence[str]
+) -> Figure:
+    """A figure of S squares of images ``(S, rows, columns, c, h, w)`` side by side, each with its title;
     ``axes``: what runs along columns and, where there are two, up the rows."""
     count, rows, columns, _, h, w = x.shape
     width = max(1.4, min(6.0, 0.32 * columns)) if count == 1 else 1.9
     fig, panels = figure(1, count, width=width, height=width * (rows * h) / (columns * w) + 0.35)
-    for ax, pictures, title in zip(panels[0], x, titles, strict=True):
-        show(ax, pictures.reshape(rows * columns, *pictures.shape[2:]), columns, value_range)
+    for ax, images, title in zip(panels[0], x, titles, strict=True):
+        show(ax, images.reshape(rows * columns, *images.shape[2:]), columns, value_range)
         ax.set(title=title, xlabel=axes[0])
     if len(axes) > 1:
         panels[0, 0].set_ylabel(axes[1])

@@ -22,30 +22,15 @@ def matrices(
     r, c = len(rows), len(columns)
     height = 1.5 + (0.3 * r if r <= WRITTEN else min(0.12 * r + 1.5, 8))
     fig, axes = figure(1, len(panels), width=1.6 + 0.62 * c, height=height)
+    turned = {"rotation": 35, "ha": "right"} if max(map(len, columns)) > 5 else {}
     for ax, (name, values, top) in zip(axes[0], panels, strict=True):
         ax.set_facecolor("#E6E6E6")
         ax.patch.set(hatch="////", edgecolor="#BBBBBB", linewidth=0)
-        picture = ax.imshow(
-            np.ma.masked_invalid(values),
-            cmap=SEQUENTIAL,
-            vmin=0,
-            vmax=top,
-            aspect="auto",
-            interpolation="nearest",
-        )
-        fig.colorbar(
-            picture,
-            ax=ax,
-            location="top",
-            label=name,
-            aspect=25,
-            pad=0.03,
-            ticks=[0, top / 2, top],
-            format="%.2g",
-        )
-        ax.set_xticks(
-            range(c), columns, **({"rotation": 35, "ha": "right"} if max(map(len, columns)) > 5 else {})
-        )
+        colours = {"cmap": SEQUENTIAL, "vmin": 0, "vmax": top}
+        image = ax.imshow(np.ma.masked_invalid(values), aspect="auto", interpolation="nearest", **colours)
+        ticks = {"ticks": [0, top / 2, top], "format": "%.2g"}
+        fig.colorbar(image, ax=ax, location="top", label=name, aspect=25, pad=0.03, **ticks)
+        ax.set_xticks(range(c), columns, **turned)
         every = 1 if r <= 40 else -(-r // 40)
         ax.set_yticks(range(0, r, every), rows[::every])
         ax.tick_params(length=0)

@@ -20,7 +20,7 @@ from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
 
 # Draws every figure of the page where its JSON stands, without plotly's button that sends the data to its
-# makers. A figure that carries pictures (plotting/sprite.py) gets a box: beside a point that is touched it
+# makers. A figure that carries images (plotting/sprite.py) gets a box: beside a point that is touched it
 # shows the picture of the point and what is known of it. Both are data: pixels that are copied, text that is
 # set as text.
 DRAW = r"""
@@ -140,10 +140,8 @@ def policy(drawing: bool) -> str:
 
     Plotly's styles are inline; its button for a PNG makes a blob: picture.
     """
-    hashes = [
-        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        for text in (scripts() if drawing else ())
-    ]
+    digests = [hashlib.sha256(text.encode()).digest() for text in (scripts() if drawing else ())]
+    hashes = [base64.b64encode(digest).decode() for digest in digests]
     allowed = " ".join(f"'sha256-{value}'" for value in hashes) or "'none'"
     rules = [
         "default-src 'none'",
@@ -173,9 +171,9 @@ def standalone(figure: Any, title: str) -> str:
 def read_figure(page: str) -> dict[str, Any]:
     """The figure of a page made by :func:`standalone`; ValueError where there is none."""
     start, end = FIGURE.split("{}")
-    found = re.search(f"{re.escape(start)}(.*?){end}", page, re.DOTALL)
+    match = re.search(f"{re.escape(start)}(.*?){end}", page, re.DOTALL)
     try:
-        figure = json.loads(found.group(1)) if found else None
+        figure = json.loads(match.group(1)) if match else None
     except RecursionError:
         figure = None
     if not isinstance(figure, dict):

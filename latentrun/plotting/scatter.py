@@ -47,16 +47,10 @@ def category_names(factor: Factor) -> list[str]:
 def colours_of(factor: Factor) -> mpl.colors.Colormap:
     """Cyclic for angles, diverging for real factors whose range lies evenly about 0, else sequential. Light
     colours are dulled to grey: points as light as the page would not be seen."""
-    if factor.kind == "cyclic":
-        name = CYCLIC
-    else:
-        name = (
-            DIVERGING
-            if factor.kind == "real" and factor.low < 0 and np.isclose(factor.low, -factor.high)
-            else SEQUENTIAL
-        )
-    if name == SEQUENTIAL:
-        return mpl.colormaps[name]
+    about_zero = factor.kind == "real" and factor.low < 0 and np.isclose(factor.low, -factor.high)
+    if factor.kind != "cyclic" and not about_zero:
+        return mpl.colormaps[SEQUENTIAL]
+    name = CYCLIC if factor.kind == "cyclic" else DIVERGING
     return mpl.colors.ListedColormap(np.minimum(mpl.colormaps[name](np.linspace(0, 1, 256))[:, :3], 0.8))
 
 
@@ -75,45 +69,28 @@ def draw(ax: Axes, x: np.ndarray, y: np.ndarray, target: Target | None):
             at = shape == i
             ax.scatter(x[at], y[at], c=colours[at], marker=MARKERS[i], **points(len(x)))
         return None
-    return ax.scatter(
-        x, y, c=values, cmap=colours_of(factor), vmin=factor.low, vmax=factor.high, **points(len(x))
-    )
+    look = {"cmap": colours_of(factor), "vmin": factor.low, "vmax": factor.high}
+    return ax.scatter(x, y, c=values, **look, **points(len(x)))
 
 
 def legend(ax: Axes, factor: Factor) -> None:
     """Names of the classes at the bottom of an empty panel."""
     names = category_names(factor)
-    shown = [
-        Line2D(
-            [],
-            [],
-            ls="",
-            marker=MARKERS[i // len(PALETTE) % len(MARKERS)],
-            ms=4,
-            color=PALETTE[i % len(PALETTE)],
-            label=name,
-        )
-        for i, name in enumerate(names[:LEGEND])
-    ]
+    handles = []
+    for i, name in enumerate(names[:LEGEND]):
+        marker, colour = MARKERS[i // len(PALETTE) % len(MARKERS)], PALETTE[i % len(PALETTE)]
+        handles.append(Line2D([], [], ls="", marker=marker, ms=4, color=colour, label=name))
     title = caption(factor) + (f" (first {LEGEND} of {len(names)})" if len(names) > LEGEND else "")
-    ax.legend(
-        handles=shown,
-        title=title,
-        title_fontsize=9,
-        loc="lower center",
-        bbox_to_anchor=(0.5, -0.05),
-        ncols=_legend_columns(names),
-        handletextpad=0.1,
-        columnspacing=0.8,
-        borderpad=0,
-        borderaxespad=0,
-        labelspacing=0.3,
-    )
+    place = {"loc": "lower center", "bbox_to_anchor": (0.5, -0.05), "borderpad": 0, "borderaxespad": 0}
+    tight = {"handletextpad": 0.1, "columnspacing": 0.8, "labelspacing": 0.3}
+    columns = _legend_columns(names)
+    ax.legend(handles=handles, title=title, title_fontsize=9, ncols=columns, **place, **tight)
 
 
 def _legend_columns(names: Sequence[str]) -> int:
     longest = max(map(len, names[:LEGEND]))
-    return min(len(names), 5 if longest <= 3 else 3 if longest <= 8 else 2 if longest <= 16 else 1)
+    fitting = next((columns for letters, columns in ((3, 5), (8, 3), (16, 2)) if longest <= letters), 1)
+    return min(len(names), fitting)
 
 
 def room_above(factors: Sequence[Factor]) -> float:
@@ -130,13 +107,9 @@ def projections(codes: np.ndarray, targets: Sequence[Target]) -> Figure:
     head = room_above([factor for factor, _ in targets])
     beside = min(3, len(pairs)) if len(columns) == 1 else 1
     heights = [head, *[tall] * -(-len(pairs) // beside)]
-    fig, axes = figure(
-        len(heights),
-        len(columns) * beside,
-        width=2.7,
-        height=sum(heights) / len(heights),
-        height_ratios=heights,
-    )
+    mean = sum(heights) / len(heights)
+    across = len(columns) * beside
+    fig, axes = figure(len(heights), across, width=2.7, height=mean, height_ratios=heights)
     blank(axes[0])
     for j, target in enumerate(columns):
         panels = axes[1:, j * beside : (j + 1) * beside].ravel()
@@ -145,12 +118,8 @@ def projections(codes: np.ndarray, targets: Sequence[Target]) -> Figure:
             scale = draw(ax, codes[:, a], codes[:, b], target)
             ax.set(xlabel=f"$z_{{{a}}}$", ylabel=f"$z_{{{b}}}$")
         if scale is not None:
-            bar = fig.colorbar(
-                scale,
-                cax=axes[0, j].inset_axes([0, 0, 1, 0.09 / head]),
-                orientation="horizontal",
-                ticklocation="top",
-            )
+            thin = axes[0, j].inset_axes([0, 0, 1, 0.09 / head])
+            bar = fig.colorbar(scale, cax=thin, orientation="horizontal", ticklocation="top")
             bar.set_label(caption(target[0]))
             bar.solids.set(alpha=1, rasterized=True)
         elif target is not None:

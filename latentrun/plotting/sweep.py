@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
+from latentrun.functional.statistics.directions import arrow
 from latentrun.functional.statistics.ranking import moments, over_seeds
 from latentrun.plotting.style import PALETTE, SEQUENTIAL, blank, figure
 
@@ -78,22 +79,14 @@ def against(panels: Sequence[Panel], key: Key, lines: Key | None) -> Figure:
             label = None if lines is None else lines.labels[number]
             _line(ax, key, panel.values[:, number], number, panel.values.shape[1], label)
         _axis(ax, key)
-        arrow = {"lower": " ↓", "higher": " ↑", "one": " → 1", "zero": " → 0"}.get(panel.better, "")
-        ax.set(xlabel=plain(key.name), ylabel=plain(short(panel.unit), 80), title=plain(panel.name) + arrow)
+        title = plain(panel.name) + arrow(panel.better)
+        ax.set(xlabel=plain(key.name), ylabel=plain(short(panel.unit), 80), title=title)
     if lines is not None:
-        handles, labels = max(
-            (ax.get_legend_handles_labels() for ax in axes[: len(panels)]), key=lambda found: len(found[1])
-        )
+        legends = [ax.get_legend_handles_labels() for ax in axes[: len(panels)]]
+        handles, labels = max(legends, key=lambda legend: len(legend[1]))
+        look = {"loc": "outside lower center", "handlelength": 1.2, "title_fontsize": 8}
         columns = min(4, len(labels)) * min(len(panels), ACROSS)
-        fig.legend(
-            handles,
-            labels,
-            title=plain(lines.name),
-            title_fontsize=8,
-            loc="outside lower center",
-            handlelength=1.2,
-            ncols=columns,
-        )
+        fig.legend(handles, labels, title=plain(lines.name), ncols=columns, **look)
     return fig
 
 
@@ -105,10 +98,10 @@ def over_two(panels: Sequence[Panel], rows: Key, columns: Key) -> Figure:
     for ax, panel in zip(axes, panels, strict=False):
         mean = moments(panel.values.reshape(r * c, -1))[0].reshape(r, c)
         ax.set_facecolor("#E6E6E6")
-        picture = ax.imshow(np.ma.masked_invalid(mean), cmap=SEQUENTIAL, aspect="auto", origin="lower")
-        fig.colorbar(picture, ax=ax)
+        image = ax.imshow(np.ma.masked_invalid(mean), cmap=SEQUENTIAL, aspect="auto", origin="lower")
+        fig.colorbar(image, ax=ax)
         if r * c <= WRITTEN:
-            low, high = picture.get_clim()
+            low, high = image.get_clim()
             for i, j in np.argwhere(np.isfinite(mean)):
                 colour = "white" if mean[i, j] < low + 0.6 * (high - low) else "black"
                 ax.text(j, i, f"{mean[i, j]:.3g}", ha="center", va="center", fontsize=7, color=colour)
@@ -131,7 +124,8 @@ def _panels(
 ) -> tuple[Figure, Sequence[Axes]]:
     """Panels, and so many inches below them."""
     across = min(count, ACROSS)
-    fig, axes = figure(-(-count // across), across, width, height + below / -(-count // across))
+    rows = -(-count // across)
+    fig, axes = figure(rows, across, width, height + below / rows)
     axes = axes.ravel()
     blank(axes[count:])
     return fig, axes
@@ -140,29 +134,16 @@ def _panels(
 def _line(ax: Axes, key: Key, values: np.ndarray, number: int, count: int, label: str | None) -> None:
     """``values (X, S)`` of one line, the ``number``-th of ``count``."""
     mean, _, n, low, high = over_seeds(values)
-    there = n > 0
-    colour, mark = PALETTE[number % len(PALETTE)], MARKS[number // len(PALETTE) % len(MARKS)]
-    place = (
-        np.array(key.values, dtype=float)
-        if key.numeric
-        else np.arange(len(key.values)) + NARROW * (number - (count - 1) / 2)
-    )
-    at = np.repeat(place[:, None], values.shape[1], axis=1)
-    ax.scatter(at, values, s=16, color=colour, alpha=0.35, linewidths=0, zorder=1)
-    reach = np.nan_to_num(np.stack([mean - low, high - mean])[:, there])
-    style = f"-{mark}" if key.numeric else mark
-    ax.errorbar(
-        place[there],
-        mean[there],
-        reach,
-        fmt=style,
-        color=colour,
-        markersize=4,
-        linewidth=1.2,
-        elinewidth=0.9,
-        capsize=2,
-        label=label,
-    )
+    colour, style = PALETTE[number % len(PALETTE)], MARKS[number // len(PALETTE) % len(MARKS)]
+    place = np.arange(len(key.values)) + NARROW * (number - (count - 1) / 2)
+    if key.numeric:
+        place, style = np.array(key.values, dtype=float), f"-{style}"
+    every = np.repeat(place[:, None], values.shape[1], axis=1)
+    ax.scatter(every, values, s=16, color=colour, alpha=0.35, linewidths=0, zorder=1)
+    measured = n > 0
+    reach = np.nan_to_num(np.stack([mean - low, high - mean])[:, measured])
+    look = {"markersize": 4, "linewidth": 1.2, "elinewidth": 0.9, "capsize": 2}
+    ax.errorbar(place[measured], mean[measured], reach, fmt=style, color=colour, label=label, **look)
 
 
 def _axis(ax: Axes, key: Key) -> None:
@@ -181,9 +162,7 @@ def _ticks(axis: object, key: Key, places: np.ndarray) -> None:
     """Values at their places, thinned until they can be read; long names turned."""
     labels = key.labels
     step = -(-len(labels) // 9)
-    turned = axis.axis_name == "x" and max(map(len, labels)) * len(labels[::step]) > 36
-    axis.set_ticks(
-        places[::step],
-        labels[::step],
-        **({"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if turned else {}),
-    )
+    look = {}
+    if axis.axis_name == "x" and max(map(len, labels)) * len(labels[::step]) > 36:
+        look = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
+    axis.set_ticks(places[::step], labels[::step], **look)

@@ -15,7 +15,7 @@ SHORT = {"residual": "residual", "distance": "distance to\ntraining data"}
 
 
 def judged_strips(names: Sequence[str], x: np.ndarray, steps: pd.DataFrame, kind: str, value_range) -> Figure:
-    """Pictures ``(P, T, c, h, w)`` along paths, each with its ``kind`` of miss beneath."""
+    """Images ``(P, T, c, h, w)`` along paths, each with its ``kind`` of miss beneath."""
     under = [[f"{value:.2g}" for value in steps.loc[steps["path"] == name, kind]] for name in names]
     return strips(list(zip(names, x, strict=True)), value_range, under=under)
 
@@ -27,15 +27,14 @@ def judged_curves(
     pictures lie from the data, and how far the codes lie from the nearest code."""
     columns = [column for column in steps if column.startswith("fitted.")]
     groups = steps.groupby("path", sort=False)
-    parts = [groups.get_group(name) for name in names]
+    tracks = [groups.get_group(name) for name in names]
     panels = [
-        (name, part["position"].to_numpy(), part[columns].to_numpy())
-        for name, part in zip(names, parts, strict=True)
+        (name, track["position"].to_numpy(), track[columns].to_numpy())
+        for name, track in zip(names, tracks, strict=True)
     ]
     below = {
-        SHORT[kind]: np.stack([part[kind] for part in parts]),
-        "distance to\nnearest code": np.stack([part["gap"] for part in parts]),
+        SHORT[kind]: np.stack([track[kind] for track in tracks]),
+        "distance to\nnearest code": np.stack([track["gap"] for track in tracks]),
     }
-    return factor_curves(
-        panels, below, [column.removeprefix("fitted.") for column in columns], ranges.reshape(-1, 2), unit
-    )
+    factors = [column.removeprefix("fitted.") for column in columns]
+    return factor_curves(panels, below, factors, ranges.reshape(-1, 2), unit)

@@ -69,30 +69,26 @@ class Board:
             tags.setdefault(prefix, {}).update({name: prefix + name for name in names if name not in latent})
         named = tags[prefix] | {name: name for name in latent}
         self.scalars(row["step"], {tag: row[name] for name, tag in named.items() if name in row})
-        layout = Layout(category=[_category(prefix, found) for prefix, found in tags.items()])
+        layout = Layout(category=[_category(prefix, names) for prefix, names in tags.items()])
         if latent:
             layout.category.append(_latent_variables(latent))
         if layout != self._layout:
             self._layout = layout
             text = TensorProto(dtype=DT_STRING, string_val=[layout.SerializeToString()])
-            self._add(
-                row["step"],
-                Summary.Value(
-                    tag=charts.CONFIG_SUMMARY_TAG, metadata=charts.create_summary_metadata(), tensor=text
-                ),
-            )
+            about = {"tag": charts.CONFIG_SUMMARY_TAG, "metadata": charts.create_summary_metadata()}
+            self._add(row["step"], Summary.Value(**about, tensor=text))
 
-    def image(self, step: int, tag: str, picture: np.ndarray) -> None:
-        """A picture ``(H, W)`` or ``(H, W, 3)`` with values in [0, 1]."""
+    def image(self, step: int, tag: str, image: np.ndarray) -> None:
+        """An image ``(H, W)`` or ``(H, W, 3)`` with values in [0, 1]."""
         from PIL import Image
 
         buffer = io.BytesIO()
-        Image.fromarray((np.clip(picture, 0, 1) * 255).round().astype(np.uint8)).save(buffer, format="png")
-        height, width = picture.shape[:2]
+        Image.fromarray((np.clip(image, 0, 1) * 255).round().astype(np.uint8)).save(buffer, format="png")
+        height, width = image.shape[:2]
         coded = Summary.Image(
             height=height,
             width=width,
-            colorspace=3 if picture.ndim == 3 else 1,
+            colorspace=3 if image.ndim == 3 else 1,
             encoded_image_string=buffer.getvalue(),
         )
         self._add(step, Summary.Value(tag=tag, image=coded))
@@ -124,10 +120,8 @@ class Board:
         plugin = SummaryMetadata.PluginData(
             plugin_name=metadata.PLUGIN_NAME, content=data.SerializeToString()
         )
-        value = Summary.Value(
-            tag=tag, metadata=SummaryMetadata(plugin_data=plugin), tensor=metadata.NULL_TENSOR
-        )
-        self._add(0, value)
+        about = {"tag": tag, "metadata": SummaryMetadata(plugin_data=plugin)}
+        self._add(0, Summary.Value(**about, tensor=metadata.NULL_TENSOR))
 
     def _add(self, step: int, *values: Summary.Value) -> None:
         self._writer.add_event(Event(wall_time=time.time(), step=step, summary=Summary(value=values)))
@@ -142,8 +136,8 @@ def _category(prefix: str, tags: Mapping[str, str]) -> Category:
         term = name.partition("/")[2] or name
         lines.setdefault("loss" if term == "monitor" else term, []).append(f"^{re.escape(tag)}$")
     shown = [
-        Chart(title=term.replace("_", " "), multiline=MultilineChartContent(tag=found))
-        for term, found in lines.items()
+        Chart(title=term.replace("_", " "), multiline=MultilineChartContent(tag=patterns))
+        for term, patterns in lines.items()
     ]
     return Category(title=prefix.rstrip("/") or "training", chart=shown)
 

@@ -12,15 +12,11 @@ from latentrun.plotting.evolution import PANELS, over_training
 from latentrun.plotting.style import PALETTE, blank, figure
 from latentrun.types import Picture
 
-APART = (
-    "monitor",
-    "noise_stage",
-    "noise_variable",
-)  # no panels of their own: drawn with the loss, or numbers of states
-SWITCHED_OFF = {
-    "mean_scale2": 0.8,
-    "var_mean": 0.05,
-}  # a variable with more of the one and less of the other at the end, as in `sparsity`
+# No panels of their own: drawn with the loss, or numbers of states.
+APART = ("monitor", "noise_stage", "noise_variable")
+# Off is a variable with more of the one and less of the other at the end, as in `sparsity`.
+SWITCHED_OFF = {"mean_scale2": 0.8, "var_mean": 0.05}
+WIDE = 20  # values that span more than this ratio are drawn on a log axis
 
 
 def training_pictures(table: pd.DataFrame) -> dict[str, Picture]:
@@ -35,8 +31,8 @@ def training_pictures(table: pd.DataFrame) -> dict[str, Picture]:
 def training_curves(table: pd.DataFrame) -> Picture:
     """Every term of ``tables/train.csv`` against the epoch: training and validation in one panel, a line a
     phase."""
-    names = [c.partition("/")[2] for c in table.columns if c.startswith(("train/", "val/"))]
-    names = [n for n in dict.fromkeys(names) if n not in APART]
+    terms = [column.partition("/")[2] for column in table if column.startswith(("train/", "val/"))]
+    names = [name for name in dict.fromkeys(terms) if name not in APART]
     panels = [*names, "learning_rate"]
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
@@ -61,34 +57,33 @@ def training_curves(table: pd.DataFrame) -> Picture:
         for start in starts[1:]:
             ax.axvline(start - 0.5, color="0.7", lw=0.8, ls=":")
         ax.set(title=name.replace("_", " "), xlabel="epoch")
-        values = [table[c] for c in lines.values() if c in table]
-        if (
-            values
-            and all((v.dropna() > 0).all() for v in values)
-            and max(v.max() for v in values) > 20 * min(v.min() for v in values)
-        ):
+        if _wide(table[[column for column in lines.values() if column in table]]):
             ax.set_yscale("log")
     axes.flat[0].legend()
     blank(list(axes.flat)[len(panels) :])
     caption = (
-        "Terms of the loss after each epoch: mean over the training rows during the epoch, mean over "
-        "the validation rows "
-        "after it. The validation line in the panel loss is the value by which stopping and the best "
-        "weights are chosen."
+        "Terms of the loss after each epoch: mean over the training rows during the epoch, mean over the "
+        "validation rows after it. The validation line in the panel loss is the value by which stopping and "
+        "the best weights are chosen."
     )
     return Picture(fig, caption)
+
+
+def _wide(values: pd.DataFrame) -> bool:
+    """Whether positive values span a wide range."""
+    least, most = values.min().min(), values.max().max()
+    return bool(len(values.columns) and least > 0 and most > WIDE * least)
 
 
 def latent_variables(table: pd.DataFrame) -> Picture:
     """The columns ``latent/<quantity>.<variable>`` of ``tables/train.csv`` against the epoch; phases in which
     the codes rest have none."""
     table = table[table["latent/var_mean.0"].notna()]
-    names = {name: [c for c in table if c.rpartition(".")[0] == f"latent/{name}"] for name in PANELS}
-    values = {
-        name: table[sorted(own, key=lambda c: int(c.rpartition(".")[2]))].to_numpy()
-        for name, own in names.items()
-        if own
-    }
+    values = {}
+    for name in PANELS:
+        columns = [column for column in table if column.rpartition(".")[0] == f"latent/{name}"]
+        if columns:
+            values[name] = table[sorted(columns, key=_variable)].to_numpy()
     d = values["var_mean"].shape[1]
     scaled = "mean_scale2" in values
     inactive = np.zeros(d, bool)
@@ -105,18 +100,23 @@ def latent_variables(table: pd.DataFrame) -> Picture:
             "its KL",
         )
     caption = (
-        f"Of each of {d} latent variables after each epoch, over the same training rows: "
-        f"{what}; coloured by {by} at the end."
+        f"Of each of {d} latent variables after each epoch, over the same training rows: {what}; coloured by "
+        f"{by} at the end."
     )
     if scaled:
         caption += (
             f" Grey, dashed: the {inactive.sum()} that end inactive (mean sigma^2 above "
-            f"{SWITCHED_OFF['mean_scale2']:g} and var(mu) under "
-            f"{SWITCHED_OFF['var_mean']:g} after the last epoch, which need not be that of the best weights)."
+            f"{SWITCHED_OFF['mean_scale2']:g} and var(mu) under {SWITCHED_OFF['var_mean']:g} after the last "
+            "epoch, which need not be that of the best weights)."
         )
     if len(phases) > 1:
         caption += f" Phases: {', '.join(f'{name} from epoch {start}' for start, name in phases)}."
     return Picture(fig, caption)
+
+
+def _variable(column: str) -> int:
+    """The number of the variable of a column ``latent/<quantity>.<variable>``."""
+    return int(column.rpartition(".")[2])
 
 
 def phases_of(table: pd.DataFrame) -> list[tuple[int, str]]:

@@ -37,17 +37,14 @@ def page(directory: RunDirectory) -> str:
 def comparison_page(directory: ComparisonDirectory) -> str:
     """The HTML text of ``report.html`` of a comparison."""
     runs = directory.meta.get("runs", [])
-    choices = {
-        run["name"]: {
-            key: value for key, value in (run.get("choices") or {}).items() if isinstance(value, str)
-        }
-        for run in runs
-    }
-    pages = {run["name"]: Path(str(run.get("path")), "report.html") for run in runs}
-    # Quoted, for the name of a folder may look like an address.
-    links = {
-        name: quote(path.as_posix()) for name, path in pages.items() if (directory.path / path).is_file()
-    }
+    choices, links = {}, {}
+    for run in runs:
+        options = (run.get("choices") or {}).items()
+        choices[run["name"]] = {group: option for group, option in options if isinstance(option, str)}
+        report = Path(str(run.get("path")), "report.html")
+        if (directory.path / report).is_file():
+            # Quoted, for the name of a folder may look like an address.
+            links[run["name"]] = quote(report.as_posix())
     return rendered("comparison.html.j2", directory, [], runs=runs, choices=choices, links=links)
 
 
@@ -74,7 +71,8 @@ def rendered(name: str, directory: ReportDirectory, pictures: Sequence[Shown], *
 def _section(
     directory: ReportDirectory, name: str, entry: dict[str, Any], metrics: pd.DataFrame
 ) -> dict[str, Any]:
-    own = metrics[(metrics[directory.of] == name) & metrics["metric"].notna()] if len(metrics) else metrics
+    if len(metrics):
+        metrics = metrics[(metrics[directory.of] == name) & metrics["metric"].notna()]
     pictures = _pictures(directory, name)
     rows = ROWS_SHOWN if pictures else ROWS_OPEN
     tables = [(table, directory.read_table(f"{name}.{table}")) for table in entry["tables"]]
@@ -84,7 +82,8 @@ def _section(
         "status": entry["status"],
         "notes": entry["notes"],
         "metrics": [
-            (row.metric, number(row.value), interval(row.low, row.high), row.unit) for row in own.itertuples()
+            (row.metric, number(row.value), interval(row.low, row.high), row.unit)
+            for row in metrics.itertuples()
         ],
         "tables": [(f"{name}.{table}.csv", _cells(frame, rows), len(frame)) for table, frame in tables],
         "pictures": pictures,
@@ -102,14 +101,12 @@ def _headlines(metrics: pd.DataFrame) -> list[tuple[str, list[tuple[str, str, st
     if not len(metrics):
         return cards
     keys = metrics["diagnostic"] + "/" + metrics["metric"].astype(object).fillna("")
-    for wanted, title in HEADLINES:
-        found = metrics[keys.str.startswith(wanted) if wanted.endswith(".") else keys == wanted]
-        parts = [
-            (str(r.metric).partition(".")[2].replace("_", " "), number(r.value), interval(r.low, r.high))
-            for r in found.itertuples()
-        ]
+    for name, title in HEADLINES:
+        rows = metrics[keys.str.startswith(name) if name.endswith(".") else keys == name]
+        parts = [str(metric).partition(".")[2].replace("_", " ") for metric in rows["metric"]]
+        values = [(number(row.value), interval(row.low, row.high)) for row in rows.itertuples()]
         if parts:
-            cards.append((title, parts))
+            cards.append((title, [(part, *texts) for part, texts in zip(parts, values, strict=True)]))
     return cards
 
 

@@ -14,10 +14,8 @@ import jinja2
 
 from latentrun.plotting.pages import embedded, read_figure
 
-IMAGES = {
-    "png": (b"\x89PNG\r\n\x1a\n",),
-    "gif": (b"GIF87a", b"GIF89a"),
-}  # how files begin that a page shows as they are
+# How files begin that a page shows as they are.
+IMAGES = {"png": (b"\x89PNG\r\n\x1a\n",), "gif": (b"GIF87a", b"GIF89a")}
 # Shown on top where they are there: what a reader asks first. A name that ends in a point stands for all its
 # parts.
 HEADLINES = (
@@ -74,6 +72,5 @@ def interval(low: Any, high: Any) -> str:
 def template(name: str) -> jinja2.Template:
     """A page to be filled in; everything that comes into it is escaped."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    return jinja2.Environment(
-        loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True
-    ).get_template(name)
+    pages = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    return pages.get_template(name)

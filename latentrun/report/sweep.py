@@ -23,22 +23,14 @@ from latentrun.plotting.style import paper
 from latentrun.plotting.sweep import Key, Panel, against, over_two, written
 from latentrun.report.parts import HEADLINES, Shown, content, interval, number, template
 from latentrun.report.trials import trials_drawn
-from latentrun.store import atomic
+from latentrun.store.files import write_text
 from latentrun.store.intake import read_json
-from latentrun.store.reports import SAVED
-from latentrun.tables.collect import (
-    but_seed,
-    by_seed,
-    collect_sweep,
-    common,
-    failures,
-    grouped,
-    is_numeric,
-    meanings,
-    metrics_of,
-    mixed,
-)
+from latentrun.store.reports import write_figure
+from latentrun.store.sweep import SweepDirectory
+from latentrun.tables.collect import collect_sweep, failures
+from latentrun.tables.groups import by_seed, grouped
 from latentrun.tables.leaderboard import leaderboard
+from latentrun.tables.settings import but_seed, common, is_numeric, meanings, metrics_of, mixed
 from latentrun.types import Picture
 
 LINES = 8  # values of a second key that are told apart in one picture
@@ -47,33 +39,36 @@ LINES = 8  # values of a second key that are told apart in one picture
 @dataclass(frozen=True)
 class Survey:
     """What is told of a set of runs: ``frame`` one row a run (see :func:`~latentrun.tables.collect.collect`),
-    ``keys`` that tell groups of them apart, ``chosen`` metrics as (title, columns), ``meaning`` of each
+    ``keys`` that tell groups of them apart, ``selected`` metrics as (title, columns), ``meaning`` of each
     metric; ``root``: what ``run`` in the frame is relative to."""
 
     frame: pd.DataFrame
     keys: list[str]
-    chosen: list[tuple[str, list[str]]]
+    selected: list[tuple[str, list[str]]]
     meaning: Mapping[str, tuple[str, str]]
     root: Path
 
     @property
     def metrics(self) -> list[str]:
-        """All chosen columns."""
-        return [name for _, names in self.chosen for name in names]
+        """All selected columns."""
+        return [name for _, names in self.selected for name in names]
 
 
 def survey(frame: pd.DataFrame, keys: Sequence[str], metrics: Sequence[str] | None, root: Path) -> Survey:
     """With the metrics that are named, or those that stand on top of a run's page; a name that ends in a
     point stands for all its parts. InputError for one that no run has."""
-    known, chosen = metrics_of(frame), []
+    measured, selected = metrics_of(frame), []
     for name, title in HEADLINES if metrics is None else [(name, name.rstrip(".")) for name in metrics]:
-        found = [
-            column for column in known if column == name or (name.endswith(".") and column.startswith(name))
+        columns = [
+            column
+            for column in measured
+            if column == name or (name.endswith(".") and column.startswith(name))
         ]
-        if not found and metrics is not None:
-            raise InputError(f"metrics: no run has {name!r}{nearest(name, known)}")
-        chosen += [(title, found)] if found else []
-    return Survey(frame, list(keys), chosen, meanings(frame, root), root)
+        if columns:
+            selected.append((title, columns))
+        elif metrics is not None:
+            raise InputError(f"metrics: no run has {name!r}{nearest(name, measured)}")
+    return Survey(frame, list(keys), selected, meanings(frame, root), root)
 
 
 def write_page(path: str | Path, formats: Sequence[str] = ()) -> None:
@@ -81,20 +76,20 @@ def write_page(path: str | Path, formats: Sequence[str] = ()) -> None:
     ended."""
     path = Path(path)
     frame, keys = collect_sweep(path)
-    found = survey(frame, but_seed(keys), None, path)
+    runs = survey(frame, but_seed(keys), None, path)
     about = {
         "what": "sweep",
         "name": path.resolve().name,
         "table": "sweep_by_seed.csv",
         "command": _command(path),
     }
-    searched = (path / "trials.csv").is_file()
-    write_report(path, found, about, _trials(path) if searched else pictures(found), formats)
+    drawn = _trials(path) if (path / "trials.csv").is_file() else pictures(runs)
+    write_report(path, runs, about, drawn, formats)
 
 
 def write_report(
     path: Path,
-    found: Survey,
+    runs: Survey,
     about: Mapping[str, str],
     drawn: Iterable[tuple[str, Picture]],
     formats: Sequence[str] = (),
@@ -106,58 +101,54 @@ def write_report(
     with paper():
         for name, picture in drawn:
             for kind in dict.fromkeys(["png", *formats]):
-                with atomic(path / "plots" / f"{name}.{kind}", "wb") as file:
-                    picture.figure.savefig(file, format=kind, metadata=SAVED[kind])
+                write_figure(path / "plots" / f"{name}.{kind}", picture.figure)
             shown.append(Shown(name, *content(path / "plots" / f"{name}.png"), picture.caption))
-    board = leaderboard(found.frame, found.keys, found.metrics, found.meaning)
-    states = found.frame["state"].value_counts()
+    board = leaderboard(runs.frame, runs.keys, runs.metrics, runs.meaning)
+    states = runs.frame["state"].value_counts()
     html = template("sweep.html.j2").render(
         policy=policy(False),
         **about,
-        keys=found.keys,
-        mixed=mixed(found.frame, found.keys),
+        keys=runs.keys,
+        mixed=mixed(runs.frame, runs.keys),
         states=[(state, int(count)) for state, count in states.items()],
-        failures=_failures(found.frame, found.root),
+        failures=_failures(runs.frame, runs.root),
         pictures=shown,
-        means=_means(found),
-        boards=[(metric, *_board(own, found.keys)) for metric, own in board.groupby("metric", sort=False)],
-        jobs=_jobs(found, path),
-        common=[(key, written(value)) for key, value in common(found.frame).items()],
+        means=_means(runs),
+        boards=[(metric, *_board(rows, runs.keys)) for metric, rows in board.groupby("metric", sort=False)],
+        jobs=_jobs(runs, path),
+        common=[(key, written(value)) for key, value in common(runs.frame).items()],
     )
-    with atomic(path / "report.html") as file:
-        file.write(html)
+    write_text(path / "report.html", html)
 
 
 # ---------------------------------------------------------------- pictures
 def _trials(path: Path) -> Iterator[tuple[str, Picture]]:
     """Those of a search, whose values lie on no grid."""
-    study = read_json(path / "meta.json")["study"]
-    return trials_drawn(pd.read_csv(path / "trials.csv"), study["metrics"], study["directions"])
+    sweep = SweepDirectory(path)
+    study = sweep.meta["study"]
+    return trials_drawn(sweep.read_table("trials"), study["metrics"], study["directions"])
 
 
-def pictures(found: Survey) -> Iterator[tuple[str, Picture]]:
+def pictures(runs: Survey) -> Iterator[tuple[str, Picture]]:
     """Each chosen metric against each key, and over each pair of numeric ones, with names for files."""
-    for title, names in found.chosen:
-        frame = found.frame[found.frame[names].notna().any(axis=1)]
-        axes = {key: _axis(frame, key) for key in found.keys}
+    for title, names in runs.selected:
+        frame = runs.frame[runs.frame[names].notna().any(axis=1)]
+        axes = {key: _axis(frame, key) for key in runs.keys}
         axes = {key: (axis, number) for key, (axis, number) in axes.items() if len(axis.values) > 1}
         stem = names[0].partition(".")[0]
         for key in axes:
-            second = next(
-                (other for other in axes if other != key and len(axes[other][0].values) <= LINES), None
-            )
-            panels = [_panel(found, frame, name, title, axes[key], axes.get(second)) for name in names]
+            others = [other for other in axes if other != key and len(axes[other][0].values) <= LINES]
+            second = others[0] if others else None
+            panels = [_panel(runs, frame, name, title, axes[key], axes.get(second)) for name in names]
             drawn = against(panels, axes[key][0], axes[second][0] if second else None)
-            text = (
-                f"{title} against {key}: the mean over seeds with its 95 % t interval, single "
-                "seeds lightly behind it"
-            )
-            yield _file(stem, key), Picture(drawn, f"{text}{_averaged(axes, key, second)}.")
+            text = "the mean over seeds with its 95 % t interval, single seeds lightly behind it"
+            text = f"{title} against {key}: {text}{_averaged(axes, key, second)}."
+            yield _file(stem, key), Picture(drawn, text)
         for rows, columns in combinations([key for key in axes if axes[key][0].numeric], 2):
-            panels = [_panel(found, frame, name, title, axes[rows], axes[columns]) for name in names]
+            panels = [_panel(runs, frame, name, title, axes[rows], axes[columns]) for name in names]
             drawn = over_two(panels, axes[rows][0], axes[columns][0])
-            text = f"{title} over {rows} and {columns}: the mean over seeds"
-            yield _file(stem, rows, columns), Picture(drawn, f"{text}{_averaged(axes, rows, columns)}.")
+            text = f"the mean over seeds{_averaged(axes, rows, columns)}."
+            yield _file(stem, rows, columns), Picture(drawn, f"{title} over {rows} and {columns}: {text}")
 
 
 def _axis(frame: pd.DataFrame, key: str) -> tuple[Key, pd.Series]:
@@ -167,7 +158,7 @@ def _axis(frame: pd.DataFrame, key: str) -> tuple[Key, pd.Series]:
 
 
 def _panel(
-    found: Survey,
+    runs: Survey,
     frame: pd.DataFrame,
     name: str,
     title: str,
@@ -178,7 +169,7 @@ def _panel(
     (key, number), count = across, len(lines[0].values) if lines else 1
     cell = number * count + (lines[1] if lines else 0)
     values = by_seed(frame[name], cell, frame[REPLICATE], len(key.values) * count)
-    unit, direction = found.meaning[name]
+    unit, direction = runs.meaning[name]
     part = name.partition(".")[2].replace("_", " ")
     return Panel(
         f"{title}, {part}" if part else title, values.reshape(len(key.values), count, -1), unit, direction
@@ -201,29 +192,26 @@ def _failures(frame: pd.DataFrame, root: Path) -> list[tuple[str, str, str, str]
     return [(number(row.job), row.directory, row.state, row.reason) for row in bad.itertuples()]
 
 
-def _means(found: Survey) -> tuple[list[str], list[list[str]]]:
+def _means(runs: Survey) -> tuple[list[str], list[list[str]]]:
     """Names of the columns; a row for each group: its keys, the number of seeds, mean and half interval of
     the chosen metrics."""
-    groups, number_of = grouped(found.frame, found.keys)
+    groups, number_of = grouped(runs.frame, runs.keys)
     columns, most = [], np.zeros(len(groups), dtype=int)
-    for name in found.metrics if REPLICATE in found.frame else ():
-        mean, _, n, low, high = over_seeds(
-            by_seed(found.frame[name], number_of, found.frame[REPLICATE], len(groups))
-        )
+    for name in runs.metrics if REPLICATE in runs.frame else ():
+        values = by_seed(runs.frame[name], number_of, runs.frame[REPLICATE], len(groups))
+        mean, _, n, low, high = over_seeds(values)
         half, most = (high - low) / 2, np.maximum(most, n)
         columns.append(
             [
-                f"{number(m)}{f' ± {h:.2g}' if k > 1 else ''}"
-                for m, h, k in zip(mean.tolist(), half.tolist(), n, strict=True)
+                f"{number(centre)} ± {reach:.2g}" if count > 1 else number(centre)
+                for centre, reach, count in zip(mean.tolist(), half.tolist(), n, strict=True)
             ]
         )
-    values = groups.itertuples(index=False) if found.keys else [()] * len(groups)
+    keys = groups.itertuples(index=False) if runs.keys else [()] * len(groups)
     rows = [
-        [*map(written, key), str(n), *cells]
-        for key, n, *cells in zip(values, most, *columns, strict=True)
-        if n
+        [*map(written, key), str(n), *cells] for key, n, *cells in zip(keys, most, *columns, strict=True) if n
     ]
-    return [*found.keys, "seeds", *found.metrics], rows
+    return [*runs.keys, "seeds", *runs.metrics], rows
 
 
 def _board(board: pd.DataFrame, keys: Sequence[str]) -> tuple[str, list[tuple]]:
@@ -231,32 +219,33 @@ def _board(board: pd.DataFrame, keys: Sequence[str]) -> tuple[str, list[tuple]]:
     leaderboard of a metric."""
     rows = [
         (
-            *(
-                row["rank"],
-                [written(row[key]) for key in keys],
-                number(row["mean"]),
-                interval(row["low"], row["high"]),
-                row["n"],
-            ),
-            *(number(row["difference"]), interval(row["difference_low"], row["difference_high"])),
-            *(row["test"], number(row["p_holm"]), row["verdict"]),
+            row["rank"],
+            [written(row[key]) for key in keys],
+            number(row["mean"]),
+            interval(row["low"], row["high"]),
+            row["n"],
+            number(row["difference"]),
+            interval(row["difference_low"], row["difference_high"]),
+            row["test"],
+            number(row["p_holm"]),
+            row["verdict"],
         )
         for row in board.to_dict("records")
     ]
     return board["unit"].iloc[0], rows
 
 
-def _jobs(found: Survey, path: Path) -> tuple[list[str], list[dict[str, Any]]]:
+def _jobs(runs: Survey, path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     """Names of columns, and every run: its name, address of its page where there is one, state, values of
     keys and metrics."""
-    keys = [*found.keys, *([REPLICATE] if REPLICATE in found.frame else [])]
+    keys = [*runs.keys, *([REPLICATE] if REPLICATE in runs.frame else [])]
     rows = []
-    for row in found.frame.to_dict("records"):
-        page = found.root / row["run"] / "report.html"
+    for row in runs.frame.to_dict("records"):
+        page = runs.root / row["run"] / "report.html"
         link = quote(f"./{os.path.relpath(page, path)}") if page.is_file() else None
-        cells = [*(written(row[key]) for key in keys), *(number(row[name]) for name in found.metrics)]
+        cells = [*(written(row[key]) for key in keys), *(number(row[name]) for name in runs.metrics)]
         rows.append({"name": row["run"], "link": link, "state": row["state"], "cells": cells})
-    return [*keys, *found.metrics], rows
+    return [*keys, *runs.metrics], rows
 
 
 def _command(path: Path) -> str:

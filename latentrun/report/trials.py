@@ -17,6 +17,7 @@ from latentrun.types import Picture
 
 ACROSS = 3  # panels side by side
 WIDE = 20  # values that span more than this ratio are drawn on a log axis
+STAR = {"marker": "*", "color": PALETTE[1], "edgecolors": "white", "zorder": 3}  # the best trial
 CONTOURED = 8  # trials below which no surface is drawn between them
 
 
@@ -31,30 +32,23 @@ def trials_drawn(
         return
     for metric, direction in zip(metrics, directions, strict=True):
         stem = metric.replace("/", ".")
-        text = (
-            f"{metric} of each trial, and the best so far "
-            f"({'highest' if direction == 'maximize' else 'lowest'}); crosses failed."
-        )
+        best = "highest" if direction == "maximize" else "lowest"
+        text = f"{metric} of each trial, and the best so far ({best}); crosses failed."
         yield f"trials.{stem}", Picture(history(trials, metric, direction), text)
         if searched:
-            text = (
-                f"{metric} against each setting that was searched; a star marks the best, later "
-                "trials are lighter."
-            )
-            yield f"trials.{stem}.searched", Picture(against_each(done, metric, direction, searched), text)
+            text = "against each setting that was searched; a star marks the best, later trials are lighter."
+            drawn = against_each(done, metric, direction, searched)
+            yield f"trials.{stem}.searched", Picture(drawn, f"{metric} {text}")
     numeric = [
         name for name in searched if pd.api.types.is_numeric_dtype(done[name]) and done[name].nunique() > 1
     ]
     if len(numeric) > 1:
-        metric, direction = metrics[0], directions[0]
+        drawn = over_pairs(done, metrics[0], directions[0], numeric)
         text = (
-            f"{metric} over each pair of settings: circles are trials, the surface between them is "
+            f"{metrics[0]} over each pair of settings: circles are trials, the surface between them is "
             "interpolated, a star marks the best."
         )
-        yield (
-            f"trials.{metric.replace('/', '.')}.pairs",
-            Picture(over_pairs(done, metric, direction, numeric), text),
-        )
+        yield f"trials.{metrics[0].replace('/', '.')}.pairs", Picture(drawn, text)
     if len(metrics) > 1:
         text = "Two metrics at once: no other trial is better in both than those on the line."
         yield "trials.front", Picture(front(done, metrics[:2], directions[:2]), text)
@@ -69,16 +63,9 @@ def history(trials: pd.DataFrame, metric: str, direction: str) -> Figure:
     ax.step(done["trial"], best, where="post", color=PALETTE[1], label="best so far")
     ax.scatter(done["trial"], done[metric], s=18, color=PALETTE[0], label="trial", zorder=3)
     if len(failed):
-        below = ax.get_xaxis_transform()  # at the foot of the picture: they have no value
-        ax.scatter(
-            failed["trial"],
-            np.full(len(failed), 0.03),
-            s=22,
-            color=PALETTE[6],
-            marker="x",
-            transform=below,
-            label="failed",
-        )
+        # At the foot of the picture: they have no value.
+        foot, look = np.full(len(failed), 0.03), {"s": 22, "color": PALETTE[6], "marker": "x"}
+        ax.scatter(failed["trial"], foot, transform=ax.get_xaxis_transform(), label="failed", **look)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set(xlabel="trial", ylabel=metric, yscale="log" if _wide(done[metric]) else "linear")
     ax.legend()
@@ -93,9 +80,7 @@ def against_each(done: pd.DataFrame, metric: str, direction: str, searched: Sequ
     for ax, name in zip(axes.flat, searched, strict=False):
         place = _place(ax, done[name], "x")
         ax.scatter(place, done[metric], c=done["trial"], cmap=SEQUENTIAL, s=20, alpha=0.9, linewidths=0)
-        ax.scatter(
-            place[best.name], best[metric], marker="*", s=130, color=PALETTE[1], edgecolors="white", zorder=3
-        )
+        ax.scatter(place[best.name], best[metric], s=130, **STAR)
         ax.set_xlabel(name)
     for ax in axes[:, 0]:
         ax.set(ylabel=metric, yscale="log" if _wide(done[metric]) else "linear")
@@ -114,25 +99,26 @@ def over_pairs(done: pd.DataFrame, metric: str, direction: str, numeric: Sequenc
     look = {"cmap": SEQUENTIAL, "norm": scale(low, high)}
     for ax, (x, y) in zip(axes.flat, pairs, strict=False):
         at = _place(ax, done[x], "x"), _place(ax, done[y], "y")
-        flat = [
-            np.log(values) if _wide(values) else values for values in at
-        ]  # neighbours are neighbours on the axes
-        flat = np.stack([(values - values.min()) / (values.max() - values.min()) for values in flat])
-        if (
-            len(done) >= CONTOURED
-            and low < high
-            and np.linalg.matrix_rank(flat - flat.mean(1, keepdims=True), tol=1e-6) == 2
-        ):
-            surface = Triangulation(*at, Triangulation(*flat).triangles)
+        surface = _surface(*at) if len(done) >= CONTOURED and low < high else None
+        if surface is not None:
             ax.tricontourf(surface, done[metric], levels=levels(low, high, 13), **look)
         drawn = ax.scatter(*at, c=done[metric], s=24, edgecolors="white", linewidths=0.5, **look)
-        ax.scatter(best[x], best[y], marker="*", s=150, color=PALETTE[1], edgecolors="white", zorder=3)
+        ax.scatter(best[x], best[y], s=150, **STAR)
         ax.set(xlabel=x, ylabel=y)
         ax.use_sticky_edges = False  # trials at the edge are seen whole
         ax.margins(0.06)
     fig.colorbar(drawn, ax=axes, label=metric)
     blank(list(axes.flat)[len(pairs) :])
     return fig
+
+
+def _surface(x: pd.Series, y: pd.Series) -> Triangulation | None:
+    """Triangles between points that are neighbours on the axes; None where all points lie on a line."""
+    logs = [np.log(values) if _wide(values) else values for values in (x, y)]
+    flat = np.stack([(values - values.min()) / (values.max() - values.min()) for values in logs])
+    if np.linalg.matrix_rank(flat - flat.mean(1, keepdims=True), tol=1e-6) < 2:
+        return None
+    return Triangulation(x, y, Triangulation(*flat).triangles)
 
 
 def front(done: pd.DataFrame, metrics: Sequence[str], directions: Sequence[str]) -> Figure:

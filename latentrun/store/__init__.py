@@ -10,7 +10,7 @@ from latentrun.store.comparison import ComparisonDirectory
 from latentrun.store.directory import RunDirectory
 from latentrun.store.files import Plain, atomic, now
 from latentrun.store.reports import METRIC_COLUMNS, ReportDirectory
-from latentrun.store.twins import fits, twin
+from latentrun.store.twins import comparisons, fits, twin
 
 __all__ = [
     "METRIC_COLUMNS",
@@ -20,6 +20,7 @@ __all__ = [
     "ReportDirectory",
     "RunDirectory",
     "atomic",
+    "comparisons",
     "fits",
     "now",
     "twin",

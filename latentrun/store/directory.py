@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shutil
@@ -14,15 +13,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from latentrun.errors import InputError
 from latentrun.store.activity import SILENCE, WORKING, Activity
-from latentrun.store.files import Plain, atomic, claim, locks
+from latentrun.store.files import atomic, claim, locks, write_json, write_yaml
 from latentrun.store.intake import read_json, read_yaml, require_stored
 from latentrun.store.reports import ReportDirectory
 from latentrun.store.series import FileSeries
-from latentrun.store.upgrade import upgraded
 from latentrun.types import History, Latents, Status
 
 
@@ -37,16 +33,14 @@ class RunDirectory(ReportDirectory):
         """A new directory, never one that holds another run; InputError where it cannot be made."""
         path = Path(path)
         claim(path, cls.kind)
-        with atomic(path / ".hydra" / "config.yaml") as file:
-            yaml.dump(dict(config), file, Plain, sort_keys=False, allow_unicode=True)
+        write_yaml(path / ".hydra" / "config.yaml", config)
         return cls.described(path, meta)
 
     # ---------------------------------------------------------------- what it is
     @property
     def config(self) -> dict[str, Any]:
-        """The resolved configuration, the authority on what the run is; with the settings that came after an
-        older one."""
-        return upgraded(read_yaml(self.path / ".hydra" / "config.yaml"))
+        """The resolved configuration, the authority on what the run is."""
+        return read_yaml(self.path / ".hydra" / "config.yaml")
 
     @property
     def status(self) -> dict[str, Any]:
@@ -92,9 +86,8 @@ class RunDirectory(ReportDirectory):
                 age = (datetime.now(UTC) - datetime.fromisoformat(status["heartbeat"])).total_seconds()
                 if age < SILENCE:
                     raise InputError(
-                        f"{str(self.path)!r} is in use on {status.get('host')}: its last sign of life "
-                        f"is {age:.0f} s old "
-                        f"(a run counts as dead after {SILENCE:.0f} s)"
+                        f"{str(self.path)!r} is in use on {status.get('host')}: its last sign of life is "
+                        f"{age:.0f} s old (a run counts as dead after {SILENCE:.0f} s)"
                     )
             yield
 
@@ -134,8 +127,8 @@ class RunDirectory(ReportDirectory):
 
     def write_summary(self, row: Mapping[str, Any]) -> None:
         """``tables/summary.json``: the run as one flat row."""
-        with atomic(self.path / "tables" / "summary.json") as file:
-            json.dump({key: _json_value(value) for key, value in row.items()}, file, indent=1)
+        values = {key: _json_value(value) for key, value in row.items()}
+        write_json(self.path / "tables" / "summary.json", values)
 
     # ---------------------------------------------------------------- checkpoints
     def save_checkpoint(self, name: str, state: Mapping[str, Any]) -> None:
@@ -177,9 +170,8 @@ class RunDirectory(ReportDirectory):
                 f"{str(self.path)!r} has no checkpoint {name}.pt: its training did not get so far"
             )
         try:
-            with warnings.catch_warnings(
-                action="ignore"
-            ):  # one line is said below, whatever torch thinks of the file
+            # one line is said below, whatever torch thinks of the file
+            with warnings.catch_warnings(action="ignore"):
                 state = torch.load(path, map_location=device, weights_only=True)
         except Exception as error:
             raise InputError(

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import yaml
 
 from latentrun.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def now() -> str:
@@ -89,6 +93,30 @@ def alone(path: Path) -> Iterator[None]:
     with open(path, "a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """A table as CSV, without its index."""
+    with atomic(path) as file:
+        table.to_csv(file, index=False)
+
+
+def write_json(path: Path, values: Mapping[str, Any]) -> None:
+    """Plain values as JSON."""
+    with atomic(path) as file:
+        json.dump(values, file, indent=1)
+
+
+def write_yaml(path: Path, values: Mapping[str, Any]) -> None:
+    """Plain values as YAML, in their order, each written out."""
+    with atomic(path) as file:
+        yaml.dump(dict(values), file, Plain, sort_keys=False, allow_unicode=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """A text in UTF-8."""
+    with atomic(path) as file:
+        file.write(text)
 
 
 def last_line(path: Path) -> str:

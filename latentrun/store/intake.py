@@ -12,14 +12,17 @@ import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 import yaml
 
+import latentrun
 from latentrun.config.build import fit
 from latentrun.errors import InputError
 
+SCHEMA = 2  # of runs and comparisons
+WRITTEN_BY = {1: "0.1"}  # the latentrun that wrote, and so reads, an older schema
 META = {
     "choices": dict[str, Any],
     "versions": dict[str, Any],
@@ -29,6 +32,7 @@ META = {
     "captions": dict[str, str],
     "resumed": list[dict[str, Any]],
     "kind": str,
+    "data": dict[str, Any],
     "diagnostics": dict[str, dict[str, Any]],
     "comparisons": dict[str, dict[str, Any]],
     "runs": list[dict[str, Any]],
@@ -60,12 +64,29 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def read_meta(path: Path) -> dict[str, Any]:
     """What ``meta.json`` says; InputError where an entry is not what this program writes."""
-    found = read_json(path)
-    _require(found, META, repr(str(path)))
+    meta = read_json(path)
+    _require(meta, META, repr(str(path)))
     for key in ("diagnostics", "comparisons"):
-        for name, entry in found.get(key, {}).items():
+        for name, entry in meta.get(key, {}).items():
             _require(entry, REPORT, f"{str(path)!r}: {key}.{name}")
-    return found
+    return meta
+
+
+def require_schema(meta: Mapping[str, Any], path: Path) -> None:
+    """InputError that says which version reads it, where the directory ``path`` is of another schema."""
+    schema = meta.get("schema")
+    if schema == SCHEMA and not isinstance(schema, bool):
+        return
+    here = f"this one, {latentrun.__version__}, reads schema {SCHEMA}"
+    if schema in WRITTEN_BY:
+        version = WRITTEN_BY[schema]
+        raise InputError(
+            f"{str(path)!r} was written by latentrun {version} (schema {schema}; {here}): "
+            f"read it with latentrun {version}"
+        )
+    if not isinstance(schema, int):
+        raise InputError(f"{str(path / 'meta.json')!r} says no schema; {here}")
+    raise InputError(f"{str(path)!r} was written by a newer latentrun (schema {schema}; {here})")
 
 
 class Tree(yaml.SafeLoader):
@@ -77,13 +98,21 @@ class Tree(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
 
+def yaml_value(text: str) -> Any:
+    """What a text means in YAML, plain values only; the text itself where it means nothing."""
+    try:
+        return yaml.load(text, Tree)
+    except yaml.YAMLError:
+        return text
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file of plain values; InputError where there is none."""
     try:
-        found = yaml.load(path.read_text(encoding="utf-8"), Tree)
+        values = yaml.load(path.read_text(encoding="utf-8"), Tree)
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"{str(path)!r} cannot be read: {' '.join(str(error).split())}") from None
-    return fit(found, dict[str, Any], repr(str(path)))
+    return fit(values, dict[str, Any], repr(str(path)))
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -93,22 +122,21 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         with zipfile.ZipFile(path) as archive:
             for entry in archive.infolist():
                 with archive.open(entry) as file:
-                    version = np.lib.format.read_magic(file)
-                    head = (
-                        np.lib.format.read_array_header_1_0
-                        if version == (1, 0)
-                        else np.lib.format.read_array_header_2_0
-                    )
-                    shape, _, dtype = head(file)
-                if (
-                    entry.compress_type != zipfile.ZIP_STORED
-                    or math.prod(shape) * dtype.itemsize > entry.file_size
-                ):
+                    declared = _bytes_declared(file)
+                if entry.compress_type != zipfile.ZIP_STORED or declared > entry.file_size:
                     raise ValueError(f"{entry.filename} unfolds into more than it holds")
-        with np.load(path, allow_pickle=False) as found:
-            return dict(found)
+        with np.load(path, allow_pickle=False) as arrays:
+            return dict(arrays)
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{str(path)!r} cannot be read: {' '.join(str(error).split())}") from None
+
+
+def _bytes_declared(file: IO[bytes]) -> int:
+    """How many bytes of values the header of an array says there are."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = read(file)
+    return math.prod(shape) * dtype.itemsize
 
 
 def require_stored(value: Any, where: str) -> None:
@@ -133,7 +161,7 @@ def plain(name: str, where: Path) -> str:
     return name
 
 
-def _require(found: Mapping[str, Any], form: Mapping[str, Any], where: str) -> None:
+def _require(values: Mapping[str, Any], form: Mapping[str, Any], where: str) -> None:
     for key, hint in form.items():
-        if key in found:
-            fit(found[key], hint, f"{where}: {key}")
+        if key in values:
+            fit(values[key], hint, f"{where}: {key}")

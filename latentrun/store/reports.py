@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Collection, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -15,16 +13,12 @@ import pandas as pd
 from latentrun.errors import InputError
 from latentrun.plotting.animation import gif
 from latentrun.plotting.pages import standalone
-from latentrun.store.files import atomic, now
-from latentrun.store.intake import plain, read_meta, read_npz, require_contained
+from latentrun.store.files import atomic, now, write_json, write_table, write_text
+from latentrun.store.intake import SCHEMA, plain, read_meta, read_npz, require_contained, require_schema
 from latentrun.types import Animation, Estimate, Metric, Picture, Report, Status
 
-SCHEMA = 1
-SAVED = {
-    "png": {},
-    "pdf": {"CreationDate": None},
-    "svg": {"Date": None},
-}  # formats of figures; without dates, so that equals are equal
+# formats of figures; without dates, so that equals are equal
+SAVED = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
 METRIC_COLUMNS = ("metric", "value", "low", "high", "unit", "direction", "status")
 
 
@@ -39,35 +33,28 @@ class ReportDirectory:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         if not (self.path / "meta.json").is_file():
-            why = (
-                "it holds no meta.json"
-                if self.path.is_dir()
-                else "it is a file"
-                if self.path.exists()
-                else "there is no such directory"
-            )
-            inside = sorted(each.parent.name for each in self.path.glob("*/meta.json"))
-            why = f"it is a folder of runs, one of them {inside[0]!r}" if inside else why
-            raise InputError(f"{str(self.path)!r} is not a {self.kind} of latentrun: {why}")
+            raise InputError(f"{str(self.path)!r} is not a {self.kind} of latentrun: {self._nothing_here()}")
         require_contained(self.path)
-        kind, schema = self.meta.get("kind", "run"), self.meta.get("schema")
+        meta = self.meta
+        kind = meta.get("kind", "run")
         if kind != self.kind:
             raise InputError(f"{str(self.path)!r} is not a {self.kind} of latentrun: it is a {kind}")
-        if not isinstance(schema, int) or schema > SCHEMA:
-            raise InputError(
-                f"{str(self.path)!r} was written by a newer latentrun (schema {schema}; this one "
-                f"reads up to {SCHEMA})"
-            )
+        require_schema(meta, self.path)
+
+    def _nothing_here(self) -> str:
+        """Why a path without meta.json is nothing that can be opened."""
+        if not self.path.exists():
+            return "there is no such directory"
+        if not self.path.is_dir():
+            return "it is a file"
+        inside = sorted(file.parent.name for file in self.path.glob("*/meta.json"))
+        return f"it is a folder of runs, one of them {inside[0]!r}" if inside else "it holds no meta.json"
 
     @classmethod
     def described(cls, path: Path, meta: Mapping[str, Any]) -> Self:
         """A claimed directory with its first meta.json, without reports."""
-        with atomic(path / "meta.json") as file:
-            json.dump(
-                {"schema": SCHEMA, "kind": cls.kind, "created": now(), **meta, f"{cls.of}s": {}},
-                file,
-                indent=1,
-            )
+        about = {"schema": SCHEMA, "kind": cls.kind, "created": now(), **meta, f"{cls.of}s": {}}
+        write_json(path / "meta.json", about)
         return cls(path)
 
     # ---------------------------------------------------------------- what it is
@@ -78,8 +65,7 @@ class ReportDirectory:
 
     def amend_meta(self, **entries: Any) -> None:
         """Add or replace entries."""
-        with atomic(self.path / "meta.json") as file:
-            json.dump(self.meta | entries, file, indent=1)
+        write_json(self.path / "meta.json", self.meta | entries)
 
     @property
     def entries(self) -> dict[str, dict[str, Any]]:
@@ -92,8 +78,7 @@ class ReportDirectory:
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """``tables/<name>.csv``."""
-        with atomic(self._file("tables", f"{name}.csv")) as file:
-            table.to_csv(file, index=False)
+        write_table(self._file("tables", f"{name}.csv"), table)
 
     def read_table(self, name: str) -> pd.DataFrame:
         """A table written by :meth:`write_table`; an empty frame where there is none."""
@@ -128,32 +113,29 @@ class ReportDirectory:
             self.write_table(f"{name}.{table}", frame)
         if report.arrays:
             self.write_arrays(name, report.arrays)
-        rows = [
-            _metric_row(key, value, declared[key.partition(".")[0]], report.status)
-            for key, value in report.metrics.items()
-        ]
-        if report.status is not Status.OK:
-            rows = [dict.fromkeys(METRIC_COLUMNS) | {"status": str(report.status)}]
-        known = self.entries
-        known[name] = {
+        entries = self.entries
+        entries[name] = {
             **entry,
             "status": str(report.status),
             "notes": list(report.notes),
             "tables": list(report.tables),
         }
-        metrics = self.read_table("metrics")
-        if len(metrics):
-            metrics = metrics[metrics[self.of] != name]
-        own = pd.DataFrame([{self.of: name, **row} for row in rows], columns=[self.of, *METRIC_COLUMNS])
-        frames = [frame for frame in (metrics, own) if len(frame)]
+        self._write_metrics(name, _metric_rows(report, declared), list(entries))
+        self.amend_meta(**{f"{self.of}s": entries})
+
+    def _write_metrics(self, name: str, rows: Sequence[Mapping[str, Any]], order: Sequence[str]) -> None:
+        """Put the ``rows`` of the report ``name`` in the place of those that it had in metrics.csv, whose
+        reports stand in this ``order``, not that in which they came to be measured."""
+        before = self.read_table("metrics")
+        if len(before):
+            before = before[before[self.of] != name]
+        after = pd.DataFrame([{self.of: name, **row} for row in rows], columns=[self.of, *METRIC_COLUMNS])
+        frames = [frame for frame in (before, after) if len(frame)]
         if frames:
-            order = {
-                report: place for place, report in enumerate(known)
-            }  # not that in which they came to be measured
+            place = {report: number for number, report in enumerate(order)}
             metrics = pd.concat(frames, ignore_index=True)
-            metrics = metrics.sort_values(self.of, key=lambda column: column.map(order), kind="stable")
+            metrics = metrics.sort_values(self.of, key=lambda column: column.map(place), kind="stable")
             self.write_table("metrics", metrics)
-        self.amend_meta(**{f"{self.of}s": known})
 
     @property
     def reports(self) -> Mapping[str, Report]:
@@ -164,11 +146,12 @@ class ReportDirectory:
         """A report as :meth:`write_report` was given it."""
         entry = self.entries[name]
         metrics = self.read_table("metrics")
-        own = metrics[(metrics[self.of] == name) & metrics["metric"].notna()] if len(metrics) else metrics
+        if len(metrics):
+            metrics = metrics[(metrics[self.of] == name) & metrics["metric"].notna()]
         return Report(
             metrics={
                 row.metric: Estimate(row.value, _number(row.low), _number(row.high))
-                for row in own.itertuples()
+                for row in metrics.itertuples()
             },
             tables={table: self.read_table(f"{name}.{table}") for table in entry["tables"]},
             arrays=self.read_arrays(name),
@@ -192,28 +175,30 @@ class ReportDirectory:
         captions = {
             file: text for file, text in self.meta.get("captions", {}).items() if file.split(".")[0] != name
         }
-        written = set()
+        written: set[Path] = set()
         for key, picture in pictures.items():
             stem = f"{name}.{key}" if key else name
-            if hasattr(picture.figure, "savefig"):
-                for kind in formats:
-                    with atomic(folder / f"{stem}.{kind}", "wb") as file:
-                        picture.figure.savefig(file, format=kind, metadata=SAVED[kind])
-                written |= {folder / f"{stem}.{kind}" for kind in formats}
-                captions[f"{stem}.png"] = picture.caption
-            else:
-                with atomic(folder / f"{stem}.html") as file:
-                    file.write(standalone(picture.figure, stem))
-                written.add(folder / f"{stem}.html")
-                captions[f"{stem}.html"] = picture.caption
-            if isinstance(picture, Animation):
-                with atomic(folder / f"{stem}.gif", "wb") as file:
-                    file.write(gif(picture.frame, picture.durations))
-                written.add(folder / f"{stem}.gif")
-                captions[f"{stem}.gif"] = picture.moving
+            captions |= self._write_picture(stem, picture, formats)
+            written |= {folder / f"{stem}.{kind}" for kind in (*formats, "html", "gif")}
         self.amend_meta(captions=captions)
         for path in before - written:
             path.unlink()
+
+    def _write_picture(self, stem: str, picture: Picture, formats: Collection[str]) -> dict[str, str]:
+        """The files of one picture; the captions of those that the report shows."""
+        folder = self.path / "plots"
+        if hasattr(picture.figure, "savefig"):
+            for kind in formats:
+                write_figure(folder / f"{stem}.{kind}", picture.figure)
+            captions = {f"{stem}.png": picture.caption}
+        else:
+            write_text(folder / f"{stem}.html", standalone(picture.figure, stem))
+            captions = {f"{stem}.html": picture.caption}
+        if isinstance(picture, Animation):
+            with atomic(folder / f"{stem}.gif", "wb") as file:
+                file.write(gif(picture.frame, picture.durations))
+            captions[f"{stem}.gif"] = picture.moving
+        return captions
 
     def pictures(self, name: str) -> Iterator[tuple[Path, str]]:
         """What the report shows of the files that :meth:`write_pictures` wrote, in its order, with their
@@ -223,10 +208,13 @@ class ReportDirectory:
             if file.split(".")[0] == name and path.is_file():
                 yield path, caption
 
+    def write_error(self, text: str) -> None:
+        """``error.txt``: what went wrong, for who looks into it."""
+        write_text(self.path / "error.txt", text)
+
     def write_page(self, html: str) -> None:
         """``report.html``."""
-        with atomic(self.path / "report.html") as file:
-            file.write(html)
+        write_text(self.path / "report.html", html)
 
 
 class Reports(Mapping[str, Report]):
@@ -248,13 +236,30 @@ class Reports(Mapping[str, Report]):
         return len(self.names)
 
 
-def _metric_row(key: str, value: Estimate, meaning: Metric, status: Status) -> dict[str, Any]:
-    return asdict(value) | {
-        "metric": key,
-        "unit": meaning.unit,
-        "direction": meaning.better,
-        "status": str(status),
-    }
+def write_figure(path: Path, figure: Any) -> None:
+    """A figure of matplotlib, in the format that the name of the file says."""
+    kind = path.suffix[1:]
+    with atomic(path, "wb") as file:
+        figure.savefig(file, format=kind, metadata=SAVED[kind])
+
+
+def _metric_rows(report: Report, declared: Mapping[str, Metric]) -> list[dict[str, Any]]:
+    """The rows of metrics.csv; of a report with nothing measured one that says so."""
+    if report.status is not Status.OK:
+        return [dict.fromkeys(METRIC_COLUMNS) | {"status": str(report.status)}]
+    rows = []
+    for key, estimate in report.metrics.items():
+        meaning = declared[key.partition(".")[0]]
+        rows.append(
+            {
+                "metric": key,
+                **estimate.columns(),
+                "unit": meaning.unit,
+                "direction": meaning.better,
+                "status": str(report.status),
+            }
+        )
+    return rows
 
 
 def _number(value: Any) -> float | None:

@@ -145,28 +145,33 @@ class Engine:
             while waiting or running:
                 while waiting and free:
                     running.append(self._start(waiting.pop(0), free.pop(0)))
-                wait([each.process.sentinel for each in running], timeout=TICK)
-                for each in [each for each in running if not each.process.is_alive()]:
-                    running.remove(each)
-                    free.append(each.slot)
-                    outcomes.append(self._outcome(each))
+                wait([job.process.sentinel for job in running], timeout=TICK)
+                for job in [job for job in running if not job.process.is_alive()]:
+                    running.remove(job)
+                    free.append(job.slot)
+                    outcomes.append(self._outcome(job))
                     self.ended(outcomes[-1])
-                failures = sum(outcome.code != 0 for outcome in outcomes)
-                if request.signal is not None or (
-                    self.launch.max_failures and failures >= self.launch.max_failures
-                ):
+                if self._is_over(outcomes, request.signal is not None):
                     waiting = []
-                if request.signal is not None or (self.launch.fail_fast and failures):
-                    waiting = []
+                if self._stops_all(outcomes, request.signal is not None):
                     self._stop(running, "stopped with the sweep")
-                late = [
-                    each
-                    for each in running
-                    if time.monotonic() - each.since > (self.launch.timeout or math.inf)
-                ]
-                self._stop(late, f"took longer than {self.launch.timeout} s")
+                self._stop(self._late(running), f"took longer than {self.launch.timeout} s")
                 self.shown(running, len(waiting))
         return outcomes
+
+    def _is_over(self, outcomes: Sequence[Outcome], signalled: bool) -> bool:
+        """Whether no further job is started."""
+        failures, most = sum(outcome.code != 0 for outcome in outcomes), self.launch.max_failures
+        return self._stops_all(outcomes, signalled) or (most is not None and failures >= most)
+
+    def _stops_all(self, outcomes: Sequence[Outcome], signalled: bool) -> bool:
+        """Whether those at work are stopped too."""
+        return signalled or (self.launch.fail_fast and any(outcome.code for outcome in outcomes))
+
+    def _late(self, running: Sequence[Running]) -> list[Running]:
+        """The jobs that take longer than they may."""
+        limit = self.launch.timeout or math.inf
+        return [job for job in running if time.monotonic() - job.since > limit]
 
     def _start(self, job: Job, slot: Slot) -> Running:
         where = str(self.places.directory(job)), str(self.places.log(job))
@@ -177,22 +182,21 @@ class Engine:
 
     def _stop(self, running: Sequence[Running], why: str) -> None:
         """Ask for an orderly end once; force it when that takes too long."""
-        for each in running:
-            if each.stopped is None:
-                each.stopped, each.why = time.monotonic(), why
-                each.process.terminate()
-            elif time.monotonic() - each.stopped > PATIENCE:
-                each.process.kill()
+        for job in running:
+            if job.stopped is None:
+                job.stopped, job.why = time.monotonic(), why
+                job.process.terminate()
+            elif time.monotonic() - job.stopped > PATIENCE:
+                job.process.kill()
 
     def _outcome(self, running: Running) -> Outcome:
-        code = running.process.exitcode
+        code = running.process.exitcode or 0
         running.process.close()
-        reason = None
-        if code:
-            ended = (
-                f"killed by {signal.Signals(-code).name}"
-                if code < 0
-                else last_line(self.places.log(running.job)) or f"exit code {code}"
-            )
-            reason = ": ".join(filter(None, (running.why, ended)))
+        if not code:
+            return Outcome(running.job, code, None, time.monotonic() - running.since)
+        if code < 0:
+            end = f"killed by {signal.Signals(-code).name}"
+        else:
+            end = last_line(self.places.log(running.job)) or f"exit code {code}"
+        reason = ": ".join(filter(None, (running.why, end)))
         return Outcome(running.job, code, reason, time.monotonic() - running.since)

@@ -36,11 +36,10 @@ class View:
         """A job has ended."""
         self.ended += 1
         self.failed += outcome.code != 0
-        result = (
-            f"done in {outcome.seconds:.0f} s"
-            if outcome.code == 0
-            else f"failed after {outcome.seconds:.0f} s: {outcome.reason}"
-        )
+        if outcome.code == 0:
+            result = f"done in {outcome.seconds:.0f} s"
+        else:
+            result = f"failed after {outcome.seconds:.0f} s: {outcome.reason}"
         print(f"[{self.ended}/{self.total}] {outcome.job.name}: {result}", flush=True)
 
     def show(self, running: Sequence[Running], waiting: int) -> None:
@@ -51,14 +50,12 @@ class View:
 
         table = Table(box=None, pad_edge=False, expand=True)
         failed = f", {self.failed} failed" if self.failed else ""
-        table.add_column(
-            f"{len(running)} running, {waiting} waiting, {self.ended} of {self.total} ended{failed}",
-            ratio=2,
-            no_wrap=True,
-        )
+        title = f"{len(running)} running, {waiting} waiting, {self.ended} of {self.total} ended{failed}"
+        table.add_column(title, ratio=2, no_wrap=True)
         table.add_column("", justify="right", width=8)
         table.add_column("", ratio=3, no_wrap=True)
-        for each in running:
-            elapsed = time.strftime("%H:%M:%S", time.gmtime(time.monotonic() - each.since))
-            table.add_row(each.job.name, elapsed, last_line(self.places.directory(each.job) / "run.log")[24:])
+        for process in running:
+            elapsed = time.strftime("%H:%M:%S", time.gmtime(time.monotonic() - process.since))
+            last = last_line(self.places.directory(process.job) / "run.log")
+            table.add_row(process.job.name, elapsed, last[24:])  # without the time
         self.live.update(table, refresh=True)

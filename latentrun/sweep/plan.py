@@ -1,30 +1,17 @@
 """The plan of a sweep: its jobs with all their settings, written down before the first one starts.
 
-``plan.csv`` names them (job, directory, overrides, hash); ``jobs/<number>.yaml`` holds what each one needs.
 That is what ``resume=`` goes by, whatever has become of the options since.
 """
 
 from __future__ import annotations
 
-import json
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import pandas as pd
-import yaml
-
 from latentrun.config.fingerprint import fit_hash
-from latentrun.errors import InputError
-from latentrun.store import Plain, atomic, now
-from latentrun.store.files import alone, claim, locks
-from latentrun.store.intake import plain, read_json, read_yaml
-from latentrun.tables.collect import PLAN, is_sweep, read_plan
-
-SCHEMA = 1
+from latentrun.store.sweep import Entry, SweepDirectory
 
 
 @dataclass(frozen=True)
@@ -51,89 +38,39 @@ class Places(Protocol):
     def log(self, job: Job) -> Path: ...
 
 
-class Sweep:
-    """The directory of a sweep."""
-
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
-        if not is_sweep(self.path):
-            raise InputError(f"{str(self.path)!r} is not a sweep of latentrun: it holds no plan.csv")
-
-    @classmethod
-    def create(cls, path: str | Path, meta: Mapping[str, Any]) -> Sweep:
-        """A new directory, with a plan without jobs; InputError where it cannot be made."""
-        path = Path(path)
-        claim(path, "sweep")
-        with atomic(path / "meta.json") as file:
-            json.dump({"schema": SCHEMA, "kind": "sweep", "created": now(), **meta}, file, indent=1)
-        with atomic(path / "plan.csv") as file:
-            pd.DataFrame(columns=list(PLAN)).to_csv(file, index=False)
-        return cls(path)
-
-    # ---------------------------------------------------------------- the plan
-    @property
-    def meta(self) -> dict[str, Any]:
-        """Schema, when and how it was started, its launcher's settings, the keys that are swept."""
-        return read_json(self.path / "meta.json")
-
-    def table(self) -> pd.DataFrame:
-        """``plan.csv``: the number of each job, and as text its directory, overrides, hash, and why it is
-        skipped."""
-        return read_plan(self.path)
+class Sweep(SweepDirectory):
+    """The directory of a sweep, by its jobs."""
 
     def add(self, jobs: Sequence[Job]) -> None:
         """Write jobs down, behind those that are there; several processes may do so at once."""
         for job in jobs:
-            with atomic(self.path / "jobs" / f"{job.number}.yaml") as file:
-                yaml.dump(
-                    {"config": dict(job.config), "about": dict(job.about)},
-                    file,
-                    Plain,
-                    sort_keys=False,
-                    allow_unicode=True,
-                )
-        rows = [
-            (job.number, job.name, shlex.join(job.overrides), fit_hash(job.config), job.skipped or "")
-            for job in jobs
-        ]
-        with alone(self.path / ".plan.lock"):
-            table = pd.concat([self.table(), pd.DataFrame(rows, columns=list(PLAN))])
-            with atomic(self.path / "plan.csv") as file:
-                table.to_csv(file, index=False)
+            self.write_settings(job.number, {"config": dict(job.config), "about": dict(job.about)})
+        self.append(
+            [Entry(job.number, job.name, job.overrides, fit_hash(job.config), job.skipped) for job in jobs]
+        )
 
     def hashes(self) -> dict[int, str]:
         """The fit_hash of every job, when it was planned."""
-        table = self.table()
-        return dict(zip(table["job"].astype(int), table["hash"], strict=True))
+        return {entry.number: entry.hash for entry in self.entries}
 
     def jobs(self) -> list[Job]:
         """All jobs of the plan."""
-        return [self._job(row) for row in self.table().itertuples()]
+        return [self._job(entry) for entry in self.entries]
 
     def job(self, number: int) -> Job:
         """One job of the plan."""
-        table = self.table()
-        return self._job(next(table[table["job"] == number].itertuples()))
+        return self._job(next(entry for entry in self.entries if entry.number == number))
 
-    def _job(self, row: Any) -> Job:
-        stored = read_yaml(self.path / "jobs" / f"{int(row.job)}.yaml")
-        overrides = tuple(shlex.split(row.overrides))
+    def _job(self, entry: Entry) -> Job:
+        stored = self.read_settings(entry.number)
         return Job(
-            int(row.job),
-            plain(row.directory, self.path),
-            overrides,
-            stored["config"],
-            stored["about"],
-            row.skipped or None,
+            number=entry.number,
+            name=entry.directory,
+            overrides=entry.overrides,
+            config=stored["config"],
+            about=stored["about"],
+            skipped=entry.skipped,
         )
-
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Be the only process that carries out the sweep; InputError where another one does."""
-        with open(self.path / "sweep.lock", "a") as lock:
-            if not locks(lock):
-                raise InputError(f"{str(self.path)!r}: another process is carrying out this sweep")
-            yield
 
     def directory(self, job: Job) -> Path:
         """Where the job's run is."""
@@ -141,4 +78,4 @@ class Sweep:
 
     def log(self, job: Job) -> Path:
         """What the job's process printed."""
-        return self.path / "logs" / f"{job.number}.txt"
+        return self.log_of(job.number)

@@ -18,17 +18,12 @@ from latentrun.config.bounds import Between, Ge, Printable
 from latentrun.config.build import fit, signature
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.errors import InputError, one_line, unknown
-from latentrun.store import atomic
+from latentrun.functional.statistics.directions import DIRECTIONS
 from latentrun.store.intake import read_json
 from latentrun.sweep.plan import Sweep
 from latentrun.types import Metric
 
-DIRECTIONS = {"lower": "minimize", "higher": "maximize"}
-SWEEP, JOB, METRICS = (
-    "latentrun.sweep",
-    "latentrun.job",
-    "latentrun.metrics",
-)  # attributes of trials and studies
+SWEEP, JOB, METRICS = "latentrun.sweep", "latentrun.job", "latentrun.metrics"  # of trials and studies
 
 
 @dataclass(frozen=True)
@@ -45,14 +40,8 @@ class Search:
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Search:
         """From plain values; InputError names the key that is wrong."""
-        hints = signature(cls)[1]
-        return cls(
-            **{
-                key: fit(values[key], hint, f"hydra.sweeper.{key}")
-                for key, hint in hints.items()
-                if key in values
-            }
-        )
+        hints = {key: hint for key, hint in signature(cls)[1].items() if key in values}
+        return cls(**{key: fit(values[key], hint, f"hydra.sweeper.{key}") for key, hint in hints.items()})
 
 
 # ---------------------------------------------------------------- what is optimised
@@ -87,12 +76,13 @@ def directions(
 
 
 def _better(name: str, metric: Metric) -> str:
-    if metric.better not in DIRECTIONS:
+    direction = DIRECTIONS.get(metric.better)
+    if direction is None or direction.goal is None:
         raise InputError(
             f"optimized_metric={name}: neither lower nor higher is better; say "
             "hydra.sweeper.direction=minimize or maximize"
         )
-    return DIRECTIONS[metric.better]
+    return direction.goal
 
 
 def values(path: Path, names: Sequence[str]) -> list[float]:
@@ -121,11 +111,11 @@ def open_study(about: Mapping[str, Any]) -> None:
         )
     except Exception as error:
         raise InputError(f"hydra.sweeper.storage={about['storage']}: {one_line(error)}") from None
-    known = study.user_attrs.get(METRICS, about["metrics"])
-    if list(known) != list(about["metrics"]):
+    stored = study.user_attrs.get(METRICS, about["metrics"])
+    if list(stored) != list(about["metrics"]):
         raise InputError(
             f"hydra.sweeper.storage={about['storage']}: its study {about['name']!r} optimises "
-            f"{', '.join(known)}"
+            f"{', '.join(stored)}"
         )
 
 
@@ -137,10 +127,8 @@ def begin(config: Any, trial: Any) -> None:
     counting).
     """
     path = str(Path(config.hydra.sweep.dir).resolve())
-    known = trial.study.get_trials(deepcopy=False)
-    trial.set_user_attr(
-        JOB, sum(SWEEP in each.user_attrs and each.user_attrs[SWEEP] == path for each in known)
-    )
+    trials = trial.study.get_trials(deepcopy=False)
+    trial.set_user_attr(JOB, sum(earlier.user_attrs.get(SWEEP) == path for earlier in trials))
     trial.set_user_attr(SWEEP, path)
     sweep = Sweep(path)
     trial.study.set_user_attr(METRICS, sweep.meta["study"]["metrics"])
@@ -157,35 +145,32 @@ def write_trials(sweep: Sweep) -> None:
 
     study = sweep.meta["study"]
     try:
-        trials = optuna.load_study(study_name=study["name"], storage=study["storage"]).get_trials(
-            deepcopy=False
-        )
+        stored = optuna.load_study(study_name=study["name"], storage=study["storage"])
     except KeyError:  # it was not even begun
         return
-    rows = []
-    for trial in trials:
-        values = dict(zip(study["metrics"], trial.values or (), strict=False))
-        state = {"fail": "failed"}.get(trial.state.name.lower(), trial.state.name.lower())
-        rows.append(
-            {
-                "trial": trial.number,
-                "state": state,
-                **values,
-                **trial.params,
-                "directory": _directory(sweep, trial),
-            }
-        )
+    trials = stored.get_trials(deepcopy=False)
     searched = list(dict.fromkeys(key for trial in trials for key in trial.params))
-    table = pd.DataFrame(rows, columns=["trial", "state", *study["metrics"], *searched, "directory"])
-    table[searched] = table[
-        searched
-    ].convert_dtypes()  # whole numbers stay whole beside trials that have none yet
-    with atomic(sweep.path / "trials.csv") as file:
-        table.to_csv(file, index=False)
+    columns = ["trial", "state", *study["metrics"], *searched, "directory"]
+    table = pd.DataFrame([_row(trial, study["metrics"], sweep) for trial in trials], columns=columns)
+    # whole numbers stay whole beside trials that have none yet
+    table[searched] = table[searched].convert_dtypes()
+    sweep.write_table("trials", table)
+
+
+def _row(trial: Any, metrics: Sequence[str], sweep: Sweep) -> dict[str, Any]:
+    """A row of trials.csv."""
+    state = trial.state.name.lower()
+    return {
+        "trial": trial.number,
+        "state": "failed" if state == "fail" else state,
+        **dict(zip(metrics, trial.values or (), strict=False)),
+        **trial.params,
+        "directory": _directory(sweep, trial),
+    }
 
 
 def _directory(sweep: Sweep, trial: Any) -> str | None:
     """Where the run of a trial is; None where it has none."""
-    own, number = trial.user_attrs.get(SWEEP), trial.user_attrs.get(JOB)
-    found = next(iter(sorted(Path(own).glob(f"{number}_*"))), None) if own else None
-    return os.path.relpath(found, sweep.path.resolve()) if found else None
+    path, number = trial.user_attrs.get(SWEEP), trial.user_attrs.get(JOB)
+    directories = sorted(Path(path).glob(f"{number}_*")) if path else []
+    return os.path.relpath(directories[0], sweep.path.resolve()) if directories else None

@@ -35,4 +35,5 @@ def require_room(path: Path, size: int = 0) -> None:
 
 def _existing(path: Path) -> Path:
     """The path, or the nearest folder above it that is there."""
-    return next(each for each in (path.absolute(), *path.absolute().parents) if os.path.exists(each))
+    places = path.absolute(), *path.absolute().parents
+    return next(place for place in places if os.path.exists(place))

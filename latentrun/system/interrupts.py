@@ -29,7 +29,7 @@ class Interrupted(BaseException):
 
 
 class Request:
-    """What was asked for: ``signal``, the number of the signal that came, or None."""
+    """A request to stop: ``signal``, the number of the signal that came, or None."""
 
     signal: int | None = None
 
@@ -69,8 +69,8 @@ def _handled(answer: Callable[[int], None]) -> Iterator[None]:
         return
 
     def first(number: int, frame: object) -> None:
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_DFL)
+        for other in SIGNALS:
+            signal.signal(other, signal.SIG_DFL)
         answer(number)
 
     before = {number: signal.signal(number, first) for number in SIGNALS}

@@ -44,10 +44,11 @@ def settle(threads: int | None) -> None:
 def free_memory() -> int:
     """Bytes that the process may still take: what Linux calls available, within the limit of its control
     group (version 2); on other systems all the memory of the machine."""
-    known = Path("/proc/meminfo")
-    if not known.is_file():
+    memory = Path("/proc/meminfo")
+    if not memory.is_file():
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    free = 1024 * int(re.search(r"MemAvailable:\s+(\d+)", known.read_text())[1])
+    (available,) = re.findall(r"MemAvailable:\s+(\d+)", memory.read_text())
+    free = 1024 * int(available)
     limit, taken = (Path("/sys/fs/cgroup", f"memory.{name}") for name in ("max", "current"))
     if limit.is_file() and (most := limit.read_text().strip()) != "max":
         free = min(free, int(most) - int(taken.read_text()))

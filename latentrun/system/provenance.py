@@ -33,14 +33,15 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 def git_commit() -> str | None:
     """The commit of the code that runs, with ``+`` where it was changed since; None outside a checkout."""
-    here = Path(__file__).parents[1]
     try:
-        commit, changes = (
-            subprocess.run(
-                ["git", *words], cwd=here, capture_output=True, text=True, timeout=10, check=True
-            ).stdout.strip()
-            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--", "."))
-        )
+        commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", ".")
     except (OSError, subprocess.SubprocessError):
         return None
     return commit + ("+" if changes else "")
+
+
+def _git(*words: str) -> str:
+    """What git says of this package's folder."""
+    here = Path(__file__).parents[1]
+    done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10, check=True)
+    return done.stdout.strip()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -59,29 +60,16 @@ def _truth(node: ast.expr, frame: pd.DataFrame) -> pd.Series:
 
 
 def _compare(left: ast.expr, op: ast.cmpop, right: ast.expr, frame: pd.DataFrame) -> pd.Series:
-    columns = [name if (name := _name(side)) in frame.columns else None for side in (left, right)]
-    if columns == [
-        None,
-        None,
-    ]:  # a name that Python cannot read stands in quotes: "latents/knn_r2.my factor" > 0.9
-        columns = [
-            side.value if isinstance(side, ast.Constant) and side.value in frame.columns else None
-            for side in (left, right)
-        ]
-    if columns == [None, None]:
-        name = next((text for side in (left, right) if (text := _name(side)) is not None), None)
-        if name is None:
-            raise ValueError(f"{ast.unparse(left)!r} and {ast.unparse(right)!r} name no column")
-        raise _unknown(name, frame)
+    columns = _columns(left, right, frame)
     a, b = (
-        frame[column] if column else _value(side, frame, other)
-        for side, column, other in zip((left, right), columns, columns[::-1], strict=True)
+        frame[column] if column else _value(side, frame, opposite)
+        for side, column, opposite in zip((left, right), columns, columns[::-1], strict=True)
     )
     if isinstance(op, ast.In | ast.NotIn):
         if not isinstance(b, list):
             raise ValueError("'in' is followed by a list in brackets")
-        found = a.isin([value for value in b if value is not None]) | (a.isna() & (None in b))
-        return found if isinstance(op, ast.In) else ~found
+        among = a.isin([value for value in b if value is not None]) | (a.isna() & (None in b))
+        return among if isinstance(op, ast.In) else ~among
     if type(op) not in COMPARISONS:
         raise ValueError("'is' is not known; write ==")
     if a is None or b is None:
@@ -92,6 +80,22 @@ def _compare(left: ast.expr, op: ast.cmpop, right: ast.expr, frame: pd.DataFrame
     if isinstance(a, list) or isinstance(b, list):
         raise ValueError("a list goes with 'in'")
     return _each(COMPARISONS[type(op)], a, b, frame.index)
+
+
+def _columns(left: ast.expr, right: ast.expr, frame: pd.DataFrame) -> list[str | None]:
+    """The column that each side names, None where it names none; one of them does."""
+    names = [_name(side) for side in (left, right)]
+    columns = [name if name in frame.columns else None for name in names]
+    if columns == [None, None]:
+        # A name that Python cannot read stands in quotes: "latents/knn_r2.my factor" > 0.9
+        texts = [side.value if isinstance(side, ast.Constant) else None for side in (left, right)]
+        columns = [text if text in frame.columns else None for text in texts]
+    if columns == [None, None]:
+        name = next((name for name in names if name is not None), None)
+        if name is None:
+            raise ValueError(f"{ast.unparse(left)!r} and {ast.unparse(right)!r} name no column")
+        raise _unknown(name, frame)
+    return columns
 
 
 def _each(compare: Any, a: Any, b: Any, index: pd.Index) -> pd.Series:
@@ -140,17 +144,15 @@ def _value(node: ast.expr, frame: pd.DataFrame, column: str) -> Any:
         raise ValueError(f"{ast.unparse(node)!r} is not known")
     if name in WORDS:
         return WORDS[name]
-    known = [str(value) for value in frame[column].dropna().unique()]
-    if name not in known:
-        raise _unknown(name, frame, f" nor a value of {column!r}", known)
+    values = [str(value) for value in frame[column].dropna().unique()]
+    if name not in values:
+        raise _unknown(name, frame, f" nor a value of {column!r}", values)
     return name
 
 
-def _unknown(
-    name: str, frame: pd.DataFrame, also: str = "", values: tuple[str, ...] | list[str] = ()
-) -> InputError:
-    close = nearest(name, [*frame.columns, *values])
-    return InputError(
-        f"where: {name!r} is no "
-        f"column{also}{close or '; columns are settings (model.latent_dim) and metrics (diagnostic/metric)'}"
-    )
+def _unknown(name: str, frame: pd.DataFrame, also: str = "", values: Sequence[str] = ()) -> InputError:
+    """``also``: what else it is not; ``values``: what it might have been beside a column."""
+    hint = nearest(name, [*frame.columns, *values])
+    if not hint:
+        hint = "; columns are settings (model.latent_dim) and metrics (diagnostic/metric)"
+    return InputError(f"where: {name!r} is no column{also}{hint}")

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
+from latentrun.config.settings import REPLICATE
+from latentrun.functional.statistics.directions import DIRECTIONS, Direction, arrow
 from latentrun.functional.statistics.ranking import holm, moments, over_seeds, pairwise
 from latentrun.plotting.sweep import written
-from latentrun.tables.collect import REPLICATE, by_seed, grouped
+from latentrun.tables.groups import by_seed, grouped
 
 LEVEL = 0.05
-# What is to be small, for each better direction; a metric without one is not ranked.
-LOSSES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "lower": lambda values: values,
-    "higher": lambda values: -values,
-    "zero": np.abs,
-    "one": lambda values: np.abs(values - 1),
-}
 COLUMNS = (
     "mean",
     "low",
@@ -33,6 +28,7 @@ COLUMNS = (
     "p_holm",
     "verdict",
 )
+AGAINST_BEST = ("difference", "difference_low", "difference_high", "common_seeds", "p", "p_holm")
 BEST, WORSE, SAME, UNTESTED = "best", "worse", "not distinguishable", "not tested"
 
 
@@ -52,37 +48,32 @@ def leaderboard(
     tables = []
     for name in metrics if REPLICATE in frame else ():
         unit, direction = meaning[name]
-        if direction not in LOSSES:
+        if direction not in DIRECTIONS:
             continue
         values = by_seed(frame[name], number, frame[REPLICATE], len(groups))
-        there = np.isfinite(values).any(1)
-        board = _ranked(values[there], direction)
+        measured = np.isfinite(values).any(1)
+        board = _ranked(values[measured], DIRECTIONS[direction])
         start = pd.DataFrame(
             {"metric": name, "unit": unit, "direction": direction, "rank": board.pop("rank")}
         )
-        own = groups[there].reset_index(drop=True)
-        tables.append(pd.concat([start, own, board], axis=1).sort_values("rank", kind="stable"))
+        named = groups[measured].reset_index(drop=True)
+        tables.append(pd.concat([start, named, board], axis=1).sort_values("rank", kind="stable"))
     if not tables:
         return pd.DataFrame(columns=["metric", "unit", "direction", "rank", *keys, *COLUMNS])
     return pd.concat(tables, ignore_index=True)
 
 
-def _ranked(values: np.ndarray, direction: str) -> pd.DataFrame:
+def _ranked(values: np.ndarray, direction: Direction) -> pd.DataFrame:
     """The leaderboard of one metric ``(G, S)``, in the order of the groups."""
-    losses = LOSSES[direction](values)
+    losses = direction.loss(values)
     order = np.argsort(moments(losses)[0], kind="stable")
     best = order[0]
     pairs = pairwise(losses)
-    upper = np.triu_indices(len(values), 1)
-    corrected = np.full(pairs.p.shape, np.nan)
-    corrected[upper] = corrected.T[upper] = holm(pairs.p[upper])
-    p = corrected[:, best]
-    verdict = np.select(
-        [np.arange(len(values)) == best, p < LEVEL, p >= LEVEL], [BEST, WORSE, SAME], UNTESTED
-    )
+    p_holm = _corrected(pairs.p)[:, best]
+    conditions = [np.arange(len(values)) == best, p_holm < LEVEL, p_holm >= LEVEL]
     mean, _, n, low, high = over_seeds(values)
-    ends = pairs.low[:, best], pairs.high[:, best]
-    sign = -1 if direction == "higher" else 1
+    # What is better where it is higher has the differences of its losses turned round, ends included.
+    ends = (pairs.low[:, best], pairs.high[:, best])[:: direction.sign]
     board = pd.DataFrame(
         {
             "rank": np.argsort(order) + 1,
@@ -90,21 +81,27 @@ def _ranked(values: np.ndarray, direction: str) -> pd.DataFrame:
             "low": low,
             "high": high,
             "n": n,
-            "difference": sign * pairs.difference[:, best],
-            "difference_low": sign * ends[direction == "higher"],
-            "difference_high": sign * ends[direction != "higher"],
+            "difference": direction.sign * pairs.difference[:, best],
+            "difference_low": direction.sign * ends[0],
+            "difference_high": direction.sign * ends[1],
             "common_seeds": pairs.n[:, best],
             "test": pairs.test[:, best],
             "p": pairs.p[:, best],
-            "p_holm": p,
-            "verdict": verdict,
+            "p_holm": p_holm,
+            "verdict": np.select(conditions, [BEST, WORSE, SAME], UNTESTED),
         }
     )
-    board.loc[best, ["difference", "difference_low", "difference_high", "common_seeds", "p", "p_holm"]] = (
-        np.nan
-    )
+    board.loc[best, list(AGAINST_BEST)] = np.nan
     board.loc[best, "test"] = ""
     return board
+
+
+def _corrected(p: np.ndarray) -> np.ndarray:
+    """The p-values ``(G, G)`` of all pairs, corrected for their number; NaN on the diagonal."""
+    upper = np.triu_indices(len(p), 1)
+    corrected = np.full(p.shape, np.nan)
+    corrected[upper] = corrected.T[upper] = holm(p[upper])
+    return corrected
 
 
 # ---------------------------------------------------------------- as a table
@@ -142,19 +139,18 @@ def caption(board: pd.DataFrame) -> str:
 def markdown(board: pd.DataFrame, keys: Sequence[str]) -> str:
     """The compact table in Markdown."""
     metrics, groups, cells = compact(board, keys)
-    arrows = dict(
-        zip(
-            board["metric"],
-            board["direction"].map({"lower": "↓", "higher": "↑", "one": "→ 1", "zero": "→ 0"}),
-            strict=True,
-        )
-    )
+    arrows = {name: arrow(direction) for name, direction in _directions(board).items()}
     lines = [
-        [*map(_md, keys), *(f"{_md(metric)} {arrows[metric]}" for metric in metrics)],
+        [*map(_md, keys), *(f"{_md(metric)}{arrows[metric]}" for metric in metrics)],
         [*("---" for _ in keys), *("--:" for _ in metrics)],
     ]
     lines += [[*map(_md, group), *map(_md_cell, row)] for group, row in zip(groups, cells, strict=True)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{caption(board)}\n"
+
+
+def _directions(board: pd.DataFrame) -> dict[str, str]:
+    """The better direction of each metric."""
+    return dict(zip(board["metric"], board["direction"], strict=True))
 
 
 def _md_cell(cell: tuple[str, str, str]) -> str:
@@ -172,9 +168,8 @@ def _md(text: str) -> str:
 def latex(board: pd.DataFrame, keys: Sequence[str]) -> str:
     """The compact table in LaTeX; it wants the package booktabs."""
     metrics, groups, cells = compact(board, keys)
-    arrows = {"lower": "$\\downarrow$", "higher": "$\\uparrow$", "one": "$\\to 1$", "zero": "$\\to 0$"}
-    direction = dict(zip(board["metric"], board["direction"], strict=True))
-    head = [*map(_tex, keys), *(f"{_tex(metric)} {arrows[direction[metric]]}" for metric in metrics)]
+    arrows = {name: DIRECTIONS[direction].tex for name, direction in _directions(board).items()}
+    head = [*map(_tex, keys), *(f"{_tex(metric)} {arrows[metric]}" for metric in metrics)]
     body = [[*map(_tex, group), *map(_tex_cell, row)] for group, row in zip(groups, cells, strict=True)]
     rows = [" & ".join(line) + r" \\" for line in (head, *body)]
     comment = f"% \\usepackage{{booktabs}}\n% {caption(board)}"

@@ -15,6 +15,7 @@ from latentrun.config.build import build, later
 from latentrun.config.fingerprint import data_key
 from latentrun.data.base import Dataset
 from latentrun.errors import InputError
+from latentrun.functional.noise import seeded
 from latentrun.models.base import Model
 from latentrun.nn.base import Network
 from latentrun.tasks.questions import Questions, questions_of
@@ -60,22 +61,30 @@ def assembled(
 
 def assemble(config: Mapping[str, Any], shared: dict[str, Dataset] | None = None) -> tuple[Dataset, Model]:
     """Data set and model, freshly initialised from ``seed``; ``shared``: as in :func:`assembled`."""
-    trust = config["trust"]
-    data: Dataset = build(config["data"], Dataset, "data", trust)
-    data.rows = config["rows"]
+    data = build_data(config)
     if shared is not None:
         data = shared.setdefault(data_key(config), data)
-    network = build(config["network"], Network, "network", trust)
+    return data, build_model(config, data)
+
+
+def build_data(config: Mapping[str, Any]) -> Dataset:
+    """The data set, of which nothing need be read yet."""
+    data: Dataset = build(config["data"], Dataset, "data", config["trust"])
+    data.rows = config["rows"]
+    return data
+
+
+def build_model(config: Mapping[str, Any], data: Dataset) -> Model:
+    """The model for such data, freshly initialised from ``seed``."""
+    trust = config["trust"]
     given = {
-        "network": network,
+        "network": build(config["network"], Network, "network", trust),
         "event_shape": data.event_shape,
         "value_range": data.value_range,
         "columns": data.columns,
     }
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config["seed"])
-        model = build(config["model"], Model, "model", trust, **given)
-    return data, model
+    with seeded(config["seed"]):
+        return build(config["model"], Model, "model", trust, **given)
 
 
 def build_training(config: Mapping[str, Any]) -> Training:
@@ -125,7 +134,7 @@ def long_schedules(assembly: Assembly) -> tuple[str, ...]:
     for phase in assembly.training.phases(assembly.model):
         epochs = phase.length(assembly.training.epochs)
         ends = {name: schedule.end for name, schedule in phase.schedules.items()}
-        latest = max(ends, key=ends.get, default=None)
+        latest = max(ends, key=lambda name: ends[name], default=None)
         if latest is not None and epochs < ends[latest]:
             notes.append(
                 f"Phase {phase.name} has {epochs} epochs, its schedule of {latest} ends only after "

@@ -47,9 +47,9 @@ class Command:
     ``values``: the configuration as plain values, ``task`` by its name; ``path``: the directory that is the
     command's own, which is not made yet; ``overrides``: ``key=value`` as given; ``choices``: the option
     chosen of each group; ``default_list``: the diagnostics are those of config.yaml, not ones the user named;
-    ``runs``: the directory of a sweep, for a task that trains runs itself; ``launcher``: settings of the
-    processes of such a sweep; ``compose(number, overrides, telling)``: a training composed as that job of it,
-    ``telling`` being the overrides that tell it from the others.
+    ``sweep_path``: the directory of a sweep, for a task that trains runs itself; ``launcher``: settings of
+    the processes of such a sweep; ``compose(number, overrides, telling)``: a training composed as that job of
+    it, ``telling`` being the overrides that tell it from the others.
     """
 
     values: Mapping[str, Any]
@@ -58,7 +58,7 @@ class Command:
     overrides: tuple[str, ...]
     choices: Mapping[str, Any]
     default_list: bool
-    runs: Path
+    sweep_path: Path
     launcher: Mapping[str, Any]
     compose: Callable[[int, Sequence[str], Sequence[str]], Job]
 

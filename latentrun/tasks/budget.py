@@ -15,17 +15,18 @@ def needs(assembly: Assembly) -> dict[str, int]:
 
     Checkpoints: ``last`` (weights, the best weights, two moments of the optimizer) and ``best``, each with
     the one before it and, while it is written, with its temporary file. Arrays: codes of all training and
-    test rows, and the history of 512 rows, which ``last`` holds too. All of them float32 numbers of 4 bytes.
+    test rows, and the history of 512 rows, once as it grows and once at the end. All of them float32 numbers
+    of 4 bytes.
     """
     weights = sum(tensor.numel() * tensor.element_size() for tensor in assembly.model.state_dict().values())
     phases = assembly.training.phases(assembly.model)
     epochs = sum(phase.length(assembly.training.epochs) for phase in phases)
     d = assembly.model.latent_dim
-    history = 4 * 512 * 3 * d * epochs
+    history = 4 * 512 * 5 * d * epochs  # mean and scale while it grows; mean, scale and KL at the end
     rows = sum(len(assembly.data.split(name).x) for name in ("train", "test"))
     codes = 4 * rows * (2 * d + len(assembly.data.factors) + 4)
     return {
-        "checkpoints": 3 * (4 * weights + history) + 3 * weights,
+        "checkpoints": 3 * 4 * weights + 3 * weights,
         "arrays": history + codes,
         "tables, pictures and report": PAGES,
     }

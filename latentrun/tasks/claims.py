@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from latentrun.claims.claim import Claim, claims_of, size_of
+from latentrun.claims.claim import Claim, Subject, claims_of, size_of
+from latentrun.claims.compared import (
+    Answer,
+    answers,
+    answers_table,
+    built,
+    encounters,
+    metrics_by_seed,
+    specs_of,
+)
 from latentrun.claims.evidence import (
-    Asked,
     Evidence,
+    Numbers,
     Request,
     check_metrics,
     lacking,
@@ -29,11 +38,12 @@ from latentrun.config.fingerprint import data_key, fingerprint
 from latentrun.config.settings import key_of
 from latentrun.config.trust import Trust
 from latentrun.data.base import Dataset
-from latentrun.errors import InputError, nearest
+from latentrun.errors import InputError, few, nearest
 from latentrun.functional.statistics.verdicts import REPORTED
 from latentrun.report.sweep import write_page
-from latentrun.store import atomic, now
-from latentrun.store.files import claim, require_empty
+from latentrun.store import now
+from latentrun.store.files import claim as claim_directory
+from latentrun.store.files import require_empty, write_json, write_table, write_text
 from latentrun.sweep.engine import Engine, Launch, Outcome, warm
 from latentrun.sweep.live import View
 from latentrun.sweep.plan import Job, Sweep
@@ -44,10 +54,12 @@ from latentrun.tables.collect import write_tables
 from latentrun.tasks.assembly import device_named
 from latentrun.tasks.base import Command, Task
 from latentrun.tasks.child import work
+from latentrun.tasks.compare import compare
 from latentrun.tasks.sweep import checked
 
 SCHEMA = 1
 SHARED = ("output", "device", "threads", "figures", "trust")  # what the runs take over
+Metrics = Mapping[Subject, Mapping[int, Mapping[str, float]]]  # of runs, or of comparisons of some, by seed
 
 
 class Claims(Task):
@@ -57,7 +69,7 @@ class Claims(Task):
     them.
     """
 
-    beside = ("claim", *SHARED)
+    beside = ("claim", "comparison", *SHARED)
     settled = "the claims and sizes.<size>.overrides say what is trained; beside them"
 
     def __init__(self, size: str, sizes: dict[str, dict[str, Any]]):
@@ -74,45 +86,43 @@ class Claims(Task):
         jobs, numbers = merged(composed(requests(claims, self.size), shared, command.compose))
         data: dict[str, Dataset] = {}
         jobs = checked(jobs, trust, data)
-        check_metrics(claims, jobs, numbers, trust.fresh)
+        specs = specs_of(claims, command.values["comparison"])
+        comparisons = built(specs, trust.fresh)
+        check_metrics(claims, jobs, numbers, trust.fresh, comparisons)
         require_room(command.path)
         require_empty(command.path)
-        claim(command.path, "verdict")
+        claim_directory(command.path, "verdict")
         digests = {job.number: data[data_key(job.config)].digest for job in jobs}
         evidence = Evidence(jobs, command.path / "logs", digests)
         evidence.look(command.values["output"])
         try:
-            outcomes = gathered(evidence, command.runs, launch, trust)
+            outcomes = gathered(evidence, command.sweep_path, launch, trust)
         except Interrupted:
             print("what is finished is kept: the same command goes on from there", flush=True)
             raise
-        return self.conclude(claims, evidence, numbers, outcomes, command)
+        make = partial(compare_runs, config=command.values, folder=command.path / "comparisons", trust=trust)
+        compared = answers(encounters(claims, evidence, numbers), specs, command.values["output"], make)
+        metrics = metrics_of(claims, evidence, numbers, metrics_by_seed(compared, comparisons))
+        return self.conclude(claims, metrics, runs_table(evidence, outcomes), compared, command)
 
     def conclude(
         self,
         claims: Sequence[Claim],
-        evidence: Evidence,
-        numbers: Asked,
-        outcomes: Mapping[int, Outcome],
+        metrics: Mapping[str, Metrics],
+        runs: pd.DataFrame,
+        compared: Sequence[Answer],
         command: Command,
     ) -> int:
-        """Judge the claims by the evidence, write and show what comes of it; the exit code. ``numbers``: the
-        jobs that each run of each claim stands for."""
-        measured = {job.number: (job.config["seed"], evidence.metrics(job)) for job in evidence.jobs}
-        metrics = {
-            claim.name: {
-                run: dict(measured[number] for number in numbers.get((claim.name, run), ()))
-                for run in claim.runs
-            }
-            for claim in claims
-        }
+        """Judge the claims by the ``metrics`` of each, write and show what comes of it; the exit code."""
         verdicts = [judge(claim, metrics[claim.name]) for claim in claims]
-        runs = runs_table(evidence, outcomes)
-        about = {"size": self.name, "seeds": self.size.seeds, "overrides": self.size.overrides}
-        write(command.path, verdicts, runs, about, command.values)
+        size = {"size": self.name, "seeds": self.size.seeds, "overrides": self.size.overrides}
+        write(command.path, verdicts, runs, size, command.values)
+        if compared:
+            write_table(command.path / "comparisons.csv", answers_table(compared))
         show(verdicts, command.path)
         failed = runs[runs["state"] == "failed"]
         absent = [line for claim in claims for line in unmeasured(claim, metrics[claim.name])]
+        absent += failures(compared)
         for row in failed.itertuples():
             print(f"  {row.run} (seed {row.seed}): {row.reason}")
         for line in absent:
@@ -139,16 +149,57 @@ def composed(
     return pairs
 
 
-def unmeasured(claim: Claim, metrics: Mapping[str, Mapping[int, Mapping[str, float]]]) -> list[str]:
-    """A line for each metric of a claim that none of its measured runs has: which parts a metric has is not
-    known before. ``metrics``: of each run, by seed."""
-    pairs = [(run, metric) for part in claim.expect for run in part.runs for metric in part.metrics]
+def compare_runs(
+    paths: Sequence[Path],
+    seed: int,
+    specs: Mapping[str, Any],
+    config: Mapping[str, Any],
+    folder: Path,
+    trust: Trust,
+) -> Path:
+    """Compare runs for claims, into a new directory in ``folder``, which is returned."""
+    path = folder / f"{len(list(folder.glob('*')))}_seed={seed}"
+    settings = {"comparison": dict(specs), "diagnostic": {}, "seed": seed, "skip_inapplicable": False}
+    compare(paths, {**config, **settings}, path, trust)
+    return path
+
+
+# ---------------------------------------------------------------- what was measured, and what was not
+def metrics_of(
+    claims: Sequence[Claim], evidence: Evidence, numbers: Numbers, between: Mapping[str, Metrics]
+) -> dict[str, Metrics]:
+    """By claim what its runs were measured by and, ``between`` them, the comparisons that it names.
+    ``numbers``: the jobs that each run of each claim stands for."""
+    measured = {job.number: (job.config["seed"], evidence.metrics(job)) for job in evidence.jobs}
+    metrics: dict[str, Metrics] = {}
+    for claim in claims:
+        runs = {run: numbers.get((claim.name, run), ()) for run in claim.runs}
+        by_seed = {run: dict(measured[number] for number in jobs) for run, jobs in runs.items()}
+        metrics[claim.name] = {**by_seed, **between.get(claim.name, {})}
+    return metrics
+
+
+def unmeasured(claim: Claim, metrics: Metrics) -> list[str]:
+    """A line for each metric of a claim that none of its measured runs, or comparisons, has: which parts a
+    metric has is not known before."""
+    pairs = [(subject, name) for part in claim.expect for subject in part.subjects for name in part.metrics]
     lines = []
-    for run, metric in dict.fromkeys(pairs):
-        names = sorted({name for values in metrics[run].values() for name in values})
+    for subject, metric in dict.fromkeys(pairs):
+        names = sorted({name for values in metrics[subject].values() for name in values})
         if names and metric not in names:
-            lines.append(f"{claim.name}: no run {run!r} has {metric!r}{nearest(metric, names)}")
+            whose = f"run {subject!r}" if isinstance(subject, str) else f"comparison of {few(subject)}"
+            lines.append(f"{claim.name}: no {whose} has {metric!r}{nearest(metric, names)}")
     return lines
+
+
+def failures(compared: Sequence[Answer]) -> list[str]:
+    """A line for each comparison that failed."""
+    return [
+        f"{answer.encounter.claim}: comparison {answer.name!r} of {few(answer.encounter.between)} "
+        f"(seed {answer.encounter.seed}) failed: {answer.reason or 'see its compare.log'}"
+        for answer in compared
+        if answer.state == "failed"
+    ]
 
 
 # ---------------------------------------------------------------- the runs
@@ -236,8 +287,7 @@ def write(
     """Tables, the page and its pictures, what it was made with. ``size``: its name, seeds and overrides."""
     tables = {"claims": claims_table(verdicts), "values": values_table(verdicts), "runs": runs}
     for name, table in tables.items():
-        with atomic(path / f"{name}.csv") as file:
-            table.to_csv(file, index=False)
+        write_table(path / f"{name}.csv", table)
     meta = {
         "schema": SCHEMA,
         "kind": "claims",
@@ -249,10 +299,8 @@ def write(
         },
         **environment(device_named(config["device"])),
     }
-    with atomic(path / "meta.json") as file:
-        json.dump(meta, file, indent=1)
-    with atomic(path / "claims.md") as file:
-        file.write(markdown(verdicts, meta))
+    write_json(path / "meta.json", meta)
+    write_text(path / "claims.md", markdown(verdicts, meta))
     write_claims(path, verdicts, runs, meta, config["figures"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -72,11 +73,11 @@ def compare(
         runs = loaded(directories, trust, config["device"])
     meta = {"runs": [about(run, path) for run in runs], **environment(runs[0].device)}
     directory = ComparisonDirectory.create(path, meta, anew)
-    failed += answer(fitting, skipped, runs, config, directory)
+    failed += carry_out(fitting, skipped, runs, config, directory)
     return 1 if failed else 0
 
 
-def answer(
+def carry_out(
     comparisons: Mapping[str, Comparison],
     skipped: Mapping[str, str],
     runs: Sequence[Run],
@@ -91,7 +92,8 @@ def answer(
             write_skipped(directory, name, reason)
         for name, comparison in comparisons.items():
             noise, spec = Noise(config["seed"]).at("comparison", name), config["comparison"][name]
-            report = ask(comparison, runs, noise, directory, name, spec, config["figures"])
+            answer = partial(comparison, runs, noise)
+            report = ask(comparison, answer, directory, name, spec, config["figures"])
             failed += [name] if report.status is Status.FAILED else []
         directory.write_page(comparison_page(directory))
         LOGGER.info("report %s", directory.path / "report.html")
@@ -186,4 +188,10 @@ def about(run: Run, path: Path) -> dict[str, Any]:
     """What the comparison's meta.json says of a run; its directory relative to ``path``, where the two may be
     linked."""
     entries = {key: run.meta.get(key) for key in ("created", "fit_hash", "data_hash", "choices")}
-    return {"name": run.name, "path": os.path.relpath(run.directory, path), "seed": run.seed, **entries}
+    measured = {
+        name: entry.get("hash")
+        for name, entry in run.meta["diagnostics"].items()
+        if entry["status"] == Status.OK
+    }
+    place = os.path.relpath(str(run.directory), path)
+    return {"name": run.name, "path": place, "seed": run.seed, **entries, "measured": measured}

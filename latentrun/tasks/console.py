@@ -8,20 +8,19 @@ import sys
 import time
 from pathlib import Path
 
-from latentrun.training.loop import EpochEnded, PhaseEnded, PhaseStarted, Stepped
+from latentrun.training.loop import EpochEnded, Event, PhaseEnded, PhaseStarted, Stepped
 
 LOGGER = logging.getLogger("latentrun")
 
 
-class Terminal(logging.StreamHandler):
+class Terminal(logging.Handler):
     """Writes to whatever standard output is at the moment: a progress bar may have put itself in between."""
 
-    def __init__(self):
-        logging.Handler.__init__(self)
-
-    @property
-    def stream(self):
-        return sys.stdout
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            print(self.format(record), flush=True)
+        except Exception:
+            self.handleError(record)
 
 
 def log_to(path: Path) -> logging.Handler:
@@ -46,7 +45,7 @@ class TrainingView:
         self.task = None
         self.rate = Rate()
 
-    def show(self, event: PhaseStarted | Stepped | EpochEnded | PhaseEnded) -> None:
+    def show(self, event: Event) -> None:
         """Take notice of one event."""
         match event:
             case Stepped(rows=rows):

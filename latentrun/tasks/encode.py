@@ -42,7 +42,7 @@ class Encode(Task):
         if not isinstance(run.model, HasEncoder):
             raise InputError(f"task=encode needs an encoder; the model of {self.source!r} has none")
         data, spec, splits = data_to_encode(command, run)
-        notes = changes(directory, run) if splits or data.columns else []
+        notes = changes(directory, run) if splits else []
         with fresh(command.path) as folder:
             arrays = encoded(run, data, splits)
             count = len(arrays["index"])
@@ -89,8 +89,9 @@ def write_codes(
     """``codes.npz`` and ``codes.csv``."""
     if "npz" in formats:
         names = np.array([factor.name for factor in factors], dtype=str)
+        content: dict[str, Any] = {**arrays, "factors": names}
         with atomic(folder / "codes.npz", "wb") as file:
-            np.savez(file, **arrays, factors=names)
+            np.savez(file, **content)
     if "csv" in formats:
         with atomic(folder / "codes.csv") as file:
             table(arrays, factors).to_csv(file, index=False)

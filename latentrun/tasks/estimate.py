@@ -125,31 +125,31 @@ def pace(assembly: Assembly, number: int) -> Pace:
     loop = Loop(model, assembly.data, assembly.training, noise, assembly.device)
     loop.progress.phase, loop.progress.total_steps = number, UNRECORDED
     early = isinstance(loop.phases[number].source, FromCodes) and number > 0
+    events = loop.run()
+    phase = next(event for event in events if isinstance(event, PhaseStarted))
+    steps = -(-phase.rows // batch)
+    loop.progress.batch = max(0, steps - WARM - 1)  # so that the end of the epoch comes soon
     first, later, ends = [], [], []  # seconds of steps before and after the end of an epoch, and of these
     state, before = 0, time.perf_counter()
-    for event in loop.run():
+    for event in events:
         if assembly.device.type == "cuda":
             torch.cuda.synchronize(assembly.device)
         here = time.perf_counter()
-        match event:
-            case PhaseStarted(phase=name, epochs=epochs, rows=rows):
-                steps = -(-rows // batch)
-                loop.progress.batch = max(0, steps - WARM - 1)  # so that the end of the epoch comes soon
-            case Stepped():
-                (later if ends else first).append(here - before)
-                state = stored(loop.optimisers.state_dict())
-            case EpochEnded():
-                ends.append(here - before)
-            case _:
-                break
+        if isinstance(event, Stepped):
+            (later if ends else first).append(here - before)
+            state = stored(loop.optimisers.state_dict()) if loop.optimisers is not None else 0
+        elif isinstance(event, EpochEnded):
+            ends.append(here - before)
+        else:
+            break
         if later and (len(later) == STEPS or sum(later) + sum(ends[1:]) > SECONDS):
             break
         before = time.perf_counter()
     return Pace(
-        phase=name,
-        rows=rows,
+        phase=phase.phase,
+        rows=phase.rows,
         steps=steps,
-        epochs=epochs,
+        epochs=phase.epochs,
         step=tuple(later or first[WARM:] or first),
         end=statistics.median(ends) if ends else 0.0,
         state=state,

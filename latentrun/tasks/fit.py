@@ -48,6 +48,7 @@ def train(assembly: Assembly, path: Path, about: Mapping[str, Any]) -> int:
         **environment(assembly.device),
         **identity,
         "seed": assembly.config["seed"],
+        "data": assembly.data.describe().plain(),
         "caveats": caveats(assembly),
     }
     directory = RunDirectory.create(path, assembly.config, meta)
@@ -74,7 +75,7 @@ def work(assembly: Assembly, directory: RunDirectory, loop: Loop, reading: float
                 run = fit_model(assembly, loop, records)
         except NonFiniteLoss as error:
             records.activity.update(state="failed", reason=str(error))
-            (directory.path / "error.txt").write_text(f"{error}\n", encoding="utf-8")
+            directory.write_error(f"{error}\n")
             LOGGER.error("%s; the last good checkpoint is in %s", error, directory.path / "checkpoints")
             records.board.finish(False)
             return 1
@@ -156,7 +157,7 @@ def record(event: Event, assembly: Assembly, loop: Loop, records: Records) -> No
                     "best", {"model": loop.progress.best.weights, "epoch": row["epoch"]}
                 )
             records.board.epoch(loop.progress.rows, len(loop.phases))
-            if row["epoch"].bit_count() == 1:  # after epochs 1, 2, 4, 8, ...
+            if int(row["epoch"]).bit_count() == 1:  # after epochs 1, 2, 4, 8, ...
                 show_pictures(assembly, loop, records.board)
         case PhaseEnded() | TrainingEnded():
             directory.save_checkpoint("best", {"model": assembly.model.state_dict()})

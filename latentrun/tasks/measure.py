@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import traceback
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from latentrun.config.fingerprint import fingerprint
@@ -60,15 +61,9 @@ def measure(run: Run, questions: Questions, names: Sequence[str], records: Recor
     for name in names:
         noise = Noise(run.seed).at("diagnostic", name)
         with records.timing.of("diagnostic", name):
-            report = ask(
-                questions.diagnostics[name],
-                run,
-                noise,
-                directory,
-                name,
-                questions.specs[name],
-                questions.figures,
-            )
+            diagnostic, spec = questions.diagnostics[name], questions.specs[name]
+            answer = partial(diagnostic, run, noise)
+            report = ask(diagnostic, answer, directory, name, spec, questions.figures)
         if report.status is Status.FAILED:
             failed.append(name)
         numbers = {key: estimate.value for key, estimate in report.metrics.items()}
@@ -79,18 +74,17 @@ def measure(run: Run, questions: Questions, names: Sequence[str], records: Recor
 
 def ask(
     question: Question,
-    subject: Run | Sequence[Run],
-    noise: Noise,
+    answer: Callable[[], Report],
     directory: ReportDirectory,
     name: str,
     spec: Mapping[str, Any],
     formats: Collection[str],
 ) -> Report:
-    """What a diagnostic finds about a run, or a comparison about several; stored with its pictures, also
-    where it failed."""
+    """What a diagnostic says of a run, or a comparison of several, by ``answer``; stored with its pictures,
+    also where it failed."""
     with paper():
         try:
-            report = question(subject, noise)
+            report = answer()
             pictures = question.plot(report)
         except NothingToMeasure as reason:
             report, pictures = Report(status=Status.SKIPPED, notes=(str(reason),)), {}
@@ -131,4 +125,4 @@ def redraw(directory: RunDirectory, questions: Questions, names: Sequence[str]) 
 def note_failure(directory: ReportDirectory, name: str, error: Exception) -> None:
     """Log that a diagnostic or comparison failed and leave the traceback."""
     LOGGER.error("%s failed: %s: %s", name, type(error).__name__, error)
-    (directory.path / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+    directory.write_error(traceback.format_exc())

@@ -4,7 +4,6 @@ changed."""
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,8 +13,8 @@ from typing import Any
 
 from latentrun.errors import InputError
 from latentrun.run import Run
-from latentrun.store import RunDirectory, atomic, now
-from latentrun.store.files import require_empty
+from latentrun.store import RunDirectory, now
+from latentrun.store.files import require_empty, write_json
 from latentrun.system.provenance import environment
 from latentrun.tasks.assembly import device_named
 from latentrun.tasks.loading import load
@@ -65,8 +64,7 @@ def describe(path: Path, directory: RunDirectory, run: Run, entries: Mapping[str
         "run": str(directory.path.resolve()),
         "fit_hash": directory.meta.get("fit_hash"),
     }
-    with atomic(path) as file:
-        json.dump({**source, **entries, **environment(run.device)}, file, indent=1)
+    write_json(path, {**source, **entries, **environment(run.device)})
 
 
 def show_written(path: Path, what: str, notes: Sequence[str]) -> None:

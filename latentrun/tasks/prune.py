@@ -13,7 +13,6 @@ from torch.distributions import Independent, Normal
 
 from latentrun.config.bounds import Ge, Printable
 from latentrun.config.build import build
-from latentrun.config.fingerprint import data_key
 from latentrun.config.options import option
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.errors import InputError
@@ -24,7 +23,7 @@ from latentrun.store import RunDirectory, now
 from latentrun.store.files import require_empty
 from latentrun.system.disk import require_room
 from latentrun.system.provenance import environment
-from latentrun.tasks.assembly import assemble
+from latentrun.tasks.assembly import build_model
 from latentrun.tasks.base import MACHINE, Command, Task
 from latentrun.tasks.loading import load
 from latentrun.tasks.measure import extend
@@ -166,7 +165,7 @@ def settings_of(source: RunDirectory, command: Command, d: int) -> dict[str, Any
 
 def smaller(run: Run, settings: Mapping[str, Any], trust: Sequence[str], keep: Sequence[int]) -> Model:
     """The model of ``settings`` with what is kept of the weights of the run's."""
-    _, model = assemble({**settings, "trust": list(trust)}, {data_key(settings): run.data})
+    model = build_model({**settings, "trust": list(trust)}, run.data)
     weights = sliced(run.model.state_dict(), model.state_dict(), run.model.latent_dim, keep)
     model.load_state_dict(weights)
     return model
@@ -182,7 +181,7 @@ def meta_of(
         **command.about,
         "choices": {**meta["choices"], "task": command.values["task"]},
         **environment(run.device),
-        **{key: meta[key] for key in ("seed", "data_hash") if key in meta},
+        **{key: meta[key] for key in ("seed", "data", "data_hash") if key in meta},
         "trained": meta.get("trained", now()),
         "caveats": [note, *meta.get("caveats", [])],
         "pruned_from": {

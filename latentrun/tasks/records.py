@@ -80,7 +80,7 @@ def note_end(directory: RunDirectory, activity: Activity, error: BaseException) 
     if isinstance(error, Exception):
         reason = ": ".join(filter(None, (type(error).__name__, str(error))))
         activity.update(state="failed", reason=reason)
-        (directory.path / "error.txt").write_text(traceback.format_exc(), encoding="utf-8")
+        directory.write_error(traceback.format_exc())
     else:
         activity.update(state="interrupted", reason=str(error))
         LOGGER.info("%s; to go on: latentrun resume=%s", error, directory.path)

@@ -12,11 +12,13 @@ import pandas as pd
 from latentrun.config.bounds import Printable
 from latentrun.errors import InputError, nearest
 from latentrun.report.sweep import pictures, survey, write_report
-from latentrun.store import atomic
+from latentrun.store.files import write_table, write_text
 from latentrun.system.disk import require_room
-from latentrun.tables.collect import but_seed, collect, meanings, runs_in, settings_in, summarise, varied
+from latentrun.tables.collect import collect, runs_in
 from latentrun.tables.conditions import select
+from latentrun.tables.groups import summarise
 from latentrun.tables.leaderboard import latex, leaderboard, markdown
+from latentrun.tables.settings import but_seed, meanings, settings_in, varied
 from latentrun.tasks.base import MACHINE, Command, Task
 from latentrun.tasks.outputs import fresh
 
@@ -53,8 +55,7 @@ class Report(Task):
             means = summarise(frame, keys, meanings(frame))
             write_tables(folder, {"runs": frame, "by_seed": means, "leaderboard": board})
             for kind, form in FORMS.items() if len(board) else ():
-                with atomic(folder / f"leaderboard.{kind}") as file:
-                    file.write(form(board, keys))
+                write_text(folder / f"leaderboard.{kind}", form(board, keys))
             about = {
                 "what": "runs",
                 "name": command.path.name,
@@ -88,5 +89,4 @@ def known_keys(frame: pd.DataFrame, keys: Sequence[str]) -> Sequence[str]:
 def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
     """Each table as a CSV file."""
     for name, table in tables.items():
-        with atomic(folder / f"{name}.csv") as file:
-            table.to_csv(file, index=False)
+        write_table(folder / f"{name}.csv", table)

@@ -15,15 +15,15 @@ from torch import Tensor
 
 from latentrun.config.bounds import Ge, Printable
 from latentrun.errors import InputError
-from latentrun.functional.noise import Noise
-from latentrun.models.base import HasGenerator, HasLikelihood
+from latentrun.functional.noise import Noise, seeded
+from latentrun.models.base import HasLikelihood
 from latentrun.plotting.images import grid
 from latentrun.plotting.style import paper
 from latentrun.run import Run
 from latentrun.store import atomic
 from latentrun.system.disk import require_room
 from latentrun.tasks.base import MACHINE, Command, Task
-from latentrun.tasks.outputs import changes, describe, fresh, show_written, trained
+from latentrun.tasks.outputs import describe, fresh, show_written, trained
 
 CHUNK = 1024  # samples that are decoded and written together
 SHOWN = 100  # samples in the grid
@@ -54,8 +54,6 @@ class Sample(Task):
         self.require_drawable(run)
         require_room(command.path, 4 * self.n * math.prod(run.data.event_shape))
         notes = [run.sampler_note]
-        if run.data.columns or not isinstance(run.model, HasGenerator):
-            notes += changes(directory, run)
         noise = Noise(self.sample_seed).at("sample")
         with fresh(command.path) as folder:
             z = run.sample_codes(self.n, noise)
@@ -103,8 +101,8 @@ def decoded(run: Run, z: Tensor, draw: Draw, noise: Noise) -> Tensor:
     """The mean of p(x|z), or a draw from it."""
     if draw == "mean":
         return run.decode(z)
-    with torch.no_grad(), torch.random.fork_rng([run.device] if run.device.type == "cuda" else []):
-        torch.manual_seed(noise.generator("x").initial_seed())  # distributions take no generator
+    assert isinstance(run.model, HasLikelihood)  # Sample.require_drawable
+    with torch.no_grad(), seeded(noise.generator("x").initial_seed(), run.device):
         return run.model.likelihood(z).sample()
 
 

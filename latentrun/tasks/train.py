@@ -7,9 +7,9 @@ from typing import Annotated
 
 from latentrun.config.bounds import Printable
 from latentrun.errors import InputError
+from latentrun.store.sweep import is_sweep
 from latentrun.sweep.engine import Launch
 from latentrun.sweep.plan import Sweep
-from latentrun.tables.collect import is_sweep
 from latentrun.tasks.assembly import assembled
 from latentrun.tasks.base import Command, Task
 from latentrun.tasks.estimate import estimate
@@ -38,18 +38,19 @@ class Train(Task):
 
     def run(self, command: Command) -> int:
         if self.resume is not None:
-            return self.go_on(command)
+            return go_on(self.resume, command)
         config = {**command.values, "trust": list(command.trust.fresh)}
         assembly = assembled(config, command.choices, command.default_list)
         if self.estimate:
             return estimate(assembly, command.path)
         return train(assembly, command.path, command.about)
 
-    def go_on(self, command: Command) -> int:
-        """Do what is left of the run or sweep that ``resume=`` names; the exit code."""
-        require_only(command.overrides)
-        if is_sweep(Path(self.resume)):
-            launch, trust = Launch.of(command.launcher), command.trust.for_directories()
-            return resume_sweep(Sweep(self.resume), launch, trust)
-        device = command.values["device"] if "device" in command.given else None
-        return resume(self.resume, command.trust.directory, command.values["threads"], device)
+
+def go_on(path: str, command: Command) -> int:
+    """Do what is left of the run, or of the sweep, in ``path``; the exit code."""
+    require_only(command.overrides)
+    if is_sweep(Path(path)):
+        launch, trust = Launch.of(command.launcher), command.trust.for_directories()
+        return resume_sweep(Sweep(path), launch, trust)
+    device = command.values["device"] if "device" in command.given else None
+    return resume(path, command.trust.directory, command.values["threads"], device)

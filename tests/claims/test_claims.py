@@ -123,6 +123,43 @@ def test_a_seed_that_was_measured_and_has_no_number_leaves_it_open():
     assert found.parts[0].finding.n == 3 and found.parts[0].finding.high < 1 and found.verdict == "undecided"
 
 
+def test_a_share_of_seeds_is_judged_by_its_exact_interval():
+    """Student's interval of equal values has no width; five seeds that all say yes do not show 60 %."""
+    always = [1.0] * 5
+    assert planted({"above": 0.6}, always, always).verdict == "reproduced"
+    found = planted({"share": True, "above": 0.6}, always, always)
+    assert found.verdict == "undecided" and found.parts[0].finding.low == pytest.approx(0.025**0.2)
+    assert found.parts[0].expectation.quantity == "share of seeds with d/m; two"
+    assert planted({"share": True, "above": 0.4}, always, always).verdict == "reproduced"
+    assert planted({"share": True, "above": 0.6}, always, [0.0] * 5).verdict == "contradicted"
+    # What is neither yes nor no leaves it open.
+    assert planted({"share": True, "above": 0.1}, always, [1.0] * 4 + [0.5]).verdict == "undecided"
+
+
+def test_a_comparison_of_runs_is_judged_seed_by_seed():
+    part = {"says": "so", "metric": "c/gap.two", "minus": "c/gap.one", "between": ["one", "two"], "below": 0}
+    (claim,) = claims_of({"T": TOY | {"expect": [part]}})
+    assert claim.expect[0].quantity == "c/gap.two − c/gap.one; one with two"
+    by_seed = {seed: {"c/gap.one": 1.0 + seed, "c/gap.two": 0.5 + 1.1 * seed} for seed in range(4)}
+    found = judge(claim, {("one", "two"): by_seed})
+    assert found.verdict == "reproduced"
+    assert found.parts[0].values == pytest.approx([-0.5, -0.4, -0.3, -0.2])
+    missing = judge(claim, {("one", "two"): {**by_seed, 4: {}}})
+    assert missing.parts[0].finding.n == 4 and missing.verdict == "reproduced"
+
+
+def test_runs_that_are_only_compared_are_asked_for():
+    part = {"says": "so", "metric": "emptiness/gap.two", "between": ["one", "two"]}
+    claims = claims_of({"T": TOY | {"expect": [part]}})
+    asked = requests(claims, size_of({"full": {"seeds": [0, 1], "overrides": []}}, "full"))
+    assert [(request.name, request.seed, request.diagnostics) for request in asked] == [
+        ("one", 0, ()),
+        ("one", 1, ()),
+        ("two", 0, ()),
+        ("two", 1, ()),
+    ]
+
+
 # ---------------------------------------------------------------- what is written
 @pytest.mark.parametrize(
     ("change", "said"),
@@ -176,6 +213,30 @@ def test_a_seed_that_was_measured_and_has_no_number_leaves_it_open():
         (
             {"expect": [{"says": "x", "metric": "a/b", "over": "a/c", "minus": "a/d", "of": "two"}]},
             "over and minus exclude each other",
+        ),
+        (
+            {"expect": [{"says": "x", "metric": "a/b", "of": "one", "between": ["one", "two"]}]},
+            "of and between exclude each other",
+        ),
+        (
+            {"expect": [{"says": "x", "metric": "a/b", "between": ["one"]}]},
+            "between: must name two or more runs that differ, got ['one']",
+        ),
+        (
+            {"expect": [{"says": "x", "metric": "a/b", "between": ["one", "one"]}]},
+            "two or more runs that differ",
+        ),
+        (
+            {"expect": [{"says": "x", "metric": "a/b", "over": "c/d", "between": ["one", "two"]}]},
+            "a and c are two comparisons",
+        ),
+        (
+            {"expect": [{"says": "x", "metric": "a/b", "minus": "a/c", "of": "one", "share": True}]},
+            "a share is of values that are 0 or 1",
+        ),
+        (
+            {"expect": [{"says": "x", "metric": "a/b", "of": "one", "share": True, "above": 1.5}]},
+            "a share lies between 0 and 1",
         ),
     ],
 )
@@ -298,6 +359,50 @@ def test_what_is_there_is_found_and_what_is_lacking_measured(folder, judged, cap
     assert {
         path: path.stat().st_mtime_ns for path in judged.glob("multirun/*/*/checkpoints/best.pt")
     } == before
+
+
+def test_comparisons_are_made_once_and_found_again(folder, judged, capsys):
+    """Their metrics name the runs as the claim does; one made before stands while its runs are the same."""
+    gain = {
+        "says": "two latents reconstruct the same examples better",
+        "metric": "metrics/error_difference.two",
+        "between": ["one", "two"],
+        "below": 0,
+    }
+    worse = gain | {"metric": "metrics/error_difference.tow"}
+    for name, part in (("T8", gain), ("T9", worse)):
+        spec = TOY | {"expect": [*TOY["expect"], part]}
+        (folder / "claim" / f"{name}.yaml").write_text(yaml.safe_dump({name: spec}))
+    unknown = folder / "claim" / "T10.yaml"
+    unknown.write_text(yaml.safe_dump({"T10": TOY | {"expect": [gain | {"metric": "metrics/gain"}]}}))
+    try:
+        assert claim(folder, judged, "T8", f"hydra.run.dir={judged}/day/compared") == 0
+        (stale,) = judged.glob("day/compared/comparisons/*_seed=1/meta.json")
+        meta = json.loads(stale.read_text())
+        meta["runs"][0]["measured"]["reconstruction"] = "of other code"
+        stale.write_text(json.dumps(meta))
+        assert claim(folder, judged, "T8", f"hydra.run.dir={judged}/day/once_more") == 0
+        capsys.readouterr()
+        assert claim(folder, judged, "T9", f"hydra.run.dir={judged}/day/misspelt") == 1
+        said = capsys.readouterr().out
+        assert claim(folder, judged, "T10", f"hydra.run.dir={judged}/day/unknown") == 2
+        assert "unknown metric of metrics in claim.T10.expect[0] 'gain'" in capsys.readouterr().err
+    finally:
+        for name in ("T8", "T9", "T10"):
+            (folder / "claim" / f"{name}.yaml").unlink()
+    assert "no comparison of 'one', 'two' has 'metrics/error_difference.tow' (did you mean" in said
+    made, found = (
+        pd.read_csv(judged / "day" / name / "comparisons.csv") for name in ("compared", "once_more")
+    )
+    assert list(made["state"]) == ["made"] * 3 and list(found["state"]) == ["found", "made", "found"]
+    assert list(made["seed"]) == list(found["seed"]) == [0, 1, 2]
+    assert list(made["directory"] == found["directory"]) == [True, False, True]
+    table = pd.read_csv(judged / "day" / "compared" / "claims.csv").set_index("quantity")
+    row = table.loc["metrics/error_difference.two; one with two"]
+    assert row["part_verdict"] == "reproduced" and row["n"] == 3
+    # Paired example by example, the mean difference is the difference of the means.
+    other = table.loc[table.index.str.startswith("reconstruction/error_mean")].iloc[0]
+    assert row["mean"] == pytest.approx(other["mean"], rel=1e-4)
 
 
 def test_a_run_that_fails_lowers_n_and_is_gone_on_with(folder, tmp_path, capsys):

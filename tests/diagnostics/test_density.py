@@ -13,9 +13,9 @@ from scipy.stats import ncx2
 
 from latentrun.config.build import build
 from latentrun.diagnostics.base import Diagnostic
+from latentrun.errors import NothingToMeasure
 from latentrun.functional.clouds.hulls import convex_hull
 from latentrun.functional.clouds.whitening import whitening
-from latentrun.errors import NothingToMeasure
 from latentrun.functional.noise import Noise
 from tests.planted import Deterministic, Rows, Span, planted_run
 

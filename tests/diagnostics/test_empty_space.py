@@ -103,6 +103,8 @@ def test_collapsed_codes_have_nothing_between_them():
 
 
 def test_a_single_code_among_outliers_has_no_other_to_go_to():
-    run = planted_run(Deterministic(lambda x: x, lambda z: z, 1, (1,)), Rows(torch.tensor([[0.0], [1.0], [5.0]])))
+    run = planted_run(
+        Deterministic(lambda x: x, lambda z: z, 1, (1,)), Rows(torch.tensor([[0.0], [1.0], [5.0]]))
+    )
     with pytest.raises(NothingToMeasure, match="fewer than two codes to go between"):
         make(core=0.1)(run, Noise(0))

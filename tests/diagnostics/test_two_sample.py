@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from latentrun.diagnostics.samples.two_sample import TwoSample
-from latentrun.errors import InputError, Misfit
+from latentrun.errors import InputError, Misfit, NothingToMeasure
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import Euclidean
 from latentrun.models.base import HasPrior, Model
@@ -152,8 +152,8 @@ def test_rows_of_a_pair_are_disjoint_and_of_equal_size():
 
 
 def test_few_rows_are_said():
-    report = make()(planted_run(vae(lambda z: z), Rows(normal(3, 0))), Noise(0))
-    assert not report.metrics and "4 are needed" in report.notes[1] and make().plot(report) == {}
+    with pytest.raises(NothingToMeasure, match="two sets of 3 examples cannot be compared: 4 are needed"):
+        make()(planted_run(vae(lambda z: z), Rows(normal(3, 0))), Noise(0))
     report = make()(planted_run(vae(lambda z: z), Rows(normal(6, 0))), Noise(0))
     assert "accuracy.reconstructions" not in report.metrics and "accuracy.samples" in report.metrics
     constant = make(n=20)(planted_run(vae(lambda z: 0 * z), Rows(torch.zeros(30, DIM))), Noise(0))

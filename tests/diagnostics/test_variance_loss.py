@@ -138,8 +138,8 @@ def test_interval_equals_a_bootstrap_that_recomputes_everything():
 
 
 class Pointed(Deterministic, HasPosterior):
-    """An autoencoder whose posterior is a Laplace distribution of scale 0.1 about the code, drawn by inverting
-    its distribution function."""
+    """An autoencoder whose posterior is a Laplace distribution of scale 0.1 about the code, drawn by
+    inverting its distribution function."""
 
     posterior_training = PosteriorTraining(sampled=True, kl="full", beta=1.0)
 

@@ -14,13 +14,15 @@ from latentrun.functional.statistics.verdicts import (
     contrast,
     judged,
     overall,
+    share_over_seeds,
     verdict,
+    yes_or_no,
 )
 
 
 def test_the_interval_is_students():
     values = np.random.default_rng(0).normal(3.0, 2.0, 6)
-    found = judged(values, ratio=False, above=None, below=None)
+    found = judged(values, kind="value", above=None, below=None)
     low, high = stats.t.interval(0.95, 5, values.mean(), stats.sem(values))
     assert (found.mean, found.low, found.high) == pytest.approx((values.mean(), low, high))
     assert (found.n, found.verdict) == (6, REPORTED)
@@ -28,10 +30,10 @@ def test_the_interval_is_students():
 
 def test_of_ratios_it_is_that_of_the_logarithms():
     values = np.array([0.5, 2.0, 1.0, 4.0])
-    found = judged(values, ratio=True, above=None, below=None)
+    found = judged(values, kind="ratio", above=None, below=None)
     ends = stats.t.interval(0.95, 3, np.log(values).mean(), stats.sem(np.log(values)))
     assert (found.mean, found.low, found.high) == pytest.approx((stats.gmean(values), *np.exp(ends)))
-    turned = judged(1 / values, ratio=True, above=None, below=None)
+    turned = judged(1 / values, kind="ratio", above=None, below=None)
     assert (turned.mean, turned.low) == pytest.approx(
         (1 / found.mean, 1 / found.high)
     )  # which of two is the reference does not matter
@@ -61,29 +63,64 @@ def test_errors_are_as_rare_as_the_level_says():
     """True mean at the end of the range: either verdict is wrong, each in 2.5 % of all cases; equivalence at
     its margin too."""
     draws = np.random.default_rng(1).normal(1.0, 0.3, (4000, 5))
-    found = [judged(row, False, 1.0, None).verdict for row in draws]
+    found = [judged(row, "value", 1.0, None).verdict for row in draws]
     for wrong in (REPRODUCED, CONTRADICTED):
         assert stats.binomtest(found.count(wrong), 4000, 0.025).pvalue > 0.001
-    margin = [judged(row, False, 0.0, 1.0).verdict for row in draws]
+    margin = [judged(row, "value", 0.0, 1.0).verdict for row in draws]
     assert stats.binomtest(margin.count(REPRODUCED), 4000, 0.025, alternative="greater").pvalue > 0.001
-    within = [judged(row, False, -1.0, 3.0).verdict for row in draws]
+    within = [judged(row, "value", -1.0, 3.0).verdict for row in draws]
     assert within.count(REPRODUCED) > 3950 and not within.count(CONTRADICTED)
 
 
 def test_one_seed_decides_nothing_and_equal_seeds_do():
-    assert judged(np.array([5.0]), False, 1.0, None).verdict == UNDECIDED
-    assert judged(np.array([np.nan, 5.0]), False, 1.0, None).n == 1
-    assert judged(np.array([]), False, 1.0, None).verdict == UNDECIDED
-    same = judged(np.full(3, 0.1), False, 0.05, None)
+    assert judged(np.array([5.0]), "value", 1.0, None).verdict == UNDECIDED
+    assert judged(np.array([np.nan, 5.0]), "value", 1.0, None).n == 1
+    assert judged(np.array([]), "value", 1.0, None).verdict == UNDECIDED
+    same = judged(np.full(3, 0.1), "value", 0.05, None)
     assert (same.low, same.high, same.verdict) == (pytest.approx(0.1), pytest.approx(0.1), REPRODUCED)
-    assert judged(np.zeros(3), False, 0.0, None).verdict == CONTRADICTED  # no more than 0, in every seed
+    assert judged(np.zeros(3), "value", 0.0, None).verdict == CONTRADICTED  # no more than 0, in every seed
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 5), (1, 5), (5, 5), (1, 1), (3, 20), (20, 20)])
+def test_a_share_has_the_exact_interval(hits, n):
+    values = np.r_[np.ones(hits), np.full(3, np.nan), np.zeros(n - hits)]
+    share, low, high, count = share_over_seeds(values)
+    exact = stats.binomtest(hits, n).proportion_ci(0.95, method="exact")
+    assert (share, low, high) == pytest.approx((hits / n, exact.low, exact.high), abs=1e-12) and count == n
+    assert 0 <= low <= share <= high <= 1
+    if hits == n:
+        assert low == pytest.approx(0.025 ** (1 / n))  # closed form
+
+
+def test_a_share_covers_what_students_interval_does_not():
+    """Yes with 90 %, five seeds: Student's interval leaves [0, 1] and, where all say yes, has no width."""
+    draws = (np.random.default_rng(2).random((4000, 5)) < 0.9).astype(float)
+    covered = {}
+    for kind in ("share", "value"):
+        findings = [judged(row, kind, None, None) for row in draws]
+        covered[kind] = np.mean([finding.low <= 0.9 <= finding.high for finding in findings])
+    assert covered["share"] > 0.95 and covered["value"] < 0.6
+    assert judged(np.array([1.0, 1, 1, 1, 0]), "value", None, None).high > 1
+
+
+def test_shares_against_a_range():
+    always = np.ones(5)
+    assert judged(always, "share", 0.4, None).verdict == REPRODUCED
+    assert judged(always, "share", 0.5, None).verdict == UNDECIDED  # five seeds do not say more
+    assert judged(always, "value", 0.5, None).verdict == REPRODUCED
+    assert judged(np.zeros(10), "share", 0.5, None).verdict == CONTRADICTED
+    assert judged(np.array([np.nan]), "share", 0.5, None).verdict == UNDECIDED
+
+
+def test_what_is_neither_yes_nor_no_is_nothing():
+    np.testing.assert_array_equal(yes_or_no(np.array([0, 1, 0.5, np.nan, 2])), [0, 1, np.nan, np.nan, np.nan])
 
 
 def test_contrasts():
-    mine, other = np.array([1.0, 2.0, np.nan, 3.0]), np.array([2.0, 1.0, 1.0, 0.0])
-    np.testing.assert_array_equal(contrast(mine, None, None), mine)
-    np.testing.assert_array_equal(contrast(mine, other, "difference"), [-1, 1, np.nan, 3])
-    np.testing.assert_array_equal(contrast(mine, other, "ratio"), [0.5, 2, np.nan, np.nan])
+    values_of, against = np.array([1.0, 2.0, np.nan, 3.0]), np.array([2.0, 1.0, 1.0, 0.0])
+    np.testing.assert_array_equal(contrast(values_of, None, None), values_of)
+    np.testing.assert_array_equal(contrast(values_of, against, "difference"), [-1, 1, np.nan, 3])
+    np.testing.assert_array_equal(contrast(values_of, against, "ratio"), [0.5, 2, np.nan, np.nan])
 
 
 @pytest.mark.parametrize(
@@ -105,7 +142,7 @@ def test_what_rounding_leaves_decides_nothing():
     """Differences of equal numbers, seen through their last digits: 0, and not above it."""
     other = np.ones(5)
     mine = other + np.array([0, 1, 1, 1, 2]) * 2.2e-16
-    found = judged(mine - other, False, 0.0, None, scale=1.0)
+    found = judged(mine - other, "value", 0.0, None, scale=1.0)
     assert (found.mean, found.low, found.high, found.verdict) == (0, 0, 0, CONTRADICTED)
-    assert judged(mine / other, True, 1.0, None).verdict == CONTRADICTED
-    assert judged(mine - other + 1e-6, False, 0.0, None, scale=1.0).verdict == REPRODUCED
+    assert judged(mine / other, "ratio", 1.0, None).verdict == CONTRADICTED
+    assert judged(mine - other + 1e-6, "value", 0.0, None, scale=1.0).verdict == REPRODUCED

@@ -17,7 +17,7 @@ from latentrun.nn.conv import Conv
 from latentrun.nn.dense import Dense
 from latentrun.nn.draw import Draw, Window
 from latentrun.nn.resnet import Block, ResNet, repeated
-from tests.conformance.parts import values_in
+from tests.conformance.parts import spec, values_in
 
 SHAPES = [(1, 36, 36), (3, 32, 32), (1, 28, 28), (2, 13, 29), (1, 8, 8), (5, 17, 16), (3, 64, 48)]
 
@@ -107,7 +107,7 @@ def test_the_dense_architectures_of_the_source_have_exactly_their_layers(widths,
     """784-256-64-32-16 and 784-256-64-16-3 (Asperti 2018, arXiv 1812.07238), as the configuration makes
     them."""
     model = build(
-        values_in(shipped() / "model" / "vae.yaml") | {"latent_dim": d},
+        spec("model", "vae") | {"latent_dim": d},
         Model,
         "model",
         **{

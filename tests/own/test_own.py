@@ -132,6 +132,61 @@ def test_a_diagnostic_of_ones_own_measures_a_run_of_ours_without_more(tmp_path):
     assert "axes" in set(pd.read_csv(tmp_path / "run" / "tables" / "metrics.csv")["diagnostic"])
 
 
+# ---------------------------------------------------------------- a task of one's own
+NORMS = ["--config-dir", CONF, "task=norms"]
+
+
+def test_a_task_of_ones_own_takes_its_keys_and_writes_what_it_says(finished, tmp_path, capsys):
+    out = tmp_path / "out"
+    line = [*NORMS, f"run={finished}", "trust=[ellipsoids]", f"hydra.run.dir={out}"]
+    assert run(*line) == 0
+    assert f"100 norms in {out}" in capsys.readouterr().out
+    table, stored = pd.read_csv(out / "norms.csv"), np.load(finished / "arrays" / "latents_test.npz")
+    assert list(table["index"]) == list(stored["index"])
+    assert np.allclose(table["norm"], np.linalg.norm(stored["codes"], axis=1), atol=1e-6)
+    assert run(*line) == 2 and "is not empty; nothing is overwritten" in capsys.readouterr().err
+    assert run(*line[:-1], "split=val", f"hydra.run.dir={tmp_path / 'val'}") == 0
+    assert len(pd.read_csv(tmp_path / "val" / "norms.csv")) == 40
+
+
+def test_a_task_of_ones_own_is_listed_named_by_day_and_swept(finished, tmp_path, monkeypatch, capsys):
+    run("--config-dir", CONF, "--help")
+    assert "  norms             The norm of each code of a trained run: run=DIR\n" in capsys.readouterr().out
+    line = [*NORMS, f"run={finished}", "trust=[ellipsoids]"]
+    assert run(*line, f"output={tmp_path}") == 0
+    assert len(list(tmp_path.glob("????-??-??/??-??-??-??????_norms/norms.csv"))) == 1
+    monkeypatch.setattr(sys, "argv", ["latentrun"])
+    assert run("-m", *line, "split=train,val,test", f"hydra.sweep.dir={tmp_path / 'sweep'}") == 0
+    lengths = [len(pd.read_csv(path)) for path in sorted((tmp_path / "sweep").glob("*/norms.csv"))]
+    assert lengths == [360, 40, 100]
+
+
+@pytest.mark.parametrize(
+    "line, message",
+    [
+        ("task=norms", "run: a value is needed: run=..."),
+        ("task=norms run=", "run: must be a text that is not empty and can be printed, got ''"),
+        ("task=norms run={run} split=tset", "split: 'tset' is not allowed (did you mean 'test'?); allowed: "),
+        (
+            "task=norms run={run} seed=1",
+            "seed: the run is used with its own settings; beside run=DIR: output, device, threads, trust, "
+            "split",
+        ),
+        ("task=norms run={run} n=3", "'n=3': n belongs to task=sample"),
+        ("task=norms run={run} claim=B1", "claim: belongs to task=claims"),
+        ("task=norms run={run}", "is in package 'ellipsoids', which is not trusted"),
+        ("task=norm", "unknown task 'norm' (did you mean 'norms'?)"),
+        ("task=encode run={run} split=val", "'split=val': split belongs to task=norms"),
+        ("task._target_=ellipsoids.model.PCA", "task._target_: 'ellipsoids.model.PCA' is not a Task"),
+    ],
+)
+def test_wrong_keys_of_ones_own_task_get_one_line(line, message, finished, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run("--config-dir", CONF, *line.replace("{run}", str(finished)).split()) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1 and list(tmp_path.iterdir()) == []
+
+
 def test_a_sweep_trusts_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["latentrun"])
     assert run("-m", "--config-dir", CONF, *MINE, "model.latent_dim=1,2", f"hydra.sweep.dir={tmp_path}") == 0

@@ -112,11 +112,11 @@ def test_many_paths_are_told_apart():
 def test_pictures_of_codes_and_layers_lie_in_one_sheet():
     z = codes()
     layers = [
-        Layer("path", "path", z[:5], pictures=numbered(range(100, 105))),
+        Layer("path", "path", z[:5], images=numbered(range(100, 105))),
         Layer("bare", "points", z[:2]),
-        Layer("knots", "points", z[:3], pictures=numbered(range(200, 203))),
+        Layer("knots", "points", z[:3], images=numbered(range(200, 203))),
     ]
-    figure = plain(cloud(z, [(B, np.arange(40))], pictures=numbered(range(40)), layers=layers))
+    figure = plain(cloud(z, [(B, np.arange(40))], images=numbered(range(40)), layers=layers))
     firsts = [trace.get("meta", {}).get("tile") for trace in figure["data"]]
     assert firsts == [0, 40, None, 45]
     shown = grey(tiles(figure["layout"]["meta"], 48)).round().reshape(48, -1) @ 2.0 ** np.arange(36)
@@ -132,9 +132,9 @@ def test_pictures_of_codes_and_layers_lie_in_one_sheet():
 def test_numbers_that_differ_are_refused():
     z = codes()
     for wrong, said in (
-        (lambda: cloud(z, [], pictures=numbered(range(39))), "39 pictures of 40 codes"),
+        (lambda: cloud(z, [], images=numbered(range(39))), "39 pictures of 40 codes"),
         (
-            lambda: cloud(z, [], layers=[Layer("p", "path", z[:3], pictures=numbered(range(2)))]),
+            lambda: cloud(z, [], layers=[Layer("p", "path", z[:3], images=numbered(range(2)))]),
             "2 pictures of 3 points of 'p'",
         ),
         (lambda: cloud(z, [], layers=[Layer("p", "path", z[:3], texts=["a", "b"])]), "."),
@@ -143,8 +143,8 @@ def test_numbers_that_differ_are_refused():
             lambda: cloud(
                 z,
                 [],
-                pictures=numbered(range(40)),
-                layers=[Layer("p", "path", z[:3], pictures=numbered([1, 2, 3], 5))],
+                images=numbered(range(40)),
+                layers=[Layer("p", "path", z[:3], images=numbered([1, 2, 3], 5))],
             ),
             "shapes",
         ),
@@ -228,13 +228,13 @@ def figure_to_touch():
         "path",
         PATH,
         texts=[f"step {i}" for i in range(STEPS)],
-        pictures=numbered(range(1000, 1000 + STEPS)),
+        images=numbered(range(1000, 1000 + STEPS)),
     )
     layers = [Layer("hull", "surface", CUBE, facets=FACETS), path, Layer("knots", "points", 1.2 * CUBE[:2])]
     return cloud(
         PLACES,
         [(A, np.linspace(0, 1, N)), (B, np.arange(N)[::-1])],
-        pictures=numbered(range(N)),
+        images=numbered(range(N)),
         layers=layers,
     )
 

@@ -41,18 +41,15 @@ def inferred(texts: pd.Series, max_levels: int) -> str:
     ``real``."""
     if not numeric(texts):
         return "categorical"
-    found = numbers(texts).dropna().unique()
-    return (
-        "ordinal"
-        if len(found) <= max_levels and np.all(np.isfinite(found) & (found == np.round(found)))
-        else "real"
-    )
+    different = numbers(texts).dropna().unique()
+    whole = np.all(np.isfinite(different) & (different == np.round(different)))
+    return "ordinal" if len(different) <= max_levels and whole else "real"
 
 
 def in_order(texts: pd.Series) -> tuple[str, ...]:
     """The different texts: by number where all are numbers, else by alphabet."""
-    found = pd.Series(texts.dropna().unique(), dtype=object)
-    return tuple(found.sort_values(key=numbers if numeric(found) else None, kind="stable"))
+    different = pd.Series(texts.dropna().unique(), dtype=object)
+    return tuple(different.sort_values(key=numbers if numeric(different) else None, kind="stable"))
 
 
 def levels(texts: pd.Series) -> tuple[str, ...]:
@@ -66,10 +63,9 @@ def codes(texts: pd.Series, column: Column) -> pd.Series:
         return numbers(texts)
     place = {text: float(i) for i, text in enumerate(column.categories)}
     if column.kind == "ordinal":  # 2 and 2.0 are one level
-        found = pd.Series(texts.dropna().unique(), dtype=object)
-        place |= {
-            text: place[plain(v)] for text, v in zip(found, numbers(found), strict=True) if plain(v) in place
-        }
+        different = pd.Series(texts.dropna().unique(), dtype=object)
+        levels = zip(different, map(plain, numbers(different)), strict=True)
+        place |= {text: place[level] for text, level in levels if level in place}
     return texts.map(place).astype(float)
 
 
@@ -86,17 +82,18 @@ def values(codes: np.ndarray, column: Column) -> np.ndarray:
 # ---------------------------------------------------------------- codes and encoded rows
 def placed(columns: Sequence[Column], training: np.ndarray) -> tuple[Column, ...]:
     """The columns with their place in an encoded row, and mean and scale of the codes ``training (N, C)``."""
-    found, start = [], 0
+    located: list[Column] = []
+    start = 0
     for column, code in zip(columns, training.T, strict=True):
         if column.kind == "categorical":
-            found.append(replace(column, start=start, width=len(column.categories)))
+            column = replace(column, start=start, width=len(column.categories))
         else:
             # A column that does not vary in the training rows keeps its units.
-            found.append(
-                replace(column, start=start, mean=float(code.mean()), scale=float(code.std()) or 1.0)
-            )
-        start += found[-1].width
-    return tuple(found)
+            mean, scale = float(code.mean()), float(code.std()) or 1.0
+            column = replace(column, start=start, mean=mean, scale=scale)
+        located.append(column)
+        start += column.width
+    return tuple(located)
 
 
 def encode(codes: np.ndarray, columns: Sequence[Column]) -> Tensor:
@@ -113,10 +110,10 @@ def encode(codes: np.ndarray, columns: Sequence[Column]) -> Tensor:
 def decode(x: Tensor, columns: Sequence[Column]) -> np.ndarray:
     """Encoded rows ``(N, D)`` to codes ``(N, C)``: the number, the nearest level, the category of largest
     value."""
-    x = x.cpu().double().numpy()
-    found = np.empty((len(x), len(columns)))
-    for column, code in zip(columns, found.T, strict=True):
-        part = x[:, column.start : column.start + column.width]
+    rows = x.cpu().double().numpy()
+    codes = np.empty((len(rows), len(columns)))
+    for column, code in zip(columns, codes.T, strict=True):
+        part = rows[:, column.start : column.start + column.width]
         if column.kind == "categorical":
             code[:] = part.argmax(1)
             continue
@@ -125,7 +122,7 @@ def decode(x: Tensor, columns: Sequence[Column]) -> np.ndarray:
             code[:] = code.round().clip(0, len(column.categories) - 1)
         else:  # to the digits that float32 holds, and no negative zero
             code[:] = code.round(6 - floor(log10(column.scale))) + 0.0
-    return found
+    return codes
 
 
 def courses(x: Tensor, columns: Sequence[Column]) -> tuple[np.ndarray, pd.DataFrame]:
@@ -136,8 +133,8 @@ def courses(x: Tensor, columns: Sequence[Column]) -> tuple[np.ndarray, pd.DataFr
     ``column`` (with that category), ``from``, ``to`` (first and last value as text), ``change`` (the range of
     the values).
     """
-    found = np.empty((len(x), len(columns), x.shape[1]))
-    names, ends = np.empty(found.shape[:2], dtype=object), np.empty((2, *found.shape[:2]), dtype=object)
+    course = np.empty((len(x), len(columns), x.shape[1]))
+    names, ends = np.empty(course.shape[:2], dtype=object), np.empty((2, *course.shape[:2]), dtype=object)
     codes = np.stack([decode(x[:, at], columns) for at in (0, -1)])
     for i, column in enumerate(columns):
         part = x[..., column.start : column.start + column.width].cpu().numpy()
@@ -149,11 +146,14 @@ def courses(x: Tensor, columns: Sequence[Column]) -> tuple[np.ndarray, pd.DataFr
             part = 2 * part
         else:
             names[:, i], ends[:, :, i] = column.name, [texts(code, column) for code in codes[..., i]]
-        found[:, i] = part[..., 0]
-    change = np.ptp(found, axis=2)
-    return found, pd.DataFrame(
-        {"column": names.ravel(), "from": ends[0].ravel(), "to": ends[1].ravel(), "change": change.ravel()}
-    )
+        course[:, i] = part[..., 0]
+    table = {
+        "column": names.ravel(),
+        "from": ends[0].ravel(),
+        "to": ends[1].ravel(),
+        "change": np.ptp(course, axis=2).ravel(),
+    }
+    return course, pd.DataFrame(table)
 
 
 # ---------------------------------------------------------------- words
@@ -165,7 +165,7 @@ def texts(code: np.ndarray, column: Column) -> list[str]:
     return [f"{value:.{digits}f}" for value in code]
 
 
-def known(column: Column) -> str:
+def counted(column: Column) -> str:
     """``3 levels (small, medium, large)``."""
     shown = ", ".join(column.categories[:NAMED]) + (", …" if len(column.categories) > NAMED else "")
     return f"{len(column.categories)} {'levels' if column.kind == 'ordinal' else 'categories'} ({shown})"
@@ -176,16 +176,11 @@ def shape(column: Column, code: pd.Series) -> str:
     if column.kind == "real":
         return f"{column.name} {code.min():g} to {code.max():g}"
     if column.kind == "ordinal":
-        return (
-            f"{column.name} {column.categories[0]} to {column.categories[-1]} in "
-            f"{len(column.categories)} levels"
-        )
-    shown = (
-        " | ".join(column.categories)
-        if len(column.categories) <= 4
-        else f"{len(column.categories)} categories"
-    )
-    return f"{column.name} ({shown})"
+        low, high, count = column.categories[0], column.categories[-1], len(column.categories)
+        return f"{column.name} {low} to {high} in {count} levels"
+    if len(column.categories) > 4:
+        return f"{column.name} ({len(column.categories)} categories)"
+    return f"{column.name} ({' | '.join(column.categories)})"
 
 
 def inventory(columns: Sequence[Column], codes: pd.DataFrame) -> list[str]:
@@ -198,7 +193,7 @@ def inventory(columns: Sequence[Column], codes: pd.DataFrame) -> list[str]:
     return notes
 
 
-def said(found: Mapping[str, object] | pd.Series) -> str:
+def listed(values: Mapping[str, object] | pd.Series) -> str:
     """``price 3, rooms 1`` of the first few."""
-    items = [f"{name} {what}" for name, what in found.items()]
+    items = [f"{name} {value}" for name, value in values.items()]
     return ", ".join(items[:NAMED]) + (f" and {len(items) - NAMED} more" if len(items) > NAMED else "")

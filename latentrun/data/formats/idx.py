@@ -5,8 +5,8 @@ from __future__ import annotations
 import gzip
 import hashlib
 import math
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
@@ -61,5 +61,5 @@ def algorithm(checksum: str) -> str:
     return kinds[len(checksum)]
 
 
-def _open(path: Path) -> IO[bytes]:
+def _open(path: Path) -> gzip.GzipFile | BufferedReader:
     return gzip.open(path) if path.suffix == ".gz" else path.open("rb")

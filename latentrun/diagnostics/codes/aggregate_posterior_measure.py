@@ -61,8 +61,8 @@ def divergences(posteriors: Posteriors) -> pd.DataFrame:
         highest = max(estimates["kl"], estimates["information"], key=lambda e: e.value)
         estimates["information_upper"] = min(estimates["information_upper"], highest, key=lambda e: e.value)
         row = {"n": n, "log_n": math.log(n)}
-        for name, e in estimates.items():
-            row |= {name: e.value, f"{name}_low": e.low, f"{name}_high": e.high}
+        for name, estimate in estimates.items():
+            row |= estimate.columns(name)
         rows.append(row)
     return pd.DataFrame(rows)
 

@@ -6,9 +6,12 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle
 
-from latentrun.plotting.density import emptiness_map, survival
+from latentrun.plotting.density import survival
 from latentrun.plotting.images import strips
+from latentrun.plotting.style import PALETTE, SEQUENTIAL, figure
 from latentrun.types import Picture
 
 MEASURES = {
@@ -68,3 +71,27 @@ def decoded_strips(arrays: Arrays, kinds: Mapping[str, str], measure: str) -> Pi
         "Decoded points of each kind, evenly from the one nearest to the data (left) to the farthest "
         f"(right); beneath: {MEASURES[measure]}.",
     )
+
+
+def emptiness_map(
+    cuts: np.ndarray, planes: np.ndarray, ends: np.ndarray, hole: np.ndarray, codes: np.ndarray, slab: float
+) -> Figure:
+    """Distance to the nearest code on planes ``(P, G, G)`` of two axes ``planes (P, 2)`` through a hole.
+
+    ``ends (2, k)`` of the axes; ``hole (k + 1,)`` its centre and radius; dots are the ``codes (N, k)`` within
+    ``slab`` of a plane.
+    """
+    fig, axes = figure(1, len(planes), width=3.1, height=3.0)
+    top = np.nanmax(cuts)
+    for ax, cut, (i, j) in zip(axes[0], cuts, planes, strict=True):
+        look = {"cmap": SEQUENTIAL, "vmin": 0, "vmax": top, "interpolation": "nearest"}
+        image = ax.imshow(cut, origin="lower", extent=(*ends[:, i], *ends[:, j]), **look)
+        off = np.delete(codes - hole[:-1], [i, j], axis=1)
+        close = codes[np.linalg.norm(off, axis=1) <= slab]
+        ax.scatter(close[:, i], close[:, j], s=2, color=PALETTE[1], linewidths=0, rasterized=True)
+        ax.plot(*hole[[i, j]], "+", color=PALETTE[3], markersize=8)
+        edge = {"fill": False, "color": PALETTE[3], "linestyle": "--", "linewidth": 1}
+        ax.add_patch(Circle(hole[[i, j]], hole[-1], **edge))
+        ax.set(xlabel=f"principal axis {i}", ylabel=f"principal axis {j}", xlim=ends[:, i], ylim=ends[:, j])
+    fig.colorbar(image, ax=list(axes[0]), label="distance to the nearest code", shrink=0.85)
+    return fig

@@ -108,13 +108,13 @@ def turned_hull(
     layers = [Layer("hull", "surface", arrays["shell"], facets=arrays["shell_facets"])]
     for i, (name, path) in enumerate(paths.items()):
         pictures = None if examples is None else arrays["pictures"][i]
-        layers.append(Layer(name, "path", path, texts=step_texts(steps[name]), pictures=pictures))
+        layers.append(Layer(name, "path", path, texts=step_texts(steps[name]), images=pictures))
     if len(knots):
-        layers.append(Layer("hull points of bins", "points", knots, pictures=arrays.get("knot_pictures")))
+        layers.append(Layer("hull points of bins", "points", knots, images=arrays.get("knot_pictures")))
     figure = cloud(
         arrays["codes"],
         colours,
-        pictures=examples,
+        images=examples,
         value_range=tuple(arrays["value_range"]),
         layers=layers,
         axes=axes.tolist(),

@@ -97,7 +97,7 @@ def layers(arrays: Arrays) -> Picture:
     rows = np.flatnonzero(wrong[:TURNED])
     rings = [Layer("wrongly predicted", "rings", codes[rows])] if len(rows) else []
     colours = [(factor, values[:TURNED]) for factor, values in colours]
-    return Picture(cloud(codes, colours, pictures=examples, layers=rings), text)
+    return Picture(cloud(codes, colours, images=examples, layers=rings), text)
 
 
 # ---------------------------------------------------------------- drawings

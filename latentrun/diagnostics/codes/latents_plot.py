@@ -82,7 +82,7 @@ def turned(
         touched.append("its values")
     if touched:
         text += f"; a point that is touched shows {' and '.join(touched)}"
-    return Picture(cloud(z, colours, pictures=examples), f"{text}.")
+    return Picture(cloud(z, colours, images=examples), f"{text}.")
 
 
 def dependence(table: pd.DataFrame, factors: Sequence[Factor]) -> Picture:

@@ -33,8 +33,8 @@ def factor_path_pictures(report: Report) -> dict[str, Picture]:
     if x.ndim == 5:
         pictures["strips"] = Picture(
             best_strips(best, tracks, x, tuple(arrays["value_range"])),
-            "The best path of each kind for each factor, decoded left to right, and its score (1: the factor "
-            "passes through all its range and nothing else moves). Beneath each picture: the factor "
+            "The best path of each kind for each factor, decoded left to right, and its score (1: the "
+            "factor passes through all its range and nothing else moves). Beneath each picture: the factor "
             f"{source}.",
         )
     for kind, rows in best.groupby("kind", sort=False):
@@ -126,8 +126,8 @@ def turned_map(
     decoded = [None] * len(tracks) if images is None else x
     for (name, track), path_images in zip(tracks.items(), decoded, strict=True):
         places = track[[f"z{i}" for i in axes]].to_numpy()
-        layers.append(Layer(name, "path", places, texts=point_texts(track), pictures=path_images))
-    return cloud(codes, targets, pictures=images, value_range=value_range, layers=layers, axes=axes)
+        layers.append(Layer(name, "path", places, texts=point_texts(track), images=path_images))
+    return cloud(codes, targets, images=images, value_range=value_range, layers=layers, axes=axes)
 
 
 def first_number(targets: Sequence[Target]) -> Target | None:

@@ -204,8 +204,8 @@ def sweep_picture(arrays: Mapping[str, np.ndarray], factor: str, corner: Mapping
     return Picture(
         strips(rows, tuple(arrays["value_range"]), 0.6, values, under=changes),
         f"What {factor.replace('_', ' ')} changes: pictures over its range (bottom), in the first row with "
-        f"{ends}, then with these in the middle and at the opposite ends. Beneath each picture: its distance "
-        "to the first of its row.",
+        f"{ends}, then with these in the middle and at the opposite ends. Beneath each picture: its "
+        "distance to the first of its row.",
     )
 
 

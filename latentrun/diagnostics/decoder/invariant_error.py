@@ -13,6 +13,7 @@ from torch import Tensor
 from latentrun.config.bounds import Between, Ge
 from latentrun.data.base import Oracle
 from latentrun.diagnostics.base import Diagnostic
+from latentrun.diagnostics.decoder.invariant_error_plot import invariant_error_pictures
 from latentrun.diagnostics.needs import ENCODER, FACTORS, IMAGES, ORACLE
 from latentrun.functional.images.registration import Alignment, align
 from latentrun.functional.noise import Noise
@@ -23,8 +24,6 @@ from latentrun.functional.statistics.intervals import (
     mean_interval,
     share_interval,
 )
-from latentrun.plotting.differences import differences
-from latentrun.plotting.histogram import overlay
 from latentrun.run import CHUNK, Run
 from latentrun.types import Estimate, Factor, Metric, Picture, Report
 
@@ -98,143 +97,124 @@ class InvariantError(Diagnostic):
     @torch.no_grad()
     def __call__(self, run: Run, noise: Noise) -> Report:
         noise = noise.to("cpu")
-        x, made, codes = run.x(self.split), run.reconstructions(self.split), run.latents(self.split)
-        found = align(x, made, self.shift, self.angle)
-        plain, aligned, shift, angle = (
-            part.cpu() for part in (found.plain, found.aligned, found.shift, found.angle)
-        )
-        metrics = self._spread("error", plain, noise) | self._spread("aligned_error", aligned, noise)
-        metrics["gain"] = self._gain(found, noise)
-        notes = [
-            f"Reconstructions of {len(x)} examples of the {self.split} split, moved by up to "
-            f"{self.shift:g} px and {self.angle:g}°."
-        ]
+        x, made = run.x(self.split), run.reconstructions(self.split)
+        alignment = align(x, made, self.shift, self.angle)
+        metrics = self._errors(alignment, noise) | {"gain": self._gain(alignment, noise)}
         if len(x) > 1:
-            # A cyclic shift of a random order gives every row the error of another.
-            order = noise.permutation("others", len(x)).to(x.device)
-            other = torch.empty_like(order).scatter_(0, order, order.roll(1))
-            unrelated = align(x, x + (made - x)[other], self.shift, self.angle)
-            metrics["gain_swapped"] = self._gain(unrelated, noise)
-        metrics["shift"], metrics["angle"] = mean_interval(shift.norm(dim=1)), mean_interval(angle.abs())
-        limit = (shift.abs() >= self.shift - 1e-3).any(1) & (self.shift > 0) | (
-            angle.abs() >= self.angle - 1e-3
-        ) & (self.angle > 0)
-        metrics["at_limit"] = share_interval(int(limit.sum()), len(limit))
-        columns = {
-            "index": codes.index.cpu().numpy(),
-            "error": plain.numpy(),
-            "aligned_error": aligned.numpy(),
-        }
-        columns |= {
-            "shift_right": shift[:, 0].numpy(),
-            "shift_up": shift[:, 1].numpy(),
-            "angle": angle.numpy(),
-        }
-        tables = {}
+            swapped = align(x, x + swapped_rows(made - x, noise), self.shift, self.angle)
+            metrics["gain_swapped"] = self._gain(swapped, noise)
+        metrics |= self._motion(alignment)
+        errors = pd.DataFrame(self._columns(run, alignment))
+        tables = {"errors": errors}
         if isinstance(run.data, Oracle):
-            tables["factors"], own = self._factors(run, x, made, plain, noise, metrics)
-            columns |= own
-        tables = {"errors": pd.DataFrame(columns), **tables}
-        metrics = {
-            name: metrics[name] for name in sorted(metrics, key=lambda name: name.endswith(tuple(SHARES)))
-        }  # means first
+            fitted = run.data.project(made).factors
+            distances = self._family(run, x, errors["error"].to_numpy(), fitted)
+            for name, values in distances.items():
+                metrics |= self._spread(name, torch.from_numpy(values), noise)
+                errors[name] = values
+            tables["factors"] = self._factors(run, fitted, errors, metrics)
+        means_first = sorted(metrics, key=lambda name: name.endswith(tuple(SHARES)))
+        return Report(
+            metrics={name: metrics[name] for name in means_first},
+            tables=tables,
+            arrays=self._worst(run, x, made, alignment),
+            notes=(
+                f"Reconstructions of {len(x)} examples of the {self.split} split, moved by up to "
+                f"{self.shift:g} px and {self.angle:g}°.",
+            ),
+        )
 
-        order = plain.argsort(descending=True, stable=True)[: self.worst]
-        at = order.to(x.device)
-        pictures = {"original": x, "reconstruction": made, "aligned": found.moved}
-        arrays = {f"worst_{name}": values[at].cpu().float().numpy() for name, values in pictures.items()}
-        arrays |= {"worst": order.numpy(), "value_range": np.asarray(run.data.value_range, np.float32)}
-        return Report(metrics, tables, arrays, notes=tuple(notes))
+    def _errors(self, alignment: Alignment, noise: Noise) -> dict[str, Estimate]:
+        """The errors before and after the alignment."""
+        plain = self._spread("error", alignment.plain.cpu(), noise)
+        return plain | self._spread("aligned_error", alignment.aligned.cpu(), noise)
 
     def _spread(self, name: str, values: Tensor, noise: Noise) -> dict[str, Estimate]:
-        found = mean_and_tail(values, noise.at(name), self.resamples, SHARES)
-        return {f"{name}_{part}": estimate for part, estimate in found.items()}
+        parts = mean_and_tail(values, noise.at(name), self.resamples, SHARES)
+        return {f"{name}_{part}": estimate for part, estimate in parts.items()}
 
-    def _gain(self, found: Alignment, noise: Noise) -> Estimate:
-        columns = torch.stack([found.aligned, found.plain], 1).cpu().square()
-        return bootstrap_means(
+    def _gain(self, alignment: Alignment, noise: Noise) -> Estimate:
+        """The share of the summed squared error that the alignment takes away."""
+        columns = torch.stack([alignment.aligned, alignment.plain], 1).cpu().square()
+        [gain] = bootstrap_means(
             lambda means: 1 - means[:, :1] / means[:, 1:], columns, noise.at("gain"), self.resamples
-        )[0]
+        )
+        return gain
+
+    def _motion(self, alignment: Alignment) -> dict[str, Estimate]:
+        """How far the pictures were moved, and how many as far as they may be."""
+        shift, angle = alignment.shift.cpu(), alignment.angle.cpu()
+        limit = torch.zeros(len(angle), dtype=torch.bool)
+        if self.shift > 0:
+            limit |= (shift.abs() >= self.shift - 1e-3).any(1)
+        if self.angle > 0:
+            limit |= angle.abs() >= self.angle - 1e-3
+        return {
+            "shift": mean_interval(shift.norm(dim=1)),
+            "angle": mean_interval(angle.abs()),
+            "at_limit": share_interval(int(limit.sum()), len(limit)),
+        }
+
+    def _columns(self, run: Run, alignment: Alignment) -> dict[str, np.ndarray]:
+        """Errors and motion of each example."""
+        shift = alignment.shift.cpu().numpy()
+        return {
+            "index": run.latents(self.split).index.cpu().numpy(),
+            "error": alignment.plain.cpu().numpy(),
+            "aligned_error": alignment.aligned.cpu().numpy(),
+            "shift_right": shift[:, 0],
+            "shift_up": shift[:, 1],
+            "angle": alignment.angle.cpu().numpy(),
+        }
+
+    # ---------------------------------------------------------------- what an oracle says
+    def _family(self, run: Run, x: Tensor, error: np.ndarray, fitted: Tensor) -> dict[str, np.ndarray]:
+        """Distances ``(N,)`` of each original to its reconstruction, and to the member of the family with the
+        factors ``fitted (N, F)`` to that; as shares of its norm."""
+        chunks = zip(x.split(CHUNK), fitted.split(CHUNK), strict=True)
+        off = [(rows - run.data.render(y)).flatten(1).double().norm(dim=1) for rows, y in chunks]
+        size = x.flatten(1).double().norm(dim=1).cpu().numpy()
+        return {"relative_error": error / size, "family_error": torch.cat(off).cpu().numpy() / size}
 
     def _factors(
-        self, run: Run, x: Tensor, made: Tensor, plain: Tensor, noise: Noise, metrics
-    ) -> tuple[pd.DataFrame, dict]:
-        """A row a factor, and a column a measure of each example."""
-        fitted = run.data.project(made).factors
-        pairs = zip(x.split(CHUNK), fitted.split(CHUNK), strict=True)
-        off = torch.cat([(a - run.data.render(f)).flatten(1).double().norm(dim=1) for a, f in pairs])
-        size = x.flatten(1).double().norm(dim=1).cpu()
-        own = {"relative_error": plain / size, "family_error": off.cpu() / size}
-        for name, values in own.items():
-            metrics |= self._spread(name, values, noise)
-        columns = {name: values.numpy() for name, values in own.items()}
-        known = targets(run.data.factors, None, run.latents(self.split).y.cpu().numpy(), None)
+        self, run: Run, fitted: Tensor, errors: pd.DataFrame, metrics: dict[str, Estimate]
+    ) -> pd.DataFrame:
+        """A row for each factor: how far the fitted one is off; both in columns of the table of examples."""
+        truths = targets(run.data.factors, None, run.latents(self.split).y.cpu().numpy(), None)
         rows = []
-        for (factor, truth), values in zip(known, fitted.cpu().double().numpy().T, strict=True):
-            wrong = factor_error(factor, truth, values)
-            columns |= {factor.name: truth, f"fitted.{factor.name}": values}
-            if np.isfinite(wrong).all():
-                metrics[f"factor_error.{factor.name}"] = mean_interval(wrong)
-                rows.append(
-                    (
-                        factor.name,
-                        factor.kind,
-                        wrong.mean(),
-                        *np.quantile(wrong, [0.5, 0.95, 0.99]),
-                        wrong.max(),
-                    )
-                )
-        return pd.DataFrame(rows, columns=["factor", "kind", "mean", "median", "p95", "p99", "max"]), columns
+        for (factor, truth), values in zip(truths, fitted.cpu().double().numpy().T, strict=True):
+            errors[factor.name], errors[f"fitted.{factor.name}"] = truth, values
+            off = factor_error(factor, truth, values)
+            if not np.isfinite(off).all():
+                continue
+            metrics[f"factor_error.{factor.name}"] = mean_interval(off)
+            median, p95, p99 = np.quantile(off, [0.5, 0.95, 0.99])
+            rows.append((factor.name, factor.kind, off.mean(), median, p95, p99, off.max()))
+        return pd.DataFrame(rows, columns=["factor", "kind", "mean", "median", "p95", "p99", "max"])
 
     # ---------------------------------------------------------------- pictures
-    def plot(self, report: Report) -> dict[str, Picture]:
-        errors, arrays, gain = report.tables["errors"], report.arrays, report.metrics["gain"].value
-        label = r"error $\|x-\hat{x}\|_F$ (units of $x$)"
-        beside = report.metrics["gain_swapped"].value if "gain_swapped" in report.metrics else np.nan
-        pictures = {
-            "errors": Picture(
-                overlay(
-                    {"as decoded": errors["error"].to_numpy(), "aligned": errors["aligned_error"].to_numpy()},
-                    label,
-                ),
-                f"Reconstruction errors of {len(errors)} examples of the {self.split} split, as they "
-                "are and after the best motion by up "
-                f"to {self.shift:g} px and {self.angle:g}°. Dotted: means. The alignment takes "
-                f"{gain:.1%} off the summed squared error, "
-                f"and {beside:.1%} where every picture has the error of another.",
-            )
+    def _worst(self, run: Run, x: Tensor, made: Tensor, alignment: Alignment) -> dict[str, np.ndarray]:
+        """The examples of greatest error before the alignment."""
+        order = alignment.plain.cpu().argsort(descending=True, stable=True)[: self.worst]
+        images = {"original": x, "reconstruction": made, "aligned": alignment.moved}
+        arrays = {
+            f"worst_{name}": values[order.to(x.device)].cpu().float().numpy()
+            for name, values in images.items()
         }
-        if "family_error" in errors:
-            own = {name: errors[f"{name}_error"].to_numpy() for name in ("relative", "family")}
-            text = {"relative": r"reconstruction $\hat{x}$", "family": r"family member nearest to $\hat{x}$"}
-            pictures["family"] = Picture(
-                overlay(
-                    {text[name]: values for name, values in own.items()},
-                    r"distance to $x$ (share of $\|x\|$)",
-                ),
-                "Distance of the original to its reconstruction, and to the member of the family that "
-                "is nearest to the reconstruction: "
-                "what is left of the error when all that leaves the fitted factors as they are is "
-                "forgiven. Dotted: means.",
-            )
-        rows = errors.iloc[arrays["worst"]]
-        columns = [
-            f"{row.error:.2f} → {row.aligned_error:.2f}\n→ {row.shift_right:z.2f} px\n↑ "
-            f"{row.shift_up:z.2f} px\n↺ {row.angle:z.1f}°"
-            for row in rows.itertuples()
-        ]
-        made = {name: arrays[f"worst_{name}"] for name in ("reconstruction", "aligned")}
-        pictures["worst"] = Picture(
-            differences(
-                arrays["worst_original"], made, tuple(arrays["value_range"].tolist()), columns, tile=0.8
-            ),
-            f"The {len(rows)} worst reconstructions of the {self.split} split, the worst on the left, "
-            "before and after the alignment, each "
-            "with its difference from the original (red where it is too high, blue where too low). "
-            "Beneath: error before → after, the "
-            "shift to the right (→) and upwards (↑) in pixels, and the angle (counter-clockwise).",
-        )
-        return pictures
+        return arrays | {
+            "worst": order.numpy(),
+            "value_range": np.asarray(run.data.value_range, np.float32),
+        }
+
+    def plot(self, report: Report) -> dict[str, Picture]:
+        return invariant_error_pictures(report, self.split, self.shift, self.angle)
+
+
+def swapped_rows(values: Tensor, noise: Noise) -> Tensor:
+    """``values (N, ...)``, N >= 2, in which every row has the place of another, drawn at random."""
+    order = noise.permutation("others", len(values)).to(values.device)
+    # A cyclic shift of a random order.
+    return values[torch.empty_like(order).scatter_(0, order, order.roll(1))]
 
 
 def factor_error(factor: Factor, truth: np.ndarray, fitted: np.ndarray) -> np.ndarray:

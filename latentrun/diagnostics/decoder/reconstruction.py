@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from latentrun.config.bounds import Ge
-from latentrun.data.base import Oracle
+from latentrun.data.base import Dataset, Oracle
 from latentrun.data.formats.columns import decode
 from latentrun.diagnostics.base import Diagnostic
+from latentrun.diagnostics.decoder.reconstruction_plot import reconstruction_pictures
 from latentrun.diagnostics.needs import ENCODER, FACTORS, IMAGES, LABELS, ORACLE
+from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.dependence import FLAT, targets
 from latentrun.functional.statistics.intervals import (
     bootstrap_each,
     bootstrap_means,
+    interval_columns,
     mean_and_tail,
     mean_interval,
 )
 from latentrun.functional.statistics.moments import central_powers, percentiles, shape_statistics
-from latentrun.functional.statistics.probes import accuracy, combined, estimates, r2
-from latentrun.plotting.columns import column_scores
-from latentrun.plotting.differences import differences
-from latentrun.plotting.histogram import distribution
-from latentrun.plotting.images import strips
-from latentrun.run import CHUNK
-from latentrun.types import Estimate, Metric, Picture, Report
+from latentrun.functional.statistics.probes import Score, accuracy, combined, estimates, r2
+from latentrun.run import CHUNK, Run
+from latentrun.types import Column, Estimate, Latents, Metric, Picture, Report
 
 NORM = "units of x, ||x - xhat||_F over all data dimensions of an example"
 BOOT = "; interval: bootstrap over examples"
@@ -55,7 +56,7 @@ class Reconstruction(Diagnostic):
 
     requires = (ENCODER,)
     uses = (ORACLE, IMAGES, FACTORS, LABELS)
-    metrics = {
+    metrics: ClassVar = {
         "error_mean": Metric(NORM + PLAIN, 0.0, None, "lower"),
         "error_median": Metric(NORM + BOOT, 0.0, None, "lower"),
         "error_sd": Metric(NORM + ", divisor N" + BOOT, 0.0, None, "none"),
@@ -96,12 +97,12 @@ class Reconstruction(Diagnostic):
     ):
         self.split, self.worst, self.shown, self.resamples = split, worst, shown, resamples
 
-    def __call__(self, run, noise):
+    # ---------------------------------------------------------------- measuring
+    def __call__(self, run: Run, noise: Noise) -> Report:
         x, made, codes = run.x(self.split), run.reconstructions(self.split), run.latents(self.split)
-        squares, totals = _squares(x, made)
+        squares, totals = squared_errors(x, made)
         error = squares.sqrt()
-        metrics = self._spread(error, noise) | self._share(squares, totals, x[0].numel(), noise)
-
+        metrics = self._spread(error, noise.to("cpu")) | self._share(squares, totals, x[0].numel(), noise)
         columns = {"index": codes.index.cpu().numpy(), "error": error.float().numpy()}
         if isinstance(run.data, Oracle):
             with torch.no_grad():
@@ -109,212 +110,179 @@ class Reconstruction(Diagnostic):
             columns["residual"] = residual.numpy()
             tail = mean_and_tail(residual, noise.at("residual"), self.resamples)
             metrics |= {f"residual.{part}": estimate for part, estimate in tail.items()}
-        labels = None if codes.labels is None else codes.labels.cpu().numpy()
-        known = targets(run.data.factors, run.data.label, codes.y.cpu().numpy(), labels)
-        columns |= {
-            factor.name: values.astype(np.int64 if factor.kind == "categorical" else np.float32)
-            for factor, values in known
-        }
-        errors = pd.DataFrame(columns)
+        errors = pd.DataFrame(columns | factor_columns(run.data, codes))
 
         order = error.argsort(descending=True, stable=True)
-        top = order[: self.worst]
-        worst = errors.iloc[top.numpy()].reset_index(drop=True)
+        worst = errors.iloc[order[: self.worst].numpy()].reset_index(drop=True)
         worst.insert(0, "rank", np.arange(1, len(worst) + 1))
-        arrays = {"errors": error.float().numpy(), "index": columns["index"]}
-        if run.data.is_image:
-            spread = order.flip(0)[
-                torch.linspace(0, len(order) - 1, min(self.shown, len(order))).round().long()
-            ]
-            arrays |= _pictures("shown", x, made, error, spread) | _pictures("worst", x, made, error, top)
-            arrays["value_range"] = np.asarray(run.data.value_range, dtype=np.float32)
         tables = {"errors": errors, "worst": worst}
+        arrays = {"errors": columns["error"], "index": columns["index"]}
+        if run.data.is_image:
+            ranks = torch.linspace(0, len(order) - 1, min(self.shown, len(order))).round().long()
+            arrays |= example_arrays("shown", x, made, error, order.flip(0)[ranks])
+            arrays |= example_arrays("worst", x, made, error, order[: self.worst])
+            arrays["value_range"] = np.asarray(run.data.value_range, dtype=np.float32)
         if run.data.columns:
-            tables["columns"], found = self._columns(run, x, made, noise)
-            metrics |= found
+            tables["columns"], scores = self._columns(run, x, made, noise)
+            metrics |= scores
         tables = {"summary": self._summary(metrics), **tables}
-        return Report(metrics=metrics, tables=tables, arrays=arrays, notes=self._notes(len(error)))
+        return Report(metrics, tables, arrays, notes=self._notes(len(error)))
 
     # ---------------------------------------------------------------- numbers
-    def _spread(self, error, noise) -> dict[str, Estimate]:
+    def _spread(self, error: Tensor, noise: Noise) -> dict[str, Estimate]:
         """Statistics of the errors ``(N,)``; shape and tail have no value where the errors do not vary or
         vanish."""
-        noise = noise.to("cpu")
         quantiles = bootstrap_each(
             lambda rows: percentiles(rows, tuple(SHARES.values())), error.float(), noise, self.resamples
         )
-        found = {"error_mean": mean_interval(error)}
-        found |= {f"error_{name}": estimate for name, estimate in zip(SHARES, quantiles, strict=True)}
-        sd = error.std(correction=0).item()
-        if sd > FLAT * error.max().item():
-            spread, skewness, kurtosis = bootstrap_means(
-                shape_statistics, central_powers(error), noise, self.resamples
-            )
-            spread = (
-                Estimate(sd, spread.low * sd, spread.high * sd) if spread.low is not None else Estimate(sd)
-            )
-        else:
-            spread, skewness, kurtosis = Estimate(sd), Estimate(np.nan), Estimate(np.nan)
-        found |= {"error_sd": spread, "error_skewness": skewness, "error_excess_kurtosis": kurtosis}
-        found["error_max"] = Estimate(error.max().item())
 
-        def ratio(rows):
+        def ratio(rows: Tensor) -> Tensor:
             ends = percentiles(rows, (0.999, 0.5))
             return ends[:, :1] / ends[:, 1:]
 
-        found["tail_ratio"] = bootstrap_each(ratio, error.float(), noise, self.resamples)[0]
-        return {name: found[name] for name in self.metrics if name in found}
+        statistics = {
+            "error_mean": mean_interval(error),
+            **{f"error_{name}": estimate for name, estimate in zip(SHARES, quantiles, strict=True)},
+            **self._shape(error, noise),
+            "error_max": Estimate(error.max().item()),
+            "tail_ratio": bootstrap_each(ratio, error.float(), noise, self.resamples)[0],
+        }
+        return {name: statistics[name] for name in self.metrics if name in statistics}
 
-    def _share(self, squares, totals, dimensions: int, noise) -> dict[str, Estimate]:
-        """Mean squared error per dimension and its share of the variance (the mean picture stays fixed in
+    def _shape(self, error: Tensor, noise: Noise) -> dict[str, Estimate]:
+        """Standard deviation, skewness and kurtosis of the errors ``(N,)``."""
+        sd = error.std(correction=0).item()
+        spread, skewness, kurtosis = Estimate(sd), Estimate(np.nan), Estimate(np.nan)
+        if sd > FLAT * error.max().item():
+            share, skewness, kurtosis = bootstrap_means(
+                shape_statistics, central_powers(error), noise, self.resamples
+            )
+            if share.low is not None:
+                spread = Estimate(sd, share.low * sd, share.high * sd)
+        return {"error_sd": spread, "error_skewness": skewness, "error_excess_kurtosis": kurtosis}
+
+    def _share(self, squares: Tensor, totals: Tensor, dimensions: int, noise: Noise) -> dict[str, Estimate]:
+        """Mean squared error per dimension and its share of the variance (the mean example stays fixed in
         resamples)."""
         mse = mean_interval(squares / dimensions)
         if totals.sum() == 0:
             return {"mse": mse, "unexplained": Estimate(np.nan)}
         columns = torch.stack([squares, totals], dim=1)
-        found = bootstrap_means(
+        [unexplained] = bootstrap_means(
             lambda means: means[:, :1] / means[:, 1:], columns, noise.to("cpu"), self.resamples
         )
-        return {"mse": mse, "unexplained": found[0]}
+        return {"mse": mse, "unexplained": unexplained}
 
-    def _columns(self, run, x, made, noise) -> tuple[pd.DataFrame, dict[str, Estimate]]:
+    def _columns(
+        self, run: Run, x: Tensor, made: Tensor, noise: Noise
+    ) -> tuple[pd.DataFrame, dict[str, Estimate]]:
         """A score for each column of a table, and their means."""
         columns = run.data.columns
-        truth, guess = decode(x, columns), decode(made, columns)
-        training = decode(run.x("train"), columns)
-        at = [column.start for column in columns]
-        x, made = x[:, at].double().cpu().numpy(), made[:, at].double().cpu().numpy()
-        own, base = [], []
-        for i, column in enumerate(columns):
-            if column.kind == "categorical":
-                common = np.bincount(training[:, i].astype(np.int64)).argmax()
-                own.append(accuracy(truth[:, i], guess[:, i]))
-                base.append(accuracy(truth[:, i], np.full(len(truth), common)))
-            else:
-                own.append(r2(x[:, [i]], made[:, [i]]))
-        ordered = [score for score, column in zip(own, columns, strict=True) if column.kind != "categorical"]
-        named = [score for score, column in zip(own, columns, strict=True) if column.kind == "categorical"]
-        # The median, for R² has no lower bound: a column that is nearly always 0 can have any.
-        every = {"column_r2": combined(ordered, lambda values: values.nanquantile(0.5, 1))} if ordered else {}
-        for name, scores in (("column_accuracy", named), ("column_baseline", base)):
-            every |= {name: combined(scores, lambda values: values.mean(1))} if scores else {}
-        found = estimates([*own, *base, *every.values()], noise.to("cpu"), self.resamples)
-        baseline = iter(found[len(own) :])
-        rows = []
-        for column, e in zip(columns, found, strict=False):
-            categorical = column.kind == "categorical"
-            beside = next(baseline).value if categorical else 0.0
-            rows.append(
-                (
-                    column.name,
-                    column.kind,
-                    "accuracy" if categorical else "R2",
-                    e.value,
-                    e.low,
-                    e.high,
-                    beside,
-                )
-            )
-        table = pd.DataFrame(rows, columns=["column", "kind", "score", "value", "low", "high", "baseline"])
-        return table, dict(zip(every, found[-len(every) :], strict=True))
+        scores, baselines = column_scores(columns, x, made, run.x("train"))
+        overall = overall_scores(columns, scores, baselines)
+        together = [*scores.values(), *baselines.values(), *overall.values()]
+        estimated = iter(estimates(together, noise.to("cpu"), self.resamples))
+        by_column, by_baseline, by_metric = (
+            {name: next(estimated) for name in names} for names in (scores, baselines, overall)
+        )
+        nothing = Estimate(0.0)  # the R² of always answering the mean
+        table = {
+            "column": [column.name for column in columns],
+            "kind": [column.kind for column in columns],
+            "score": ["accuracy" if column.kind == "categorical" else "R2" for column in columns],
+            **interval_columns("value", list(by_column.values())),
+            "baseline": [by_baseline.get(column.name, nothing).value for column in columns],
+        }
+        return pd.DataFrame(table).rename(columns={"value_low": "low", "value_high": "high"}), by_metric
 
-    def _summary(self, metrics) -> pd.DataFrame:
-        rows = [
-            (name, e.value, e.low, e.high, self.metrics[name.partition(".")[0]].unit)
-            for name, e in metrics.items()
-        ]
-        table = pd.DataFrame(rows, columns=["statistic", "value", "low", "high", "unit"])
-        return table.astype({"value": float, "low": float, "high": float})
+    def _summary(self, metrics: Mapping[str, Estimate]) -> pd.DataFrame:
+        """A row for each number, with its unit."""
+        columns = {
+            "statistic": list(metrics),
+            **interval_columns("value", list(metrics.values())),
+            "unit": [self.metrics[name.partition(".")[0]].unit for name in metrics],
+        }
+        return pd.DataFrame(columns).rename(columns={"value_low": "low", "value_high": "high"})
 
     def _notes(self, n: int) -> tuple[str, ...]:
-        # the exact upper confidence limit of a percentile exists only while some of n draws likely lie above
-        # it
+        about = f"Errors of {n} examples of the {self.split} split, decoded from mean codes."
+        # The exact upper confidence limit of a percentile exists only while some of n draws likely lie above
+        # it.
         short = [name for name, share in (("99", 0.99), ("99.9", 0.999)) if share**n > 0.025]
-        said = f"Errors of {n} examples of the {self.split} split, decoded from mean codes."
         if not short:
-            return (said,)
-        text = " and ".join(short)
+            return (about,)
         return (
-            said,
-            f"With {n} examples the upper end of the interval of the {text} percentile is too low: "
-            "hardly an error lies beyond it.",
+            about,
+            f"With {n} examples the upper end of the interval of the {' and '.join(short)} percentile is "
+            "too low: hardly an error lies beyond it.",
         )
 
     # ---------------------------------------------------------------- pictures
-    def plot(self, report):
-        arrays, label = report.arrays, r"error $\|x-\hat{x}\|_F$ (units of $x$)"
-        names = {"median": "error_median", "95 %": "error_p95", "99 %": "error_p99", "99.9 %": "error_p999"}
-        marks = {
-            "mean": report.metrics["error_mean"].value,
-            **{mark: report.metrics[name].value for mark, name in names.items()},
-        }
-        n = len(arrays["errors"])
-        pictures = {
-            "histogram": Picture(
-                distribution(arrays["errors"], marks, label),
-                f"Reconstruction errors of {n} examples of the {self.split} split: Frobenius norm of "
-                "original minus reconstruction "
-                "from the mean code. Left: histogram. Right: share of examples with at least that "
-                "error, on a logarithmic axis, so that "
-                "the tail can be read. Vertical lines: mean and percentiles.",
-            )
-        }
-        if "columns" in report.tables:
-            pictures["columns"] = Picture(
-                column_scores(report.tables["columns"]),
-                f"How well each column is reconstructed from the mean code, {n} examples of the "
-                f"{self.split} split, with 95 % intervals. "
-                "Left: share of the variance explained, of real columns and of the expected level of "
-                "ordinal ones; 0 is as good as the "
-                "mean. Right: share of rows whose category is the most likely one; the black mark is "
-                "what always naming the commonest "
-                "category of the training rows would get.",
-            )
-        if "shown_original" not in arrays:
-            return pictures
-        value_range = tuple(arrays["value_range"].tolist())
-        x, made = arrays["shown_original"], arrays["shown_reconstruction"]
-        columns = [f"{e:.3g}" for e in arrays["shown_error"]]
-        pictures["examples"] = Picture(
-            strips([("original", x), ("reconstruction", made)], value_range, tile=0.6, columns=columns),
-            f"Originals over reconstructions from mean codes: {len(x)} examples of the {self.split} "
-            "split, evenly spread over the ranks of "
-            "the error from the smallest (left) to the largest (right). Under each column: its error "
-            "(Frobenius norm of the difference). "
-            f"Colours from {value_range[0]:g} to {value_range[1]:g}.",
-        )
-        x, made = arrays["worst_original"], arrays["worst_reconstruction"]
-        pictures["worst"] = Picture(
-            differences(
-                x, {"reconstruction": made}, value_range, [f"{e:.3g}" for e in arrays["worst_error"]]
-            ),
-            f"The {len(x)} worst reconstructions of the {self.split} split, the worst on the left: "
-            "original, reconstruction, and "
-            "reconstruction minus original (in colour pictures the channel that is farthest off, "
-            "pixel by pixel; red where the "
-            "reconstruction is too high, blue where too low). Under each column: its error, the "
-            "Frobenius norm of the difference.",
-        )
-        return pictures
+    def plot(self, report: Report) -> dict[str, Picture]:
+        return reconstruction_pictures(report, self.split)
 
 
-def _squares(x, made) -> tuple[torch.Tensor, torch.Tensor]:
+def squared_errors(x: Tensor, made: Tensor) -> tuple[Tensor, Tensor]:
     """||x - x_hat||^2 and ||x - mean x||^2 of each row, ``(N,)`` float64 on the CPU; in chunks, to hold no
     third copy of x."""
     mean = x.mean(0, keepdim=True)
-    pairs = zip(x.split(CHUNK), made.split(CHUNK), strict=True)
-    found = [
-        ((a - b).flatten(1).double().square().sum(1), (a - mean).flatten(1).double().square().sum(1))
-        for a, b in pairs
-    ]
-    return torch.cat([e for e, _ in found]).cpu(), torch.cat([t for _, t in found]).cpu()
+    squares, totals = [], []
+    for rows, made_rows in zip(x.split(CHUNK), made.split(CHUNK), strict=True):
+        squares.append((rows - made_rows).flatten(1).double().square().sum(1))
+        totals.append((rows - mean).flatten(1).double().square().sum(1))
+    return torch.cat(squares).cpu(), torch.cat(totals).cpu()
 
 
-def _pictures(name: str, x, made, error, rows) -> dict[str, np.ndarray]:
-    """Arrays of the given rows: originals, reconstructions, errors."""
-    at = rows.to(x.device)
+def factor_columns(data: Dataset, codes: Latents) -> dict[str, np.ndarray]:
+    """The factors and labels of the examples, by name."""
+    labels = None if codes.labels is None else codes.labels.cpu().numpy()
     return {
-        f"{name}_original": x[at].cpu().float().numpy(),
-        f"{name}_reconstruction": made[at].cpu().float().numpy(),
+        factor.name: values.astype(np.int64 if factor.kind == "categorical" else np.float32)
+        for factor, values in targets(data.factors, data.label, codes.y.cpu().numpy(), labels)
+    }
+
+
+def example_arrays(name: str, x: Tensor, made: Tensor, error: Tensor, rows: Tensor) -> dict[str, np.ndarray]:
+    """Arrays of the given rows: originals, reconstructions, errors."""
+    place = rows.to(x.device)
+    return {
+        f"{name}_original": x[place].cpu().float().numpy(),
+        f"{name}_reconstruction": made[place].cpu().float().numpy(),
         f"{name}_error": error[rows].float().numpy(),
     }
+
+
+# ---------------------------------------------------------------- columns of tables
+def column_scores(
+    columns: Sequence[Column], x: Tensor, made: Tensor, train: Tensor
+) -> tuple[dict[str, Score], dict[str, Score]]:
+    """How well each column is reconstructed; for categorical ones also how often the commonest category of
+    the training rows is right. Encoded rows ``(N, D)``."""
+    truth, answer, training = (decode(rows, columns) for rows in (x, made, train))
+    starts = [column.start for column in columns]
+    numbers, made_numbers = (rows[:, starts].double().cpu().numpy() for rows in (x, made))
+    scores, baselines = {}, {}
+    for i, column in enumerate(columns):
+        if column.kind == "categorical":
+            commonest = np.bincount(training[:, i].astype(np.int64)).argmax()
+            scores[column.name] = accuracy(truth[:, i], answer[:, i])
+            baselines[column.name] = accuracy(truth[:, i], np.full(len(truth), commonest))
+        else:
+            scores[column.name] = r2(numbers[:, [i]], made_numbers[:, [i]])
+    return scores, baselines
+
+
+def overall_scores(
+    columns: Sequence[Column], scores: Mapping[str, Score], baselines: Mapping[str, Score]
+) -> dict[str, Score]:
+    """The metrics over all columns of a kind, where there are some."""
+    categorical = [scores[column.name] for column in columns if column.kind == "categorical"]
+    numeric = [scores[column.name] for column in columns if column.kind != "categorical"]
+    overall = {}
+    if numeric:
+        # The median, for R² has no lower bound: a column that is nearly always 0 can have any.
+        overall["column_r2"] = combined(numeric, lambda values: values.nanquantile(0.5, 1))
+    if categorical:
+        overall["column_accuracy"] = combined(categorical, lambda values: values.mean(1))
+        overall["column_baseline"] = combined(list(baselines.values()), lambda values: values.mean(1))
+    return overall

@@ -121,8 +121,8 @@ def far_paths(run: Run, frame: Frame, count: int, steps: int, noise: Noise, note
     draws = noise.normal("directions", (max(1, -(-count // d)), d, d))
     pairs = far_apart((z - frame.mean) / frame.scale, draws, count)
     notes.append(
-        f"lines: each joins the two of the {origin} that lie farthest apart along a random direction, "
-        "among the 95 % nearest to the mean; directions are orthogonal, lengths whitened"
+        f"lines: each joins the two of the {origin} that lie farthest apart along a random direction, among "
+        "the 95 % nearest to the mean; directions are orthogonal, lengths whitened"
     )
     names = tuple(f"{a} to {b}" for a, b in index[pairs].tolist())
     return _line_paths(z[pairs[:, 0]], z[pairs[:, 1]], names, steps)

@@ -156,8 +156,8 @@ def moving_columns(kind: str, rows: pd.DataFrame, report: Report) -> Picture:
         column_courses(panels),
         f"What changes along {TITLES[kind]}, one panel a path: the columns of the table that move most (at "
         f"most {MOVERS}), the first value on the left, the last on the right. Colours: the difference from "
-        "the middle of the path in standard deviations; for a categorical column twice the difference of the "
-        "probability of the category that moves most.",
+        "the middle of the path in standard deviations; for a categorical column twice the difference of "
+        "the probability of the category that moves most.",
     )
 
 
@@ -226,10 +226,9 @@ def factors_along(drawn: pd.DataFrame, report: Report) -> Picture:
     )
     return Picture(
         fig,
-        "Factors of the member of the family nearest to each decoded picture, along "
-        f"{TITLES[kind]} (one column a path). Shaded: the range of the data; lines that leave the axes are "
-        "more than half a range outside it. Bottom row: distance to the family as a share of the picture's "
-        "norm.",
+        f"Factors of the member of the family nearest to each decoded picture, along {TITLES[kind]} (one "
+        "column a path). Shaded: the range of the data; lines that leave the axes are more than half a "
+        "range outside it. Bottom row: distance to the family as a share of the picture's norm.",
     )
 
 

@@ -345,8 +345,7 @@ def renormalisation_gains(jackknives: Mapping[str, Jackknife]) -> dict[str, Esti
 
 def columns(estimates: Mapping[str, Estimate]) -> dict[str, float]:
     """Estimates in a row of a table; NaN for what is not there."""
-    row = {}
+    row: dict[str, float] = {}
     for name in NUMBERS:
-        estimate = estimates.get(name, Estimate(np.nan))
-        row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
-    return {key: np.nan if value is None else value for key, value in row.items()}
+        row |= estimates.get(name, Estimate(np.nan)).columns(name)
+    return row

@@ -47,9 +47,9 @@ def fid_pictures(report: Report) -> dict[str, Picture]:
         "distances": Picture(
             distances(table, names, originals),
             "Left: squared Fréchet distance of Gaussian fits, with the interval for its mean at this number "
-            "of examples; it is positive for equal distributions too: dashed, the floor of other test examples. "
-            "Right: kernel distance, 0 on average where distributions are equal. Lines: 95 % intervals. "
-            f"{about} Samples: {source}.{pale}",
+            "of examples; it is positive for equal distributions too: dashed, the floor of other test "
+            "examples. Right: kernel distance, 0 on average where distributions are equal. Lines: 95 % "
+            f"intervals. {about} Samples: {source}.{pale}",
         ),
         "reach": Picture(
             reach(table, names, originals),

@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 from matplotlib.figure import Figure
 
-from latentrun.plotting.histogram import shares
+from latentrun.plotting.histogram import share_histogram
 from latentrun.plotting.images import grid, strips
 from latentrun.plotting.style import PALETTE, figure
 from latentrun.types import Estimate, Picture, Report
@@ -40,8 +40,10 @@ def distance_picture(arrays: Mapping[str, np.ndarray], ratio: Estimate, close: f
     ax = axes[0, 0]
     top = np.quantile(np.concatenate((samples, test)), 0.995)
     bins = np.linspace(0, top if top > 0 else 1.0, 41)
-    shares(ax, np.minimum(test, bins[-1]), bins, PALETTE[6], "test rows", filled=True, linewidth=1.5)
-    shares(ax, np.minimum(samples, bins[-1]), bins, PALETTE[0], "samples", filled=False, linewidth=1.5)
+    share_histogram(ax, np.minimum(test, bins[-1]), bins, PALETTE[6], "test rows", filled=True, linewidth=1.5)
+    share_histogram(
+        ax, np.minimum(samples, bins[-1]), bins, PALETTE[0], "samples", filled=False, linewidth=1.5
+    )
     edge, label = np.quantile(test, close), f"{100 * close:g} % of test rows"
     ax.axvline(edge, color=PALETTE[1], linestyle="--", linewidth=1, label=label)
     ax.set(xlabel="distance to the nearest training example", ylabel="share", xlim=(0, bins[-1]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -13,23 +14,23 @@ from latentrun.config.bounds import Each, Ge, Gt
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic, check_samples
 from latentrun.diagnostics.needs import ENCODER, GENERATOR, IMAGES
-from latentrun.diagnostics.samples.two_sample_plot import tests, verdict_scores
-from latentrun.errors import InputError
-from latentrun.functional.distances.two_sample import Classifier, median_distance, mmd2, told_apart
+from latentrun.diagnostics.samples.two_sample_plot import PAIRS, two_sample_pictures
+from latentrun.errors import InputError, NothingToMeasure
+from latentrun.functional.distances.two_sample import (
+    Classifier,
+    Discrepancy,
+    Verdict,
+    median_distance,
+    mmd2,
+    told_apart,
+)
 from latentrun.functional.noise import Noise
+from latentrun.functional.statistics.intervals import interval_columns
 from latentrun.models.base import HasEncoder, Model
-from latentrun.plotting.images import strips
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
 
 LEAST = 4  # examples a set, for a half to fit and a half to judge of each, and for the variance of the MMD
-# What is held against what, in words; the order of the pictures.
-PAIRS = {
-    "floor": "training examples against test examples",
-    "reconstructions": "reconstructions against other test examples",
-    "prior": "samples against reconstructions",
-    "samples": "samples against test examples",
-}
 EACH = "one value for each pair of sets (floor, reconstructions, prior, samples)"
 
 
@@ -102,15 +103,45 @@ class TwoSample(Diagnostic):
     def __call__(self, run: Run, noise: Noise) -> Report:
         train, test = run.x("train"), run.x("test")
         n = min(self.n, len(test), len(train))
-        notes = [run.sampler_note]
         if n < LEAST:
-            return Report(notes=(*notes, f"two sets of {n} examples cannot be compared: {LEAST} are needed"))
+            raise NothingToMeasure(f"two sets of {n} examples cannot be compared: {LEAST} are needed")
+        notes = [run.sampler_note]
         order = noise.permutation("train", len(train)).to(train.device)
-        width = median_distance(train[order[-n:]])
-        if 2 * n > len(train):
+        width = self._width(train[order[-n:]], 2 * n > len(train), notes)
+        pairs = self._pairs(run, train[order[:n]], noise, n)
+        verdicts = {
+            pair: told_apart(x, y, self.classifiers, self.components, noise.at(pair))
+            for pair, (x, y) in pairs.items()
+        }
+        widths = [width * factor for factor in self.widths]
+        discrepancies = {
+            pair: mmd2(x, y, widths, self.permutations, noise.at(pair)) for pair, (x, y) in pairs.items()
+        }
+        sizes = {pair: len(x) for pair, (x, _) in pairs.items()}
+        texts = [f"{size:,} ({PAIRS[pair]})" for pair, size in sizes.items()]
+        notes.append(
+            f"examples in each of the two sets: {', '.join(texts)}; classifiers learn from half of them and "
+            "are judged by the other half"
+        )
+        tables = {
+            "classifiers": classifier_table(verdicts),
+            "mmd2": self._discrepancy_table(discrepancies, sizes, width),
+        }
+        first = {pair: by_classifier[self.classifiers[0]] for pair, by_classifier in verdicts.items()}
+        arrays = score_arrays(first)
+        if run.data.is_image:
+            arrays |= self._shown(*pairs["samples"], first["samples"])
+            arrays["value_range"] = np.asarray(run.data.value_range, np.float32)
+        return Report(self._metrics(first, discrepancies), tables, arrays, notes=tuple(notes))
+
+    def _width(self, apart: Tensor, shared: bool, notes: list[str]) -> float:
+        """The median distance between training examples; ``shared``: whether some of them are compared
+        too."""
+        width = median_distance(apart)
+        if shared:
             notes.append(
-                "too few training rows: some of those behind the kernel widths are compared too, "
-                "p_mmd2 is approximate"
+                "too few training rows: some of those behind the kernel widths are compared too, p_mmd2 is "
+                "approximate"
             )
         if not width > 0:
             width = 1.0
@@ -119,140 +150,92 @@ class TwoSample(Diagnostic):
             f"median distance between training examples: {width:.4g} in data units, summed over all "
             "dimensions"
         )
-        pairs = self._pairs(run, train[order[:n]], noise, n)
-
-        told, apart, metrics, scores = [], [], {}, {}
-        for pair, (x, y) in pairs.items():
-            own = noise.at(pair)
-            verdicts = told_apart(x, y, self.classifiers, self.components, own)
-            for name, v in verdicts.items():
-                told.append((pair, name, 2 * len(v.score_x), *_flat(v.accuracy), v.p, *_flat(v.auc)))
-            first = scores[pair] = verdicts[self.classifiers[0]]
-            metrics |= {
-                f"accuracy.{pair}": first.accuracy,
-                f"p_accuracy.{pair}": Estimate(first.p),
-                f"auc.{pair}": first.auc,
-            }
-            found = mmd2(x, y, [width * factor for factor in self.widths], self.permutations, own)
-            metrics |= {f"mmd2.{pair}": found.estimates[-1], f"p_mmd2.{pair}": Estimate(float(found.p[-1]))}
-            kernels = zip([*self.widths, np.nan], found.estimates, found.p, strict=True)
-            apart += [(pair, factor, factor * width, len(x), *_flat(e), p) for factor, e, p in kernels]
-        sizes = ", ".join(f"{len(x):,} ({PAIRS[pair]})" for pair, (x, _) in pairs.items())
-        notes.append(
-            f"examples in each of the two sets: {sizes}; classifiers learn from half of them and are "
-            "judged by the other half"
-        )
-        metrics = {
-            f"{name}.{pair}": metrics[f"{name}.{pair}"] for name in self.metrics for pair in reversed(pairs)
-        }  # samples first
-        tables = {
-            "classifiers": pd.DataFrame(
-                told,
-                columns=[
-                    "pair",
-                    "classifier",
-                    "held_out",
-                    "accuracy",
-                    "low",
-                    "high",
-                    "p",
-                    "auc",
-                    "auc_low",
-                    "auc_high",
-                ],
-            ),
-            "mmd2": pd.DataFrame(
-                apart, columns=["pair", "factor", "width", "n", "mmd2", "low", "high", "p"]
-            ).astype({"p": float}),
-        }
-        arrays = {
-            f"{name}_{pair}": value
-            for pair, v in scores.items()
-            for name, value in (("made", v.score_x), ("data", v.score_y))
-        }
-        if run.data.is_image:
-            arrays |= self._shown(*pairs["samples"], scores["samples"].score_x, scores["samples"].score_y)
-            arrays["value_range"] = np.asarray(run.data.value_range, np.float32)
-        return Report(metrics, tables, arrays, notes=tuple(notes))
+        return width
 
     def _pairs(self, run: Run, train: Tensor, noise: Noise, n: int) -> dict[str, tuple[Tensor, Tensor]]:
         """Sets of equal size in random order, the made ones first."""
         rows = noise.permutation("test", len(run.x("test"))).to(train.device)
         test = run.x("test")[rows]
         samples = run.decode(run.sample_codes(n, noise))
-        found = {"floor": (train, test[:n])}
+        pairs = {"floor": (train, test[:n])}
         if isinstance(run.model, HasEncoder):
             made, half = run.reconstructions("test")[rows], min(n, len(test) // 2)
             if half >= LEAST:
-                found["reconstructions"] = made[:half], test[half : 2 * half]
-            found["prior"] = samples, made[:n]
-        return found | {"samples": (samples, test[:n])}
+                pairs["reconstructions"] = made[:half], test[half : 2 * half]
+            pairs["prior"] = samples, made[:n]
+        return pairs | {"samples": (samples, test[:n])}
 
-    def _shown(self, x: Tensor, y: Tensor, made: np.ndarray, data: np.ndarray) -> dict[str, np.ndarray]:
+    # ---------------------------------------------------------------- numbers
+    def _metrics(
+        self, verdicts: Mapping[str, Verdict], discrepancies: Mapping[str, Discrepancy]
+    ) -> dict[str, Estimate]:
+        """Of every pair, that of the samples first: the verdict of the first classifier, and the discrepancy
+        for the mean of the kernels."""
+        numbers = {
+            pair: {
+                "accuracy": verdicts[pair].accuracy,
+                "auc": verdicts[pair].auc,
+                "p_accuracy": Estimate(verdicts[pair].p),
+                "mmd2": discrepancies[pair].estimates[-1],
+                "p_mmd2": Estimate(float(discrepancies[pair].p[-1])),
+            }
+            for pair in reversed(verdicts)
+        }
+        return {f"{name}.{pair}": numbers[pair][name] for name in self.metrics for pair in numbers}
+
+    def _discrepancy_table(
+        self, discrepancies: Mapping[str, Discrepancy], sizes: Mapping[str, int], width: float
+    ) -> pd.DataFrame:
+        """A row for each pair and kernel; without a factor that for the mean of the kernels."""
+        factors = np.array([*self.widths, np.nan])
+        tables = []
+        for pair, discrepancy in discrepancies.items():
+            columns = {"pair": pair, "factor": factors, "width": factors * width, "n": sizes[pair]}
+            columns |= interval_columns("mmd2", discrepancy.estimates) | {"p": discrepancy.p}
+            tables.append(pd.DataFrame(columns))
+        table = pd.concat(tables, ignore_index=True)
+        return table.rename(columns={"mmd2_low": "low", "mmd2_high": "high"})
+
+    # ---------------------------------------------------------------- pictures
+    def _shown(self, x: Tensor, y: Tensor, verdict: Verdict) -> dict[str, np.ndarray]:
         """The held-out rows of most and least score: samples told and missed, data missed and told."""
         arrays = {}
         for name, rows, score, sign in (
-            ("told", x, made, -1),
-            ("missed", x, made, 1),
-            ("false", y, data, -1),
-            ("real", y, data, 1),
+            ("told", x, verdict.score_x, -1),
+            ("missed", x, verdict.score_x, 1),
+            ("false", y, verdict.score_y, -1),
+            ("real", y, verdict.score_y, 1),
         ):
-            at = np.argsort(sign * score, kind="stable")[: self.shown]
-            held = torch.from_numpy(at + len(rows) - len(score)).to(rows.device)
-            arrays |= {f"shown_{name}": rows[held].cpu().float().numpy(), f"shown_{name}_score": score[at]}
+            order = np.argsort(sign * score, kind="stable")[: self.shown]
+            held = torch.from_numpy(order + len(rows) - len(score)).to(rows.device)
+            arrays |= {f"shown_{name}": rows[held].cpu().float().numpy(), f"shown_{name}_score": score[order]}
         return arrays
 
-    # ---------------------------------------------------------------- pictures
     def plot(self, report: Report) -> dict[str, Picture]:
-        if "classifiers" not in report.tables:
-            return {}
-        arrays, told, apart = report.arrays, report.tables["classifiers"], report.tables["mmd2"]
-        names, source = (
-            {pair: text for pair, text in PAIRS.items() if pair in set(told["pair"])},
-            report.notes[0],
-        )
-        main = self.classifiers[0]
-        scores = {names[pair]: (arrays[f"made_{pair}"], arrays[f"data_{pair}"]) for pair in names}
-        found = {
-            "tests": Picture(
-                tests(told, apart, names),
-                "Two sets of examples each: can they be told apart? Left: accuracy of classifiers on "
-                "held-out examples, with 95 % "
-                "intervals; dashed: chance. Right: squared maximum mean discrepancy, mean over "
-                f"{len(self.widths)} kernel widths, with "
-                f"95 % intervals; dashed: no difference; p by {self.permutations} random divisions. "
-                f"Samples: {source}.",
-            ),
-            "scores": Picture(
-                verdict_scores(scores),
-                f"What the classifier ({main}) says of the held-out examples of each pair: its "
-                "probability that an example belongs to the "
-                "first-named set, for both sets. Where nothing can be told the two histograms agree.",
-            ),
+        return two_sample_pictures(report, self.classifiers[0], len(self.widths), self.permutations)
+
+
+def classifier_table(verdicts: Mapping[str, Mapping[str, Verdict]]) -> pd.DataFrame:
+    """A row for each pair and classifier."""
+    tables = []
+    for pair, by_classifier in verdicts.items():
+        judged: Sequence[Verdict] = list(by_classifier.values())
+        columns = {
+            "pair": pair,
+            "classifier": list(by_classifier),
+            "held_out": [2 * len(verdict.score_x) for verdict in judged],
         }
-        if "shown_told" in arrays:
-            rows = {
-                "told": "samples, told",
-                "missed": "samples, missed",
-                "false": "data, taken for samples",
-                "real": "data, told",
-            }
-            found["examples"] = Picture(
-                strips(
-                    [(text, arrays[f"shown_{name}"]) for name, text in rows.items()],
-                    tuple(arrays["value_range"].tolist()),
-                    under=[[f"{score:.3f}" for score in arrays[f"shown_{name}_score"]] for name in rows],
-                ),
-                f"Held-out examples by what the classifier ({main}) makes of them; beneath: its "
-                "probability that the picture is a sample. "
-                "From above: samples that it is surest of, samples that it takes for data, test "
-                "examples that it takes for samples, "
-                "test examples that it is surest of. The clearest cases stand on the left. Samples: "
-                f"{source}.",
-            )
-        return found
+        columns |= interval_columns("accuracy", [verdict.accuracy for verdict in judged])
+        columns["p"] = [verdict.p for verdict in judged]
+        columns |= interval_columns("auc", [verdict.auc for verdict in judged])
+        tables.append(pd.DataFrame(columns))
+    table = pd.concat(tables, ignore_index=True)
+    return table.rename(columns={"accuracy_low": "low", "accuracy_high": "high"})
 
 
-def _flat(estimate: Estimate) -> tuple[float, float, float]:
-    low, high = (np.nan if end is None else end for end in (estimate.low, estimate.high))
-    return estimate.value, low, high
+def score_arrays(verdicts: Mapping[str, Verdict]) -> dict[str, np.ndarray]:
+    """The scores of the held-out examples of both sets of each pair."""
+    arrays = {}
+    for pair, verdict in verdicts.items():
+        arrays |= {f"made_{pair}": verdict.score_x, f"data_{pair}": verdict.score_y}
+    return arrays

@@ -114,7 +114,7 @@ class VarianceLoss(Diagnostic):
 
     # ---------------------------------------------------------------- drawing
     def plot(self, report: Report) -> dict[str, Picture]:
-        from latentrun.plotting.variance_loss import loss_and_error, maps
+        from latentrun.diagnostics.variables.variance_loss_plot import loss_and_error, variance_maps
 
         bars = (
             "Lost variance (data minus decoded, mean over pixels) beside the mean squared error, for "
@@ -132,7 +132,7 @@ class VarianceLoss(Diagnostic):
                 "sampled codes, and over samples, on one colour scale (mean over colour channels). Where a "
                 "map is darker than that of the data, variance was lost."
             )
-            pictures["maps"] = Picture(maps(variances), text)
+            pictures["maps"] = Picture(variance_maps(variances), text)
         return pictures
 
 

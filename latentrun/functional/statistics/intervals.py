@@ -136,8 +136,5 @@ def interval_columns(name: str, estimates: Sequence[Estimate]) -> dict[str, np.n
     >>> {name: values.tolist() for name, values in interval_columns("x", [Estimate(1.0, 0.5, 2.0)]).items()}
     {'x': [1.0], 'x_low': [0.5], 'x_high': [2.0]}
     """
-    return {
-        name: np.array([estimate.value for estimate in estimates], float),
-        f"{name}_low": np.array([estimate.low for estimate in estimates], float),
-        f"{name}_high": np.array([estimate.high for estimate in estimates], float),
-    }
+    rows = [estimate.columns(name) for estimate in estimates]
+    return {key: np.array([row[key] for row in rows], float) for key in Estimate(math.nan).columns(name)}

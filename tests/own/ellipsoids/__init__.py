@@ -1,1 +1,1 @@
-"""The worked example of the README: a data set, a model and a diagnostic of one's own."""
+"""The worked example of the README: a data set, a model, a diagnostic and a task of one's own."""

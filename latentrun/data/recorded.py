@@ -1,0 +1,80 @@
+"""A data set as a run directory remembers it: described at once, made or read when rows are asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+from torch import Tensor
+
+from latentrun.data.base import Dataset, Description, Oracle
+from latentrun.errors import InputError
+from latentrun.functional.noise import Noise
+from latentrun.types import Projection, Split
+
+
+class Recorded(Dataset):
+    """What ``description`` says, without a row; :attr:`source`, the data set itself, is made by ``make`` when
+    rows are first asked for, or anything that only it has. Until then nothing of it is read or made, and its
+    files may be gone."""
+
+    def __init__(self, description: Description, make: Callable[[], Dataset]):
+        self._description, self._make = description, make
+        self.event_shape, self.value_range = description.event_shape, description.value_range
+        self.factors, self.label = description.factors, description.label
+        self.binary, self.columns, self.notes = description.binary, description.columns, description.notes
+
+    @cached_property
+    def source(self) -> Dataset:
+        """The data set itself, encoded as the model was trained; InputError where it cannot be had, or is not
+        of this description any more."""
+        data = self._make()
+        if (data.event_shape, data.columns) != (self.event_shape, self.columns):
+            data.align(self)
+        now, then = ([factor.name for factor in factors] for factors in (data.factors, self.factors))
+        if now != then:
+            raise InputError(f"data: their factors are {now} now; the run was trained with {then}")
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        """What a data set has beyond the protocol."""
+        if name.startswith("_") or name == "source":
+            raise AttributeError(name)
+        return getattr(self.source, name)
+
+    def describe(self) -> Description:
+        return self._description
+
+    def split(self, name: str) -> Split:
+        return self.source.split(name)
+
+    def parts(self) -> tuple[Split, ...]:
+        return self.source.parts()
+
+    @property
+    def digest(self) -> str:
+        return self.source.digest
+
+    def align(self, reference: Dataset) -> None:
+        self.source.align(reference)
+
+    def draw(self, x: Tensor, noise: Noise) -> Tensor:
+        return self.source.draw(x, noise)
+
+    def _load(self) -> dict[str, Split]:
+        return self.source._load()
+
+
+class RecordedOracle(Recorded, Oracle):
+    """A family whose truth is known, as a run directory remembers it."""
+
+    def __init__(self, description: Description, make: Callable[[], Dataset]):
+        super().__init__(description, make)
+        self.intrinsic_dim, self.betti = description.intrinsic_dim, description.betti
+
+    def render(self, factors: Tensor) -> Tensor:
+        return self.source.render(factors)
+
+    def project(self, x: Tensor, **options: Any) -> Projection:
+        return self.source.project(x, **options)
