@@ -159,7 +159,7 @@ def over_runs(values: np.ndarray) -> Estimate:
 
 def verdict(ratio: Estimate, tolerance: float) -> str:
     """Whether an interval says that a ratio is 1 within the tolerance."""
-    if ratio.low is None or not np.isfinite([ratio.low, ratio.high]).all():
+    if ratio.low is None or ratio.high is None or not np.isfinite([ratio.low, ratio.high]).all():
         return OPEN
     if 1 - tolerance <= ratio.low and ratio.high <= 1 + tolerance:
         return HOLDS

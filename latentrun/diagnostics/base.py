@@ -25,7 +25,7 @@ from latentrun.functional.noise import Noise
 from latentrun.functional.paths.lines import Reading, read
 from latentrun.functional.paths.tracks import track_tables
 from latentrun.functional.statistics.dependence import targets
-from latentrun.models.base import HasEncoder, HasGenerator, Model
+from latentrun.models.base import HasEncoder, HasGenerator, HasPosterior, Model, PosteriorTraining
 from latentrun.plotting.sprite import thumbnails
 from latentrun.run import Run
 from latentrun.types import Metric, Need, Picture, Projection, Report
@@ -44,7 +44,7 @@ class Question(ABC):
 
     def answers(self) -> str:
         """The question it answers: the first paragraph of its docstring, in one line."""
-        return " ".join(inspect.getdoc(type(self)).partition("\n\n")[0].split())
+        return " ".join((inspect.getdoc(type(self)) or "").partition("\n\n")[0].split())
 
 
 class Diagnostic(Question):
@@ -94,6 +94,12 @@ def check_samples(model: Model) -> None:
         raise Misfit(
             "needs a model with a prior, or with an encoder to fit one to its codes; the model has neither"
         )
+
+
+def posterior_training(run: Run) -> PosteriorTraining:
+    """What training made of the posterior; of a model that has one."""
+    assert isinstance(run.model, HasPosterior)
+    return run.model.posterior_training
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,8 @@ PAIRS = [
     if CASES[case].fits(diagnostic(name).requires)
 ]
 CHEAPEST = sorted(PAIRS, key=lambda pair: pair[1] == "vae-heatmaps")  # fits of real pictures take seconds
+# Where there turns out to be nothing to measure: no factor of the digits has an order along a path.
+NOTHING = {("factor_paths", case) for case in CASES if "digits" in case and case != "sphere-digits"}
 ONCE = {name: case for name, case in reversed(CHEAPEST)}  # a run for each diagnostic
 
 
@@ -59,6 +61,7 @@ class Outcome:
     state of the world before and after."""
 
     name: str
+    case: str
     asked: Diagnostic
     report: Report | None
     reason: str
@@ -80,7 +83,7 @@ def measure(name: str, case: str) -> Outcome:
             reason = str(nothing)
         written = list(Path(folder).iterdir())
     after = (run.model.state_dict(), torch.get_rng_state())
-    return Outcome(name, asked, report, reason, (weights, after[0]), (generator, after[1]), written)
+    return Outcome(name, case, asked, report, reason, (weights, after[0]), (generator, after[1]), written)
 
 
 @pytest.fixture(
@@ -126,10 +129,10 @@ def test_it_writes_nothing(outcome):
 
 # ---------------------------------------------------------------- what it reports
 def test_it_reports_something_or_says_why_there_is_nothing(outcome):
-    if outcome.report is None:
-        assert outcome.reason and "\n" not in outcome.reason
+    if (outcome.name, outcome.case) in NOTHING:
+        assert outcome.report is None and outcome.reason and "\n" not in outcome.reason
     else:
-        assert outcome.report.metrics and outcome.report.status is Status.OK
+        assert outcome.report.metrics and outcome.report.status is Status.OK, outcome.reason
 
 
 def test_every_metric_is_declared(outcome, report):
@@ -152,6 +155,9 @@ def test_values_are_in_their_range(outcome, report):
 def test_pictures_are_drawn_from_what_lies_on_disk(outcome, report, tmp_path):
     directory = parts.stored(outcome.name, outcome.asked, report, tmp_path)
     drawn = parts.drawn_from_disk(outcome.name, outcome.asked, directory)
+    if ONCE[outcome.name] == outcome.case:
+        with paper():
+            assert drawn.keys() == outcome.asked.plot(report).keys()
     assert [name for name, picture in drawn.items() if not parts.is_figure(picture)] == []
     assert [name for name, picture in drawn.items() if len(picture.caption) <= 20] == []
     directory.write_pictures(outcome.name, drawn)
@@ -164,12 +170,3 @@ def test_pictures_are_drawn_from_what_lies_on_disk(outcome, report, tmp_path):
 def test_equal_noise_gives_equal_numbers(name, case):
     first, again = measure(name, case).report, diagnostic(name)(CASES[case].make(), Noise(0).at(name))
     assert parts.values(again) == pytest.approx(parts.values(first), nan_ok=True)
-
-
-@pytest.mark.parametrize(("name", "case"), ONCE.items())
-def test_what_is_measured_draws_the_same_pictures_as_what_lies_on_disk(name, case, tmp_path):
-    outcome = measure(name, case)
-    directory = parts.stored(name, outcome.asked, outcome.report, tmp_path)
-    drawn = parts.drawn_from_disk(name, outcome.asked, directory)
-    with paper():
-        assert outcome.asked.plot(outcome.report).keys() == drawn.keys()

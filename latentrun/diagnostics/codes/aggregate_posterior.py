@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from latentrun.config.bounds import Between, Each, Ge, Gt
-from latentrun.diagnostics.base import Diagnostic
+from latentrun.diagnostics.base import Diagnostic, posterior_training
 from latentrun.diagnostics.codes.aggregate_posterior_measure import (
     LEAST,
     Posteriors,
@@ -319,8 +319,8 @@ def divergence_metrics(rows: pd.DataFrame) -> dict[str, Estimate]:
 def with_shape(metrics: dict[str, Estimate]) -> dict[str, Estimate]:
     """The metrics with what of the aggregate's KL its first two moments leave."""
     whole, gaussian = metrics["kl_aggregate"], metrics["kl_aggregate.gaussian"].value
-    shape = Estimate(*(end - gaussian for end in (whole.value, whole.low, whole.high)))
-    return metrics | {"kl_aggregate.shape": shape}
+    ends = (None if end is None else end - gaussian for end in (whole.low, whole.high))
+    return metrics | {"kl_aggregate.shape": Estimate(whole.value - gaussian, *ends)}
 
 
 def mmd_metrics(table: pd.DataFrame) -> dict[str, Estimate]:
@@ -372,7 +372,7 @@ def caveats(run: Run) -> list[str]:
         )
     elif not is_standard_normal(prior):
         notes.append("The model's own prior is not N(0, I); all numbers here compare with N(0, I).")
-    if not run.model.posterior_training.sampled:
+    if not posterior_training(run).sampled:
         notes.append(
             "The model was trained without sampling: sigma, and with it all that is said of more than mu, is "
             "untrained."

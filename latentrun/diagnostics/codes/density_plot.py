@@ -23,9 +23,11 @@ Arrays = Mapping[str, np.ndarray]
 
 def hole(arrays: Arrays, beyond: float) -> Picture:
     """Planes through the widest hole."""
-    parts = ("map", "map_planes", "map_ends", "map_hole", "map_codes")
+    cuts, planes, ends, widest, codes = (
+        arrays[part] for part in ("map", "map_planes", "map_ends", "map_hole", "map_codes")
+    )
     return Picture(
-        emptiness_map(*(arrays[part] for part in parts), beyond),
+        emptiness_map(cuts, planes, ends, widest, codes, beyond),
         "Planes through the middle of the widest hole (cross; dashed: the empty ball around it, radius "
         f"{arrays['map_hole'][-1]:.2f}), cut off at the hull of the codes. Colour: distance to the nearest "
         f"code; dots: codes within {beyond:g} of the plane. Axes: principal axes of the codes, all lengths "

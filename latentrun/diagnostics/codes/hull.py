@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -27,14 +28,14 @@ from latentrun.errors import NothingToMeasure
 from latentrun.functional.clouds.hulls import Hull, bounding_path, convex_hull, measurable, strip_edges
 from latentrun.functional.clouds.whitening import Whitening, perturbed, whitening
 from latentrun.functional.noise import Noise
-from latentrun.functional.paths.lines import Reading, purest, segments
+from latentrun.functional.paths.lines import Course, purest, segments
 from latentrun.functional.statistics.dependence import spearman
 from latentrun.functional.statistics.intervals import bootstrap_each, mean_interval
 from latentrun.models.base import Model
 from latentrun.plotting.cloud import TURNED
 from latentrun.plotting.sprite import thumbnails
 from latentrun.run import Run
-from latentrun.types import Estimate, Metric, Picture, Report
+from latentrun.types import Estimate, Factor, Metric, Picture, Report
 
 AXES = 4  # straight paths where there is no strip
 ROUNDING = 1e-6  # a mean miss below this is rounding: no ratio is made of it
@@ -292,7 +293,7 @@ class HullPaths(Diagnostic):
                 {}, [f"no bounding planes: the plane [{a}, {b}] does not fit {z.shape[1]} latents"]
             )
         above, below = (bounding_path(z, a, b, sign, self.support, self.steps) for sign in (1, -1))
-        if above is None:
+        if above is None or below is None:
             return Courses({}, ["no bounding planes: the codes are flat"])
         note = f"bounding planes above and below in z{a} (to the right) and z{b} (upwards)"
         return Courses({"plane above": above, "plane below": below}, [note])
@@ -307,7 +308,7 @@ class HullPaths(Diagnostic):
     def _hull_metrics(
         self, hull: Hull | None, points: HullPoints | None, noise: Noise
     ) -> dict[str, Estimate]:
-        if hull is None:
+        if hull is None or points is None:
             return {}
         metrics = {"volume": Estimate(hull.volume), "vertices": Estimate(float(len(hull.vertices)))}
         for length, miss in zip(points.lengths, points.miss, strict=True):
@@ -324,9 +325,10 @@ class HullPaths(Diagnostic):
             tracks.judgement.kind: Estimate(tracks.judgement.miss.mean().item()),
             "gap": Estimate(float(tracks.tables["steps"]["gap"].mean())),
         }
-        if tracks.reading is None or tracks.reading.course is None:
+        reading = tracks.reading
+        if reading is None or reading.course is None:
             return metrics
-        return metrics | course_metrics(tracks.reading, self.slack)
+        return metrics | course_metrics(reading.ordered, reading.course, self.slack)
 
     # ---------------------------------------------------------------- drawing
     def plot(self, report: Report) -> dict[str, Picture]:
@@ -355,15 +357,14 @@ def ratios_to_first(miss: Tensor, noise: Noise, resamples: int) -> list[Estimate
     return bootstrap_each(statistic, miss.T, noise, resamples)
 
 
-def course_metrics(reading: Reading, slack: float) -> dict[str, Estimate]:
+def course_metrics(factors: Sequence[Factor], course: Course, slack: float) -> dict[str, Estimate]:
     """How well the path that orders a factor best does so, and how little the others need move while it is
     ordered nearly as well; for each ordered factor."""
-    course, f = reading.course, len(reading.ordered)
     rows = purest(course, torch.arange(len(course.spearman)), slack)
     monotony = course.spearman.abs().amax(0).tolist()
-    leakage = course.leakage[rows, torch.arange(f)].tolist()
+    leakage = course.leakage[rows, torch.arange(len(factors))].tolist()
     metrics = {}
-    for factor, strength, leak in zip(reading.ordered, monotony, leakage, strict=True):
+    for factor, strength, leak in zip(factors, monotony, leakage, strict=True):
         metrics |= {
             f"monotonicity.{factor.name}": Estimate(strength),
             f"leakage.{factor.name}": Estimate(leak),

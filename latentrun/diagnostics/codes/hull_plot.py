@@ -117,7 +117,7 @@ def turned_hull(
         images=examples,
         value_range=tuple(arrays["value_range"]),
         layers=layers,
-        axes=axes,
+        axes=axes.tolist(),
     )
     text = "Codes, their convex hull and the paths along it, which begin at their larger point"
     if len(knots):

@@ -152,7 +152,7 @@ class KNN(Diagnostic):
             columns[FACTORS_ALONE] = standardised(
                 factor_columns(factors, array(train.y[rows])), factor_columns(factors, array(test.y))
             )
-        y, truth = array(train.labels[rows]).astype(int), array(test.labels).astype(int)
+        y, truth = classes_of(train)[rows.cpu().numpy()], classes_of(test)
         return Task(label_of(run, test), y, truth, columns, factors)
 
     def _beside(self, data: Dataset) -> list[tuple[int, Factor]]:
@@ -183,7 +183,9 @@ class KNN(Diagnostic):
         low, high = shown.min(0), shown.max(0)
         room = MARGIN * np.where(high > low, high - low, 1.0)
         extent = np.stack([low - room, high + room], axis=1)
-        points = np.stack(np.meshgrid(*np.linspace(*extent.T, SIDE).T), axis=-1).reshape(-1, 2)
+        points = np.stack(np.meshgrid(*np.linspace(extent[:, 0], extent[:, 1], SIDE).T), axis=-1).reshape(
+            -1, 2
+        )
         grid = knn_predict(neighbours(common_units(run)(array(train.codes[rows]), points), k), y)
         return {"grid": grid.reshape(SIDE, SIDE), "extent": extent.ravel()}
 
@@ -235,6 +237,12 @@ def array(values: Tensor) -> np.ndarray:
     return values.cpu().double().numpy()
 
 
+def classes_of(latents: Latents) -> np.ndarray:
+    """The labels ``(N,)``; of data that have them."""
+    assert latents.labels is not None
+    return array(latents.labels).astype(int)
+
+
 def common_units(run: Run) -> Callable[[np.ndarray, np.ndarray], Codes]:
     """How train and other codes are brought to common units: they have those of the prior, or none of their
     own."""
@@ -243,7 +251,7 @@ def common_units(run: Run) -> Callable[[np.ndarray, np.ndarray], Codes]:
 
 def label_of(run: Run, rows: Latents) -> Factor:
     """The label as a factor, with the names of its classes."""
-    columns = targets(run.data.factors, run.data.label, array(rows.y), array(rows.labels))
+    columns = targets(run.data.factors, run.data.label, array(rows.y), classes_of(rows))
     return next(factor for factor, _ in columns if factor.name == run.data.label)
 
 

@@ -75,7 +75,9 @@ def decisions(arrays: Arrays, shown: str) -> Picture:
         "; behind them the class that is predicted there." if codes.shape[1] == 2 else ", the others grey."
     )
     truth, predicted = arrays["truth"], arrays["predicted"]
-    drawn = regions(codes, class_factor(arrays), truth, predicted, arrays.get("grid"), arrays.get("extent"))
+    drawn = regions(
+        codes, class_factor(arrays), truth, predicted, arrays.get("grid"), arrays.get("extent", ())
+    )
     return Picture(drawn, text)
 
 
@@ -160,7 +162,7 @@ def regions(
     truth: np.ndarray,
     predicted: np.ndarray,
     grid: np.ndarray | None = None,
-    extent: Sequence[float] = (),
+    extent: np.ndarray | Sequence[float] = (),
 ) -> Figure:
     """Codes ``(N, d)``, d >= 2, on pairs of latents (rows), coloured by true class, by the class predicted,
     and, of those predicted wrongly alone, by true class (columns). ``grid``: class predicted at even points

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from latentrun.config.bounds import Between, Gt
-from latentrun.diagnostics.base import Diagnostic
+from latentrun.diagnostics.base import Diagnostic, posterior_training
 from latentrun.errors import NothingToMeasure
 from latentrun.experiments.latent_noise import HELD, REMOVED, RISING
 from latentrun.functional.noise import Noise
@@ -169,7 +169,7 @@ class VariableUnderNoise(Diagnostic):
             f"{self.inactive_kl:g} nats; revived: above {self.revived:.0%} of it and above the KL. Meanwhile "
             "the decoder saw N(0, 1) draws in the place of variables that were inactive before.",
         ]
-        training = run.model.posterior_training
+        training = posterior_training(run)
         if not curve["noise_scale"].any():
             notes.append("There was no noise (increment 0): this is the control.")
         if curve["gain"].iloc[0] <= 0:
@@ -282,13 +282,14 @@ def event_numbers(curve: pd.DataFrame, events: Events) -> dict[str, float]:
     """How fast it went."""
     noisy = under_noise(curve) & (curve["noise_scale"].to_numpy() > 0)
     crossing, collapse, revival = events.crossing, events.collapse, events.revival
-    crossed, gave_up, came_back = (event is not None for event in (crossing, collapse, revival))
-    return {
-        "steepest": at(losses(curve), events.steepest and events.steepest - 1),
-        "epochs.crossing": float(noisy[: crossing + 1].sum()) if crossed else math.nan,
-        "epochs.collapse": float(collapse - crossing) if crossed and gave_up else math.nan,
-        "epochs.revival": float(revival - events.removed + 1) if came_back else math.nan,
-    }
+    numbers = dict.fromkeys(("epochs.crossing", "epochs.collapse", "epochs.revival"), math.nan)
+    if crossing is not None:
+        numbers["epochs.crossing"] = float(noisy[: crossing + 1].sum())
+    if crossing is not None and collapse is not None:
+        numbers["epochs.collapse"] = float(collapse - crossing)
+    if revival is not None and events.removed is not None:
+        numbers["epochs.revival"] = float(revival - events.removed + 1)
+    return {"steepest": at(losses(curve), events.steepest and events.steepest - 1), **numbers}
 
 
 def spread_numbers(curve: pd.DataFrame, events: Events) -> dict[str, float]:

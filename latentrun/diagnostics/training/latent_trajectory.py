@@ -169,6 +169,8 @@ class LatentTrajectory(Diagnostic):
         (place,) = bootstrap_means(statistic, lengths.T, noise, self.resamples)
         if place.value == len(lengths):
             return Estimate(math.nan)
+        if place.low is None or place.high is None:
+            return Estimate(float(epochs[int(place.value)]))
         ends = (min(int(end), len(lengths)) for end in (place.low, math.ceil(place.high)))
         return Estimate(float(epochs[int(place.value)]), *(float(epochs[end]) for end in ends))
 
@@ -232,10 +234,11 @@ class LatentTrajectory(Diagnostic):
     def plot(self, report: Report) -> dict[str, Picture]:
         from latentrun.diagnostics.training.latent_trajectory_plot import film, single_latent, steps
 
+        pictures: dict[str, Picture] = {}
         if len(report.arrays["pair"]) == 1:
-            pictures = {"paths": single_latent(report.arrays)}
+            pictures["paths"] = single_latent(report.arrays)
         else:
-            pictures = {"paths": film(report.arrays, self.tail, self.milliseconds)}
+            pictures["paths"] = film(report.arrays, self.tail, self.milliseconds)
         if len(report.tables.get("epochs", ())):
             pictures["moves"] = steps(report)
         return pictures

@@ -92,7 +92,7 @@ class Scene:
         small = arrays.get("thumbnails")
         head = 0.0 if small is None or len(small) > NAMED else min(0.42, BOX / len(small))
         self.figure, self.axes = self._plane(arrays, head)
-        if head:
+        if small is not None and head:
             framed(self.figure, self.axes, small, self.colours, head)
         self.axes.scatter(
             *arrays["cloud"].T, s=5, color=GREY, alpha=0.35, linewidths=0, zorder=1, rasterized=True

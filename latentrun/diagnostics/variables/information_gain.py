@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from latentrun.config.bounds import Ge, Gt
-from latentrun.diagnostics.base import Diagnostic
+from latentrun.diagnostics.base import Diagnostic, posterior_training
 from latentrun.diagnostics.needs import FLAT, GAUSSIAN_POSTERIOR, IMAGES, LIKELIHOOD
 from latentrun.functional.distances.divergences import gaussian_kl
 from latentrun.functional.gains import zeroing_gains
@@ -177,7 +177,7 @@ class InformationGain(Diagnostic):
             f"Traversal: one variable at {-self.extent:g} ... {self.extent:g} (the prior's standard "
             f"deviation is 1), all others {AROUND[self.around]}.",
         ]
-        training = run.model.posterior_training
+        training = posterior_training(run)
         if not likelihood:
             notes.append(
                 "The model has no likelihood: its gains are not in nats and are not compared with the KL."

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from latentrun.config.bounds import Ge, Gt
-from latentrun.diagnostics.base import Diagnostic
+from latentrun.diagnostics.base import Diagnostic, posterior_training
 from latentrun.diagnostics.needs import FLAT, GAUSSIAN_POSTERIOR, GENERATOR, IMAGES
 from latentrun.functional.distances.divergences import gaussian_kl
 from latentrun.functional.gains import zeroing_gains
@@ -126,7 +126,7 @@ class Sparsity(Diagnostic):
         sample = self._sample(run, noise)
         measured = self._measure(run, sample)
         limits = self._limits(measured)
-        training = run.model.posterior_training
+        training = posterior_training(run)
         state = classify(measured.usage, limits, training.sampled and training.kl == "full")
         without, pictures = self._without(run, sample, measured.error, state, noise)
         tables = {"variables": variable_table(measured, state)}

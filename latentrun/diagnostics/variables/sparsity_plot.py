@@ -61,7 +61,7 @@ def variances(variables: pd.DataFrame) -> Figure:
     stacked(ax, parts, hatched=(variables["state"] == "inactive").to_numpy())
     ax.axhline(1, color="black", linestyle="--", linewidth=0.9)
     doubtful = np.flatnonzero(variables["state"] == "doubtful")
-    top = sum(parts.values())
+    top = (variables["var_mean"] + variables["mean_scale2"]).to_numpy()
     ax.plot(doubtful, top[doubtful] + 0.04 * top.max(), "o", color="#7F7F7F", markersize=3)
     name_ticks(ax, variables["variable"].tolist())
     ax.set(xlabel="latent variable (sorted by KL)", ylabel="variance", ylim=(0, 1.08 * max(1.0, top.max())))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from latentrun.config.bounds import Ge, Gt
-from latentrun.diagnostics.base import Diagnostic
+from latentrun.diagnostics.base import Diagnostic, posterior_training
 from latentrun.diagnostics.needs import FLAT, GAUSSIAN_POSTERIOR
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.intervals import bootstrap_means, interval_columns
@@ -111,7 +111,7 @@ class Stationarity(Diagnostic):
             f"Averages over the {self.split} split; variances are population moments (divided by N). "
             "Intervals: bootstrap over its examples.",
         ]
-        training = run.model.posterior_training
+        training = posterior_training(run)
         if not training.sampled:
             notes.append(
                 "The model was trained without sampling: its sigma is untrained and the law need not hold."

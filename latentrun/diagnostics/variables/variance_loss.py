@@ -99,7 +99,7 @@ class VarianceLoss(Diagnostic):
         x = run.x(self.split)
         decoded = {"mean": run.reconstructions(self.split)}
         if isinstance(run.model, HasPosterior):
-            decoded["posterior"] = run.decode(posterior_codes(run, x, noise.at("posterior")))
+            decoded["posterior"] = run.decode(posterior_codes(run.model, x, noise.at("posterior")))
         decoded[GENERATED] = run.decode(run.sample_codes(len(x), noise.at(GENERATED)))
         return decoded
 
@@ -143,10 +143,11 @@ def spread(x: Tensor) -> Tensor:
     return (x - x.mean(0)).square().flatten(1).mean(1)
 
 
-def posterior_codes(run: Run, x: Tensor, noise: Noise) -> Tensor:
+def posterior_codes(model: HasPosterior, x: Tensor, noise: Noise) -> Tensor:
     """One draw z ~ q(z|x) ``(N, d)`` for every example of ``x (N, *event)``."""
     with torch.no_grad():
-        return torch.cat([run.model.draw(part, noise.at(i)) for i, part in enumerate(x.split(CHUNK))])
+        parts = enumerate(x.split(CHUNK))
+        return torch.cat([model.draw(part, noise.at(i)) for i, part in parts])
 
 
 def variance_loss(x: Tensor, xhat: Tensor, paired: bool, noise: Noise, resamples: int) -> Loss:
