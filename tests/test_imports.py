@@ -38,7 +38,7 @@ FLOORS = [
     {"__main__"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-# One file for each of a kind: they share `base`, and the parts and drawings of one stand beside it (`hull_plot`).
+# One file for each of a kind: they share `base`; parts and drawings of one stand beside it (`hull_plot`).
 FAMILIES = {"models", "second_stages", "diagnostics", "comparisons", "data"}
 FILES = sorted(ROOT.rglob("*.py"))
 
