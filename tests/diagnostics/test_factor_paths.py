@@ -11,9 +11,11 @@ import torch
 import yaml
 
 from latentrun.config.build import build
-from latentrun.diagnostics.base import Diagnostic
+from latentrun.diagnostics.base import Diagnostic, misfit
+from latentrun.diagnostics.needs import FLAT
 from latentrun.errors import NothingToMeasure
 from latentrun.functional.noise import Noise
+from latentrun.manifolds.base import Manifold
 from latentrun.types import Factor
 from tests.planted import Deterministic, Rows, Span, planted_run
 
@@ -269,3 +271,17 @@ def test_pictures(oblique):
     known = MIX[:, 0].numpy()
     found = np.array([path.x[-1] - path.x[0], path.y[-1] - path.y[0], path.z[-1] - path.z[0]])
     assert found @ known / np.linalg.norm(found) / np.linalg.norm(known) > 0.999
+
+
+class Sphere(Manifold):
+    """A latent space that is not flat."""
+
+    dim, ambient_dim = 2, 3
+    project = distance = exp = log = lambda self, *points: points[0]
+
+
+def test_a_curved_latent_space_is_refused():
+    run = Span(Y).run()
+    assert misfit(make(), run.model, run.data) is None
+    run.model.spaces = {"z": Sphere()}
+    assert misfit(make(), run.model, run.data) is FLAT

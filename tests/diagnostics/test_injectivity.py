@@ -12,9 +12,11 @@ import yaml
 from latentrun.config.build import build
 from latentrun.data.base import Oracle
 from latentrun.data.heatmaps import Heatmaps, HeatmapsT
-from latentrun.diagnostics.base import Diagnostic
+from latentrun.diagnostics.base import Diagnostic, misfit
+from latentrun.diagnostics.needs import FLAT
 from latentrun.errors import InputError, NothingToMeasure
 from latentrun.functional.noise import Noise
+from latentrun.manifolds.base import Manifold
 from latentrun.types import Factor
 from tests.planted import Deterministic, Gaussian, Rows, Span, planted_run
 
@@ -266,3 +268,17 @@ def test_without_a_factor_that_varies_there_is_nothing_to_differentiate_by():
     data.factors = tuple(Factor(factor.name, "real", 0, 0) for factor in data.factors)
     with pytest.raises(NothingToMeasure, match="no real factor that varies"):
         make()(data.run(), Noise(0))
+
+
+class Sphere(Manifold):
+    """A latent space that is not flat."""
+
+    dim, ambient_dim = 2, 3
+    project = distance = exp = log = lambda self, *points: points[0]
+
+
+def test_a_curved_latent_space_is_refused():
+    run = Planted(vanishing).run()
+    assert misfit(make(), run.model, run.data) is None
+    run.model.spaces = {"z": Sphere()}
+    assert misfit(make(), run.model, run.data) is FLAT
