@@ -78,8 +78,8 @@ PLACES = {
 # (command line, the one line it gets: ``...`` at the end stands for whatever follows)
 WRONG = [
     # names that do not exist, with the nearest that does
-    ("model=vea", "unknown model 'vea' (did you mean 'vae'?); known: ae, two_stage_race, two_stage_vae, vae"),
-    ("model=VAE", "unknown model 'VAE' (did you mean 'vae'?); known: ae, two_stage_race, two_stage_vae, vae"),
+    ("model=vea", "unknown model 'vea' (did you mean 'vae'?); known: ae, flow, gaussian, mixture, two_stage_race, two_stage_vae, vae"),
+    ("model=VAE", "unknown model 'VAE' (did you mean 'vae'?); known: ae, flow, gaussian, mixture, two_stage_race, two_stage_vae, vae"),
     ("data=heatmap", "unknown data 'heatmap' (did you mean 'heatmaps'?); known: ..."),
     ("network=dnse", "unknown network 'dnse' (did you mean 'dense'?); known: conv, dense, draw, resnet"),
     ("task=diagnos", "unknown task 'diagnos' (did you mean 'diagnose'?); known: ..."),
@@ -242,11 +242,11 @@ WRONG = [
     ("model.latent_dim=${model.latent_dim}", "model.latent_dim: Recursive interpolation detected"),
     ("hydra.run.dir=${nothing}", "hydra.run.dir: Interpolation key 'nothing' not found"),
     # what a group does not take
-    ("model=null", "unknown model 'null'; known: ae, two_stage_race, two_stage_vae, vae"),
+    ("model=null", "unknown model 'null'; known: ae, flow, gaussian, mixture, two_stage_race, two_stage_vae, vae"),
     ("diagnostic=null", "unknown diagnostic 'null'; known: ..."),
     (
         "model=[vae]",
-        "'model=[vae]': model takes one option, not a list; known: ae, two_stage_race, two_stage_vae, vae",
+        "'model=[vae]': model takes one option, not a list; known: ae, flow, gaussian, mixture, two_stage_race, two_stage_vae, vae",
     ),
     (
         "model={latent_dim:3}",
@@ -279,7 +279,7 @@ WRONG = [
     ),
     (
         "-m model=vae,vea",
-        "unknown model 'vea' (did you mean 'vae'?); known: ae, two_stage_race, two_stage_vae, vae",
+        "unknown model 'vea' (did you mean 'vae'?); known: ae, flow, gaussian, mixture, two_stage_race, two_stage_vae, vae",
     ),
     ("-m model=vae,ae model.beta=1,2", "unknown key of model 'beta'; known: latent_dim, squash"),
     ("-m diagnostic=[latents],[latnts]", "unknown diagnostic 'latnts' (did you mean 'latents'?); known: ..."),
