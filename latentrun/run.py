@@ -60,7 +60,7 @@ class Run:
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """``make()``, computed when ``key`` is first asked for: what several diagnostics need, such as
-        ``("whitening", flat)``. Whoever gets it must not change it."""
+        ``("whitening", split, flat)``. Whoever gets it must not change it."""
         if key not in self._made:
             self._made[key] = make()
         return self._made[key]

@@ -195,6 +195,10 @@ WRONG = [
         "training.optimizer=null",
         "training.optimizer: a value is needed: a class of torch.optim with its settings",
     ),
+    (
+        "training.optimizers={critic:null}",
+        "training.optimizers.critic: a value is needed: a class of torch.optim with its settings",
+    ),
     ("trust=numpy", "trust: must be a list, got 'numpy'"),
     ("output=3", "output: must be a text, got 3"),
     ("output=", "output: must be a text that is not empty and can be printed, got ''"),

@@ -19,52 +19,6 @@ MISTAKES = {  # line by line: what is wrong with it
     "Estimate(1.0).low + 1": "unsupported-operation",  # there may be no interval
     "gaussian_kl(torch.zeros(2), torch.zeros(2)).item().mean()": "missing-attribute",
 }
-# Complaints in files that are not clean yet: their number only falls, a file without any leaves the list.
-PENDING = {
-    "latentrun/claims/claim.py": 1,
-    "latentrun/claims/compared.py": 1,
-    "latentrun/claims/page.py": 1,
-    "latentrun/comparisons/variance_loss_survey.py": 3,
-    "latentrun/diagnostics/base.py": 1,
-    "latentrun/diagnostics/codes/aggregate_posterior.py": 2,
-    "latentrun/diagnostics/codes/density_plot.py": 2,
-    "latentrun/diagnostics/codes/hull.py": 9,
-    "latentrun/diagnostics/codes/hull_plot.py": 1,
-    "latentrun/diagnostics/codes/knn.py": 4,
-    "latentrun/diagnostics/codes/knn_plot.py": 1,
-    "latentrun/diagnostics/decoder/factor_paths.py": 9,
-    "latentrun/diagnostics/decoder/factor_paths_decode.py": 3,
-    "latentrun/diagnostics/decoder/factor_paths_plot.py": 3,
-    "latentrun/diagnostics/decoder/injectivity_corner.py": 1,
-    "latentrun/diagnostics/decoder/injectivity_measure.py": 2,
-    "latentrun/diagnostics/decoder/injectivity_plot.py": 1,
-    "latentrun/diagnostics/decoder/invariant_error.py": 1,
-    "latentrun/diagnostics/decoder/reconstruction.py": 3,
-    "latentrun/diagnostics/decoder/traversal.py": 10,
-    "latentrun/diagnostics/samples/fid.py": 3,
-    "latentrun/diagnostics/samples/fid_plot.py": 1,
-    "latentrun/diagnostics/samples/samples.py": 1,
-    "latentrun/diagnostics/samples/two_sample.py": 3,
-    "latentrun/diagnostics/training/latent_noise.py": 8,
-    "latentrun/diagnostics/training/latent_trajectory.py": 4,
-    "latentrun/diagnostics/training/latent_trajectory_plot.py": 1,
-    "latentrun/diagnostics/variables/information_gain.py": 3,
-    "latentrun/diagnostics/variables/sparsity.py": 3,
-    "latentrun/diagnostics/variables/sparsity_plot.py": 3,
-    "latentrun/diagnostics/variables/stationarity.py": 2,
-    "latentrun/diagnostics/variables/variance_loss.py": 1,
-    "latentrun/plotting/animation.py": 1,
-    "latentrun/plotting/bars.py": 3,
-    "latentrun/plotting/hull.py": 1,
-    "latentrun/plotting/scatter.py": 1,
-    "latentrun/plotting/sweep.py": 3,
-    "latentrun/report/page.py": 1,
-    "latentrun/report/sweep.py": 2,
-    "latentrun/store/reports.py": 1,
-    "latentrun/tables/conditions.py": 6,
-    "latentrun/tasks/assembly.py": 1,
-    "latentrun/tasks/loading.py": 2,
-}
 IMPORTS = (
     "import torch",
     "from latentrun.functional.distances.divergences import gaussian_kl",
@@ -97,19 +51,13 @@ def complaints(planted):
 
 
 def test_latentrun_keeps_its_types(complaints, planted):
-    by_name = {
-        str(path.relative_to(ROOT)): errors
+    wrong = [
+        f"{path.relative_to(ROOT)}:{line}: {text} [{rule}]"
         for path, errors in complaints.items()
         if path != planted.resolve()
-    }
-    worse = [
-        f"{name}:{line}: {text} [{rule}]"
-        for name, errors in by_name.items()
-        if len(errors) > PENDING.get(name, 0)
         for line, rule, text in errors
     ]
-    assert not worse, "\n".join(worse)
-    assert PENDING.keys() <= by_name.keys(), f"clean now: {PENDING.keys() - by_name.keys()}"
+    assert not wrong, "\n".join(wrong)
 
 
 def test_mistakes_are_seen(complaints, planted):

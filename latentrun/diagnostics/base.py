@@ -20,6 +20,7 @@ from latentrun.diagnostics.needs import lacking
 from latentrun.errors import InputError, Misfit, unknown
 from latentrun.functional.clouds.hulls import convex_hull
 from latentrun.functional.clouds.neighbours import nearest
+from latentrun.functional.clouds.whitening import Whitening, whitening
 from latentrun.functional.factors import factor_table
 from latentrun.functional.noise import Noise
 from latentrun.functional.paths.lines import Reading, read
@@ -118,6 +119,16 @@ def decoded(run: Run, z: np.ndarray) -> Tensor:
     """What codes ``(N, d)`` decode to, ``(N, *event_shape)``; codes beside the latent space are first brought
     onto it."""
     return run.decode(run.model.spaces["z"].project(torch.from_numpy(z).float().to(run.device)))
+
+
+def whitened(run: Run, split: str, flat: float) -> Whitening:
+    """The map that gives all codes of a split covariance 1; ``flat`` as in
+    :func:`~latentrun.functional.clouds.whitening.whitening`."""
+
+    def make() -> Whitening:
+        return whitening(run.latents(split).codes.cpu().double().numpy(), flat)
+
+    return run.once(("whitening", split, flat), make)
 
 
 def judge(run: Run, x: Tensor) -> Judgement:

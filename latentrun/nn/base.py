@@ -22,6 +22,15 @@ class Network(ABC):
         """A module from ``(N, in_features)`` to ``(N, *event_shape)``; raises Misfit as the encoder does."""
 
 
+def parameter_count(module: nn.Module) -> int:
+    """How many numbers its parameters hold.
+
+    >>> parameter_count(nn.Linear(2, 3))
+    9
+    """
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
 def require_picture(name: str, event_shape: tuple[int, ...]) -> tuple[int, int, int]:
     """Channels, height and width; Misfit where the data of the network ``name`` are no pictures.
 

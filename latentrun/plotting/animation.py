@@ -32,8 +32,10 @@ def gif(frame: Callable[[int], np.ndarray], durations: Sequence[int], largest: i
     for place, image in enumerate(sampled):
         sheet.paste(image, (0, place * image.height))
     palette = sheet.quantize(COLOURS, Image.Quantize.MEDIANCUT)
+    values = palette.getpalette()
+    assert values is not None  # a quantised picture has one
     # The mean of white and almost white would be seen as a box on the page.
-    palette.putpalette(bytes(255 if value >= 250 else value for value in palette.getpalette()))
+    palette.putpalette(bytes(255 if value >= 250 else value for value in values))
     reduced = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in shown]
     times = [max(10, round(time / 10) * 10) for time in durations]
     while True:

@@ -27,7 +27,7 @@ def name_ticks(ax: Axes, names: Sequence) -> None:
     width = ax.figure.get_size_inches()[0] / ax.figure.axes[0].get_subplotspec().get_gridspec().ncols
     longest = max(len(str(name)) for name in names)
     step = max(1, int(np.ceil(len(names) * (0.09 * longest + 0.06) / width)))
-    places = np.arange(0, len(names), step)
+    places = range(0, len(names), step)
     ax.set_xticks(places, [str(names[i]) for i in places])
     ax.set_xlim(-0.7, len(names) - 0.3)
 
@@ -40,15 +40,15 @@ def by_state(
     high: np.ndarray | None = None,
 ) -> None:
     """One bar per variable, coloured and hatched by its state; whiskers from low to high where given."""
-    states = np.asarray(states)
+    state_of = np.asarray(states)
     # Their bars are hardly there: the ground says where they are.
-    for i in np.flatnonzero(states == "inactive"):
+    for i in np.flatnonzero(state_of == "inactive"):
         ax.axvspan(i - 0.5, i + 0.5, color="#EEEEEE", linewidth=0, zorder=0)
     for state, (colour, hatch) in STATES.items():
-        at = np.flatnonzero(states == state)
+        at = np.flatnonzero(state_of == state)
         edge = HATCH_EDGE if hatch else colour
         ax.bar(at, heights[at], color=colour, hatch=hatch, edgecolor=edge, linewidth=0, width=0.8)
-    if low is not None:
+    if low is not None and high is not None:
         whiskers(ax, np.arange(len(heights)), heights, low, high)
     ax.axhline(0, color="black", linewidth=0.6)
 

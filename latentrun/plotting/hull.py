@@ -30,7 +30,7 @@ def hull_flat(
     if target is None:
         ax.scatter(*codes.T, color="0.75", **points(len(codes)))
     else:
-        fig.colorbar(draw(ax, *codes.T, target), ax=ax, label=caption(target[0]), shrink=0.8)
+        fig.colorbar(draw(ax, codes[:, 0], codes[:, 1], target), ax=ax, label=caption(target[0]), shrink=0.8)
     ax.add_collection(LineCollection(shell[facets], colors="0.4", linewidths=0.9))
     for (name, path), line in zip(paths.items(), PALETTE, strict=False):
         ax.plot(*path.T, "-o", color=line, markersize=3, linewidth=1.6, label=name)

@@ -117,7 +117,7 @@ def projections(codes: np.ndarray, targets: Sequence[Target]) -> Figure:
         for (a, b), ax in zip(pairs, panels, strict=False):
             scale = draw(ax, codes[:, a], codes[:, b], target)
             ax.set(xlabel=f"$z_{{{a}}}$", ylabel=f"$z_{{{b}}}$")
-        if scale is not None:
+        if target is not None and scale is not None:
             thin = axes[0, j].inset_axes([0, 0, 1, 0.09 / head])
             bar = fig.colorbar(scale, cax=thin, orientation="horizontal", ticklocation="top")
             bar.set_label(caption(target[0]))

@@ -9,6 +9,7 @@ from textwrap import shorten, wrap
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
@@ -126,9 +127,9 @@ def _panels(
     across = min(count, ACROSS)
     rows = -(-count // across)
     fig, axes = figure(rows, across, width, height + below / rows)
-    axes = axes.ravel()
-    blank(axes[count:])
-    return fig, axes
+    panels = list(axes.ravel())
+    blank(panels[count:])
+    return fig, panels
 
 
 def _line(ax: Axes, key: Key, values: np.ndarray, number: int, count: int, label: str | None) -> None:
@@ -158,7 +159,7 @@ def _axis(ax: Axes, key: Key) -> None:
         ax.set_xlim(-0.6, len(key.values) - 0.4)
 
 
-def _ticks(axis: object, key: Key, places: np.ndarray) -> None:
+def _ticks(axis: Axis, key: Key, places: np.ndarray) -> None:
     """Values at their places, thinned until they can be read; long names turned."""
     labels = key.labels
     step = -(-len(labels) // 9)

@@ -139,8 +139,9 @@ def pictures(runs: Survey) -> Iterator[tuple[str, Picture]]:
         for key in axes:
             others = [other for other in axes if other != key and len(axes[other][0].values) <= LINES]
             second = others[0] if others else None
-            panels = [_panel(runs, frame, name, title, axes[key], axes.get(second)) for name in names]
-            drawn = against(panels, axes[key][0], axes[second][0] if second else None)
+            lines = None if second is None else axes[second]
+            panels = [_panel(runs, frame, name, title, axes[key], lines) for name in names]
+            drawn = against(panels, axes[key][0], None if lines is None else lines[0])
             text = "the mean over seeds with its 95 % t interval, single seeds lightly behind it"
             text = f"{title} against {key}: {text}{_averaged(axes, key, second)}."
             yield _file(stem, key), Picture(drawn, text)

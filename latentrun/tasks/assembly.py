@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,21 +91,29 @@ def build_training(config: Mapping[str, Any]) -> Training:
     """Training settings; the optimizer and scheduler are tried on a dummy parameter, for torch checks only
     then."""
     spec, trust = dict(config["training"]), config["trust"]
-    optimizer = later(spec.pop("optimizer", None), Optimizer, "training.optimizer", trust, ("params",))
-    if optimizer is None:
-        raise InputError("training.optimizer: a value is needed: a class of torch.optim with its settings")
+    optimizer = build_optimizer(spec.pop("optimizer", None), "training.optimizer", trust)
     scheduler = later(spec.pop("scheduler", None), LRScheduler, "training.scheduler", trust, ("optimizer",))
     made = tried("training.optimizer", optimizer, [torch.zeros(1, requires_grad=True)])
     if scheduler is not None:
         tried("training.scheduler", scheduler, made)
     special = {
-        name: later(each, Optimizer, f"training.optimizers.{name}", trust, ("params",))
-        for name, each in (spec.pop("optimizers", None) or {}).items()
+        name: build_optimizer(settings, f"training.optimizers.{name}", trust)
+        for name, settings in (spec.pop("optimizers", None) or {}).items()
     }
     for name, make in special.items():
         tried(f"training.optimizers.{name}", make, [torch.zeros(1, requires_grad=True)])
     made = {"optimizer": optimizer, "scheduler": scheduler, "optimizers": special}
     return build(spec, Training, "training", trust, **made)
+
+
+def build_optimizer(
+    spec: Mapping[str, Any] | None, where: str, trust: Sequence[str]
+) -> Callable[..., Optimizer]:
+    """An optimizer that waits for its parameters; InputError where ``spec`` says nothing."""
+    optimizer = later(spec, Optimizer, where, trust, ("params",))
+    if optimizer is None:
+        raise InputError(f"{where}: a value is needed: a class of torch.optim with its settings")
+    return optimizer
 
 
 def tried(where: str, make: Callable, argument: Any) -> Any:

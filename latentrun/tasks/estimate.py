@@ -18,6 +18,7 @@ from torch import Tensor
 
 from latentrun.data.base import SPLITS
 from latentrun.functional.noise import Noise
+from latentrun.nn.base import parameter_count
 from latentrun.system.disk import free_room
 from latentrun.system.machine import free_memory
 from latentrun.tasks.assembly import Assembly
@@ -60,12 +61,11 @@ def estimate(assembly: Assembly, path: Path) -> int:
     if assembly.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(assembly.device)
     paces = [pace(assembly, number) for number in range(len(assembly.training.phases(assembly.model)))]
-    count = sum(p.numel() for p in assembly.model.parameters())
     shown = ", ".join(f"{len(split.x):,} {name}" for name, split in rows.items())
     longest = sum(phase.epochs * phase.epoch for phase in paces)
     lines = [
         ("data", f"{shown} rows, read in {duration(reading)}"),
-        ("parameters", f"{count:,} on {assembly.device}"),
+        ("parameters", f"{parameter_count(assembly.model):,} on {assembly.device}"),
         *(line for phase in paces for line in described(phase)),
         ("training", f"at most {duration(longest)}; diagnostics come after it"),
         *memory_lines(assembly, rows, paces),

@@ -15,6 +15,7 @@ from latentrun.config.fingerprint import fit_hash
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.models.base import HasEncoder, HasGenerator
+from latentrun.nn.base import parameter_count
 from latentrun.plotting.images import canvas
 from latentrun.report.board import Board
 from latentrun.run import Run
@@ -127,8 +128,7 @@ def fit_model(assembly: Assembly, loop: Loop, records: Records) -> Run:
     saved, then raised."""
     view, saved = TrainingView(), time.monotonic()
     was_trained = loop.finished  # taken over from another run, or only the measuring was interrupted
-    count = sum(p.numel() for p in assembly.model.parameters())
-    LOGGER.info("%s parameters on %s", f"{count:,}", assembly.device)
+    LOGGER.info("%s parameters on %s", f"{parameter_count(assembly.model):,}", assembly.device)
     with deferred() as request, closing(view):
         for event in loop.run():
             view.show(event)

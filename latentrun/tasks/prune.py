@@ -18,6 +18,7 @@ from latentrun.diagnostics.base import Diagnostic
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.models.base import HasEncoder, HasGaussianPosterior, HasGenerator, HasPrior, Model
+from latentrun.nn.base import parameter_count
 from latentrun.run import Run
 from latentrun.store import RunDirectory, now
 from latentrun.store.files import require_empty
@@ -84,7 +85,8 @@ class Prune(Task):
         note = described(source, run, selection, errors)
         meta = meta_of(source, run, command, selection, note) | {"default_list": default_list}
         directory = write(command.path, settings, meta, source, run, model, selection.keep)
-        print(f"{note}\nparameters: {size(run.model):,} before, {size(model):,} after")
+        before, after = parameter_count(run.model), parameter_count(model)
+        print(f"{note}\nparameters: {before:,} before, {after:,} after")
         pruned = replace(load(directory.path, trust.directory, run.device), data=run.data)  # read already
         write_codes(pruned, directory)
         return extend(pruned, directory, questions)
@@ -221,8 +223,3 @@ def described(source: RunDirectory, run: Run, selection: Selection, errors: tupl
         f"{', '.join(map(str, keep))} there. Mean squared error per data dimension of {rows} test rows: "
         f"{errors[0]:.6g} before, {errors[1]:.6g} after."
     )
-
-
-def size(model: Model) -> int:
-    """The number of parameters."""
-    return sum(p.numel() for p in model.parameters())

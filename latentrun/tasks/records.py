@@ -12,6 +12,7 @@ import pandas as pd
 
 from latentrun.config.settings import flatten
 from latentrun.models.base import HasEncoder
+from latentrun.nn.base import parameter_count
 from latentrun.plotting.style import paper
 from latentrun.report.board import Board
 from latentrun.report.curves import training_pictures
@@ -126,6 +127,6 @@ def write_summary(run: Run, records: Records) -> None:
     }
     settings = flatten({key: run.config[key] for key in SETTINGS})
     choices = {key: value for key, value in directory.meta["choices"].items() if isinstance(value, str)}
-    size = {"parameters": sum(p.numel() for p in run.model.parameters()), "epochs": len(curves)}
+    size = {"parameters": parameter_count(run.model), "epochs": len(curves)}
     directory.write_summary({**choices, **settings, **size, **measured})
     records.board.hparams({**choices, **settings})

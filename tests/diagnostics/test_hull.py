@@ -11,8 +11,9 @@ import torch
 import yaml
 
 from latentrun.config.build import build
-from latentrun.diagnostics.base import Diagnostic
+from latentrun.diagnostics.base import Diagnostic, whitened
 from latentrun.errors import NothingToMeasure
+from latentrun.functional.clouds.whitening import whitening
 from latentrun.functional.noise import Noise
 from tests.planted import Deterministic, Rows, Span, planted_run
 
@@ -38,6 +39,15 @@ def cube():
 def test_the_hull_of_a_cube(cube):
     sd = GRID.double()[:, 0].std().item()
     assert value(cube, "volume") == pytest.approx((2 / sd) ** 3, rel=1e-5)
+
+
+def test_the_codes_of_a_split_are_whitened_once():
+    run = Span(GRID).run()
+    white = whitened(run, "train", 0.1)
+    expected = whitening(run.latents("train").codes.double().numpy(), 0.1)
+    assert np.array_equal(white.axes, expected.axes) and np.array_equal(white.sd, expected.sd)
+    assert whitened(run, "train", 0.1) is white
+    assert whitened(run, "train", 0.2) is not white and whitened(run, "test", 0.1) is not white
 
 
 def test_the_edges_of_the_strip_change_one_factor_alone(cube):

@@ -22,11 +22,12 @@ from latentrun.diagnostics.base import (
     decoded,
     follow_tracks,
     judge,
+    whitened,
 )
 from latentrun.diagnostics.needs import ENCODER, FACTORS, FLAT, IMAGES, ORACLE
 from latentrun.errors import NothingToMeasure
 from latentrun.functional.clouds.hulls import Hull, bounding_path, convex_hull, measurable, strip_edges
-from latentrun.functional.clouds.whitening import Whitening, perturbed, whitening
+from latentrun.functional.clouds.whitening import Whitening, perturbed
 from latentrun.functional.noise import Noise
 from latentrun.functional.paths.lines import Course, purest, segments
 from latentrun.functional.statistics.dependence import spearman
@@ -169,7 +170,7 @@ class HullPaths(Diagnostic):
     @torch.no_grad()
     def __call__(self, run: Run, noise: Noise) -> Report:
         z = run.latents(self.split).codes.cpu().double().numpy()
-        white = whitening(z, self.flat)
+        white = whitened(run, self.split, self.flat)
         u = white.to(z)
         if not u.shape[1]:
             raise NothingToMeasure("the codes do not move: they have no hull")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import compress
 from typing import Annotated, ClassVar, Literal
 
@@ -29,34 +30,28 @@ from latentrun.plotting.cloud import TURNED
 from latentrun.run import Run
 from latentrun.types import Estimate, Factor, Metric, Picture, Report
 
-Kind = Literal[tuple(FINDERS)]
+Kind = Literal["straight", "hull"]  # the names of FINDERS
 IMPROVED = 2  # finalists of which moved copies are decoded
 ROUNDING = 1e-4  # share of the data's norm below which a miss is rounding
 MARKS = ("score", "monotonicity", "leakage", "coverage", "within")
-MEANING = {
-    "score": ("monotonicity x coverage x within / (1 + leakage) of the best {} path", 0, 1, "higher"),
-    "monotonicity": ("|Spearman| of the fitted factor against position along it", 0, 1, "higher"),
-    "leakage": (
-        "total variation of the other factors, mean, over that of the factor along it",
-        0,
-        None,
-        "zero",
+MEANING = {  # of the best path of a kind, which takes the place of {}
+    "score": Metric("monotonicity x coverage x within / (1 + leakage) of the best {} path", 0, 1, "higher"),
+    "monotonicity": Metric("|Spearman| of the fitted factor against position along it", 0, 1, "higher"),
+    "leakage": Metric(
+        "total variation of the other factors, mean, over that of the factor along it", 0, None, "zero"
     ),
-    "coverage": ("share of the factor's range between its extremes along it", 0, 1, "higher"),
-    "within": (
+    "coverage": Metric("share of the factor's range between its extremes along it", 0, 1, "higher"),
+    "within": Metric(
         "1 where it stays in the data, falling to 0 as its worst point goes to twice the limit",
         0,
         1,
         "higher",
     ),
-    "residual": (
-        "distance to the family as a share of the picture's norm, mean over its points",
-        0,
-        None,
-        "zero",
+    "residual": Metric(
+        "distance to the family as a share of the picture's norm, mean over its points", 0, None, "zero"
     ),
-    "distance": ("data units to the nearest training example, mean over its points", 0, None, "none"),
-    "gap": ("whitened units to the nearest train code, mean over its points", 0, None, "none"),
+    "distance": Metric("data units to the nearest training example, mean over its points", 0, None, "none"),
+    "gap": Metric("whitened units to the nearest train code, mean over its points", 0, None, "none"),
 }
 
 
@@ -95,9 +90,9 @@ class FactorPaths(Diagnostic):
     requires = (ENCODER, FLAT, FACTORS)
     uses = (ORACLE, IMAGES)
     metrics: ClassVar = {
-        metric_name(kind, name): Metric(text.format(kind), *rest)
+        metric_name(kind, name): replace(meaning, unit=meaning.unit.format(kind))
         for kind in FINDERS
-        for name, (text, *rest) in MEANING.items()
+        for name, meaning in MEANING.items()
     }
 
     def __init__(
@@ -156,7 +151,7 @@ class FactorPaths(Diagnostic):
         }
         if not any(reached):
             return Report(metrics, notes=tuple(notes))
-        goals, searches = (list(compress(items, reached)) for items in (goals, searches))
+        goals, searches = list(compress(goals, reached)), list(compress(searches, reached))
         decoder = PathDecoder(run, white, cloud, ordered, columns, self.neighbours)
         if decoder.field is not None:
             notes.append(

@@ -16,7 +16,7 @@ from latentrun.functional.clouds.factor_field import FactorField, factor_field
 from latentrun.functional.clouds.whitening import Whitening
 from latentrun.functional.paths.cloud import Cloud, Marks, mark, within
 from latentrun.functional.paths.curves import along
-from latentrun.functional.paths.lines import Reading, read
+from latentrun.functional.paths.lines import Course, Reading, read
 from latentrun.run import Run
 from latentrun.types import Factor, Projection
 
@@ -60,7 +60,8 @@ class Merits:
 class Decoded:
     """P curves at T points: codes ``z (P, T, d)``, decoded ``x (P * T, *event_shape)``, whitened ``gap (P,
     T)`` to the nearest train code, and ``miss (P, T)``, how far x lies from the data, in the measure
-    ``kind``; what is read off x, and the marks of the curves."""
+    ``kind``; what is read off x, with the ``course`` of the factors that have an order; the marks of the
+    curves."""
 
     z: np.ndarray
     x: Tensor
@@ -68,6 +69,7 @@ class Decoded:
     kind: str
     miss: Tensor
     reading: Reading
+    course: Course
     marks: Marks
 
 
@@ -108,8 +110,10 @@ class PathDecoder:
             widest = np.maximum(widest, self._gap(self._codes(finer)).max(1))
         inside = within(torch.from_numpy(widest), self.cloud.reach) * within(miss.amax(1), self.cloud.limit)
         values = reading.fitted if self.field is not None else reading.fitted[..., self.columns]
-        marks = mark(values, self.cloud.ranges, self.cloud.cyclic, reading.course, inside)
-        return Decoded(z.numpy(), x, gap, judgement.kind, miss, reading, marks)
+        course = reading.course
+        assert course is not None  # paths are for factors with an order
+        marks = mark(values, self.cloud.ranges, self.cloud.cyclic, course, inside)
+        return Decoded(z.numpy(), x, gap, judgement.kind, miss, reading, course, marks)
 
     def merits(
         self, goals: Sequence[Goal], curves: Sequence[np.ndarray], steps: int, finer: int
@@ -122,7 +126,7 @@ class PathDecoder:
         near = torch.from_numpy(decoded.gap) <= self.cloud.reach
         columns = (
             decoded.marks.score[place],
-            decoded.reading.course.spearman[place],
+            decoded.course.spearman[place],
             decoded.marks.within,
             near & (decoded.miss <= self.cloud.limit),
         )
@@ -145,5 +149,6 @@ class PathDecoder:
             value, _ = self.field.at(self.white.to(self.run.encode(x).cpu().double().numpy()))
             one = torch.ones(n * t, dtype=torch.float64)
             fits, factors = Projection(torch.from_numpy(value), miss.flatten(), one.bool(), one), self.ordered
+        assert fits is not None  # an oracle has fitted them, where there is no field
         position = torch.linspace(0, 1, t, dtype=torch.float64).expand(n, t)
         return read(fits, factors, position, torch.zeros(n, dtype=torch.bool), self.cloud.min_change)

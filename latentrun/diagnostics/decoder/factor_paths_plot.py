@@ -74,13 +74,15 @@ def along_picture(kind: str, paths: Sequence[str], report: Report, source: str) 
 def map_picture(report: Report, tracks: Mapping[str, pd.DataFrame], x: np.ndarray) -> Picture:
     """Where the paths run among the codes."""
     arrays = report.arrays
-    axes = arrays["axes"]
+    axes: list[int] = arrays["axes"].tolist()
     targets = list(zip(read_factors(report.tables["colours"]), arrays["targets"].T, strict=True))
     shell = (arrays["shell"], arrays["shell_facets"]) if "shell" in arrays else None
     text = "The best paths among the train codes and their hull"
     if len(axes) == 2:
         figure = flat_map(arrays["codes"], axes, targets, shell, tracks)
-        text += f", coloured by {first_number(targets)[0].name}."
+        target = first_number(targets)
+        assert target is not None  # paths are for factors with an order, which are numbers
+        text += f", coloured by {target[0].name}."
     else:
         images = arrays.get("code_pictures")
         value_range = tuple(arrays["value_range"])

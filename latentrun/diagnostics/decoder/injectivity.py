@@ -10,7 +10,7 @@ import torch
 
 from latentrun.config.bounds import Between, Ge, Gt
 from latentrun.data.base import Dataset
-from latentrun.diagnostics.base import Diagnostic, check_factors
+from latentrun.diagnostics.base import Diagnostic, check_factors, whitened
 from latentrun.diagnostics.decoder.injectivity_corner import ENDS, Corner, against_all
 from latentrun.diagnostics.decoder.injectivity_measure import (
     UNITS,
@@ -29,7 +29,7 @@ from latentrun.diagnostics.decoder.injectivity_plot import injectivity_pictures
 from latentrun.diagnostics.needs import ENCODER, FACTORS, FLAT, GAUSSIAN_POSTERIOR, IMAGES, ORACLE
 from latentrun.errors import NothingToMeasure, unknown
 from latentrun.functional.clouds.collisions import collisions
-from latentrun.functional.clouds.whitening import Whitening, whitening
+from latentrun.functional.clouds.whitening import Whitening
 from latentrun.functional.noise import Noise
 from latentrun.models.base import Model
 from latentrun.run import Run
@@ -153,7 +153,7 @@ class Injectivity(Diagnostic):
                 "the data have no real factor that varies: there is nothing to differentiate by"
             )
         points = combinations(run, real, self.points, noise)
-        white = whitening(run.latents("train").codes.cpu().double().numpy(), self.flat)
+        white = whitened(run, "train", self.flat)
         maps = measure(run, points, white)
         table, metrics, notes = point_table(points, maps), overall(maps.spectra), self._notes(points, white)
         tables = {"points": table}

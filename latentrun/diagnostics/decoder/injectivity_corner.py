@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from latentrun.data.base import Oracle
 from latentrun.diagnostics.decoder.injectivity_measure import spaces_of
 from latentrun.run import Run
 from latentrun.types import Estimate, Factor
@@ -69,6 +70,7 @@ class Corner:
     def sweep(self, run: Run, factor: str, middle: Tensor) -> dict[str, np.ndarray]:
         """Images along which only the factor changes: in the corner, in the middle and in the opposite
         corner; of the factors that are not the corner's the values ``middle (F,)``."""
+        assert isinstance(run.data, Oracle)  # injectivity requires one
         factors = run.data.factors
         number = {entry.name: i for i, entry in enumerate(factors)}
         places = middle.repeat(len(BANDS), 1)

@@ -11,10 +11,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from latentrun.data.base import Oracle
 from latentrun.functional.clouds.whitening import Whitening
 from latentrun.functional.jacobians import Spectrum, derivatives, spectrum
 from latentrun.functional.noise import Noise
-from latentrun.models.base import HasGaussianPosterior
+from latentrun.models.base import HasEncoder, HasGaussianPosterior
 from latentrun.run import Run
 from latentrun.types import Estimate, Factor
 
@@ -119,12 +120,15 @@ def measure(run: Run, points: Combinations, white: Whitening) -> Maps:
 def image_and_code(run: Run) -> Callable[[Tensor], tuple[Tensor, ...]]:
     """The map from factors to image and code, and to the scale of a Gaussian posterior where there is one."""
 
+    data, model = run.data, run.model
+    assert isinstance(data, Oracle) and isinstance(model, HasEncoder)  # injectivity requires both
+
     def forward(y: Tensor) -> tuple[Tensor, ...]:
-        x = run.data.render(y)
-        if isinstance(run.model, HasGaussianPosterior):
-            q = run.model.posterior(x.float())
+        x = data.render(y)
+        if isinstance(model, HasGaussianPosterior):
+            q = model.posterior(x.float())
             return x, q.mean, q.stddev
-        return x, run.model.encode(x.float())
+        return x, model.encode(x.float())
 
     return forward
 

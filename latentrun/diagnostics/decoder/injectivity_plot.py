@@ -43,7 +43,7 @@ def injectivity_pictures(
         pictures["map"] = least_picture(report.tables["points"], plane, others[0] if others else None)
     if corner and set(corner) <= set(names):
         pictures["diagonal"] = diagonal_picture(report, names, corner)
-    if "sweep" in report.arrays:
+    if factor is not None and "sweep" in report.arrays:
         pictures["corner"] = sweep_picture(report.arrays, factor, corner)
     if "collisions" in report.tables and report.arrays["pairs_image"].ndim == 5:
         pictures["collisions"] = collision_picture(report, names, beyond)

@@ -171,8 +171,10 @@ class InvariantError(Diagnostic):
     def _family(self, run: Run, x: Tensor, error: np.ndarray, fitted: Tensor) -> dict[str, np.ndarray]:
         """Distances ``(N,)`` of each original to its reconstruction, and to the member of the family with the
         factors ``fitted (N, F)`` to that; as shares of its norm."""
+        data = run.data
+        assert isinstance(data, Oracle)  # it has fitted the factors
         chunks = zip(x.split(CHUNK), fitted.split(CHUNK), strict=True)
-        off = [(rows - run.data.render(y)).flatten(1).double().norm(dim=1) for rows, y in chunks]
+        off = [(rows - data.render(y)).flatten(1).double().norm(dim=1) for rows, y in chunks]
         size = x.flatten(1).double().norm(dim=1).cpu().numpy()
         return {"relative_error": error / size, "family_error": torch.cat(off).cpu().numpy() / size}
 

@@ -157,7 +157,7 @@ class Reconstruction(Diagnostic):
             share, skewness, kurtosis = bootstrap_means(
                 shape_statistics, central_powers(error), noise, self.resamples
             )
-            if share.low is not None:
+            if share.low is not None and share.high is not None:
                 spread = Estimate(sd, share.low * sd, share.high * sd)
         return {"error_sd": spread, "error_skewness": skewness, "error_excess_kurtosis": kurtosis}
 

@@ -32,7 +32,7 @@ from latentrun.diagnostics.needs import ENCODER, GENERATOR, IMAGES, ORACLE
 from latentrun.errors import Misfit, NothingToMeasure
 from latentrun.functional.clouds.neighbours import nearest
 from latentrun.functional.noise import Noise
-from latentrun.functional.paths.lines import Paths, Reading, leading, purest, read
+from latentrun.functional.paths.lines import Course, Paths, Reading, leading, purest, read
 from latentrun.models.base import HasEncoder, Model
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
@@ -132,7 +132,7 @@ class Traversal(Diagnostic):
         paths, steps = path_table(walk), step_table(walk)
         metrics = mean_unevenness(paths)
         if frame.codes is not None:
-            gap = walk.gap(frame).cpu()
+            gap = walk.gap(frame.codes, frame.scale).cpu()
             paths["gap"], steps["gap"] = gap.mean(1).numpy(), gap.flatten().numpy()
             metrics["gap"] = Estimate(gap.mean().item())
         paths["drawn"] = self._drawn(walk, frame, notes)
@@ -155,7 +155,7 @@ class Traversal(Diagnostic):
 
     def _paths(self, run: Run, frame: Frame, noise: Noise, notes: list[str]) -> list[Paths]:
         """The paths of each kind; NothingToMeasure where there is none."""
-        kinds, pairs = [], None
+        kinds, pairs = [], torch.zeros(0, 2, dtype=torch.int64)
         if {"pairs", "angles"} & set(self.paths):
             pairs = latent_pairs(self.pairs, frame.scale, notes)
         if "axes" in self.paths:
@@ -190,20 +190,22 @@ class Traversal(Diagnostic):
     ) -> dict[str, Estimate]:
         """Fit the family to every point and read residual, monotonicity and leakage off the fits: columns of
         the tables of paths and steps, the tables ``factors`` and ``best``."""
+        assert isinstance(run.data, Oracle)  # as __call__ has seen
         fits = run.data.project(walk.x.flatten(0, 1))
         reading = read(fits, run.data.factors, walk.parameter, walk.closed, self.min_change)
         add_fits(reading, tables["paths"], tables["steps"])
         metrics = {"residual": Estimate(reading.residual.mean().item())}
-        if reading.course is None:
+        course, names = reading.course, [factor.name for factor in reading.ordered]
+        if course is None:
             return metrics
-        add_leading(reading, tables["paths"])
-        tables["factors"] = factor_rows(reading, tables["paths"])
+        add_leading(course, names, tables["paths"])
+        tables["factors"] = factor_rows(course, names, tables["paths"])
         straight = torch.from_numpy(np.flatnonzero(tables["paths"]["kind"] != "angles"))
         if not len(straight):
             notes.append("no straight path was drawn: no monotonicity per factor")
             return metrics
         compared = walk.distinct(straight, frame)
-        best = best_paths(reading, tables["paths"], straight, self.slack, compared)
+        best = best_paths(course, names, tables["paths"], straight, self.slack, compared)
         tables["best"] = best
         notes.append(f"monotonicity per factor is the greatest of {compared} different straight paths")
         for metric, column in (("monotonicity", "greatest"), ("leakage", "leakage")):
@@ -234,9 +236,10 @@ class Walk:
         """||x_t+1 - x_t||, ``(P, T - 1)``."""
         return self.x.diff(dim=1).flatten(2).norm(dim=2)
 
-    def gap(self, frame: Frame) -> Tensor:
-        """Whitened distance of each point to the nearest training code, ``(P, T)``."""
-        distance, _ = nearest(self.z.flatten(0, 1) / frame.scale, frame.codes / frame.scale, 1)
+    def gap(self, codes: Tensor, scale: Tensor) -> Tensor:
+        """Distance of each point to the nearest of the training ``codes (N, d)``, ``(P, T)``, in whitened
+        units ``scale (d,)``."""
+        distance, _ = nearest(self.z.flatten(0, 1) / scale, codes / scale, 1)
         return distance.view(self.parameter.shape)
 
     def distinct(self, rows: Tensor, frame: Frame) -> int:
@@ -323,43 +326,41 @@ def add_fits(reading: Reading, paths: pd.DataFrame, steps: pd.DataFrame) -> None
     paths["inside"] = inside.double().mean(1).numpy()
 
 
-def add_leading(reading: Reading, paths: pd.DataFrame) -> None:
-    """Columns of the factor that each path orders best; empty where it orders none."""
-    lead = leading(reading.course)
+def add_leading(course: Course, names: Sequence[str], paths: pd.DataFrame) -> None:
+    """Columns of the factor, of those called ``names``, that each path orders best; empty where it orders
+    none."""
+    lead = leading(course)
     place = torch.arange(len(lead)), lead
-    names = np.array([factor.name for factor in reading.ordered])
-    paths["factor"] = np.where(lead >= 0, names[lead], "")
-    paths["spearman"] = torch.where(lead >= 0, reading.course.spearman[place], torch.nan).numpy()
+    paths["factor"] = np.where(lead >= 0, np.array(names)[lead], "")
+    paths["spearman"] = torch.where(lead >= 0, course.spearman[place], torch.nan).numpy()
     paths["monotonicity"] = paths["spearman"].abs()
-    paths["leakage"] = torch.where(lead >= 0, reading.course.leakage[place], torch.nan).numpy()
+    paths["leakage"] = torch.where(lead >= 0, course.leakage[place], torch.nan).numpy()
 
 
-def factor_rows(reading: Reading, paths: pd.DataFrame) -> pd.DataFrame:
-    """A row for each path and ordered factor."""
-    names = [factor.name for factor in reading.ordered]
+def factor_rows(course: Course, names: Sequence[str], paths: pd.DataFrame) -> pd.DataFrame:
+    """A row for each path and ordered factor; these are called ``names``."""
     columns = {
         "path": np.repeat(paths["path"].to_numpy(), len(names)),
         "kind": np.repeat(paths["kind"].to_numpy(), len(names)),
         "factor": np.tile(names, len(paths)),
-        "monotonicity": reading.course.spearman.abs().flatten().numpy(),
+        "monotonicity": course.spearman.abs().flatten().numpy(),
     }
-    columns |= {name: values.flatten().numpy() for name, values in vars(reading.course).items()}
+    columns |= {name: values.flatten().numpy() for name, values in vars(course).items()}
     return pd.DataFrame(columns)
 
 
 def best_paths(
-    reading: Reading, paths: pd.DataFrame, straight: Tensor, slack: float, compared: int
+    course: Course, names: Sequence[str], paths: pd.DataFrame, straight: Tensor, slack: float, compared: int
 ) -> pd.DataFrame:
-    """For each ordered factor the path that leaks least of the most monotone ones among the rows
-    ``straight``, of which ``compared`` differ."""
-    course = reading.course
+    """For each ordered factor the path that leaks least of the most monotone ones among the rows ``straight``
+    of ``paths``, of which ``compared`` differ."""
     rows = purest(course, straight, slack)
-    place = rows, torch.arange(len(reading.ordered))
+    place = rows, torch.arange(len(names))
     columns = {
-        "factor": [factor.name for factor in reading.ordered],
+        "factor": names,
         "path": paths["path"].to_numpy()[rows],
         "greatest": course.spearman[straight].abs().amax(0).numpy(),
         "compared": compared,
     }
     columns |= {name: values[place].numpy() for name, values in vars(course).items()}
-    return pd.DataFrame(columns | {"residual_mean": reading.residual.mean(1)[rows].numpy()})
+    return pd.DataFrame(columns | {"residual_mean": paths["residual_mean"].to_numpy()[rows]})

@@ -29,7 +29,7 @@ from latentrun.models.base import RENORMALISED, HasEncoder, HasSamplers, Model
 from latentrun.nn.classifier import accuracy, trained
 from latentrun.nn.features import Features, Penultimate, Pixels, Principal, Scripted
 from latentrun.run import CHUNK, Run
-from latentrun.types import Estimate, Metric, Picture, Report
+from latentrun.types import Estimate, Metric, Picture, Report, Split
 
 LEAST = 8  # examples a set: below, no distance says anything
 WIDEST = 4096  # features a Gaussian is fitted to: its covariance has their square
@@ -306,11 +306,11 @@ class FID(Diagnostic):
         if key not in _CLASSIFIERS:
             train, test = run.data.split("train"), run.data.split("test")
             rows = torch.linspace(0, len(train.x) - 1, min(self.classifier_rows, len(train.x))).round().long()
-            x, labels = train.x[rows].to(run.device), train.labels[rows].to(run.device)
-            classes = 1 + max(int(split.labels.max()) for split in run.data.parts())
+            x, labels = train.x[rows].to(run.device), labels_of(train)[rows].to(run.device)
+            classes = 1 + max(int(labels_of(split).max()) for split in run.data.parts())
             noise = Noise(0).at("fid", "classifier")
             model = trained(x, labels, classes, self.classifier_width, self.classifier_steps, noise)
-            right = accuracy(model, test.x.to(run.device), test.labels.to(run.device))
+            right = accuracy(model, test.x.to(run.device), labels_of(test).to(run.device))
             _CLASSIFIERS.clear()  # of one data set at a time
             _CLASSIFIERS[key] = Penultimate(model, x), right
         return _CLASSIFIERS[key]
@@ -318,6 +318,12 @@ class FID(Diagnostic):
     # ---------------------------------------------------------------- pictures
     def plot(self, report: Report) -> dict[str, Picture]:
         return fid_pictures(report)
+
+
+def labels_of(split: Split) -> Tensor:
+    """Its labels; features of a classifier are only for data that have them, see :meth:`FID.check`."""
+    assert split.labels is not None
+    return split.labels
 
 
 @dataclass(frozen=True)

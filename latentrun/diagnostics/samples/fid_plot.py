@@ -23,7 +23,7 @@ SETS = {
     "floor_train": "training examples",
 }
 # Colour, mark and size: marks at one place are all seen.
-STYLE = {
+STYLE: dict[str, tuple[str, str, float]] = {
     "samples": (PALETTE[0], "o", 5),
     "reconstructions": (PALETTE[1], "s", 7),
     "floor": ("#555555", "D", 10),

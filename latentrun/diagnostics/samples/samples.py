@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
@@ -20,7 +21,7 @@ from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.intervals import bootstrap_each, mean_and_tail, mean_interval
 from latentrun.models.base import Model
 from latentrun.run import Run
-from latentrun.types import Estimate, Metric, Picture, Report
+from latentrun.types import Estimate, Factor, Metric, Picture, Projection, Report
 
 CLOSE = 0.05  # quantile of the held-out distances below which a sample counts as a copy or a duplicate
 PLOTTED = 3  # vector data of at most so many dimensions are drawn as points
@@ -96,7 +97,7 @@ class Samples(Diagnostic):
                 f"there are fewer test rows than samples: the comparisons use {m} of the {self.n} samples"
             )
         if isinstance(run.data, Oracle):
-            metrics |= self._fit(run.data, x, table, noise)
+            metrics |= self._off_family(run.data.project(x), run.data.factors, table, noise)
         tables = {"samples": table, "summary": summary(distances)}
         return Report(metrics, tables, self._arrays(run, x, distances, noise), notes=tuple(notes))
 
@@ -139,12 +140,14 @@ class Samples(Diagnostic):
         table["other_sample"] = pd.Series(distances.among_samples.flatten().numpy())
         return table
 
-    def _fit(self, data: Oracle, x: Tensor, table: pd.DataFrame, noise: Noise) -> dict[str, Estimate]:
-        """Fit the family to every sample: columns of the table, and how far the samples lie from it."""
-        fits = data.project(x)
+    def _off_family(
+        self, fits: Projection, factors: Sequence[Factor], table: pd.DataFrame, noise: Noise
+    ) -> dict[str, Estimate]:
+        """The members of the family fitted to the samples: columns of the table, and how far the samples lie
+        from them."""
         residual, inside = fits.residual.cpu().double(), fits.inside.cpu()
         table["residual"], table["inside"] = residual.numpy(), inside.numpy()
-        table[[f"fitted.{factor.name}" for factor in data.factors]] = fits.factors.cpu().numpy()
+        table[[f"fitted.{factor.name}" for factor in factors]] = fits.factors.cpu().numpy()
         tail = mean_and_tail(residual, noise.at("residual"), self.resamples)
         metrics = {f"residual.{part}": estimate for part, estimate in tail.items()}
         return metrics | {"inside": mean_interval(inside)}

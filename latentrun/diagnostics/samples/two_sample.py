@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, ClassVar
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -167,7 +167,7 @@ class TwoSample(Diagnostic):
 
     # ---------------------------------------------------------------- numbers
     def _metrics(
-        self, verdicts: Mapping[str, Verdict], discrepancies: Mapping[str, Discrepancy]
+        self, verdicts: dict[str, Verdict], discrepancies: Mapping[str, Discrepancy]
     ) -> dict[str, Estimate]:
         """Of every pair, that of the samples first: the verdict of the first classifier, and the discrepancy
         for the mean of the kernels."""
@@ -215,12 +215,12 @@ class TwoSample(Diagnostic):
         return two_sample_pictures(report, self.classifiers[0], len(self.widths), self.permutations)
 
 
-def classifier_table(verdicts: Mapping[str, Mapping[str, Verdict]]) -> pd.DataFrame:
+def classifier_table(verdicts: Mapping[str, Mapping[Classifier, Verdict]]) -> pd.DataFrame:
     """A row for each pair and classifier."""
     tables = []
     for pair, by_classifier in verdicts.items():
-        judged: Sequence[Verdict] = list(by_classifier.values())
-        columns = {
+        judged = list(by_classifier.values())
+        columns: dict[str, Any] = {
             "pair": pair,
             "classifier": list(by_classifier),
             "held_out": [2 * len(verdict.score_x) for verdict in judged],
