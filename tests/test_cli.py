@@ -78,8 +78,16 @@ PLACES = {
 # (command line, the one line it gets: ``...`` at the end stands for whatever follows)
 WRONG = [
     # names that do not exist, with the nearest that does
-    ("model=vea", "unknown model 'vea' (did you mean 'vae'?); known: ae, flow, gaussian, mixture, two_stage_race, two_stage_vae, vae"),
-    ("model=VAE", "unknown model 'VAE' (did you mean 'vae'?); known: ae, flow, gaussian, mixture, two_stage_race, two_stage_vae, vae"),
+    (
+        "model=vea",
+        "unknown model 'vea' (did you mean 'vae'?); known: ae, flow, gaussian, mixture, "
+        "two_stage_race, two_stage_vae, vae",
+    ),
+    (
+        "model=VAE",
+        "unknown model 'VAE' (did you mean 'vae'?); known: ae, flow, gaussian, mixture, "
+        "two_stage_race, two_stage_vae, vae",
+    ),
     ("data=heatmap", "unknown data 'heatmap' (did you mean 'heatmaps'?); known: ..."),
     ("network=dnse", "unknown network 'dnse' (did you mean 'dense'?); known: conv, dense, draw, resnet"),
     ("task=diagnos", "unknown task 'diagnos' (did you mean 'diagnose'?); known: ..."),
@@ -99,7 +107,7 @@ WRONG = [
     ("trainig.epochs=3", "unknown key 'trainig.epochs' (did you mean 'training'?); known: ..."),
     (
         "model.latnt_dim=3",
-        "unknown key of model 'latnt_dim' (did you mean 'latent_dim'?); known: balance, beta, "
+        "unknown key of model 'latnt_dim' (did you mean 'latent_dim'?); known: beta, "
         "beta_start, cycle_epochs, cycles, ...",
     ),
     (
@@ -215,7 +223,18 @@ WRONG = [
     ("model.latent_dim=0", "model.latent_dim: must be at least 1, got 0"),
     ("model.latent_dim=-1", "model.latent_dim: must be at least 1, got -1"),
     ("model.kl=ful", "model.kl: 'ful' is not allowed (did you mean 'full'?); allowed: full, quadratic, none"),
-    ("model.scale=0", "model.scale: must be more than 0, got 0.0"),
+    ("model.likelihood.scale=0", "model.likelihood.scale: must be more than 0, got 0.0"),
+    (
+        "model.likelihood=gausian",
+        "unknown likelihood 'gausian' (did you mean 'gaussian'?); known: auto, bernoulli, gaussian, mixed",
+    ),
+    ("model=ae model.likelihood=bernoulli", "unknown key of model 'likelihood'; known: latent_dim, squash"),
+    ("likelihood=bernoulli", "'likelihood=bernoulli': write model.likelihood=..."),
+    (
+        "model.likelihood=bernoulli model.likelihood.balance=fixed",
+        "unknown key of model.likelihood 'balance'; known: ",
+    ),
+    ("training.optimizers={critic:{_target_:torch.optim.SGD,lr:0.1}}", "unknown objective of ..."),
     ("network.channels=[8,0]", "network.channels: must be values at least 1, got [8, 0]"),
     ("training.batch_size=0", "training.batch_size: must be at least 1, got 0"),
     ("training.epochs=-1", "training.epochs: must be at least 0, got -1"),
@@ -246,11 +265,15 @@ WRONG = [
     ("model.latent_dim=${model.latent_dim}", "model.latent_dim: Recursive interpolation detected"),
     ("hydra.run.dir=${nothing}", "hydra.run.dir: Interpolation key 'nothing' not found"),
     # what a group does not take
-    ("model=null", "unknown model 'null'; known: ae, flow, gaussian, mixture, two_stage_race, two_stage_vae, vae"),
+    (
+        "model=null",
+        "unknown model 'null'; known: ae, flow, gaussian, mixture, two_stage_race, two_stage_vae, vae",
+    ),
     ("diagnostic=null", "unknown diagnostic 'null'; known: ..."),
     (
         "model=[vae]",
-        "'model=[vae]': model takes one option, not a list; known: ae, flow, gaussian, mixture, two_stage_race, two_stage_vae, vae",
+        "'model=[vae]': model takes one option, not a list; known: ae, flow, gaussian, mixture, "
+        "two_stage_race, two_stage_vae, vae",
     ),
     (
         "model={latent_dim:3}",
@@ -283,7 +306,8 @@ WRONG = [
     ),
     (
         "-m model=vae,vea",
-        "unknown model 'vea' (did you mean 'vae'?); known: ae, flow, gaussian, mixture, two_stage_race, two_stage_vae, vae",
+        "unknown model 'vea' (did you mean 'vae'?); known: ae, flow, gaussian, mixture, "
+        "two_stage_race, two_stage_vae, vae",
     ),
     ("-m model=vae,ae model.beta=1,2", "unknown key of model 'beta'; known: latent_dim, squash"),
     ("-m diagnostic=[latents],[latnts]", "unknown diagnostic 'latnts' (did you mean 'latents'?); known: ..."),
@@ -291,7 +315,7 @@ WRONG = [
     ("-m seed=range(1,3,0)", "'seed=range(1,3,0)' cannot be read: range() arg 3 must not be zero"),
     (
         "-m model.latnt_dim=1,2",
-        "unknown key of model 'latnt_dim' (did you mean 'latent_dim'?); known: balance, beta, "
+        "unknown key of model 'latnt_dim' (did you mean 'latent_dim'?); known: beta, "
         "beta_start, cycle_epochs, cycles, ...",
     ),
     ("-m seed=1,2 =", "'=' cannot be read: write key=value"),
@@ -303,7 +327,7 @@ WRONG = [
     (
         "-m --config-dir {p}/sweeps experiment=option",
         "hydra.sweeper.params (model=vae,vea): unknown model 'vea' (did you mean 'vae'?); known: ae, "
-        "two_stage_race, two_stage_vae, vae",
+        "flow, gaussian, mixture, two_stage_race, two_stage_vae, vae",
     ),
     (
         "-m --config-dir {p}/sweeps experiment=value",
@@ -449,7 +473,7 @@ WRONG = [
         "model._target_: there is no module 'latentrun.models.nowhere'",
     ),
     ("model._target_=latentrun.nn.dense.Dense", "model._target_: 'latentrun.nn.dense.Dense' is not a Model"),
-    ("model._target_=latentrun.models.base.Model", "model.latent_dim: Model takes no such value"),
+    ("model._target_=latentrun.models.base.Model", "model.likelihood: Model takes no such value"),
     (
         "model._target_=nowhere.Model trust=[nowhere]",
         "model._target_: there is no package 'nowhere': it is neither installed nor on PYTHONPATH",

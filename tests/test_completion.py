@@ -20,11 +20,16 @@ OWN = Path(__file__).parent / "own" / "ellipsoids" / "conf"
     "line, offered",
     [
         ("latentrun mode", "model. model="),
-        ("latentrun model=", "model=ae model=two_stage_race model=two_stage_vae model=vae"),
+        (
+            "latentrun model=",
+            "model=ae model=flow model=gaussian model=mixture model=two_stage_race "
+            "model=two_stage_vae model=vae",
+        ),
         ("latentrun model=v", "model=vae"),
         (
             "latentrun --config-dir {own} model=",
-            "model=ae model=pca model=two_stage_race model=two_stage_vae model=vae",
+            "model=ae model=flow model=gan model=gaussian model=mixture model=pca model=sphere_ae "
+            "model=turned model=two_stage_race model=two_stage_vae model=vae",
         ),
         ("latentrun hydra.searchpath=[{own}] data=ell", "data=ellipsoid"),
         ("latentrun model=ae model.la", "model.latent_dim="),
@@ -72,7 +77,12 @@ def test_a_query_does_not_wait_for_heavy_libraries():
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert (
-        done.stdout.splitlines() == ["model=ae model=two_stage_race model=two_stage_vae model=vae", "[]"]
+        done.stdout.splitlines()
+        == [
+            "model=ae model=flow model=gaussian model=mixture model=two_stage_race "
+            "model=two_stage_vae model=vae",
+            "[]",
+        ]
         and done.stderr == ""
     )
 

@@ -21,7 +21,7 @@ from latentrun.cli import main
 from latentrun.errors import InputError
 from latentrun.store import RunDirectory, activity, files
 from latentrun.system.interrupts import Interrupted, deferred, interruptible
-from latentrun.training.loop import Loop
+from latentrun.training.recorder import Recorder
 
 ROOT = Path(__file__).parents[1]
 LONG = ["rows=96", "training.batch_size=8", "threads=1"]
@@ -129,26 +129,27 @@ def test_a_signal_is_answered_with_a_checkpoint(number, code, toys, tmp_path):
     status = RunDirectory(path).status
     assert status["state"] == "interrupted" and status["reason"] == f"stopped by {number.name}"
     saved = torch.load(path / "checkpoints" / "last.pt", weights_only=True)
-    assert saved["position"]["total_steps"] == status["step"]  # saved at the very step, not at the last epoch
+    assert (
+        saved["progress"]["at"]["total_steps"] == status["step"]
+    )  # saved at the very step, not at the last epoch
 
 
 def test_interrupted_in_the_middle_of_an_epoch_and_again(undisturbed, tmp_path, monkeypatch):
     """A signal at odd steps of the run, thrice: the result is still the same."""
     arguments, whole = undisturbed
-    path, step, stops = tmp_path / "run", Loop._step, {5, 101, 202}
+    path, count, stops = tmp_path / "run", Recorder.step, {6, 102, 203}
 
-    def stopping(self, phase, batch, noise, clock):
-        terms = step(self, phase, batch, noise, clock)
-        if self.position["total_steps"] in stops:
-            stops.remove(self.position["total_steps"])
+    def stopping(self, step):
+        if step in stops:
+            stops.remove(step)
             os.kill(os.getpid(), signal.SIGTERM)
-        return terms
+        return count(self, step)
 
-    monkeypatch.setattr(Loop, "_step", stopping)
+    monkeypatch.setattr(Recorder, "step", stopping)
     assert run(*arguments, f"hydra.run.dir={path}") == 143
     positions = []
     while stops:
-        positions.append(torch.load(path / "checkpoints" / "last.pt", weights_only=True)["position"])
+        positions.append(torch.load(path / "checkpoints" / "last.pt", weights_only=True)["progress"]["at"])
         assert run(f"resume={path}", "trust=[tests]") == 143
     assert run(f"resume={path}", "trust=[tests]") == 0
     assert positions[0]["batch"] == 6 and [p["total_steps"] for p in positions] == [6, 102]

@@ -18,6 +18,7 @@ from latentrun.command.values import (
     values_of,
 )
 from latentrun.config.options import shipped, task_keys
+from latentrun.config.settings import key_of
 from latentrun.sweep.plan import Job
 
 if TYPE_CHECKING:
@@ -68,7 +69,9 @@ def job_of(cfg: DictConfig, number: int, overrides: Sequence[str]) -> Job:
         "overrides": overrides_of(cfg.hydra),
         "default_list": is_default_list(values),
     }
-    return Job(number, name, tuple(overrides), config, about)
+    # Hydra's name of an option within another, likelihood@model.likelihood, is not the user's.
+    telling = tuple(f"{key_of(text)}={text.partition('=')[2]}" for text in overrides)
+    return Job(number, name, telling, config, about)
 
 
 def composer(folders: Sequence[Path]) -> Callable[[int, Sequence[str], Sequence[str]], Job]:

@@ -48,7 +48,13 @@ def _verbatim(text: str) -> str:
         return f"{key}={quote}{value.replace(quote, chr(92) + quote)}{quote}"
     # A part of an option is chosen as if it were a value; for Hydra it is an option in a place of its own.
     group = key.rpartition(".")[2]
-    if group in PARTS and group != key and re.fullmatch(r"[\w,]+", value) and value != "null":
+    if (
+        group in PARTS
+        and group != key
+        and "@" not in key
+        and re.fullmatch(r"[\w,]+", value)
+        and value != "null"
+    ):
         return f"{group}@{key}={value}"
     return text
 

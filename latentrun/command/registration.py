@@ -34,7 +34,11 @@ def register() -> None:
 
     # OmegaConf 2.4 gives the old name a new meaning, and warns of the name that 2.3 wants.
     make = OmegaConf.register_new_resolver if stable() else OmegaConf.register_resolver
-    make("slug", lambda text: re.sub(r"[^\w.=,+-]+", "-", str(text))[:80] or "job", replace=True)
+    make(
+        "slug",
+        lambda text: re.sub(r"[^\w.=,+-]+", "-", re.sub(r"\w+@", "", str(text)))[:80] or "job",
+        replace=True,
+    )
 
 
 def search_path(folders: Sequence[Path]) -> list[str]:

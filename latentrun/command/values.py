@@ -58,8 +58,13 @@ def user_folders(hydra: DictConfig) -> list[Path]:
 
 
 def choices_of(hydra: DictConfig) -> dict[str, Any]:
-    """The option chosen of each group, Hydra's own left out."""
-    return {key: name for key, name in hydra.runtime.choices.items() if not str(key).startswith("hydra/")}
+    """The option chosen of each group, Hydra's own left out; of a group within another option by its place,
+    ``model.likelihood``."""
+    return {
+        str(key).rpartition("@")[2]: name
+        for key, name in hydra.runtime.choices.items()
+        if not str(key).startswith("hydra/")
+    }
 
 
 def overrides_of(hydra: DictConfig) -> list[str]:

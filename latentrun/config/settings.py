@@ -13,8 +13,12 @@ REPLICATE = "seed"  # runs that differ in nothing else are repetitions of one ex
 
 
 def key_of(override: str) -> str:
-    """The key that an override of the command line sets: ``model.latent_dim`` of ``+model.latent_dim=3``."""
-    return override.lstrip("+~").partition("=")[0]
+    """The key that an override of the command line sets.
+
+    >>> key_of("+model.latent_dim=3"), key_of("likelihood@model.likelihood=gaussian")
+    ('model.latent_dim', 'model.likelihood')
+    """
+    return override.lstrip("+~").partition("=")[0].rpartition("@")[2]
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -31,12 +35,21 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def _place(key: str) -> tuple[int, str]:
+    """Where an option stands among the others: with its group, in the order of ``FIT_KEYS``."""
+    return FIT_KEYS.index(key.partition(".")[0]), key
+
+
 def settings(config: Mapping[str, Any], choices: Mapping[str, Any]) -> dict[str, Any]:
     """What makes a run what it is, flat: the options chosen and their values, ``{"model": "vae", "seed": 0,
     "model.latent_dim": 3}``; the task too, for a pruned model is none that was trained with its settings."""
-    options = {key: choices[key] for key in FIT_KEYS if isinstance(choices.get(key), str)} | {
-        "task": str(choices.get("task", "train"))
+    options = {
+        key: option
+        for key, option in choices.items()
+        if isinstance(option, str) and key.partition(".")[0] in FIT_KEYS
     }
+    options = {key: options[key] for key in sorted(options, key=_place)}
+    options["task"] = str(choices.get("task", "train"))
     return {**options, **flatten({key: config[key] for key in FIT_KEYS if key in config})}
 
 

@@ -179,27 +179,33 @@ class ReportDirectory:
         written: set[Path] = set()
         for key, picture in pictures.items():
             stem = f"{name}.{key}" if key else name
-            captions |= self._write_picture(stem, picture, formats)
-            written |= {folder / f"{stem}.{kind}" for kind in (*formats, "html", "gif")}
+            files, shown = self._write_picture(stem, picture, formats)
+            written |= files
+            captions |= shown
         self.amend_meta(captions=captions)
         for path in before - written:
             path.unlink()
 
-    def _write_picture(self, stem: str, picture: Picture, formats: Collection[str]) -> dict[str, str]:
+    def _write_picture(
+        self, stem: str, picture: Picture, formats: Collection[str]
+    ) -> tuple[set[Path], dict[str, str]]:
         """The files of one picture; the captions of those that the report shows."""
         folder = self.path / "plots"
         if hasattr(picture.figure, "savefig"):
-            for kind in formats:
-                write_figure(folder / f"{stem}.{kind}", picture.figure)
+            files = {folder / f"{stem}.{kind}" for kind in formats}
+            for path in files:
+                write_figure(path, picture.figure)
             captions = {f"{stem}.png": picture.caption}
         else:
+            files = {folder / f"{stem}.html"}
             write_text(folder / f"{stem}.html", standalone(picture.figure, stem))
             captions = {f"{stem}.html": picture.caption}
         if isinstance(picture, Animation):
             with atomic(folder / f"{stem}.gif", "wb") as file:
                 file.write(gif(picture.frame, picture.durations))
+            files.add(folder / f"{stem}.gif")
             captions[f"{stem}.gif"] = picture.moving
-        return captions
+        return files, captions
 
     def pictures(self, name: str) -> Iterator[tuple[Path, str]]:
         """What the report shows of the files that :meth:`write_pictures` wrote, in its order, with their

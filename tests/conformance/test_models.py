@@ -29,7 +29,6 @@ from latentrun.types import Batch, Clock, FromCodes, FromStream, OfSplit
 from tests.conformance import parts
 from tests.conformance.cases import vectors
 
-
 VECTORS = ("flow", "mixture", "gaussian")  # models of vectors, which take no network
 CASES = [("vae", network) for network in parts.NETWORKS] + [("ae", network) for network in parts.NETWORKS]
 CASES += [(name, "dense") for name in parts.MODELS if name not in ("vae", "ae")]
@@ -38,7 +37,7 @@ CASES += [(name, "dense") for name in parts.MODELS if name not in ("vae", "ae")]
 @cache
 def made(name: str, network: str):
     """A model and 12 training rows that it takes."""
-    data = vectors() if name in VECTORS else parts.small("digits")
+    data = vectors().data if name in VECTORS else parts.small("digits")
     return parts.model(name, data, network), data.split("train").x[:12]
 
 
