@@ -348,7 +348,7 @@ def test_the_task_reports_on_any_runs(tmp_path, capsys):
         ),
         (
             ["seed=1"],
-            "seed: runs are used with their own settings; beside runs=[DIR,...]: where, metrics, by, ",
+            "seed: runs are used with their own settings; beside runs=[DIR,...]: output, device, threads, ",
         ),
         (["metrics=3"], "metrics: "),
     ],

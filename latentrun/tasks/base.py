@@ -120,7 +120,7 @@ class Task(ABC):
 
     def _listed(self, keys: Sequence[str]) -> list[str]:
         """What may be given, apart from what the task is about."""
-        return [key for key in (*keys, *self.beside) if key not in ("run", "runs")]
+        return [key for key in (*self.beside, *keys) if key not in ("run", "runs")]
 
 
 # ---------------------------------------------------------------- from values to a task
