@@ -38,7 +38,14 @@ def trained(tmp_path_factory):
     root = tmp_path_factory.mktemp("runs")
     for model in ("ae", "vae"):
         assert (
-            run(*TINY, f"model={model}", "diagnostic=[reconstruction]", f"hydra.run.dir={root / model}") == 0
+            run(
+                *TINY,
+                "figures=[]",
+                f"model={model}",
+                "diagnostic=[reconstruction]",
+                f"hydra.run.dir={root / model}",
+            )
+            == 0
         )
     return root
 
@@ -84,9 +91,8 @@ def test_a_comparison_measures_what_is_missing_and_tells_all(runs, tmp_path, cap
     assert examples["difference"] == pytest.approx((errors[1] - errors[0]).mean()) and examples["n"] == 64
 
     # What is measured already is not measured again.
-    assert (
-        run("task=compare", f"runs=[{runs}/vae,{runs}/ae]", ALL, f"hydra.run.dir={tmp_path / 'again'}") == 0
-    )
+    again = ["task=compare", f"runs=[{runs}/vae,{runs}/ae]", ALL, "figures=[]"]
+    assert run(*again, f"hydra.run.dir={tmp_path / 'again'}") == 0
     assert "measuring" not in capsys.readouterr().out
     assert pd.read_csv(tmp_path / "again" / "tables" / "metrics.examples.csv").iloc[0][
         "difference"
@@ -100,6 +106,7 @@ def test_a_comparison_that_fails_does_not_take_the_others_along(trained, tmp_pat
             "task=compare",
             f"runs={trained}/*",
             "comparison.metrics.pair_on=[model.nonsense]",
+            "figures=[]",
             f"hydra.run.dir={out}",
         )
         == 1

@@ -18,7 +18,7 @@ from latentrun.functional.noise import Noise
 from latentrun.types import Factor, Split
 from tests.conformance import parts
 
-SHORT = ["network=dense", "network.widths=[8]", "training.epochs=1", "diagnostic=[]"]
+SHORT = ["network=dense", "network.widths=[8]", "training.epochs=1", "diagnostic=[]", "figures=[]"]
 
 
 def run(*arguments) -> int:

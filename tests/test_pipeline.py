@@ -17,6 +17,7 @@ from latentrun.errors import InputError
 from latentrun.store import METRIC_COLUMNS, RunDirectory
 
 TINY = ["debug=quick", "network.channels=[4,8]", "network.strides=[1,1]", "network.widths=[16]", "rows=64"]
+BARE = [*TINY, "figures=[]"]  # half the time, where no picture is looked at
 
 
 def run(*arguments: str) -> int:
@@ -72,7 +73,7 @@ def test_meta_tells_how_the_run_was_made(finished):
 def test_few_steps_an_epoch_are_said_with_what_helps(finished, tmp_path, capsys):
     said = "An epoch has only 1 step: 64 training rows in batches of 128. training.batch_size=4 makes it 16."
     assert said in RunDirectory(finished).meta["caveats"] and said in (finished / "report.html").read_text()
-    tiny = [*TINY, "data=digits", "network=dense", "diagnostic=[]", "training.epochs=1"]
+    tiny = [*BARE, "data=digits", "network=dense", "diagnostic=[]", "training.epochs=1"]
     tiny = [
         text for text in tiny if not text.startswith(("network.channels", "network.strides", "rows", "debug"))
     ]
@@ -97,7 +98,14 @@ def test_few_steps_an_epoch_are_said_with_what_helps(finished, tmp_path, capsys)
 def test_a_schedule_longer_than_training_is_said(tmp_path):
     path, line = (
         tmp_path / "run",
-        ["data=digits", "network=dense", "network.widths=[8]", "rows=160", "training.batch_size=16"],
+        [
+            "data=digits",
+            "network=dense",
+            "network.widths=[8]",
+            "rows=160",
+            "training.batch_size=16",
+            "figures=[]",
+        ],
     )
     cyclic = ["model.warmup_epochs=1", "model.cycles=3", "model.cycle_epochs=2", "training.epochs=4"]
     assert run(*line, *cyclic, "diagnostic=[]", f"hydra.run.dir={path}") == 0
@@ -150,7 +158,7 @@ def test_load_gives_the_trained_model_back(finished):
 
 
 def test_two_runs_of_one_configuration_are_equal(finished, tmp_path):
-    assert run(*TINY, f"hydra.run.dir={tmp_path / 'again'}") == 0
+    assert run(*BARE, f"hydra.run.dir={tmp_path / 'again'}") == 0
     tables = sorted(path.name for path in (finished / "tables").iterdir())
     assert tables == sorted(path.name for path in (tmp_path / "again" / "tables").iterdir())
     for name in tables:
@@ -192,7 +200,7 @@ def test_tensorboard_reads_scalars_pictures_and_hyperparameters(finished):
 
 def test_a_diagnostic_is_added_without_training(tmp_path, capsys):
     path = tmp_path / "run"
-    assert run(*TINY, "diagnostic=[reconstruction]", f"hydra.run.dir={path}") == 0
+    assert run(*BARE, "diagnostic=[reconstruction]", f"hydra.run.dir={path}") == 0
     before = {
         name: (path / name).read_bytes()
         for name in ("checkpoints/best.pt", "tables/train.csv", "tables/reconstruction.errors.csv")
@@ -206,20 +214,20 @@ def test_a_diagnostic_is_added_without_training(tmp_path, capsys):
     assert set(metrics["diagnostic"]) == {"reconstruction", "variance_loss"}
     assert '<section id="variance_loss">' in (path / "report.html").read_text()
     # Added later it is the same as measured at once.
-    assert run(*TINY, "diagnostic=[variance_loss]", f"hydra.run.dir={tmp_path / 'once'}") == 0
+    assert run(*BARE, "diagnostic=[variance_loss]", f"hydra.run.dir={tmp_path / 'once'}") == 0
     name = "tables/variance_loss.summary.csv"
     assert (path / name).read_bytes() == (tmp_path / "once" / name).read_bytes()
 
 
 def test_no_diagnostics_at_all(tmp_path):
-    assert run(*TINY, "diagnostic=[]", f"hydra.run.dir={tmp_path / 'bare'}") == 0
+    assert run(*BARE, "diagnostic=[]", f"hydra.run.dir={tmp_path / 'bare'}") == 0
     assert (tmp_path / "bare" / "report.html").is_file() and latentrun.load(
         tmp_path / "bare"
     ).model.latent_dim == 3
 
 
 def test_what_does_not_fit_is_skipped_in_the_default_list(tmp_path):
-    assert run(*TINY, "model=ae", f"hydra.run.dir={tmp_path / 'ae'}") == 0
+    assert run(*BARE, "model=ae", f"hydra.run.dir={tmp_path / 'ae'}") == 0
     metrics = pd.read_csv(tmp_path / "ae" / "tables" / "metrics.csv")
     skipped = metrics[metrics["status"] == "skipped"]
     assert set(skipped["diagnostic"]) == {"sparsity", "stationarity"}
@@ -228,14 +236,14 @@ def test_what_does_not_fit_is_skipped_in_the_default_list(tmp_path):
 
 def test_a_run_is_never_overwritten(finished, capsys):
     before = (finished / "meta.json").read_bytes()
-    assert run(*TINY, f"hydra.run.dir={finished}") == 2
+    assert run(*BARE, f"hydra.run.dir={finished}") == 2
     assert "already holds a run; runs are never overwritten" in capsys.readouterr().err
     assert (finished / "meta.json").read_bytes() == before
 
 
 def test_a_finished_training_is_offered_and_taken_over(tmp_path, capsys):
     first, second, third = (tmp_path / name for name in ("first", "second", "third"))
-    settings = [*TINY, f"output={tmp_path}"]
+    settings = [*BARE, f"output={tmp_path}"]
     assert run(*settings, "diagnostic=[reconstruction]", f"hydra.run.dir={first}") == 0
     assert "same fit" not in capsys.readouterr().out
     assert (
@@ -281,7 +289,7 @@ def test_a_loss_that_explodes_stops_the_run_and_keeps_the_last_good_checkpoint(t
         "~training.optimizer.fused",
         *exploding,
     ]
-    code = run(*TINY, *settings, f"hydra.run.dir={path}")
+    code = run(*BARE, *settings, f"hydra.run.dir={path}")
     assert code == 1
     status = RunDirectory(path).status
     assert status["state"] == "failed" and "non-finite loss in phase vae" in status["reason"]
@@ -296,7 +304,7 @@ def test_a_diagnostic_that_fails_does_not_take_the_others_along(tmp_path, monkey
 
     monkeypatch.setattr(VarianceLoss, "__call__", lambda self, run, noise: 1 / 0)
     path = tmp_path / "run"
-    assert run(*TINY, "diagnostic=[variance_loss,stationarity]", f"hydra.run.dir={path}") == 1
+    assert run(*BARE, "diagnostic=[variance_loss,stationarity]", f"hydra.run.dir={path}") == 1
     metrics = pd.read_csv(path / "tables" / "metrics.csv")
     assert set(metrics.loc[metrics["status"] == "failed", "diagnostic"]) == {"variance_loss"}
     assert (metrics.loc[metrics["diagnostic"] == "stationarity", "status"] == "ok").all()
@@ -308,7 +316,7 @@ def test_a_diagnostic_that_fails_does_not_take_the_others_along(tmp_path, monkey
 
 def test_a_sweep_makes_a_run_for_each_value(tmp_path, monkeypatch):
     monkeypatch.setattr("sys.argv", ["latentrun"])
-    arguments = [*TINY, "diagnostic=[stationarity]", "model.latent_dim=1,2", f"hydra.sweep.dir={tmp_path}"]
+    arguments = [*BARE, "diagnostic=[stationarity]", "model.latent_dim=1,2", f"hydra.sweep.dir={tmp_path}"]
     assert run("-m", *arguments) == 0
     found = sorted(path.parent.name for path in tmp_path.glob("*/meta.json"))
     assert len(found) == 2 and "model.latent_dim=1" in found[0] and "model.latent_dim=2" in found[1]

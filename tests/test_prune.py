@@ -43,6 +43,7 @@ def train(path, *arguments):
         "rows=64",
         "training.epochs=1",
         "diagnostic=[]",
+        "figures=[]",
         f"model.latent_dim={D}",
         f"hydra.run.dir={path}",
     ]
@@ -109,6 +110,7 @@ def measured(tmp_path_factory):
             "task=diagnose",
             f"run={root / 'whole'}",
             "diagnostic=[sparsity,reconstruction,stationarity]",
+            "figures=[]",
             "force=true",
         )
         == 0

@@ -383,10 +383,11 @@ def test_new_pictures_take_the_place_of_all_the_old_ones(tmp_path):
 def test_pictures_are_drawn_again_without_measuring(tmp_path, capsys):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    from tests.test_pipeline import TINY, run
+    from tests.test_pipeline import BARE, run
 
     path = tmp_path / "run"
-    assert run(*TINY, "diagnostic=[stationarity]", f"hydra.run.dir={path}") == 0
+    assert run(*BARE, "diagnostic=[stationarity]", f"hydra.run.dir={path}") == 0
+    assert not (path / "plots").exists() and "<img" not in (path / "report.html").read_text()
     before = {name: (path / "tables" / name).read_bytes() for name in ("metrics.csv", "train.csv")}
     assert run("task=diagnose", f"run={path}", "diagnostic=[stationarity]", "figures=[pdf]") == 0
     assert "already measured" in capsys.readouterr().out
@@ -395,7 +396,9 @@ def test_pictures_are_drawn_again_without_measuring(tmp_path, capsys):
         file.stem for file in (path / "plots").glob("*.png")
     }
     # What is measured later goes to TensorBoard too, and nothing twice.
-    assert run("task=diagnose", f"run={path}", "diagnostic=[variance_loss]") == 0
+    pictures = {file: file.read_bytes() for file in (path / "plots").iterdir()}
+    assert run("task=diagnose", f"run={path}", "diagnostic=[variance_loss]", "figures=[]") == 0
+    assert {file: file.read_bytes() for file in (path / "plots").iterdir()} == pictures
     found = EventAccumulator(str(path / "tensorboard")).Reload()
     assert (
         len(found.Scalars("variance_loss/mse.mean"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -24,17 +25,20 @@ from latentrun.system.interrupts import Interrupted, deferred, interruptible
 from latentrun.training.recorder import Recorder
 
 ROOT = Path(__file__).parents[1]
-LONG = ["rows=96", "training.batch_size=8", "threads=1"]
+LONG = ["rows=96", "training.batch_size=8", "figures=[]"]
 VAE = [
     *LONG,
     "data=digits",
     "network=dense",
     "network.widths=[32]",
-    "training.epochs=60",
     "diagnostic=[stationarity,variance_loss]",
 ]
 TOY = [*LONG, "data=points", "training.epochs=40", "training.patience=null", "diagnostic=[]", "trust=[tests]"]
-RUNS = {"vae": VAE, "adversarial": [*TOY, "model=adversarial"], "two_phase": [*TOY, "model=two_phase"]}
+RUNS = {
+    "vae": [*VAE, "training.epochs=60", "threads=1"],
+    "adversarial": [*TOY, "model=adversarial", "threads=1"],
+    "two_phase": [*TOY, "model=two_phase", "threads=1"],
+}
 
 
 @pytest.fixture(scope="module")
@@ -82,12 +86,35 @@ def started(arguments: list[str], path: Path, epochs: int) -> subprocess.Popen:
     return process
 
 
-def killed(arguments: list[str], path: Path, epochs: int) -> Path:
-    """A run that was ended by force once it had trained for so many epochs."""
-    process = started(arguments, path, epochs)
+@pytest.fixture(scope="module")
+def killed(undisturbed, tmp_path_factory):
+    """The same run, ended by force after seven epochs."""
+    arguments, whole = undisturbed
+    path = tmp_path_factory.mktemp("killed") / "run"
+    process = started(arguments, path, epochs=7)
     process.kill()
     process.wait()
     return path
+
+
+@pytest.fixture
+def stopped(killed, tmp_path):
+    """A copy of the killed run."""
+    return Path(shutil.copytree(killed, tmp_path / "run"))
+
+
+def interrupting(monkeypatch, *stops: int, number: int = signal.SIGTERM) -> set[int]:
+    """Let a signal come right after each of these steps; those that are still to come."""
+    count, coming = Recorder.step, set(stops)
+
+    def stopping(self, step):
+        if step in coming:
+            coming.remove(step)
+            os.kill(os.getpid(), number)
+        return count(self, step)
+
+    monkeypatch.setattr(Recorder, "step", stopping)
+    return coming
 
 
 def same(path: Path, other: Path) -> None:
@@ -105,50 +132,54 @@ def same(path: Path, other: Path) -> None:
     assert arrays == sorted(p.name for p in (other / "arrays").glob("*.npz"))
 
 
-def test_killed_and_resumed_is_as_if_nothing_had_happened(undisturbed, tmp_path):
-    arguments, whole = undisturbed
-    path = killed(arguments, tmp_path / "killed", epochs=7)
-    assert RunDirectory(path).status["state"] == "training" and not (path / "report.html").exists()
-    assert run(f"resume={path}", "trust=[tests]") == 0
-    same(path, whole)
-    meta = RunDirectory(path).meta
+def test_killed_and_resumed_is_as_if_nothing_had_happened(undisturbed, stopped):
+    assert RunDirectory(stopped).status["state"] == "training" and not (stopped / "report.html").exists()
+    assert run(f"resume={stopped}", "trust=[tests]") == 0
+    same(stopped, undisturbed[1])
+    meta = RunDirectory(stopped).meta
     assert len(meta["resumed"]) == 1 and meta["resumed"][0]["notes"] == []
-    assert RunDirectory(path).status["state"] == "done" and not list(path.rglob("*.part"))
+    assert RunDirectory(stopped).status["state"] == "done" and not list(stopped.rglob("*.part"))
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 143)])
-def test_a_signal_is_answered_with_a_checkpoint(number, code, toys, tmp_path):
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 143)]
+)
+def test_a_signal_is_answered_with_a_checkpoint(number, code, toys, tmp_path, monkeypatch, capsys):
     path = tmp_path / "run"
-    process = started(
-        ["--config-dir", str(toys), *RUNS["adversarial"], "training.epochs=4000"], path, epochs=5
-    )
-    process.send_signal(number)
-    assert process.wait(timeout=30) == code
-    said = path.with_suffix(".txt").read_text()
-    assert f"stopped by {number.name}; to go on: latentrun resume={path}" in said and "Traceback" not in said
+    interrupting(monkeypatch, 102, number=number)
+    assert run("--config-dir", toys, *RUNS["adversarial"], f"hydra.run.dir={path}") == code
+    assert f"stopped by {number.name}; to go on: latentrun resume={path}" in capsys.readouterr().out
     status = RunDirectory(path).status
     assert status["state"] == "interrupted" and status["reason"] == f"stopped by {number.name}"
     saved = torch.load(path / "checkpoints" / "last.pt", weights_only=True)
-    assert (
-        saved["progress"]["at"]["total_steps"] == status["step"]
-    )  # saved at the very step, not at the last epoch
+    # Saved at the very step, not at the last epoch.
+    assert saved["progress"]["at"]["total_steps"] == status["step"] == 102
+
+
+def test_a_live_run_is_refused_and_one_that_was_stopped_is_not_measured(tmp_path, capsys):
+    path = tmp_path / "run"
+    process = started([*VAE, "training.epochs=4000", "training.patience=null"], path, epochs=2)
+    try:
+        assert run(f"resume={path}") == 2
+        who = f"process {process.pid} on {os.uname().nodename}"
+        assert f"is in use by another process ({who})" in capsys.readouterr().err
+    finally:
+        process.terminate()
+        code = process.wait()
+    said = path.with_suffix(".txt").read_text()
+    assert code == 143 and f"to go on: latentrun resume={path}" in said and "Traceback" not in said
+    assert run("task=diagnose", f"run={path}") == 2
+    not_over = "its training is not finished (state 'interrupted'); latentrun resume="
+    assert not_over in capsys.readouterr().err
 
 
 def test_interrupted_in_the_middle_of_an_epoch_and_again(undisturbed, tmp_path, monkeypatch):
     """A signal at odd steps of the run, thrice: the result is still the same."""
     arguments, whole = undisturbed
-    path, count, stops = tmp_path / "run", Recorder.step, {6, 102, 203}
-
-    def stopping(self, step):
-        if step in stops:
-            stops.remove(step)
-            os.kill(os.getpid(), signal.SIGTERM)
-        return count(self, step)
-
-    monkeypatch.setattr(Recorder, "step", stopping)
+    path, coming = tmp_path / "run", interrupting(monkeypatch, 6, 102, 203)
     assert run(*arguments, f"hydra.run.dir={path}") == 143
     positions = []
-    while stops:
+    while coming:
         positions.append(torch.load(path / "checkpoints" / "last.pt", weights_only=True)["progress"]["at"])
         assert run(f"resume={path}", "trust=[tests]") == 143
     assert run(f"resume={path}", "trust=[tests]") == 0
@@ -187,17 +218,38 @@ def test_killed_at_any_write(undisturbed, tmp_path, monkeypatch):
     same(path, whole)
 
 
-def test_a_torn_checkpoint_is_replaced_by_the_one_before(undisturbed, tmp_path):
-    arguments, whole = undisturbed
-    path = killed(arguments, tmp_path / "run", epochs=9)
-    last = path / "checkpoints" / "last.pt"
-    whole_bytes = last.read_bytes()
-    last.unlink()
-    last.write_bytes(whole_bytes[: len(whole_bytes) // 2])
-    assert run(f"resume={path}", "trust=[tests]") == 0
-    note = RunDirectory(path).meta["resumed"][0]["notes"][0]
+@pytest.mark.parametrize("undisturbed", ["vae"], indirect=True)
+def test_a_torn_checkpoint_is_replaced_by_the_one_before(undisturbed, stopped):
+    last = stopped / "checkpoints" / "last.pt"
+    content = last.read_bytes()
+    last.write_bytes(content[: len(content) // 2])
+    assert run(f"resume={stopped}", "trust=[tests]") == 0
+    note = RunDirectory(stopped).meta["resumed"][0]["notes"][0]
     assert "last.pt' cannot be read" in note and note.endswith("the checkpoint before it is used")
-    same(path, whole)
+    same(stopped, undisturbed[1])
+
+
+@pytest.mark.parametrize("undisturbed", ["vae"], indirect=True)
+def test_what_has_changed_since_is_said(undisturbed, stopped):
+    meta = json.loads((stopped / "meta.json").read_text())
+    changed = {"fit_hash": "0" * 16, "data_hash": "0" * 16, "versions": meta["versions"] | {"torch": "1.0"}}
+    (stopped / "meta.json").write_text(json.dumps(meta | changed))
+    assert run(f"resume={stopped}") == 0
+    notes = RunDirectory(stopped).meta["resumed"][0]["notes"]
+    assert [note.split(" ")[0:2] for note in notes] == [["the", "code"], ["the", "data"], ["torch", "is"]]
+    assert "the data are not those the run began with" in (stopped / "run.log").read_text()
+
+
+def test_threads_are_those_of_the_run(tmp_path, monkeypatch):
+    path, before = tmp_path / "run", torch.get_num_threads()
+    interrupting(monkeypatch, 10)
+    try:
+        assert run(*VAE, "training.epochs=5", "threads=2", f"hydra.run.dir={path}") == 143
+        torch.set_num_threads(1)
+        assert run(f"resume={path}") == 0
+        assert torch.get_num_threads() == 2 and RunDirectory(path).meta["resumed"][0]["notes"] == []
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
@@ -213,20 +265,6 @@ class TestRefusals:
         assert run(f"resume={finished}") == 0
         assert "is finished: nothing to resume" in capsys.readouterr().out
         assert {p: p.read_bytes() for p in finished.rglob("*") if p.is_file()} == before
-
-    def test_a_live_run_is_refused(self, tmp_path, capsys):
-        process = started(
-            [*VAE, "training.epochs=4000", "training.patience=null"], tmp_path / "run", epochs=1
-        )
-        try:
-            assert run(f"resume={tmp_path / 'run'}") == 2
-            assert (
-                f"is in use by another process (process {process.pid} on {os.uname().nodename})"
-                in capsys.readouterr().err
-            )
-        finally:
-            process.terminate()
-            process.wait()
 
     @pytest.mark.parametrize("age, refused", [(5, True), (500, False)])
     def test_a_run_on_another_machine_counts_by_its_heartbeat(self, finished, age, refused):
@@ -252,43 +290,6 @@ class TestRefusals:
     def test_other_settings_cannot_stand_beside_it(self, finished, capsys):
         assert run(f"resume={finished}", "model.latent_dim=7") == 2
         assert "model.latent_dim: resume=DIR goes on with the run's own settings" in capsys.readouterr().err
-
-    def test_a_run_without_its_training_is_not_measured(self, finished, tmp_path, capsys):
-        process = started(
-            [*VAE, "training.epochs=4000", "training.patience=null"], tmp_path / "run", epochs=2
-        )
-        process.terminate()
-        process.wait()
-        assert run("task=diagnose", f"run={tmp_path / 'run'}") == 2
-        assert (
-            "its training is not finished (state 'interrupted'); latentrun resume=" in capsys.readouterr().err
-        )
-
-
-def test_what_has_changed_since_is_said(tmp_path, monkeypatch):
-    path = killed(VAE, tmp_path / "run", epochs=3)
-    meta = json.loads((path / "meta.json").read_text())
-    meta |= {
-        "fit_hash": "0" * 16,
-        "data_hash": "0" * 16,
-        "threads": 1,
-        "versions": meta["versions"] | {"torch": "1.0"},
-    }
-    (path / "meta.json").write_text(json.dumps(meta))
-    assert run(f"resume={path}") == 0
-    notes = RunDirectory(path).meta["resumed"][0]["notes"]
-    assert [note.split(" ")[0:2] for note in notes] == [["the", "code"], ["the", "data"], ["torch", "is"]]
-    assert "the data are not those the run began with" in (path / "run.log").read_text()
-
-
-def test_threads_are_those_of_the_run(tmp_path):
-    path = killed([*VAE, "threads=2"], tmp_path / "run", epochs=3)
-    before = torch.get_num_threads()
-    try:
-        assert run(f"resume={path}") == 0
-        assert torch.get_num_threads() == 2 and RunDirectory(path).meta["resumed"][0]["notes"] == []
-    finally:
-        torch.set_num_threads(before)
 
 
 def test_a_checkpoint_that_declares_terabytes_is_refused(tmp_path):

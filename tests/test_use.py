@@ -132,11 +132,19 @@ def runs(options, tmp_path_factory):
                 f"model={model}",
                 "data=line",
                 "diagnostic=[]",
+                "figures=[]",
                 f"hydra.run.dir={root / model}",
             )
             == 0
         )
-    tiny = ["network=dense", "network.widths=[16]", "training.epochs=2", "diagnostic=[]", "rows=64"]
+    tiny = [
+        "network=dense",
+        "network.widths=[16]",
+        "training.epochs=2",
+        "diagnostic=[]",
+        "figures=[]",
+        "rows=64",
+    ]
     assert run(*tiny, "data=digits", f"hydra.run.dir={root / 'digits'}") == 0
     rng = np.random.default_rng(0)
     homes = pd.DataFrame(

@@ -80,12 +80,12 @@ def ask(
     spec: Mapping[str, Any],
     formats: Collection[str],
 ) -> Report:
-    """What a diagnostic says of a run, or a comparison of several, by ``answer``; stored with its pictures,
-    also where it failed."""
+    """What a diagnostic says of a run, or a comparison of several, by ``answer``; stored with its pictures in
+    these ``formats``, none where it names none, also where it failed."""
     with paper():
         try:
             report = answer()
-            pictures = question.plot(report)
+            pictures = question.plot(report) if formats else {}
         except NothingToMeasure as reason:
             report, pictures = Report(status=Status.SKIPPED, notes=(str(reason),)), {}
         except Exception as error:
@@ -111,7 +111,7 @@ def write_skipped(directory: ReportDirectory, name: str, reason: str) -> None:
 def redraw(directory: RunDirectory, questions: Questions, names: Sequence[str]) -> list[str]:
     """Draw the pictures of what is measured already, from what is on disk; the names of those that failed."""
     failed = []
-    for name in names:
+    for name in names if questions.figures else ():
         with paper():
             try:
                 pictures = questions.diagnostics[name].plot(directory.read_report(name))

@@ -16,12 +16,12 @@ from latentrun.models.base import Model
 @dataclass(frozen=True)
 class Questions:
     """``diagnostics`` by name; ``specs``: the settings of each; ``skipped``: why others, that were named too,
-    cannot be asked; ``figures``: the files of every figure beside the png."""
+    cannot be asked; ``figures``: the files of every figure beside the png, none drawn where it is empty."""
 
     diagnostics: Mapping[str, Diagnostic]
     specs: Mapping[str, Mapping[str, Any]]
     skipped: Mapping[str, str] = field(default_factory=dict)
-    figures: Sequence[str] = ()
+    figures: Sequence[str] = ("png",)
 
 
 def questions_of(
@@ -42,7 +42,7 @@ def questions_of(
         else:
             raise Misfit(f"diagnostic {name!r} {reason} (skip_inapplicable=true leaves it out)")
     specs = {name: config["diagnostic"][name] for name in fitting}
-    return Questions(fitting, specs, skipped, config.get("figures", ()))
+    return Questions(fitting, specs, skipped, config["figures"])
 
 
 def unfit(

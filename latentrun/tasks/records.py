@@ -100,13 +100,14 @@ def write_codes(run: Run, directory: RunDirectory) -> None:
 def conclude(run: Run, records: Records, figures: Sequence[str], failed: Sequence[str]) -> int:
     """The summary row, the hyper-parameters for TensorBoard, the report page, the last state; the exit code.
 
-    ``figures``: files of the figures beside the png; ``failed``: the diagnostics that failed."""
+    ``figures``: files of the figures beside the png, none drawn where it is empty; ``failed``: the
+    diagnostics that failed."""
     directory = records.directory
     with records.timing.of("report"):
         write_summary(run, records)
         records.board.finish(True)
         curves = directory.read_table("train")
-        if len(curves):
+        if figures and len(curves):
             with paper():
                 directory.write_pictures("training", training_pictures(curves), figures)
         directory.write_page(page(directory))

@@ -309,6 +309,7 @@ def claim(folder: Path, out: Path, name: str, *more: str) -> int:
         f"claim={name}",
         f"output={out}",
         f"hydra.run.dir={out}/said",
+        "figures=[]",
         "sizes.full.seeds=[0,1,2]",
     ]
     return run(*given, *more)

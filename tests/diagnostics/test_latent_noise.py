@@ -268,11 +268,11 @@ def test_a_training_without_noise_is_refused_in_one_line_before_it_begins_and_af
         "diagnostic 'latent_noise' needs noise on a latent variable (training=latent_noise); training "
         "'default' has none"
     )
-    plain = [*LINE, f"hydra.run.dir={tmp_path / 'plain'}"]
+    plain = [*LINE, "figures=[]", f"hydra.run.dir={tmp_path / 'plain'}"]
     assert run(*plain, "diagnostic=[latent_noise]") == 2 and not (tmp_path / "plain").exists()
     assert run(*plain, "diagnostic=[]") == 0
     capsys.readouterr()
-    later = ["task=diagnose", f"run={tmp_path / 'plain'}", "diagnostic=[latent_noise]"]
+    later = ["task=diagnose", f"run={tmp_path / 'plain'}", "diagnostic=[latent_noise]", "figures=[]"]
     assert run(*later) == 2
     assert capsys.readouterr().err == f"latentrun: {said} (skip_inapplicable=true leaves it out)\n"
     assert run(*later, "skip_inapplicable=true") == 0

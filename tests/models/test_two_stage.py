@@ -408,6 +408,7 @@ def test_pictures_of_samples_wait_for_the_second_stage(tmp_path, name, samples):
         "rows=64",
         "training.epochs=2",
         "diagnostic=[]",
+        "figures=[]",
         f"model={name}",
     ]
     with pytest.raises(SystemExit) as exit_:

@@ -13,7 +13,7 @@ import latentrun
 from latentrun.store import RunDirectory
 from tests.own.test_own import CONF, HERE, importable, run  # noqa: F401
 
-BOX = ["--config-dir", CONF, "data=ellipsoid", "network=dense", "network.widths=[16]"]
+BOX = ["--config-dir", CONF, "data=ellipsoid", "network=dense", "network.widths=[16]", "figures=[]"]
 
 
 def metrics_of(path) -> pd.DataFrame:

@@ -126,6 +126,7 @@ def test_a_diagnostic_of_ones_own_measures_a_run_of_ours_without_more(tmp_path):
         "debug=quick",
         "rows=32",
         "diagnostic=[]",
+        "figures=[]",
     ]
     assert run(*tiny, f"hydra.run.dir={tmp_path / 'run'}") == 0
     assert run("--config-dir", CONF, "task=diagnose", f"run={tmp_path / 'run'}", "diagnostic=[axes]") == 0
@@ -189,7 +190,18 @@ def test_wrong_keys_of_ones_own_task_get_one_line(line, message, finished, tmp_p
 
 def test_a_sweep_trusts_the_same(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["latentrun"])
-    assert run("-m", "--config-dir", CONF, *MINE, "model.latent_dim=1,2", f"hydra.sweep.dir={tmp_path}") == 0
+    assert (
+        run(
+            "-m",
+            "--config-dir",
+            CONF,
+            *MINE,
+            "figures=[]",
+            "model.latent_dim=1,2",
+            f"hydra.sweep.dir={tmp_path}",
+        )
+        == 0
+    )
     assert len(list(tmp_path.glob("*/report.html"))) == 2
 
 

@@ -29,6 +29,7 @@ TINY = [
     "training.batch_size=16",
     "diagnostic=[reconstruction]",
     "threads=1",
+    "figures=[]",
 ]
 
 
@@ -262,6 +263,7 @@ def test_what_does_not_fit_is_left_out_where_that_is_allowed(toys, tmp_path):
         "training.epochs=1",
         "skip_inapplicable=true",
         "diagnostic=[]",
+        "figures=[]",
         f"hydra.sweep.dir={path}",
     ]
     assert (
@@ -335,7 +337,7 @@ def test_an_experiment_says_what_is_swept_and_compared(tmp_path, capsys):
     (options / "both.yaml").write_text(BOTH)
     path, tiny = (
         tmp_path / "sweep",
-        ["--config-dir", options.parent, "experiment=both", "hydra.launcher.n_jobs=1"],
+        ["--config-dir", options.parent, "experiment=both", "hydra.launcher.n_jobs=1", "figures=[]"],
     )
     assert run("-m", *tiny, "seed=0,1", "diagnostic=[reconstruction]", f"hydra.sweep.dir={path}") == 0
     planned = Sweep(path)
@@ -394,6 +396,7 @@ def test_a_sweep_compares_its_runs_at_the_end(tmp_path):
         "rows=64",
         "training.epochs=1",
         "diagnostic=[reconstruction]",
+        "figures=[]",
     ]
     assert (
         run("-m", *tiny, "model.latent_dim=1,2", "comparison=[config_diff]", f"hydra.sweep.dir={path}") == 0
