@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -36,25 +37,37 @@ class Noise:
 
     def generator(self, name: str) -> torch.Generator:
         """A torch generator seeded by (seed, key, name)."""
+        return torch.Generator(self.device).manual_seed(self._seed_of(name))
+
+    def _reseeded(self, name: str) -> torch.Generator:
+        """The same in the device's one generator, for a single draw: nothing has to be made at every step."""
+        return _scratch(self.device).manual_seed(self._seed_of(name))
+
+    def _seed_of(self, name: str) -> int:
         text = repr((self.seed, *self.key, name)).encode()
-        seed = int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1
-        return torch.Generator(self.device).manual_seed(seed)
+        return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "little") >> 1
 
     def normal(self, name: str, shape: tuple[int, ...]) -> Tensor:
         """Standard normal numbers, float32, of the given shape."""
-        return torch.randn(shape, generator=self.generator(name), device=self.device)
+        return torch.randn(shape, generator=self._reseeded(name), device=self.device)
 
     def uniform(self, name: str, shape: tuple[int, ...]) -> Tensor:
         """Uniform numbers in [0, 1), float32, of the given shape."""
-        return torch.rand(shape, generator=self.generator(name), device=self.device)
+        return torch.rand(shape, generator=self._reseeded(name), device=self.device)
 
     def integers(self, name: str, high: int, shape: tuple[int, ...]) -> Tensor:
         """Uniform integers in 0 ... high - 1, int64."""
-        return torch.randint(high, shape, generator=self.generator(name), device=self.device)
+        return torch.randint(high, shape, generator=self._reseeded(name), device=self.device)
 
     def permutation(self, name: str, n: int) -> Tensor:
         """A random order of 0 ... n - 1, int64 ``(n,)``."""
-        return torch.randperm(n, generator=self.generator(name), device=self.device)
+        return torch.randperm(n, generator=self._reseeded(name), device=self.device)
+
+
+@cache
+def _scratch(device: torch.device) -> torch.Generator:
+    """A generator that holds nothing from one draw to the next."""
+    return torch.Generator(device)
 
 
 @contextmanager

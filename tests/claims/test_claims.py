@@ -29,8 +29,8 @@ TINY = [
     "network=dense",
     "network.widths=[16]",
     "training.batch_size=16",
-    "training.epochs=100",
-    "training.optimizer.lr=0.01",
+    "training.epochs=30",
+    "training.optimizer.lr=0.03",
     "rows=64",
 ]
 TOY = {

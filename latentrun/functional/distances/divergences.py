@@ -18,7 +18,8 @@ def gaussian_kl(mean: Tensor, log_scale: Tensor) -> Tensor:
     >>> gaussian_kl(torch.tensor([0.0, 2.0]), torch.zeros(2))
     tensor([0., 2.])
     """
-    return (mean.square() + torch.expm1(2 * log_scale) - 2 * log_scale) / 2
+    log_variance = 2 * log_scale
+    return (mean.square() + torch.expm1(log_variance) - log_variance) / 2
 
 
 def quadratic_penalty(mean: Tensor) -> Tensor:
