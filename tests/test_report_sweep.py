@@ -15,7 +15,7 @@ from scipy import stats
 from latentrun.errors import InputError
 from latentrun.plotting.pages import policy
 from latentrun.plotting.sweep import Key, Panel, against, over_two, written
-from latentrun.report.sweep import pictures, survey, write_page
+from latentrun.report.sweep import Survey, _means, pictures, survey, write_page
 from latentrun.tables.collect import collect, collect_sweep, write_tables
 from latentrun.tables.leaderboard import BEST, SAME, UNTESTED, WORSE, latex, leaderboard, markdown
 from latentrun.tables.settings import meanings
@@ -46,6 +46,16 @@ def test_a_metric_that_falls_with_the_key_ranks_it():
     assert np.isnan(found["p"][3])
     np.testing.assert_allclose(found["difference"][[1, 2]], [2, 1], atol=0.1)
     assert (found["difference_low"] < found["difference"])[[1, 2]].all()
+
+
+def test_the_ends_of_a_difference_are_exchanged_with_its_sign():
+    """Of a score, where higher is better, the others' differences are those of the negative errors."""
+    values = np.array([3.0, 2.0, 1.0])[:, None] + RNG.normal(0, 0.3, (3, 5))
+    errors, scores = board(values), board(-values, "probe/score")
+    for g in (1, 2):
+        low, high = scores["difference_low"][g], scores["difference_high"][g]
+        assert low < scores["difference"][g] < high < 0
+        assert (low, high) == pytest.approx((-errors["difference_high"][g], -errors["difference_low"][g]))
 
 
 def test_differences_and_p_are_those_of_scipy():
@@ -241,6 +251,14 @@ def test_the_page_of_a_sweep_says_what_failed_and_links_every_run(tmp_path, monk
     before = (path / "report.html").read_bytes()
     write_page(path)
     assert (path / "report.html").read_bytes() == before
+
+
+def test_the_page_shows_half_of_the_interval_over_seeds():
+    errors = np.array([[1.0, 2.0, 4.0], [3.0, 3.5, 3.6]])
+    names, rows = _means(Survey(frame(errors), [KEY], [("", ["probe/error"])], MEANING, Path()))
+    assert names == [KEY, "seeds", "probe/error"]
+    halves = stats.t.ppf(0.975, 2) * errors.std(1, ddof=1) / 3**0.5
+    assert [row[2] for row in rows] == [f"2.333 ± {halves[0]:.2g}", f"3.367 ± {halves[1]:.2g}"]
 
 
 def test_a_sweep_of_which_nothing_is_left_has_a_page(tmp_path):

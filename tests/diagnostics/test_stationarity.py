@@ -1,14 +1,16 @@
 """The variance law on codes constructed to obey it, or to break it by a known factor."""
 
 import math
+import statistics
 
 import numpy as np
 import pytest
 import torch
 
-from latentrun.diagnostics.variables.stationarity import Stationarity, rescaling_loss
+from latentrun.diagnostics.variables.stationarity import Law, Stationarity, law_metrics, rescaling_loss
 from latentrun.functional.distances.divergences import gaussian_kl
 from latentrun.functional.noise import Noise
+from latentrun.types import Estimate
 from tests.planted import Gaussian, Rows, planted_run
 
 N, d = 500, 4
@@ -110,3 +112,10 @@ def test_one_variable_and_no_inactive_ones():
     assert math.isnan(report.metrics["mean.inactive"].value) and report.metrics["mean.inactive"].low is None
     assert math.isnan(report.metrics["spread"].value)
     assert len(diagnostic.plot(report)) == 2
+
+
+def test_the_spread_is_the_standard_deviation_over_variables_with_divisor_d_minus_1():
+    one = Estimate(1.0)
+    law = Law([Estimate(s) for s in (0.5, 1.0, 1.8)], [one] * 3, one, one, one, one)
+    assert law_metrics(law)["spread"].value == pytest.approx(statistics.stdev([0.5, 1.0, 1.8]))
+    assert math.isnan(law_metrics(Law([one], [one], one, one, one, one))["spread"].value)

@@ -7,10 +7,12 @@ import weakref
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from scipy.linalg import sqrtm
 
 from latentrun.functional.distances.frechet import (
     GaussianFit,
+    Jackknife,
     frechet,
     frechet_jackknife,
     gaussian_fit,
@@ -123,3 +125,14 @@ def test_one_group_has_no_interval():
         and found.estimate.low is None
         and found.corrected is None
     )
+
+
+@pytest.mark.parametrize("groups", [2, 3])
+def test_the_jackknife_of_few_groups_by_hand(groups):
+    """Efron & Tibshirani 1993, eq. 11.5: (G - 1) / G times the sum of squares about the mean, of each set."""
+    sets = ((torch.tensor([3.0, 5.0, 10.0])[:groups]), torch.tensor([1.0, 1.5, 4.0])[:groups])
+    half = Jackknife(7.0, sets).half
+    variance = sum((groups - 1) / groups * ((values - values.mean()) ** 2).sum() for values in sets)
+    assert half == pytest.approx(stats.t.ppf(0.975, groups - 1) * float(variance) ** 0.5)
+    gain = Jackknife(7.0, sets) - Jackknife(5.0, tuple(values / 2 for values in sets))
+    assert gain.value == 2.0 and gain.half == pytest.approx(half / 2)

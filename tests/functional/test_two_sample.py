@@ -184,3 +184,13 @@ def test_area_is_scikit_learns_with_delongs_interval():
         hits += e.low <= truth <= e.high
     assert hits >= 270
     assert auc(np.array([2.0, 3.0]), np.array([0.0, 1.0])).value == 1
+
+
+@pytest.mark.parametrize(("n", "m"), [(40, 400), (400, 40)])
+def test_the_width_of_delong_for_sets_of_unequal_size(n, m):
+    """Its half width is 1.96 sd of the area over samples of these sizes."""
+    rng = np.random.default_rng(n)
+    found = [auc(rng.normal(0.8, 2, n), rng.normal(0, 1, m)) for _ in range(400)]
+    sd = np.std([area.value for area in found])
+    halves = [(area.high - area.low) / 2 for area in found]
+    assert np.mean(halves) == pytest.approx(1.96 * sd, rel=0.1)
