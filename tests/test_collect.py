@@ -15,9 +15,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from scipy import stats
 
 from latentrun.errors import InputError
+from latentrun.store import RunDirectory
 from latentrun.tables.collect import collect, collect_sweep, failures, runs_in, write_tables
 from latentrun.tables.groups import by_seed, grouped, summarise
 from latentrun.tables.settings import common, mixed, varied
@@ -379,3 +381,14 @@ def test_a_plan_that_leads_elsewhere_is_refused(tmp_path):
 def test_nothing_failed_where_all_is_done(tmp_path):
     frame, _ = collect_sweep(sweep(tmp_path / "s"))
     assert len(failures(frame, tmp_path / "s")) == 0
+
+
+def test_a_run_that_is_done_with_a_failed_diagnostic_is_not_finished(tmp_path):
+    """So that its sweep takes it up again."""
+    path = plant(tmp_path / "run", {}, {"probe/error": 1.0})
+    (path / ".hydra" / "config.yaml").write_text(yaml.safe_dump({"diagnostic": {"probe": {}}}))
+    meta = json.loads((path / "meta.json").read_text())
+    for status, finished in (("failed", False), ("skipped", True), ("ok", True)):
+        entry = {"status": status, "notes": [], "tables": []}
+        (path / "meta.json").write_text(json.dumps(meta | {"diagnostics": {"probe": entry}}))
+        assert RunDirectory(path).finished is finished

@@ -140,18 +140,31 @@ def values(report: Report) -> dict[str, float]:
     return {key: estimate.value for key, estimate in report.metrics.items()}
 
 
+def lows(report: Report) -> dict[str, float]:
+    """The lower ends of the intervals that there are."""
+    return {key: estimate.low for key, estimate in report.metrics.items() if estimate.low is not None}
+
+
+def highs(report: Report) -> dict[str, float]:
+    """The upper ends."""
+    return {key: estimate.high for key, estimate in report.metrics.items() if estimate.high is not None}
+
+
 def undeclared(question: Question, report: Report) -> list[str]:
     """Metrics of which the question does not say what they mean."""
     return [key for key in report.metrics if key.partition(".")[0] not in question.metrics]
 
 
-def out_of_order(report: Report) -> list[str]:
-    """Metrics whose interval ends before it begins."""
-    return [
-        key
-        for key, estimate in report.metrics.items()
-        if estimate.low is not None and np.isfinite(estimate.value) and not estimate.low <= estimate.high
-    ]
+def outside_intervals(report: Report) -> list[str]:
+    """Metrics whose value does not lie in its interval."""
+    wrong = []
+    for key, estimate in report.metrics.items():
+        if estimate.low is None or not np.isfinite(estimate.value):
+            continue
+        rounding = 1e-6 * max(1.0, abs(estimate.value))
+        if not estimate.low - rounding <= estimate.value <= estimate.high + rounding:
+            wrong.append(f"{key}: {estimate.value} is not in [{estimate.low}, {estimate.high}]")
+    return wrong
 
 
 def out_of_range(question: Question, report: Report) -> list[str]:

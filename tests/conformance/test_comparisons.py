@@ -147,8 +147,8 @@ def test_every_value_is_a_float(outcome):
     assert [key for key, estimate in metrics.items() if not isinstance(estimate.value, float)] == []
 
 
-def test_intervals_are_in_order(outcome):
-    assert parts.out_of_order(outcome.report) == []
+def test_values_lie_in_their_intervals(outcome):
+    assert parts.outside_intervals(outcome.report) == []
 
 
 def test_values_are_in_their_range(outcome):
