@@ -101,3 +101,14 @@ def test_targets_adds_labels_once():
     assert kind == Factor("digit", "categorical", 0, 2, categories=("0", "1", "2"))
     assert [factor.name for factor, _ in targets((size,), "size", y, labels)] == ["size"]
     assert targets((), None, y[:, :0], None) == []
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.95])
+def test_the_width_of_the_rank_interval_is_that_of_its_estimates(rho):
+    """Strong correlations of ranks vary more, in Fisher's z, than those of normal pairs: 1 + rho² / 2."""
+    rng, n = np.random.default_rng(0), 20
+    x = rng.standard_normal((3000, n))
+    y = rho * x + np.sqrt(1 - rho**2) * rng.standard_normal((3000, n))
+    found = [spearman(a[:, None], b[:, None]).item() for a, b in zip(x, y, strict=True)]
+    ends = np.arctanh(rank_interval(float(np.mean(found)), n))
+    assert np.diff(ends) / 2 == pytest.approx(1.96 * np.arctanh(np.clip(found, -0.999, 0.999)).std(), rel=0.1)

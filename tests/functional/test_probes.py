@@ -4,6 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
+import torch
 from sklearn.metrics import r2_score
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 
@@ -137,3 +138,12 @@ def test_scores_together_are_the_scores_alone(codes):
         assert (together[i].value, together[i].low, together[i].high) == pytest.approx(
             (alone.value, alone.low, alone.high)
         )
+
+
+def test_r2_of_a_resample_is_about_the_mean_of_the_resample():
+    rng = np.random.default_rng(0)
+    truth = rng.normal(3.0, 1.0, (40, 2))
+    predicted = truth + rng.normal(0.0, 0.5, (40, 2))
+    score, rows = r2(truth, predicted), rng.integers(0, 10, 40)
+    of_rows = score.statistic(torch.as_tensor(score.columns[rows].mean(0, keepdims=True))).item()
+    assert of_rows == pytest.approx(r2_score(truth[rows], predicted[rows], multioutput="variance_weighted"))

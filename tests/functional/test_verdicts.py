@@ -146,3 +146,8 @@ def test_what_rounding_leaves_decides_nothing():
     assert (found.mean, found.low, found.high, found.verdict) == (0, 0, 0, CONTRADICTED)
     assert judged(mine / other, "ratio", 1.0, None).verdict == CONTRADICTED
     assert judged(mine - other + 1e-6, "value", 0.0, None, scale=1.0).verdict == REPRODUCED
+
+
+def test_a_ratio_needs_two_positive_values():
+    ratios = contrast(np.array([2.0, -1.0, 3.0]), np.array([4.0, 1.0, 0.0]), "ratio")
+    assert ratios[0] == 0.5 and np.isnan(ratios[1:]).all()
