@@ -26,3 +26,9 @@ def test_torchs_own_generator_is_lent_and_given_back():
     assert torch.equal(torch.rand(2), expected)
     torch.manual_seed(7)
     assert torch.equal(torch.rand(5), inside)
+
+
+def test_two_names_at_one_place_are_two_draws():
+    here = Noise(0).at("vae", 3)
+    draws = [here.normal(name, (4,)).tolist() for name in ("z", "prior", "z")]
+    assert draws[0] == draws[2] != draws[1]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from scipy.special import ndtr
 from scipy.stats import kstest
 from sklearn.metrics import roc_auc_score
 
-from latentrun.functional.distances.two_sample import auc, median_distance, mmd2, told_apart
+from latentrun.functional.distances.two_sample import _judged, auc, median_distance, mmd2, told_apart
 from latentrun.functional.noise import Noise
 
 D = 3
@@ -194,3 +195,10 @@ def test_the_width_of_delong_for_sets_of_unequal_size(n, m):
     sd = np.std([area.value for area in found])
     halves = [(area.high - area.low) / 2 for area in found]
     assert np.mean(halves) == pytest.approx(1.96 * sd, rel=0.1)
+
+
+def test_the_p_value_is_that_of_the_binomial_test():
+    """Of at least so many hits: 7 of 10 rows are told rightly."""
+    verdict = _judged(np.array([0.9, 0.8, 0.7, 0.6, 0.1, 0.2, 0.3, 0.9, 0.4, 0.7]))
+    assert verdict.accuracy.value == 0.7
+    assert verdict.p == pytest.approx(stats.binomtest(7, 10, 0.5, alternative="greater").pvalue)

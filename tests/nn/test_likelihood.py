@@ -16,7 +16,7 @@ from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.models.vae import VAE
 from latentrun.nn.dense import Dense
-from latentrun.nn.likelihood import GaussianLikelihood, Likelihood, MixedLikelihood
+from latentrun.nn.likelihood import GaussianLikelihood, Likelihood, MixedLikelihood, running
 from latentrun.run import Run
 from latentrun.training.loop import Loop
 from latentrun.training.settings import Training
@@ -182,3 +182,10 @@ def test_a_likelihood_of_ones_own_sees_the_code():
     loss = model.loss(Batch(torch.rand(5, 2)), Noise(0), Clock("vae", 0, 0, 1))["loss"]
     loss.backward()
     assert all(p.grad is not None for p in model.parameters())
+
+
+def test_the_running_gamma_falls_towards_the_error_and_never_grows():
+    before = torch.tensor(0.5)
+    falling = running(before, torch.tensor(0.1))
+    assert falling.exp() ** 2 == pytest.approx(0.99 * before.exp().item() ** 2 + 0.01 * 0.1)
+    assert running(before, torch.tensor(100.0)) == pytest.approx(0.5)
