@@ -22,6 +22,7 @@ from latentrun.errors import Absent, InputError
 from latentrun.system.plain import CHECKPOINT, TEXT, kind_of, plain, require_size, unexpected
 
 ENTRIES = 100_000  # of one folder that are listed at most
+DEPTH = 12  # folders within each other that are looked into at most
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # to open a pipe would wait for its other end
 IN_PLACE = os.O_CREAT | FILE
@@ -29,12 +30,10 @@ IN_PLACE = os.O_CREAT | FILE
 
 @dataclass(frozen=True)
 class Item:
-    """What a folder holds under a name: its ``kind`` (a file, a folder, a link, a FIFO, ...), its ``size`` in
-    bytes."""
+    """What a folder holds under a name: its ``kind`` (a file, a folder, a link, a FIFO, ...)."""
 
     name: str
     kind: str
-    size: int
 
 
 class Guarded:
@@ -105,19 +104,23 @@ class Guarded:
 
     def items(self) -> list[Item]:
         """What a folder holds, sorted by name; nothing where there is no such folder."""
-        items: list[Item] = []
+        return [Item(name, kind_of(mode)) for name, mode in self._modes()]
+
+    def _modes(self) -> list[tuple[str, int]]:
+        """The names in a folder, sorted, and the mode of each."""
+        modes: list[tuple[str, int]] = []
         try:
             with self._folder() as folder, os.scandir(folder) as entries:
                 for entry in entries:
-                    if len(items) >= ENTRIES:
+                    if len(modes) >= ENTRIES:
                         raise InputError(f"{str(self.path)!r} holds more than {ENTRIES:,} files")
-                    status = entry.stat(follow_symlinks=False)
-                    items.append(Item(entry.name, kind_of(status.st_mode), status.st_size))
-        except (Absent, FileNotFoundError):
-            return items
+                    with suppress(FileNotFoundError):  # it was only there for a moment
+                        modes.append((entry.name, entry.stat(follow_symlinks=False).st_mode))
+        except Absent:
+            return []
         except OSError as error:
             raise self._wrong("read", error) from None
-        return sorted(items, key=lambda item: item.name)
+        return sorted(modes)
 
     def folders(self) -> list[Guarded]:
         """The folders in a folder, sorted; links to folders are none."""
@@ -128,12 +131,24 @@ class Guarded:
         return [self / item.name for item in self.items() if item.kind == "a file"]
 
     def checked(self) -> Path:
-        """The path, where no link leads to it: for libraries that take nothing else."""
-        if self.names:
-            status = self.status()
-            if status is not None and stat.S_ISLNK(status.st_mode):
-                raise unexpected(self.path, status.st_mode, "a plain file or folder")
+        """The path of a folder, there already or not, to which no link leads: for what opens it as a root of
+        its own, or takes nothing but paths."""
+        status = self.status()
+        if status is not None and not stat.S_ISDIR(status.st_mode):
+            raise unexpected(self.path, status.st_mode, "a folder")
         return self.path
+
+    def require_plain(self, depth: int = DEPTH) -> None:
+        """InputError where a folder, or one of those in it to that ``depth``, holds anything but plain files
+        and folders."""
+        inner = []
+        for name, mode in self._modes():
+            if stat.S_ISDIR(mode):
+                inner.append(self / name)
+            elif not stat.S_ISREG(mode):
+                raise unexpected((self / name).path, mode, "a plain file or folder")
+        for folder in inner if depth else ():
+            folder.require_plain(depth - 1)
 
     # ---------------------------------------------------------------- reading
     def open(self, limit: int) -> BinaryIO:
@@ -159,6 +174,16 @@ class Guarded:
         self.root.mkdir(parents=True, exist_ok=True)
         with self._folder(make=True):
             return self.path
+
+    def make_new(self) -> None:
+        """Make the folder, a root; OSError where there is anything of that name."""
+        self.root.mkdir(parents=True)
+
+    def move_into(self, other: Guarded) -> None:
+        """Move all that the folder holds into another, which is made where it is not there."""
+        with self._folder() as here, other._folder(make=True) as there:
+            for name in os.listdir(here):
+                os.rename(name, name, src_dir_fd=here, dst_dir_fd=there)
 
     @contextmanager
     def writing(self, mode: Literal["w", "wb"] = "w") -> Iterator[IO]:
@@ -208,6 +233,12 @@ class Guarded:
         with self._parent(make=True) as folder:
             return self._opened(folder, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
+    def require_appendable(self) -> None:
+        """InputError where the file is there and :meth:`appending` would refuse it; nothing is made."""
+        if self.exists():
+            with self._parent() as folder:
+                self._opened(folder, os.O_WRONLY | os.O_APPEND).close()
+
     def truncate(self, size: int) -> None:
         """Keep only the first ``size`` bytes."""
         with self._parent() as folder, self._opened(folder, os.O_WRONLY) as file:
@@ -225,6 +256,11 @@ class Guarded:
             return
         with self._parent() as folder:
             shutil.rmtree(self.name, dir_fd=folder)
+
+    def remove_empty(self) -> None:
+        """Take an empty folder away; OSError where it is none."""
+        with self._parent() as folder:
+            os.rmdir(self.name, dir_fd=folder)
 
     def keep_copy(self, name: str) -> None:
         """Give the file a second name beside the first, in the place of what had it; a copy where the file

@@ -51,7 +51,7 @@ def require_size(path: Path, size: int, limit: int | None) -> None:
     """InputError for a file that is larger than any that is meant."""
     if limit is not None and size > limit:
         raise InputError(
-            f"{str(path)!r} has {size / MIB:,.0f} MiB; at most {limit // MIB:,} MiB were expected of such a file"
+            f"{str(path)!r} has {size / MIB:,.0f} MiB; at most {limit // MIB:,} MiB were expected"
         )
 
 
