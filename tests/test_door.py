@@ -3,8 +3,11 @@ but plain files of bounded size comes out of it."""
 
 from __future__ import annotations
 
+import ast
 import os
+import re
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -61,9 +64,9 @@ KINDS = {
     "file in place of a folder": "inner' is a file; a folder was expected",
 }
 READS = {
-    "open": lambda file: file.open(LIMIT),
-    "bytes": lambda file: file.read_bytes(LIMIT),
-    "text": lambda file: file.read_text(LIMIT),
+    "open": lambda file: file.opened(LIMIT),
+    "bytes": lambda file: file.content(LIMIT),
+    "text": lambda file: file.text(LIMIT),
     "lock": lambda file: file.is_held(),
 }
 WRITES = {
@@ -143,7 +146,7 @@ def test_a_second_name_of_somebody_elses_file_is_not_written_through(root):
 def test_large_files_are_refused_before_they_are_read(root):
     os.truncate(root / "inner" / "a.txt", 2**40)
     with pytest.raises(InputError, match="has 1,048,576 MiB; at most 1 MiB were expected"):
-        (Guarded(root) / "inner" / "a.txt").read_bytes(MIB)
+        (Guarded(root) / "inner" / "a.txt").content(MIB)
 
 
 @pytest.mark.parametrize("name", ["..", ".", "", "a/b", "/etc/passwd", "a\0b", "a\\b", 7])
@@ -172,7 +175,7 @@ def test_listing_and_removing_stay_inside(root):
 
 def test_the_root_itself_may_be_a_link(root):
     (root.parent / "named").symlink_to(root)
-    assert (Guarded(root.parent / "named") / "inner" / "a.txt").read_text(LIMIT) == "inside"
+    assert (Guarded(root.parent / "named") / "inner" / "a.txt").text(LIMIT) == "inside"
 
 
 def test_what_is_missing_is_said(root):
@@ -180,7 +183,7 @@ def test_what_is_missing_is_said(root):
         with pytest.raises(Absent, match="there is no"):
             act(Guarded(root) / "nowhere" / "a.txt")
     with pytest.raises(Absent, match="there is no directory"):
-        (Guarded(root / "nowhere") / "a.txt").read_text(LIMIT)
+        (Guarded(root / "nowhere") / "a.txt").text(LIMIT)
     assert (Guarded(root) / "nowhere").items() == [] and not (Guarded(root) / "nowhere").exists()
     (Guarded(root) / "nowhere").remove()
 
@@ -219,3 +222,95 @@ def test_files_that_the_user_names_are_plain(root):
             open_plain(path, LIMIT)
     with pytest.raises(InputError, match="at most 0 MiB"):
         open_plain(root / "inner" / "a.txt", 3)
+
+
+# ---------------------------------------------------------------- nobody walks past it
+ROOT = Path(__file__).parents[1] / "latentrun"
+DOOR = {"system/door.py", "system/plain.py"}
+# Functions that open, list, make, move or remove by a path, and methods of paths that do; of libraries what
+# reads or writes a file, by its name or open.
+FUNCTIONS = (
+    r"open|io\.open|(shutil|glob|tempfile|sqlite3)\.\w+|(logging\.)?FileHandler|(zipfile\.)?ZipFile|gzip\.(open|GzipFile)"
+    r"|os\.(open|listdir|scandir|f?walk|mkdir|makedirs|remove|removedirs|rename|renames|replace|unlink|rmdir|link"
+    r"|symlink|truncate|mkfifo|chmod|utime)|pd\.read_\w+|(np|numpy)\.(load|save|savez\w*|loadtxt|genfromtxt|savetxt"
+    r"|fromfile|memmap)|np\.lib\.format\.open_memmap|torch(\.jit)?\.(load|save)|Image\.open|EventFileWriter"
+)
+METHODS = (
+    r"open|read_text|read_bytes|write_text|write_bytes|iterdir|glob|rglob|mkdir|rmdir|unlink|touch|symlink_to"
+    r"|hardlink_to|chmod|tofile|save|savefig|write_html|write_image|rename_to"
+)
+# Who may, and what: files that the user's own machine and options consist of, and libraries that are given files
+# which are open already.
+MAY = {
+    "command/values.py": {"files[0].read_text"},  # options
+    "config/fingerprint.py": {"Path(folder).rglob", "path.read_bytes"},  # code
+    "config/options.py": {
+        "open",
+        "(folder / group).glob",
+        "(shipped() / 'config.yaml').read_text",
+        "folder.glob",
+        "path.read_bytes",
+        "path.read_text",
+    },
+    "system/disk.py": {"shutil.disk_usage", "tempfile.TemporaryDirectory"},
+    "system/machine.py": {"limit.read_text", "memory.read_text", "taken.read_text"},
+    "nn/features.py": {"torch.jit.load"},  # a program, which `trust` names
+    "data/formats/idx.py": {"gzip.GzipFile"},
+    "data/formats/images.py": {"Image.open", "archive.open", "np.memmap", "zipfile.ZipFile"},
+    "report/board.py": {"EventFileWriter", "Image.fromarray(...).save"},
+    "report/projector.py": {"Image.fromarray(...).save"},
+    "store/directory.py": {"torch.save"},
+    "store/intake.py": {"archive.open", "np.load", "pd.read_csv", "torch.load", "zipfile.ZipFile"},
+    "store/reports.py": {"figure.savefig", "np.savez"},
+    "tasks/encode.py": {"np.savez"},
+    "tasks/sample.py": {"Image.fromarray(...).save", "ZipFile", "archive.open", "grid(...).savefig"},
+}
+
+
+def openings(code: str) -> set[str]:
+    """The calls in a piece of code that open, list or change files."""
+    calls = set()
+    for node in ast.walk(ast.parse(code)):
+        if not isinstance(node, ast.Call):
+            continue
+        text = ast.unparse(node.func)
+        method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+        moved = method == "rename" and node.args  # not of the columns of a table
+        if re.fullmatch(FUNCTIONS, text) or re.fullmatch(METHODS, method) or moved:
+            calls.add(re.sub(r"^(Image\.fromarray|grid)\(.*\)\.", r"\1(...).", text))
+    return calls - {"glob.has_magic"}
+
+
+def test_nothing_opens_a_file_but_by_the_door():
+    calls = {str(path.relative_to(ROOT)): openings(path.read_text()) for path in ROOT.rglob("*.py")}
+    past = {name: found - MAY.get(name, set()) for name, found in calls.items() if name not in DOOR}
+    assert not {name: found for name, found in past.items() if found}
+    assert {name: may - calls[name] for name, may in MAY.items() if may - calls[name]} == {}  # none too many
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "open(path)",
+        "Path(a).open()",
+        "(a / 'b').read_text()",
+        "os.open(a, 0)",
+        "for x in os.walk(a): pass",
+        "np.load(a)",
+        "torch.load(a)",
+        "pd.read_csv(a)",
+        "shutil.rmtree(a)",
+        "[x for x in folder.rglob('*')]",
+        "path.unlink()",
+        "path.mkdir()",
+        "a.rename(b)",
+        "logging.FileHandler(a)",
+        "os.replace(a, b)",
+        "figure.savefig(a)",
+    ],
+)
+def test_what_walks_past_is_seen(code):
+    assert len(openings(code)) == 1
+    assert (
+        openings("table.rename(columns=names); read_table(a); text.replace(a, b); glob.has_magic(a)") == set()
+    )

@@ -47,12 +47,12 @@ def content(file: Guarded) -> tuple[Literal["image", "figure", "wrong"], str]:
     as it is."""
     form = file.suffix[1:]
     if form in IMAGES:
-        data = file.read_bytes(PICTURE)
+        data = file.content(PICTURE)
         if not data.startswith(IMAGES[form]):
             return "wrong", f"is no {form.upper()}"
         return "image", f"data:image/{form};base64,{base64.b64encode(data).decode()}"
     try:
-        return "figure", embedded(read_figure(file.read_text(PICTURE)))
+        return "figure", embedded(read_figure(file.text(PICTURE)))
     except (InputError, ValueError) as error:
         return "wrong", f"cannot be shown: {error}"
 

@@ -41,6 +41,12 @@ class RunDirectory(ReportDirectory):
         """The resolved configuration, the authority on what the run is."""
         return read_config(self.folder / ".hydra" / "config.yaml")
 
+    def check(self) -> None:
+        super().check()
+        (self.folder / "run.log").require_appendable()
+        self.read_table("train")
+        self.read_history()
+
     @property
     def status(self) -> dict[str, Any]:
         """``state`` (training, diagnosing, done, failed, interrupted), ``heartbeat``, ``step``,
@@ -155,7 +161,7 @@ class RunDirectory(ReportDirectory):
         self.write_history(other.read_history())
         for name in ("best", "last"):
             with (
-                other._checkpoint(name).open(CHECKPOINT) as source,
+                other._checkpoint(name).opened(CHECKPOINT) as source,
                 self._checkpoint(name).writing("wb") as file,
             ):
                 shutil.copyfileobj(source, file)

@@ -79,7 +79,7 @@ def write_text(file: Guarded, text: str) -> None:
 def last_line(file: Guarded) -> str:
     """The last line of a text file that may be written to; empty where there is none."""
     try:
-        with file.open(CHECKPOINT) as text:  # only its end is read
+        with file.opened(CHECKPOINT) as text:  # only its end is read
             text.seek(max(0, os.fstat(text.fileno()).st_size - 1000))
             lines = text.read(2000).decode(errors="replace").split("\n")
     except Absent:

@@ -26,7 +26,7 @@ DIGITS = 18  # of a whole number in JSON: those fit 64 bits
 def read_json(file: Guarded) -> dict[str, Any]:
     """The mapping in a JSON file; InputError where there is none, Absent where there is no file."""
     try:
-        values = json.loads(file.read_text(JSON), parse_int=_whole)
+        values = json.loads(file.text(JSON), parse_int=_whole)
     except (ValueError, RecursionError) as error:
         raise InputError(f"{str(file.path)!r} is not JSON: {one_line(error)}") from None
     return fit(values, dict[str, Any], repr(str(file.path)))
@@ -59,7 +59,7 @@ def read_yaml(file: Guarded) -> dict[str, Any]:
     """The mapping in a YAML file of plain values; InputError where there is none, Absent where there is no
     file."""
     try:
-        values = yaml.load(file.read_text(YAML), Tree)
+        values = yaml.load(file.text(YAML), Tree)
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise InputError(f"{str(file.path)!r} cannot be read: {' '.join(str(error).split())}") from None
     return fit(values, dict[str, Any], repr(str(file.path)))
@@ -70,7 +70,7 @@ def read_table(file: Guarded, **options: Any) -> pd.DataFrame:
     InputError where it is none, Absent where there is no file."""
     import pandas as pd
 
-    with file.open(TABLE) as lines:
+    with file.opened(TABLE) as lines:
         try:
             return pd.read_csv(lines, low_memory=False, **options)
         except pd.errors.EmptyDataError:
@@ -82,7 +82,7 @@ def read_table(file: Guarded, **options: Any) -> pd.DataFrame:
 def read_npz(file: Guarded) -> dict[str, np.ndarray]:
     """The arrays of an .npz file, none of which is larger than its bytes in the file; InputError where that
     is not so, Absent where there is no file."""
-    with file.open(ARRAYS) as content:
+    with file.opened(ARRAYS) as content:
         try:
             with zipfile.ZipFile(content) as archive:
                 for entry in archive.infolist():
@@ -103,7 +103,7 @@ def read_checkpoint(file: Guarded, device: Any = "cpu") -> dict[str, Any]:
     import torch
 
     where = f"checkpoint {str(file.path)!r}"
-    with file.open(CHECKPOINT) as content:
+    with file.opened(CHECKPOINT) as content:
         try:
             # one line is said below, whatever torch thinks of the file
             with warnings.catch_warnings(action="ignore"):

@@ -4,7 +4,9 @@ not it can be opened as a run."""
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from glob import has_magic
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +19,45 @@ from latentrun.system.door import Guarded
 DEEP = 12  # folders within each other, below one that is named, in which runs are looked for
 
 
+def matching(pattern: str) -> list[Path]:
+    """What there is of that name, or the folders that a pattern (``*``, ``?``, ``[abc]``, ``**``) stands for,
+    sorted. What the user names in full may be a link; what a sign stands for, and what lies below it, is
+    none."""
+    path = Path(pattern).expanduser()
+    if path.exists():
+        return [path]
+    parts = path.parts
+    named = next((i for i, part in enumerate(parts) if has_magic(part)), len(parts))
+    if named == len(parts):
+        return []
+    return sorted({folder.path for folder in _matching(Guarded(Path(*parts[:named])), parts[named:])})
+
+
+def _matching(folder: Guarded, parts: Sequence[str]) -> Iterator[Guarded]:
+    if not parts:
+        yield folder
+        return
+    part, *rest = parts
+    if part == "**":
+        yield from _matching(folder, rest)
+    for inner in folder.folders():
+        hidden = inner.name.startswith(".") and not part.startswith(".")
+        if part == "**" and not hidden:
+            yield from _matching(inner, parts)
+        elif fnmatchcase(inner.name, part) and not hidden:
+            yield from _matching(inner, rest)
+
+
 def inside(path: Path) -> Iterator[Path]:
     """Run directories in a folder or below; none lies in another, and no link is followed."""
-    for folder in _runs_in(Guarded(path), DEEP):
-        yield folder.path
+    if path.is_dir():
+        for folder in _runs_in(Guarded(path), DEEP):
+            yield folder.path
 
 
 def _runs_in(folder: Guarded, depth: int) -> Iterator[Guarded]:
     names = {item.name for item in folder.items()}
-    kind = kind_of(folder.path) if "meta.json" in names else "folder"
+    kind = kind_of(folder) if "meta.json" in names else "folder"
     if kind == "run":
         yield folder
     elif kind in ("folder", "sweep") and depth:
@@ -34,11 +66,11 @@ def _runs_in(folder: Guarded, depth: int) -> Iterator[Guarded]:
                 yield from _runs_in(inner, depth - 1)
 
 
-def kind_of(path: Path) -> str:
+def kind_of(folder: Guarded) -> str:
     """What a directory with meta.json holds; one that cannot be read counts as a run, and is told of as
     such."""
     try:
-        return str(read_json(Guarded(path) / "meta.json").get("kind", "run"))
+        return str(read_json(folder / "meta.json").get("kind", "run"))
     except InputError:
         return "run"
 

@@ -77,6 +77,13 @@ class ReportDirectory:
         """Add or replace entries."""
         write_json(self.folder / "meta.json", self.meta | entries)
 
+    def check(self) -> None:
+        """Read all that is stored: InputError for what is wrong with it, before anything is written."""
+        self.read_table("metrics")
+        self.read_table("timing")
+        for name in self.entries:
+            self.read_report(name)
+
     @property
     def entries(self) -> dict[str, dict[str, Any]]:
         """What each report was: its settings, hash, status, notes, tables."""

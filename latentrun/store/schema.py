@@ -277,24 +277,6 @@ def require_array(arrays: Mapping[str, np.ndarray], name: str, dims: int, where:
         )
 
 
-# ---------------------------------------------------------------- tensors
-def require_tensors(stored: Any, expected: Mapping[str, Any], where: str) -> None:
-    """InputError where stored tensors are not those that are ``expected``, by name: says which one, and both
-    shapes."""
-    if not isinstance(stored, Mapping):
-        raise InputError(f"{where}: tensors by name were expected")
-    for name in expected:
-        if name not in stored:
-            raise InputError(f"{where}: the tensor {name} is missing")
-    for name, tensor in stored.items():
-        if name not in expected:
-            raise InputError(f"{where}: there is a tensor {name!r}, which the model has not")
-        shape, needed = getattr(tensor, "shape", None), expected[name].shape
-        if shape is None or tuple(shape) != tuple(needed):
-            got = "no tensor" if shape is None else f"of shape {tuple(shape)}"
-            raise InputError(f"{where}: {name} is {got}; the model's has shape {tuple(needed)}")
-
-
 def json_value(value: Any) -> Any:
     """JSON has no NaN: null stands for it."""
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -40,7 +40,7 @@ class FileSeries(Series):
 
     def read(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         try:
-            numbers = np.frombuffer(self._file(name).read_bytes(ARRAYS), np.float32).copy()
+            numbers = np.frombuffer(self._file(name).content(ARRAYS), np.float32).copy()
         except Absent:
             numbers = np.empty(0, np.float32)
         return numbers.reshape(-1, *shape)

@@ -21,7 +21,7 @@ def fits(root: str | Path, hashes: Collection[str]) -> list[tuple[Path, dict[str
     for folder in folders_below(Guarded(root), 3):
         file = folder / "meta.json"
         try:
-            content = file.read_bytes(JSON)
+            content = file.content(JSON)
             if not any(text in content for text in texts):
                 continue
             meta = read_meta(file)

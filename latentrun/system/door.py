@@ -102,18 +102,19 @@ class Guarded:
             return False
         return status is not None and test(status.st_mode)  # type: ignore[operator]
 
-    def items(self) -> list[Item]:
-        """What a folder holds, sorted by name; nothing where there is no such folder."""
-        return [Item(name, kind_of(mode)) for name, mode in self._modes()]
+    def items(self, most: int = ENTRIES) -> list[Item]:
+        """What a folder holds, sorted by name; nothing where there is no such folder. InputError where that
+        is more than ``most``."""
+        return [Item(name, kind_of(mode)) for name, mode in self._modes(most)]
 
-    def _modes(self) -> list[tuple[str, int]]:
+    def _modes(self, most: int = ENTRIES) -> list[tuple[str, int]]:
         """The names in a folder, sorted, and the mode of each."""
         modes: list[tuple[str, int]] = []
         try:
             with self._folder() as folder, os.scandir(folder) as entries:
                 for entry in entries:
-                    if len(modes) >= ENTRIES:
-                        raise InputError(f"{str(self.path)!r} holds more than {ENTRIES:,} files")
+                    if len(modes) >= most:
+                        raise InputError(f"{str(self.path)!r} holds more than {most:,} files")
                     with suppress(FileNotFoundError):  # it was only there for a moment
                         modes.append((entry.name, entry.stat(follow_symlinks=False).st_mode))
         except Absent:
@@ -151,20 +152,20 @@ class Guarded:
             folder.require_plain(depth - 1)
 
     # ---------------------------------------------------------------- reading
-    def open(self, limit: int) -> BinaryIO:
+    def opened(self, limit: int) -> BinaryIO:
         """A plain file of at most ``limit`` bytes, to be read."""
         with self._parent() as folder:
             return self._opened(folder, os.O_RDONLY, limit)
 
-    def read_bytes(self, limit: int) -> bytes:
+    def content(self, limit: int) -> bytes:
         """What a file of at most ``limit`` bytes holds."""
-        with self.open(limit) as file:
+        with self.opened(limit) as file:
             return file.read(limit)
 
-    def read_text(self, limit: int) -> str:
+    def text(self, limit: int) -> str:
         """A text in UTF-8."""
         try:
-            return self.read_bytes(limit).decode("utf-8")
+            return self.content(limit).decode("utf-8")
         except UnicodeDecodeError as error:
             raise InputError(f"{str(self.path)!r} is no text in UTF-8 (byte {error.start})") from None
 
@@ -295,7 +296,7 @@ class Guarded:
     def is_held(self) -> bool:
         """Whether some process holds the lock."""
         try:
-            with self.open(TEXT) as file:
+            with self.opened(TEXT) as file:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True

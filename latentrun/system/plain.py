@@ -17,6 +17,7 @@ TABLE = 512 * MIB
 TEXT = 64 * MIB
 PICTURE = 256 * MIB
 ARRAYS = 16 * 2**10 * MIB
+DATA = 2 * 2**10 * MIB  # of those that are read into the memory whole
 CHECKPOINT = 64 * 2**10 * MIB
 
 KINDS = {
@@ -55,10 +56,10 @@ def require_size(path: Path, size: int, limit: int | None) -> None:
         )
 
 
-def open_plain(path: Path, limit: int) -> BinaryIO:
+def open_plain(path: Path, limit: int = DATA) -> BinaryIO:
     """A file that the user names, to be read: a plain one of at most ``limit`` bytes, also by a link;
     InputError for a device, a pipe or a folder. OSError where it cannot be opened."""
-    mode = os.stat(path).st_mode
+    mode = os.stat(path).st_mode  # looked at first: to open a device may do something
     if not stat.S_ISREG(mode):
         raise unexpected(path, mode, "a plain file")
     file: BinaryIO = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")

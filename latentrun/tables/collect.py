@@ -6,7 +6,6 @@ that only the end of a sweep would write.
 
 from __future__ import annotations
 
-import glob
 import math
 import os
 import shlex
@@ -22,7 +21,7 @@ from latentrun.errors import InputError, one_line
 from latentrun.store.activity import WORKING
 from latentrun.store.files import write_table
 from latentrun.store.intake import yaml_value
-from latentrun.store.overview import inside, state_of, summary_of
+from latentrun.store.overview import inside, matching, state_of, summary_of
 from latentrun.store.sweep import Entry, SweepDirectory, is_sweep
 from latentrun.system.door import Guarded
 from latentrun.tables.groups import summarise
@@ -39,10 +38,10 @@ def runs_in(patterns: Sequence[str]) -> list[Path]:
         raise InputError("runs: names no directory; write runs=DIR or runs=[DIR,...]")
     paths: dict[str, Path] = {}
     for pattern in patterns:
-        matches = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))
+        matches = matching(pattern)
         if not matches:
             raise InputError(f"runs: nothing is called {pattern!r}")
-        runs = [run for match in _outermost(map(Path, matches)) for run in inside(match)]
+        runs = [run for match in _outermost(matches) for run in inside(match)]
         if not runs:
             raise InputError(f"runs: there is no run in {pattern!r}")
         paths |= {os.path.realpath(run): run for run in runs}

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from latentrun.config.fingerprint import fit_hash
-from latentrun.errors import InputError
+from latentrun.errors import InputError, one_line
 from latentrun.functional.noise import Noise
 from latentrun.models.base import HasEncoder, HasGenerator
 from latentrun.nn.base import parameter_count
@@ -114,13 +114,12 @@ def restore(loop: Loop, directory: RunDirectory) -> tuple[str, list[str]]:
     state, notes = directory.newest_checkpoint("last")
     if state is None:
         return "from the beginning: there is no checkpoint to go on from", notes
+    where = f"{str(directory.path)!r}: the checkpoint does not fit the run"
     try:
         loop.load_state_dict(state)
         return f"after {loop.progress.place}", notes
     except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"{str(directory.path)!r}: the checkpoint does not fit the run: {str(error).splitlines()[0]}"
-        ) from None
+        raise InputError(f"{where}: {one_line(error)}") from None
 
 
 def fit_model(assembly: Assembly, loop: Loop, records: Records) -> Run:

@@ -69,13 +69,14 @@ def unfinished(sweep: Sweep) -> list[Job]:
     jobs, hashes = [], sweep.hashes()
     for job in sweep.jobs():
         path = sweep.directory(job)
+        sweep.log(job).require_appendable()
         if job.skipped is not None:
             continue
         if not (Guarded(path) / "meta.json").exists():
             jobs.append(job)
             continue
         directory = RunDirectory(path)
-        if directory.meta["fit_hash"] != hashes[job.number]:
+        if directory.meta.get("fit_hash") != hashes[job.number]:
             raise InputError(f"{str(path)!r} holds another run than job {job.number} of the plan")
         if not directory.finished:
             jobs.append(job)
