@@ -15,7 +15,7 @@ from latentrun.plotting.animation import gif
 from latentrun.plotting.pages import standalone
 from latentrun.store.files import now, write_json, write_table, write_text
 from latentrun.store.intake import read_npz
-from latentrun.store.schema import SCHEMA, read_meta, read_named_table, require_schema
+from latentrun.store.schema import SCHEMA, read_meta, read_named_table, require_layout, require_schema
 from latentrun.system.door import Guarded
 from latentrun.types import Animation, Estimate, Metric, Picture, Report, Status
 
@@ -37,7 +37,7 @@ class ReportDirectory:
         self.folder = Guarded(self.path)
         if not self.path.is_dir() or not (self.folder / "meta.json").exists():
             raise InputError(f"{str(self.path)!r} is not a {self.kind} of latentrun: {self._nothing_here()}")
-        self.folder.require_plain()
+        require_layout(self.folder)
         meta = self.meta
         kind = meta.get("kind", "run")
         if kind != self.kind:

@@ -138,6 +138,10 @@ CHECKPOINTS = {
         needed=("model", "within", "progress", "history"),
     ),
 }
+# What a directory of a run or comparison consists of; other things in it are nobody's business.
+FILES = ("meta.json", "status.json", "run.log", "run.lock", "compare.log", "error.txt", "report.html")
+FOLDERS = (".hydra", "tables", "arrays", "checkpoints", "plots", "tensorboard")
+ENDINGS = (".csv", ".json", ".yaml", ".npz", ".f32", ".pt", ".png", ".pdf", ".svg", ".gif", ".html")
 # The columns that tables must have; those that hold numbers.
 COLUMNS = {
     "metrics": ("metric", "value", "low", "high", "unit", "direction", "status"),
@@ -145,6 +149,19 @@ COLUMNS = {
     "timing": ("stage", "name", "seconds"),
 }
 NUMBERS = {"metrics": ("value", "low", "high"), "train": ("epoch", "step"), "timing": ("seconds",)}
+
+
+def require_layout(folder: Guarded) -> None:
+    """InputError where a directory of a run or comparison holds anything but plain files and folders, a
+    folder in the place of a file, or a file in that of a folder."""
+    folder.require_plain()
+    for name in FILES:
+        (folder / name).require_kind("a file")
+    for name in FOLDERS:
+        (folder / name).require_kind("a folder")
+        for inner in (folder / name).items():
+            if inner.name.endswith(ENDINGS):
+                (folder / name / inner.name).require_kind("a file")
 
 
 # ---------------------------------------------------------------- mappings

@@ -89,18 +89,11 @@ class Guarded:
 
     def is_file(self) -> bool:
         """Whether it is a plain file, and no link leads to it."""
-        return self._is(stat.S_ISREG)
-
-    def is_folder(self) -> bool:
-        """Whether it is a folder, and no link leads to it."""
-        return self._is(stat.S_ISDIR)
-
-    def _is(self, test: object) -> bool:
         try:
             status = self.status()
         except InputError:
             return False
-        return status is not None and test(status.st_mode)  # type: ignore[operator]
+        return status is not None and stat.S_ISREG(status.st_mode)
 
     def items(self, most: int = ENTRIES) -> list[Item]:
         """What a folder holds, sorted by name; nothing where there is no such folder. InputError where that
@@ -134,10 +127,14 @@ class Guarded:
     def checked(self) -> Path:
         """The path of a folder, there already or not, to which no link leads: for what opens it as a root of
         its own, or takes nothing but paths."""
-        status = self.status()
-        if status is not None and not stat.S_ISDIR(status.st_mode):
-            raise unexpected(self.path, status.st_mode, "a folder")
+        self.require_kind("a folder")
         return self.path
+
+    def require_kind(self, kind: Literal["a file", "a folder"]) -> None:
+        """InputError where there is anything else of that name."""
+        status = self.status()
+        if status is not None and kind_of(status.st_mode) != kind:
+            raise unexpected(self.path, status.st_mode, kind.replace("a file", "a plain file"))
 
     def require_plain(self, depth: int = DEPTH) -> None:
         """InputError where a folder, or one of those in it to that ``depth``, holds anything but plain files

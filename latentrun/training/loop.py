@@ -250,6 +250,8 @@ class Loop:
         self.progress.load_state_dict(state["progress"])
         self._pending = state["within"]
         if self._pending is not None:  # whether it fits is seen now, not when the phase is gone on with
+            if self.finished:
+                raise ValueError("it is within a phase, and all phases are over")
             phase = self.phases[self.progress.phase]
             Optimisers(phase, self.settings).load_state_dict(self._pending["optimisers"])
         if self.progress.best.weights is not None:
