@@ -26,6 +26,7 @@ from latentrun.report.trials import trials_drawn
 from latentrun.store.files import write_text
 from latentrun.store.intake import read_json
 from latentrun.store.reports import write_figure
+from latentrun.store.schema import require_columns
 from latentrun.store.sweep import SweepDirectory
 from latentrun.system.door import Guarded
 from latentrun.tables.collect import collect_sweep, failures
@@ -126,8 +127,13 @@ def write_report(
 def _trials(path: Path) -> Iterator[tuple[str, Picture]]:
     """Those of a search, whose values lie on no grid."""
     sweep = SweepDirectory(path)
-    study = sweep.meta["study"]
-    return trials_drawn(sweep.read_table("trials"), study["metrics"], study["directions"])
+    study = sweep.meta.get("study")
+    if study is None:
+        raise InputError(f"{str(path / 'meta.json')!r}: study is missing")
+    trials = sweep.read_table("trials")
+    columns = ("trial", "state", *study["metrics"], "directory")
+    require_columns(trials, columns, ("trial", *study["metrics"]), repr(str(path / "trials.csv")))
+    return trials_drawn(trials, study["metrics"], study["directions"])
 
 
 def pictures(runs: Survey) -> Iterator[tuple[str, Picture]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import latentrun
-from latentrun.config.bounds import Ge
+from latentrun.config.bounds import Ge, Printable
 from latentrun.config.build import fit, shown
 from latentrun.errors import InputError
 from latentrun.store.intake import read_json, read_npz, read_table, read_yaml
@@ -80,10 +80,23 @@ META = Form(
         "comparisons": dict[str, Values],
         "runs": list[Values],
         "pruned_from": Values,
+        "trained": str,
+        "reused": str,
     },
     names=("captions", "diagnostics", "comparisons"),
     inner={"diagnostics": REPORT, "comparisons": REPORT},
 )
+COMPARED = Form(  # what a comparison says of each of its runs
+    {
+        "name": str,
+        "path": Annotated[str, Printable()],
+        "seed": int,
+        "choices": Values | None,
+        "measured": Values,
+    },
+    needed=("name", "path"),
+)
+RESUMED = Form({"at": str, "from": str, "notes": list[str]}, needed=("at", "from", "notes"))
 CONFIG = Form(
     {
         "seed": Number,
@@ -169,7 +182,12 @@ def read_meta(file: Guarded) -> dict[str, Any]:
     """What meta.json says, of whatever kind of directory; InputError where an entry is not what this program
     writes."""
     meta = read_json(file)
-    META.require(meta, repr(str(file.path)))
+    where = repr(str(file.path))
+    META.require(meta, where)
+    for run in meta.get("runs", ()):
+        COMPARED.require(run, f"{where}: runs")
+    for entry in meta.get("resumed", ()):
+        RESUMED.require(entry, f"{where}: resumed")
     return meta
 
 
@@ -224,6 +242,8 @@ def read_sweep_meta(file: Guarded) -> dict[str, Any]:
     SWEEP.require(meta, where)
     if "study" in meta:
         STUDY.require(meta["study"], f"{where}: study")
+        if len(meta["study"]["metrics"]) != len(meta["study"]["directions"]):
+            raise InputError(f"{where}: study: as many directions as metrics were expected")
     return meta
 
 

@@ -52,16 +52,27 @@ def train(assembly: Assembly, path: Path, about: Mapping[str, Any]) -> int:
         "data": assembly.data.describe().plain(),
         "caveats": caveats(assembly),
     }
+    source = adoptable(same_fit) if same_fit and assembly.config["reuse"] else None
     directory = RunDirectory.create(path, assembly.config, meta)
     with directory.locked():
         loop = new_loop(assembly, directory)
-        if same_fit and assembly.config["reuse"]:
-            directory.adopt(RunDirectory(same_fit))
+        if source is not None:
+            directory.adopt(source)
             restore(loop, directory)
             directory.amend_meta(reused=str(same_fit))
         elif same_fit:
             print(f"a run with the same fit is finished: {same_fit} (reuse=true takes its training over)")
         return work(assembly, directory, loop, reading)
+
+
+def adoptable(path: Path) -> RunDirectory:
+    """The run in ``path``, whose training is taken over; InputError where its checkpoints cannot be read,
+    before anything is written."""
+    source = RunDirectory(path)
+    source.load_checkpoint("best")
+    source.load_checkpoint("last")
+    source.read_history()
+    return source
 
 
 def work(assembly: Assembly, directory: RunDirectory, loop: Loop, reading: float) -> int:

@@ -218,7 +218,7 @@ FILES = (
     "report.html",
 )
 FOLDERS = (".hydra", "tables", "arrays", "checkpoints", "plots", "tensorboard")
-NOT_READ = ("run.lock", "report.html", "tables/summary.json", "plots/reconstruction.examples.png")
+NOT_READ = ("run.lock", "report.html", "plots/reconstruction.examples.png")
 
 
 def loop_of(state: Any) -> Any:
@@ -361,6 +361,31 @@ LAST: dict[str, Spoil] = {
 }
 PLACES = places()
 RUN = PLACES | META | CONFIG | STATUS | TABLES | SUMMARY | ARRAYS | CODES | BEST | LAST
+
+
+# ---------------------------------------------------------------- the spoilings of a comparison
+COMPARISON: dict[str, Spoil] = {
+    **{
+        f"link at {name}": linked(name)
+        for name in ("meta.json", "tables", "tables/metrics.csv", "compare.log")
+    },
+    **{f"FIFO at {name}": piped(name) for name in ("meta.json", "tables/metrics.csv", "compare.log")},
+    **{f"folder at {name}": foldered(name) for name in ("meta.json", "tables/metrics.csv", "report.html")},
+    **{f"terabytes at {name}": hollow(name) for name in ("meta.json", "tables/metrics.csv")},
+    **{f"nonsense at {name}": filled(name, b"\xff\xfe\x00") for name in ("meta.json", "tables/metrics.csv")},
+    "comparison without comparisons": in_json("meta.json", "comparisons"),
+    "comparison of another kind": in_json("meta.json", "kind", to="run"),
+    "comparison elsewhere": renamed("meta.json", "comparisons", "../../OUTSIDE/x"),
+    "comparison of runs of text": in_json("meta.json", "runs", to="x"),
+    "comparison of runs of numbers": in_json("meta.json", "runs", to=[1, 2]),
+    "comparison of a run without a path": in_json("meta.json", "runs", 0, "path"),
+    "comparison of a run with a strange path": in_json("meta.json", "runs", 0, "path", to="a\0b"),
+    "comparison of a run with a path of a list": in_json("meta.json", "runs", 0, "path", to=[]),
+    "comparison of a run with choices of a list": in_json("meta.json", "runs", 0, "choices", to=[1]),
+    "comparison with measures of text": in_json("meta.json", "runs", 0, "measured", to="x"),
+    "comparison with values of text": in_table("tables/metrics.csv", "value", to="x"),
+    "comparison without a column": in_table("tables/metrics.csv", "comparison"),
+}
 
 
 # ---------------------------------------------------------------- the spoilings of a sweep

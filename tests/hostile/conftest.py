@@ -30,7 +30,7 @@ TASKS = {  # the command line of every task on the directory {bad}; {good} is a 
     "prune": ["task=prune", "run={bad}", "keep=[0]"],
     "encode": ["task=encode", "run={bad}"],
     "sample": ["task=sample", "run={bad}", "n=4"],
-    "compare": ["task=compare", "runs=[{bad},{good}]", "comparison=[config_diff]"],
+    "compare": ["task=compare", "runs=[{bad},{good}]", "comparison=[metrics]"],
     "report": ["task=report", "runs={bad}"],
 }
 
@@ -85,6 +85,7 @@ class Kit:
     run: Path
     stopped: Path
     sweep: Path
+    comparison: Path
     commands: dict[str, Any]
     place: Path
 
@@ -148,4 +149,8 @@ def kit(tmp_path_factory) -> Kit:
         overrides = [text.format(bad=place / "bad", good=root / "run") for text in texts]
         cfg = compose(overrides, [])
         commands[name] = command_of(settings_of(cfg), cfg.hydra, place / "out")
-    return Kit(root / "run", root / "stopped", root / "sweep", commands, place)
+    kit = Kit(root / "run", root / "stopped", root / "sweep", root / "comparison", commands, place)
+    shutil.copytree(root / "run", place / "bad")
+    task, command = commands["compare"]
+    assert task.run(replace(command, path=kit.comparison)) == 0
+    return kit
