@@ -17,6 +17,7 @@ TABLE = 512 * MIB
 TEXT = 64 * MIB
 PICTURE = 256 * MIB
 ARRAYS = 16 * 2**10 * MIB
+MAPPED = 4 * 2**20 * MIB  # of which only what is used comes into the memory
 DATA = 2 * 2**10 * MIB  # of those that are read into the memory whole
 CHECKPOINT = 64 * 2**10 * MIB
 

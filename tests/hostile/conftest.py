@@ -80,12 +80,15 @@ def snapshot(folder: Path) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Kit:
-    """A run, an unfinished one and a sweep that are good, and a folder for spoiled copies."""
+    """A run, an unfinished one, a sweep and a comparison that are good, and a folder for spoiled copies;
+    ``job`` and ``data_hash``: what task=claims would look for the run by."""
 
     run: Path
     stopped: Path
     sweep: Path
     comparison: Path
+    job: Job
+    data_hash: str
     commands: dict[str, Any]
     place: Path
 
@@ -149,7 +152,16 @@ def kit(tmp_path_factory) -> Kit:
         overrides = [text.format(bad=place / "bad", good=root / "run") for text in texts]
         cfg = compose(overrides, [])
         commands[name] = command_of(settings_of(cfg), cfg.hydra, place / "out")
-    kit = Kit(root / "run", root / "stopped", root / "sweep", root / "comparison", commands, place)
+    kit = Kit(
+        run=root / "run",
+        stopped=root / "stopped",
+        sweep=root / "sweep",
+        comparison=root / "comparison",
+        job=sweep.job(0),
+        data_hash=directory.meta["data_hash"],
+        commands=commands,
+        place=place,
+    )
     shutil.copytree(root / "run", place / "bad")
     task, command = commands["compare"]
     assert task.run(replace(command, path=kit.comparison)) == 0

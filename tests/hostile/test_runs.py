@@ -3,10 +3,15 @@ Python error, no more than 10 s."""
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
+from latentrun.claims.evidence import Evidence
+from latentrun.errors import InputError
 from latentrun.store.overview import inside
 from latentrun.store.twins import comparisons, fits, twin
+from latentrun.system.door import Guarded
 from latentrun.tables.collect import collect, runs_in
 from tests.hostile import builder
 from tests.hostile.builder import RUN
@@ -87,6 +92,11 @@ def test_nobody_who_looks_for_runs_minds_a_bad_one(name, kit):
         fits(kit.place, ["abc"])
         twin(kit.place, {"fit_hash": "abc", "data_hash": "abc"})
         comparisons(kit.place)
+        evidence = Evidence([kit.job], Guarded(kit.place) / "logs", {0: kit.data_hash})
+        evidence.look(kit.place)
+        for act in (evidence.incomplete, lambda: evidence.metrics(kit.job)):
+            with suppress(InputError):
+                act()
         inside(kit.place)
         states = collect(runs_in([str(kit.run.parent)]))["state"]
     assert "done" in set(states) and snapshot(kit.place) == before, bad

@@ -20,7 +20,7 @@ from latentrun.sweep.plan import Sweep
 from latentrun.tables.collect import collect, collect_sweep, runs_in, write_tables
 from latentrun.tasks.base import check_settings
 from latentrun.tasks.sweep import unfinished
-from tests.hostile.builder import COMPARISON, OUTSIDE, RUN, SWEEP, filled
+from tests.hostile.builder import COMPARISON, JOB, OUTSIDE, RUN, SWEEP, filled
 from tests.hostile.conftest import TINY, bounded, snapshot
 from tests.hostile.test_runs import refused
 
@@ -41,6 +41,12 @@ def test_tables_of_a_bad_sweep_write_nothing_outside(name, kit):
         except InputError as error:
             assert "\n" not in str(error)
     assert snapshot(kit.place / OUTSIDE) == before
+
+
+@pytest.mark.parametrize("name", ["link at tables", "FIFO at status.json", "meta without diagnostics"])
+def test_a_sweep_with_a_bad_run_is_not_gone_on_with(name, kit, capsys, monkeypatch):
+    bad = kit.spoiled("sweep", lambda path: RUN[name](path / JOB))
+    refused("resume", kit.answer("resume", bad, capsys, monkeypatch))
 
 
 def test_a_good_sweep_goes_on_with_what_is_missing(kit):

@@ -21,7 +21,7 @@ from torch.nn.functional import interpolate
 
 from latentrun.errors import InputError, few
 from latentrun.system.door import Guarded
-from latentrun.system.plain import ARRAYS, PICTURE, open_plain
+from latentrun.system.plain import MAPPED, PICTURE, open_plain
 
 # Only these decoders may open a file, whatever it is called: others of the library start programs (EPS:
 # Ghostscript).
@@ -274,7 +274,7 @@ class Array(ImageSource):
 
     def _content(self) -> BinaryIO:
         try:
-            return open_plain(self.path, ARRAYS)
+            return open_plain(self.path, MAPPED)
         except InputError as error:
             raise InputError(f"data.path: {error}") from None
 
