@@ -20,7 +20,8 @@ import yaml
 from latentrun import cli
 from latentrun.cli import main
 from latentrun.errors import InputError
-from latentrun.store import RunDirectory, activity, files
+from latentrun.store import RunDirectory, activity
+from latentrun.system import door
 from latentrun.system.interrupts import Interrupted, deferred, interruptible
 from latentrun.training.recorder import Recorder
 
@@ -195,16 +196,16 @@ def test_killed_at_any_write(undisturbed, tmp_path, monkeypatch):
     class Killed(BaseException):
         pass
 
-    def counting(source, target):
+    def counting(source, target, **folders):
         nonlocal writes
         writes += 1
         if writes in last:
             if last[writes]:
-                replace(source, target)
+                replace(source, target, **folders)
             raise Killed
-        replace(source, target)
+        replace(source, target, **folders)
 
-    monkeypatch.setattr(files.os, "replace", counting)
+    monkeypatch.setattr(door.os, "replace", counting)
     monkeypatch.setattr(activity.Activity, "_beat", lambda self: None)
     path = tmp_path / "run"
     command = [*arguments, f"hydra.run.dir={path}"]
@@ -295,7 +296,7 @@ class TestRefusals:
 def test_a_checkpoint_that_declares_terabytes_is_refused(tmp_path):
     path = tmp_path / "checkpoints" / "last.pt"
     path.parent.mkdir()
-    (tmp_path / "meta.json").write_text('{"schema": 2}')
+    (tmp_path / "meta.json").write_text('{"schema": 2, "diagnostics": {}}')
     torch.save({"model": {"weight": torch.zeros(1).expand(2**40)}}, path)
     assert path.stat().st_size < 10_000
     with pytest.raises(InputError, match="without its values"):

@@ -26,6 +26,7 @@ from latentrun.models.base import (
     Model,
     PosteriorTraining,
 )
+from latentrun.system.door import Guarded
 from latentrun.tasks import encode, sample
 from latentrun.types import Factor, Objective, Phase, Split
 
@@ -366,7 +367,7 @@ def test_pictures_as_files_and_as_a_grid(called):
 def test_numbered_from_the_first_and_in_colour(tmp_path):
     x = np.zeros((2, 3, 2, 2), np.float32)
     x[1, 0], x[1, 1], x[1, 2] = 1, 0, -1
-    sample.write_pictures(tmp_path / "p", x, (-1.0, 1.0), 100_000)
+    sample.write_pictures(Guarded(tmp_path) / "p", x, (-1.0, 1.0), 100_000)
     assert sorted(entry.name for entry in (tmp_path / "p").iterdir()) == ["100000.png", "100001.png"]
     assert (np.array(Image.open(tmp_path / "p" / "100001.png")) == [255, 128, 0]).all()
 

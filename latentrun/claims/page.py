@@ -18,6 +18,7 @@ from latentrun.plotting.style import paper
 from latentrun.report.parts import Shown, content, interval, number, template
 from latentrun.store.files import write_text
 from latentrun.store.reports import write_figure
+from latentrun.system.door import Guarded
 
 PLACES = ("output=", "hydra.", "--")  # settings of one machine, which a text does not repeat
 HEAD = ("part", "quantity", "source", "expected", "ours (95 % interval over seeds)", "n", "verdict")
@@ -49,18 +50,18 @@ def write_claims(
             for line in runs[columns].itertuples(index=False, name=None)
         ],
     )
-    write_text(path / "report.html", html)
+    write_text(Guarded(path) / "report.html", html)
 
 
 def section(
     path: Path, verdict: Verdict, formats: Sequence[str]
 ) -> tuple[Verdict, list[dict[str, str]], list[Shown]]:
     """A claim on the page: verdict, the lines of its table, its picture, which is written."""
-    name = verdict.claim.name
+    name, plots = verdict.claim.name, Guarded(path) / "plots"
     drawn = expectations([row(part) for part in verdict.parts])
     for kind in dict.fromkeys(["png", *formats]):
-        write_figure(path / "plots" / f"{name}.{kind}", drawn)
-    shown = Shown(name, *content(path / "plots" / f"{name}.png"), CAPTION)
+        write_figure(plots / f"{name}.{kind}", drawn)
+    shown = Shown(name, *content(plots / f"{name}.png"), CAPTION)
     return verdict, [cells(part) for part in verdict.parts], [shown]
 
 

@@ -25,6 +25,7 @@ from latentrun.config.bounds import Makes, Program
 from latentrun.errors import InputError, nearest, one_line
 
 TARGET = "_target_"
+SHOWN = 200  # characters of a wrong value in a message
 
 
 def build(spec: Mapping[str, Any], kind: type, where: str, trust: Sequence[str] = (), **given: Any) -> Any:
@@ -324,7 +325,8 @@ def shown(value: Any) -> str:
     """A value as YAML writes it where Python does otherwise."""
     if value is None:
         return "null"
-    return str(value).lower() if isinstance(value, bool) else repr(value)
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]} ..."
 
 
 def _article(name: str) -> str:

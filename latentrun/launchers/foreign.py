@@ -31,6 +31,7 @@ from latentrun.store.files import last_line
 from latentrun.sweep.engine import Outcome, cores
 from latentrun.sweep.plan import Job, Sweep
 from latentrun.sweep.study import Search, begin, directions, metrics_named, open_study, values, write_trials
+from latentrun.system.door import Guarded
 from latentrun.system.interrupts import Interrupted, interruptible
 from latentrun.tables.collect import write_tables
 from latentrun.tasks.assembly import assembled
@@ -61,7 +62,7 @@ def job(cfg: DictConfig) -> int | float | list[float]:
     planned = _planned(sweep, cfg)
     path = sweep.directory(planned)
     if planned.skipped is not None:
-        path.rmdir()  # Hydra has made it
+        Guarded(path).remove_empty()  # Hydra has made it
         return 0
     try:
         with interruptible():
@@ -73,10 +74,8 @@ def job(cfg: DictConfig) -> int | float | list[float]:
         code, reason = stopped.code, str(stopped)
     if reason:
         print(f"latentrun: job {planned.number}: {reason}", file=sys.stderr, flush=True)
-        log = sweep.log(planned)
-        log.parent.mkdir(exist_ok=True)
-        with open(log, "a", encoding="utf-8") as file:
-            file.write(f"{reason}\n")
+        with sweep.log(planned).appending() as file:
+            file.write(f"{reason}\n".encode())
     with suppress(Exception):  # another process may be at it; the last one makes them whole
         write_tables(sweep.path)
     metrics = metrics_named(planned.config["optimized_metric"]) if "study" in sweep.meta else []
@@ -194,7 +193,7 @@ def carry_through(
 def _outcome(sweep: Sweep, job: Job) -> Outcome:
     """How a job ended, as its directory tells."""
     path = sweep.directory(job)
-    if not (path / "meta.json").is_file():
+    if not (Guarded(path) / "meta.json").exists():
         return Outcome(job, 2, last_line(sweep.log(job)) or "it was never begun", 0.0)
     directory = RunDirectory(path)
     if directory.finished:

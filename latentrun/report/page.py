@@ -92,7 +92,10 @@ def _section(
 
 def _pictures(directory: ReportDirectory, name: str) -> list[Shown]:
     """The stored pictures of a diagnostic, in the order in which they were drawn."""
-    return [Shown(path.stem, *content(path), caption) for path, caption in directory.pictures(name)]
+    return [
+        Shown(file.name.removesuffix(file.suffix), *content(file), caption)
+        for file, caption in directory.pictures(name)
+    ]
 
 
 def _headlines(metrics: pd.DataFrame) -> list[tuple[str, list[tuple[str, str, str]]]]:

@@ -12,7 +12,10 @@ from typing import Any, Literal
 
 import jinja2
 
+from latentrun.errors import InputError
 from latentrun.plotting.pages import embedded, read_figure
+from latentrun.system.door import Guarded
+from latentrun.system.plain import PICTURE
 
 # How files begin that a page shows as they are.
 IMAGES = {"png": (b"\x89PNG\r\n\x1a\n",), "gif": (b"GIF87a", b"GIF89a")}
@@ -39,18 +42,18 @@ class Shown:
     caption: str
 
 
-def content(path: Path) -> tuple[Literal["image", "figure", "wrong"], str]:
+def content(file: Guarded) -> tuple[Literal["image", "figure", "wrong"], str]:
     """Kind and data of a stored picture, made anew from what was read: nothing goes from a file into the page
     as it is."""
-    form = path.suffix[1:]
+    form = file.suffix[1:]
     if form in IMAGES:
-        data = path.read_bytes()
+        data = file.content(PICTURE)
         if not data.startswith(IMAGES[form]):
             return "wrong", f"is no {form.upper()}"
         return "image", f"data:image/{form};base64,{base64.b64encode(data).decode()}"
     try:
-        return "figure", embedded(read_figure(path.read_text(encoding="utf-8")))
-    except ValueError as error:
+        return "figure", embedded(read_figure(file.text(PICTURE)))
+    except (InputError, ValueError) as error:
         return "wrong", f"cannot be shown: {error}"
 
 

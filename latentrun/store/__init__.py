@@ -8,7 +8,7 @@ without pickle, checkpoints with ``weights_only``.
 from latentrun.store.activity import Activity
 from latentrun.store.comparison import ComparisonDirectory
 from latentrun.store.directory import RunDirectory
-from latentrun.store.files import Plain, atomic, now
+from latentrun.store.files import Plain, now
 from latentrun.store.reports import METRIC_COLUMNS, ReportDirectory
 from latentrun.store.twins import comparisons, fits, twin
 
@@ -19,7 +19,6 @@ __all__ = [
     "Plain",
     "ReportDirectory",
     "RunDirectory",
-    "atomic",
     "comparisons",
     "fits",
     "now",

@@ -174,7 +174,7 @@ class Engine:
         return [job for job in running if time.monotonic() - job.since > limit]
 
     def _start(self, job: Job, slot: Slot) -> Running:
-        where = str(self.places.directory(job)), str(self.places.log(job))
+        where = str(self.places.directory(job)), self.places.log(job)
         arguments = (job, *where, slot.device, slot.threads, self.trust, self._here)
         process = self.context.Process(target=self.work, args=arguments, name=job.name)
         process.start()

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from latentrun.store.files import last_line
 from latentrun.sweep.engine import Outcome, Running
 from latentrun.sweep.plan import Places
+from latentrun.system.door import Guarded
 
 
 class View:
@@ -56,6 +57,6 @@ class View:
         table.add_column("", ratio=3, no_wrap=True)
         for process in running:
             elapsed = time.strftime("%H:%M:%S", time.gmtime(time.monotonic() - process.since))
-            last = last_line(self.places.directory(process.job) / "run.log")
+            last = last_line(Guarded(self.places.directory(process.job)) / "run.log")
             table.add_row(process.job.name, elapsed, last[24:])  # without the time
         self.live.update(table, refresh=True)

@@ -19,8 +19,9 @@ from latentrun.config.build import fit, signature
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.errors import InputError, one_line, unknown
 from latentrun.functional.statistics.directions import DIRECTIONS
-from latentrun.store.intake import read_json
+from latentrun.store.schema import read_summary
 from latentrun.sweep.plan import Sweep
+from latentrun.system.door import Guarded
 from latentrun.types import Metric
 
 SWEEP, JOB, METRICS = "latentrun.sweep", "latentrun.job", "latentrun.metrics"  # of trials and studies
@@ -87,7 +88,7 @@ def _better(name: str, metric: Metric) -> str:
 
 def values(path: Path, names: Sequence[str]) -> list[float]:
     """What the run in ``path`` found for the optimised metrics; InputError where it found none."""
-    summary = read_json(path / "tables" / "summary.json")
+    summary = read_summary(Guarded(path) / "tables" / "summary.json")
     for name in names:
         if name not in summary:
             raise unknown("optimized_metric", name, [key for key in summary if "/" in key])
@@ -172,5 +173,6 @@ def _row(trial: Any, metrics: Sequence[str], sweep: Sweep) -> dict[str, Any]:
 def _directory(sweep: Sweep, trial: Any) -> str | None:
     """Where the run of a trial is; None where it has none."""
     path, number = trial.user_attrs.get(SWEEP), trial.user_attrs.get(JOB)
-    directories = sorted(Path(path).glob(f"{number}_*")) if path else []
-    return os.path.relpath(directories[0], sweep.path.resolve()) if directories else None
+    folders = Guarded(path).folders() if path else []
+    places = [folder.path for folder in folders if folder.name.startswith(f"{number}_")]
+    return os.path.relpath(places[0], sweep.path.resolve()) if places else None

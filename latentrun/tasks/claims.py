@@ -48,6 +48,7 @@ from latentrun.sweep.engine import Engine, Launch, Outcome, warm
 from latentrun.sweep.live import View
 from latentrun.sweep.plan import Job, Sweep
 from latentrun.system.disk import require_room
+from latentrun.system.door import Guarded
 from latentrun.system.interrupts import Interrupted
 from latentrun.system.provenance import environment
 from latentrun.tables.collect import write_tables
@@ -93,7 +94,7 @@ class Claims(Task):
         require_empty(command.path)
         claim_directory(command.path, "verdict")
         digests = {job.number: data[data_key(job.config)].digest for job in jobs}
-        evidence = Evidence(jobs, command.path / "logs", digests)
+        evidence = Evidence(jobs, Guarded(command.path) / "logs", digests)
         evidence.look(command.values["output"])
         try:
             outcomes = gathered(evidence, command.sweep_path, launch, trust)
@@ -118,7 +119,7 @@ class Claims(Task):
         size = {"size": self.name, "seeds": self.size.seeds, "overrides": self.size.overrides}
         write(command.path, verdicts, runs, size, command.values)
         if compared:
-            write_table(command.path / "comparisons.csv", answers_table(compared))
+            write_table(Guarded(command.path) / "comparisons.csv", answers_table(compared))
         show(verdicts, command.path)
         failed = runs[runs["state"] == "failed"]
         absent = [line for claim in claims for line in unmeasured(claim, metrics[claim.name])]
@@ -158,7 +159,7 @@ def compare_runs(
     trust: Trust,
 ) -> Path:
     """Compare runs for claims, into a new directory in ``folder``, which is returned."""
-    path = folder / f"{len(list(folder.glob('*')))}_seed={seed}"
+    path = folder / f"{len(Guarded(folder).items())}_seed={seed}"
     settings = {"comparison": dict(specs), "diagnostic": {}, "seed": seed, "skip_inapplicable": False}
     compare(paths, {**config, **settings}, path, trust)
     return path
@@ -253,7 +254,7 @@ def runs_table(evidence: Evidence, outcomes: Mapping[int, Outcome]) -> pd.DataFr
         left = lacking(meta, job) if meta is not None and trained(meta) else ["its training"]
         reason = ", ".join(left)
         if left and outcome:
-            reason = outcome.reason or f"{reason} failed: {evidence.log(job)}"
+            reason = outcome.reason or f"{reason} failed: {evidence.log(job).path}"
         rows.append(
             {
                 "run": job.name,
@@ -286,8 +287,9 @@ def write(
 ) -> None:
     """Tables, the page and its pictures, what it was made with. ``size``: its name, seeds and overrides."""
     tables = {"claims": claims_table(verdicts), "values": values_table(verdicts), "runs": runs}
+    folder = Guarded(path)
     for name, table in tables.items():
-        write_table(path / f"{name}.csv", table)
+        write_table(folder / f"{name}.csv", table)
     meta = {
         "schema": SCHEMA,
         "kind": "claims",
@@ -299,8 +301,8 @@ def write(
         },
         **environment(device_named(config["device"])),
     }
-    write_json(path / "meta.json", meta)
-    write_text(path / "claims.md", markdown(verdicts, meta))
+    write_json(folder / "meta.json", meta)
+    write_text(folder / "claims.md", markdown(verdicts, meta))
     write_claims(path, verdicts, runs, meta, config["figures"])
 
 

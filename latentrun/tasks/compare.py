@@ -86,7 +86,7 @@ def carry_out(
 ) -> list[str]:
     """Carry the comparisons out and write the page; the names of those that failed."""
     failed = []
-    handler = log_to(directory.path / "compare.log")
+    handler = log_to(directory.folder / "compare.log")
     try:
         for name, reason in skipped.items():
             write_skipped(directory, name, reason)

@@ -6,8 +6,10 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from pathlib import Path
+from io import TextIOWrapper
+from typing import Any
 
+from latentrun.system.door import Guarded
 from latentrun.training.loop import EpochEnded, Event, PhaseEnded, PhaseStarted, Stepped
 
 LOGGER = logging.getLogger("latentrun")
@@ -23,9 +25,20 @@ class Terminal(logging.Handler):
             self.handleError(record)
 
 
-def log_to(path: Path) -> logging.Handler:
-    """Send the log to ``path`` as well as to the terminal."""
-    handler = logging.FileHandler(path, encoding="utf-8")
+class LogFile(logging.StreamHandler[Any]):
+    """Writes to the end of a file."""
+
+    def __init__(self, file: Guarded):
+        super().__init__(TextIOWrapper(file.appending(), encoding="utf-8"))
+
+    def close(self) -> None:
+        self.stream.close()
+        super().close()
+
+
+def log_to(file: Guarded) -> logging.Handler:
+    """Send the log to ``file`` as well as to the terminal."""
+    handler = LogFile(file)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     LOGGER.addHandler(handler)
     LOGGER.setLevel(logging.INFO)
@@ -83,7 +96,7 @@ class TrainingView:
         """To the log file; to the terminal too where no bar shows it."""
         record = LOGGER.makeRecord(LOGGER.name, logging.INFO, "", 0, text, (), None)
         for handler in LOGGER.handlers:
-            if self.bar is None or isinstance(handler, logging.FileHandler):
+            if self.bar is None or isinstance(handler, LogFile):
                 handler.handle(record)
 
     def close(self) -> None:

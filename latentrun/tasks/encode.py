@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -16,7 +15,7 @@ from latentrun.data.base import SPLITS, Dataset
 from latentrun.errors import InputError
 from latentrun.models.base import HasEncoder
 from latentrun.run import Run
-from latentrun.store import atomic
+from latentrun.system.door import Guarded
 from latentrun.tasks.base import MACHINE, Command, Task
 from latentrun.tasks.outputs import changes, describe, fresh, show_written, trained
 from latentrun.types import Factor, Latents
@@ -84,16 +83,16 @@ def stacked(parts: Sequence[Latents]) -> dict[str, np.ndarray]:
 
 
 def write_codes(
-    folder: Path, arrays: Mapping[str, np.ndarray], factors: Sequence[Factor], formats: Sequence[str]
+    folder: Guarded, arrays: Mapping[str, np.ndarray], factors: Sequence[Factor], formats: Sequence[str]
 ) -> None:
     """``codes.npz`` and ``codes.csv``."""
     if "npz" in formats:
         names = np.array([factor.name for factor in factors], dtype=str)
         content: dict[str, Any] = {**arrays, "factors": names}
-        with atomic(folder / "codes.npz", "wb") as file:
+        with (folder / "codes.npz").writing("wb") as file:
             np.savez(file, **content)
     if "csv" in formats:
-        with atomic(folder / "codes.csv") as file:
+        with (folder / "codes.csv").writing() as file:
             table(arrays, factors).to_csv(file, index=False)
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 
 from latentrun.config.fingerprint import fit_hash
-from latentrun.errors import InputError
+from latentrun.errors import InputError, one_line
 from latentrun.functional.noise import Noise
 from latentrun.models.base import HasEncoder, HasGenerator
 from latentrun.nn.base import parameter_count
@@ -52,16 +52,27 @@ def train(assembly: Assembly, path: Path, about: Mapping[str, Any]) -> int:
         "data": assembly.data.describe().plain(),
         "caveats": caveats(assembly),
     }
+    source = adoptable(same_fit) if same_fit and assembly.config["reuse"] else None
     directory = RunDirectory.create(path, assembly.config, meta)
     with directory.locked():
         loop = new_loop(assembly, directory)
-        if same_fit and assembly.config["reuse"]:
-            directory.adopt(RunDirectory(same_fit))
+        if source is not None:
+            directory.adopt(source)
             restore(loop, directory)
             directory.amend_meta(reused=str(same_fit))
         elif same_fit:
             print(f"a run with the same fit is finished: {same_fit} (reuse=true takes its training over)")
         return work(assembly, directory, loop, reading)
+
+
+def adoptable(path: Path) -> RunDirectory:
+    """The run in ``path``, whose training is taken over; InputError where its checkpoints cannot be read,
+    before anything is written."""
+    source = RunDirectory(path)
+    source.load_checkpoint("best")
+    source.load_checkpoint("last")
+    source.read_history()
+    return source
 
 
 def work(assembly: Assembly, directory: RunDirectory, loop: Loop, reading: float) -> int:
@@ -114,13 +125,12 @@ def restore(loop: Loop, directory: RunDirectory) -> tuple[str, list[str]]:
     state, notes = directory.newest_checkpoint("last")
     if state is None:
         return "from the beginning: there is no checkpoint to go on from", notes
+    where = f"{str(directory.path)!r}: the checkpoint does not fit the run"
     try:
         loop.load_state_dict(state)
         return f"after {loop.progress.place}", notes
     except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"{str(directory.path)!r}: the checkpoint does not fit the run: {str(error).splitlines()[0]}"
-        ) from None
+        raise InputError(f"{where}: {one_line(error)}") from None
 
 
 def fit_model(assembly: Assembly, loop: Loop, records: Records) -> Run:

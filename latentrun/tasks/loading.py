@@ -13,10 +13,12 @@ from torch import Tensor
 from latentrun.config.build import later
 from latentrun.data.base import Dataset, Description, Oracle
 from latentrun.data.recorded import Recorded, RecordedOracle
-from latentrun.errors import InputError
+from latentrun.errors import InputError, one_line
 from latentrun.models.base import HasGenerator, Model
+from latentrun.nn.base import mismatch
 from latentrun.run import Run
 from latentrun.store import RunDirectory
+from latentrun.store.schema import require_array
 from latentrun.tasks.assembly import build_data, build_model
 
 
@@ -45,7 +47,7 @@ def load(path: str | Path, trust: Sequence[str] = (), device: torch.device | str
         metrics=directory.read_table("metrics"),
         reports=directory.reports,
         curves=directory.read_table("train"),
-        training_codes=None if isinstance(model, HasGenerator) else stored_codes(directory),
+        training_codes=None if isinstance(model, HasGenerator) else stored_codes(directory, model.latent_dim),
     )
 
 
@@ -62,15 +64,24 @@ def recorded(directory: RunDirectory, config: Mapping[str, Any]) -> Recorded:
 def load_weights(model: Model, directory: RunDirectory, device: torch.device | str) -> None:
     """Give the model the weights of the best checkpoint; InputError where they do not fit it."""
     state = directory.load_checkpoint("best", device)
+    where = f"{str(directory.path)!r}: the checkpoint does not fit the model"
+    if wrong := mismatch(state["model"], model.state_dict()):
+        raise InputError(f"{where}: {wrong}")
     try:
         model.load_state_dict(state["model"])
     except (RuntimeError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{str(directory.path)!r}: the checkpoint does not fit the model: {str(error).splitlines()[0]}"
-        ) from None
+        raise InputError(f"{where}: {one_line(error)}") from None
 
 
-def stored_codes(directory: RunDirectory) -> Tensor | None:
+def stored_codes(directory: RunDirectory, latent_dim: int) -> Tensor | None:
     """The codes ``(N, d)`` of the training rows; None where they are not stored."""
-    codes = directory.read_arrays("latents_train").get("codes")
-    return None if codes is None else torch.from_numpy(codes)
+    arrays = directory.read_arrays("latents_train")
+    if not arrays:
+        return None
+    where = str(directory.path / "arrays" / "latents_train.npz")
+    require_array(arrays, "codes", 2, repr(where))
+    if arrays["codes"].shape[1] != latent_dim:
+        raise InputError(
+            f"{where!r}: codes has shape {arrays['codes'].shape}; the model has {latent_dim} latent variables"
+        )
+    return torch.from_numpy(arrays["codes"])

@@ -23,6 +23,7 @@ from latentrun.types import Report, Status
 def extend(run: Run, directory: RunDirectory, questions: Questions, force: bool = False) -> int:
     """Measure what a finished run lacks of the diagnostics that are asked and bring its directory up to date;
     the exit code. ``force``: measure all of them again."""
+    directory.check()
     with directory.locked(), recording(directory, "diagnosing") as records:
         if directory.meta.get("data_hash", run.data.digest) != run.data.digest:
             LOGGER.warning("the data are not those the run was trained on")

@@ -67,6 +67,7 @@ class Prune(Task):
     def run(self, command: Command) -> int:
         trust = command.trust
         source, run = trained(self.source, trust.directory, command.values["device"])
+        source.require("choices")
         require_prunable(run)
         selection = selected(self.keep, run)
         if len(selection.keep) == run.model.latent_dim:

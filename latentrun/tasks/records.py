@@ -62,11 +62,11 @@ def recording(directory: RunDirectory, state: str, first_step: int | None = None
     work, and the traceback of one that nobody expected, stay there.
 
     ``first_step``: the first step that training will write to TensorBoard; None where nothing is trained."""
-    handler = log_to(directory.path / "run.log")
+    handler = log_to(directory.folder / "run.log")
     try:
         with directory.activity(state) as activity:
             try:
-                with Board(directory.path / "tensorboard", first_step) as board:
+                with Board(directory.folder / "tensorboard", first_step) as board:
                     yield Records(directory, board, Timing(directory), activity)
             except BaseException as error:
                 note_end(directory, activity, error)
@@ -93,7 +93,7 @@ def write_codes(run: Run, directory: RunDirectory) -> None:
     if isinstance(run.model, HasEncoder):
         directory.write_latents("train", run.latents("train"))
         directory.write_latents("test", run.latents("test"))
-        write_projector(directory.path / "tensorboard", run)
+        write_projector(directory.folder / "tensorboard", run)
 
 
 # ---------------------------------------------------------------- the end

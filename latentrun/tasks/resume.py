@@ -40,6 +40,7 @@ def resume(
     ``trust``: packages that the run's configuration may name; ``threads`` and ``device``: None for those the
     run began with, from which results differ in the last bits."""
     directory = RunDirectory(path)
+    directory.require("choices", "threads")
     meta = directory.meta
     if "pruned_from" in meta and not directory.finished:
         settle(threads or meta["threads"])
@@ -49,6 +50,8 @@ def resume(
             print(f"{directory.path} is finished: nothing to resume")
             return 0
         start = time.perf_counter()
+        directory.require("fit_hash", "versions", "device", "caveats")
+        directory.check()
         settle(threads or meta["threads"])
         stored = directory.config
         config = stored | {"trust": list(trust), "device": device or stored["device"]}

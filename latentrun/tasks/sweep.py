@@ -17,6 +17,7 @@ from latentrun.store import RunDirectory
 from latentrun.sweep.engine import Engine, Launch, Outcome
 from latentrun.sweep.live import View
 from latentrun.sweep.plan import Job, Sweep
+from latentrun.system.door import Guarded
 from latentrun.system.interrupts import Interrupted
 from latentrun.tables.collect import write_tables
 from latentrun.tasks.assembly import assembled
@@ -68,13 +69,14 @@ def unfinished(sweep: Sweep) -> list[Job]:
     jobs, hashes = [], sweep.hashes()
     for job in sweep.jobs():
         path = sweep.directory(job)
+        sweep.log(job).require_appendable()
         if job.skipped is not None:
             continue
-        if not (path / "meta.json").is_file():
+        if not (Guarded(path) / "meta.json").exists():
             jobs.append(job)
             continue
         directory = RunDirectory(path)
-        if directory.meta["fit_hash"] != hashes[job.number]:
+        if directory.meta.get("fit_hash") != hashes[job.number]:
             raise InputError(f"{str(path)!r} holds another run than job {job.number} of the plan")
         if not directory.finished:
             jobs.append(job)
@@ -146,7 +148,7 @@ def compared(sweep: Sweep, trust: Trust) -> int:
     # What does not fit some of the runs is left out: nobody waits for days to read that.
     skip = jobs[0].config["skip_inapplicable"] is not False
     config = {**jobs[0].config, "skip_inapplicable": skip}
-    code = compare(finished, config, sweep.path / "comparisons", trust, anew=True)
+    code = compare(finished, config, (sweep.folder / "comparisons").checked(), trust, anew=True)
     write_tables(sweep.path)  # the comparisons may have added diagnostics
     write_page(sweep.path)
     return code

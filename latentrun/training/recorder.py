@@ -154,6 +154,9 @@ class Recorder:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on after the records of :meth:`state_dict`."""
+        for name in (EPOCHS, STEPS):
+            if not all(isinstance(time, int) for time in state[name]):
+                raise ValueError(f"{name} of the history are no whole numbers")
         self.epochs, self.steps = list(state[EPOCHS]), list(state[STEPS])
 
     def drop_later(self) -> None:

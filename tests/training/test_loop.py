@@ -21,6 +21,7 @@ from latentrun.models.ae import AE
 from latentrun.models.vae import VAE
 from latentrun.nn.dense import Dense
 from latentrun.store.series import FileSeries
+from latentrun.system.door import Guarded
 from latentrun.training.loop import (
     EpochEnded,
     Loop,
@@ -106,13 +107,13 @@ def test_two_runs_are_equal_to_the_bit(name):
 def test_taken_up_at_any_event_it_ends_the_same(name, stop, tmp_path):
     undisturbed = make(name)
     rows = [e.row for e in undisturbed.run() if isinstance(e, EpochEnded)]
-    broken, before = make(name, series=FileSeries(tmp_path)), []
+    broken, before = make(name, series=FileSeries(Guarded(tmp_path))), []
     for number, event in enumerate(broken.run()):
         before += [event.row] if isinstance(event, EpochEnded) else []
         if number == stop:
             break
     torch.save(broken.state_dict(), tmp_path / "last.pt")
-    again = make(name, series=FileSeries(tmp_path))
+    again = make(name, series=FileSeries(Guarded(tmp_path)))
     again.load_state_dict(torch.load(tmp_path / "last.pt", weights_only=True))
     after = [e.row for e in again.run() if isinstance(e, EpochEnded)]
     assert before + after == rows
@@ -423,7 +424,9 @@ def test_records_of_wide_codes_are_bounded(tmp_path):
         def phases(self):
             return super().phases()[:1]
 
-    loop = Loop(Wide(), points(), settings(epochs=1), Noise(0), torch.device("cpu"), FileSeries(tmp_path))
+    loop = Loop(
+        Wide(), points(), settings(epochs=1), Noise(0), torch.device("cpu"), FileSeries(Guarded(tmp_path))
+    )
     list(loop.run())
     assert loop.history.history().epoch_mean.shape == (1, 512 * 128 // 3000, 3000)
     (tmp_path / "history_epochs.f32").write_bytes(b"")

@@ -23,6 +23,8 @@ from latentrun.data.formats.columns import (
 )
 from latentrun.data.formats.delimited import cells
 from latentrun.errors import InputError, nearest
+from latentrun.system.door import Guarded
+from latentrun.system.plain import open_plain
 from latentrun.types import Column
 
 MISSING = "missing"  # the category of missing texts
@@ -156,13 +158,13 @@ class Sheet:
 def located(file: str) -> Path:
     """The path of a file that is there; InputError with the nearest name where it is not."""
     path = Path(file).expanduser()
-    if path.is_file():
+    if path.is_dir():
+        raise InputError(f"data.file: {file!r} is a folder; a CSV file is needed")
+    if path.exists():
         return path
     if not path.parent.is_dir():
         raise InputError(f"data.file: there is no folder {str(path.parent)!r}")
-    if path.is_dir():
-        raise InputError(f"data.file: {file!r} is a folder; a CSV file is needed")
-    names = [other.name for other in path.parent.iterdir()]
+    names = [item.name for item in Guarded(path.parent).items()]
     raise InputError(f"data.file: there is no file {file!r}{nearest(path.name, names)}")
 
 
@@ -170,7 +172,10 @@ def read(path: Path, separator: str, missing_values: Sequence[str]) -> tuple[pd.
     """The cells of a CSV file in UTF-8 and the line where each row ends (see
     :func:`~latentrun.data.formats.delimited.cells`); InputError where it cannot be read."""
     try:
-        return cells(path.read_bytes().decode("utf-8-sig"), separator, missing_values)
+        with open_plain(path) as content:
+            return cells(content.read().decode("utf-8-sig"), separator, missing_values)
+    except InputError as error:
+        raise InputError(f"data.file: {error}") from None
     except UnicodeDecodeError as error:
         raise InputError(
             f"data.file: {str(path)!r} is not a text in UTF-8 (byte {error.start}); save it as CSV in UTF-8"
