@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from latentrun.errors import InputError
+from latentrun.errors import InputError, one_line
 from latentrun.store.activity import SILENCE, WORKING, Activity
+from latentrun.store.archives import require_whole
 from latentrun.store.files import atomic, claim, locks, write_json, write_yaml
 from latentrun.store.intake import read_json, read_yaml, require_stored
 from latentrun.store.reports import ReportDirectory
@@ -161,7 +162,8 @@ class RunDirectory(ReportDirectory):
                 shutil.copyfileobj(source, file)
 
     def load_checkpoint(self, name: str, device: Any = "cpu") -> dict[str, Any]:
-        """Tensors and plain values of a checkpoint; InputError where it is missing or not readable."""
+        """Tensors and plain values of a checkpoint; InputError where it is missing, damaged or not
+        readable."""
         import torch
 
         path = self.path / "checkpoints" / f"{name}.pt"
@@ -171,14 +173,38 @@ class RunDirectory(ReportDirectory):
             )
         try:
             # one line is said below, whatever torch thinks of the file
-            with warnings.catch_warnings(action="ignore"):
-                state = torch.load(path, map_location=device, weights_only=True)
+            with open(path, "rb") as file, warnings.catch_warnings(action="ignore"):
+                require_whole(file)
+                state = torch.load(file, map_location=device, weights_only=True)
         except Exception as error:
-            raise InputError(
-                f"checkpoint {str(path)!r} cannot be read: {str(error).splitlines()[0].split('. ')[0]}"
-            ) from None
+            reason = one_line(error).split(". ")[0] or type(error).__name__
+            raise InputError(f"checkpoint {str(path)!r} cannot be read: {reason}") from None
         require_stored(state, f"checkpoint {str(path)!r}")
         return state
+
+    def best_weights(self, device: Any = "cpu") -> tuple[Any, list[str]]:
+        """The best weights so far, by ``best.pt``; where that cannot be read by ``last.pt``, which holds them
+        too, or by the ``best.pt`` before, and then a note that says so. InputError where there are none."""
+        unreadable: list[str] = []
+        for name in ("best", "last", "best.previous"):
+            try:
+                weights = self._weights_in(name, device)
+            except InputError as error:
+                unreadable.append(str(error))
+                continue
+            if weights is not None:
+                return weights, [f"{text}; the weights of {name}.pt are used" for text in unreadable[:1]]
+        raise InputError(unreadable[0])
+
+    def _weights_in(self, name: str, device: Any) -> Any:
+        """The best weights that a checkpoint holds, None where it holds none."""
+        state = self.load_checkpoint(name, device)
+        try:
+            if name == "last" and "trained" not in self.meta:
+                return state["progress"]["best"]["weights"]
+            return state["model"]
+        except (KeyError, TypeError):
+            raise InputError(f"{str(self.path)!r}: the checkpoint {name}.pt holds no weights") from None
 
     def newest_checkpoint(self, name: str) -> tuple[dict[str, Any] | None, list[str]]:
         """The last checkpoint that can be read, None where there is none; and why newer ones could not be."""

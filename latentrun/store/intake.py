@@ -20,6 +20,7 @@ import yaml
 import latentrun
 from latentrun.config.build import fit
 from latentrun.errors import InputError
+from latentrun.store.archives import require_whole
 
 SCHEMA = 2  # of runs and comparisons
 WRITTEN_BY = {1: "0.1"}  # the latentrun that wrote, and so reads, an older schema
@@ -119,15 +120,17 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an .npz file, none of which is larger than its bytes in the file; InputError where that
     is not so."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            for entry in archive.infolist():
-                with archive.open(entry) as file:
-                    declared = _bytes_declared(file)
-                if entry.compress_type != zipfile.ZIP_STORED or declared > entry.file_size:
-                    raise ValueError(f"{entry.filename} unfolds into more than it holds")
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        with open(path, "rb") as file:
+            require_whole(file)
+            with zipfile.ZipFile(file) as archive:
+                for entry in archive.infolist():
+                    with archive.open(entry) as header:
+                        if _bytes_declared(header) > entry.file_size:
+                            raise ValueError(f"{entry.filename} unfolds into more than it holds")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as arrays:
+                return dict(arrays)
+    except (ValueError, EOFError, KeyError) as error:
         raise InputError(f"{str(path)!r} cannot be read: {' '.join(str(error).split())}") from None
 
 

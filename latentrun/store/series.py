@@ -33,7 +33,7 @@ class FileSeries(Series):
         path, size = self._path(name), 4 * count * math.prod(shape)
         there = path.stat().st_size if path.is_file() else 0
         if there < size:
-            raise InputError(f"{str(path)!r} holds {there} bytes; the checkpoint counts {size}")
+            raise InputError(f"{self.where(name)} holds {there} bytes; the checkpoint counts {size}")
         if there > size:
             os.truncate(path, size)
 
@@ -41,6 +41,9 @@ class FileSeries(Series):
         path = self._path(name)
         numbers = np.fromfile(path, np.float32) if path.is_file() else np.empty(0, np.float32)
         return numbers.reshape(-1, *shape)
+
+    def where(self, name: str) -> str:
+        return repr(str(self._path(name)))
 
     def remove(self) -> None:
         """Take the files away, once what they hold is stored otherwise."""

@@ -26,6 +26,7 @@ from latentrun.system.provenance import environment
 from latentrun.tasks.assembly import Assembly, caveats
 from latentrun.tasks.budget import needed
 from latentrun.tasks.console import LOGGER, TrainingView
+from latentrun.tasks.loading import filling
 from latentrun.tasks.measure import measure, pending
 from latentrun.tasks.records import Records, conclude, recording, write_codes
 from latentrun.training.loop import EpochEnded, Event, Loop, PhaseEnded, Stepped, TrainingEnded
@@ -44,6 +45,7 @@ def train(assembly: Assembly, path: Path, about: Mapping[str, Any]) -> int:
     reading = time.perf_counter() - start
     require_room(path, needed(assembly))
     same_fit = twin(assembly.config["output"], identity)
+    source = adoptable(same_fit) if same_fit and assembly.config["reuse"] else None
     meta = {
         **about,
         **environment(assembly.device),
@@ -55,13 +57,24 @@ def train(assembly: Assembly, path: Path, about: Mapping[str, Any]) -> int:
     directory = RunDirectory.create(path, assembly.config, meta)
     with directory.locked():
         loop = new_loop(assembly, directory)
-        if same_fit and assembly.config["reuse"]:
-            directory.adopt(RunDirectory(same_fit))
+        if source is not None:
+            directory.adopt(source)
             restore(loop, directory)
             directory.amend_meta(reused=str(same_fit))
         elif same_fit:
             print(f"a run with the same fit is finished: {same_fit} (reuse=true takes its training over)")
         return work(assembly, directory, loop, reading)
+
+
+def adoptable(path: Path) -> RunDirectory:
+    """The run in a directory, whose training can be taken over; InputError where it is damaged."""
+    directory = RunDirectory(path)
+    try:
+        for name in ("best", "last"):
+            directory.load_checkpoint(name)
+    except InputError as error:
+        raise InputError(f"reuse: {error}; reuse=false trains anew") from None
+    return directory
 
 
 def work(assembly: Assembly, directory: RunDirectory, loop: Loop, reading: float) -> int:
@@ -114,13 +127,9 @@ def restore(loop: Loop, directory: RunDirectory) -> tuple[str, list[str]]:
     state, notes = directory.newest_checkpoint("last")
     if state is None:
         return "from the beginning: there is no checkpoint to go on from", notes
-    try:
+    with filling(loop.model, directory):
         loop.load_state_dict(state)
-        return f"after {loop.progress.place}", notes
-    except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"{str(directory.path)!r}: the checkpoint does not fit the run: {str(error).splitlines()[0]}"
-        ) from None
+    return f"after {loop.progress.place}", notes
 
 
 def fit_model(assembly: Assembly, loop: Loop, records: Records) -> Run:
@@ -134,7 +143,7 @@ def fit_model(assembly: Assembly, loop: Loop, records: Records) -> Run:
             view.show(event)
             record(event, assembly, loop, records)
             late = time.monotonic() - saved > CHECKPOINT_EVERY
-            if late or request.signal is not None or isinstance(event, EpochEnded):
+            if late or request.signal is not None or isinstance(event, EpochEnded | TrainingEnded):
                 records.directory.save_checkpoint("last", loop.state_dict())
                 saved = time.monotonic()
             if request.signal is not None:

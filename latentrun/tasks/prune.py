@@ -84,7 +84,7 @@ class Prune(Task):
         errors = require_same(Run(run.model, run.data), Run(model, run.data), selection.keep)
         note = described(source, run, selection, errors)
         meta = meta_of(source, run, command, selection, note) | {"default_list": default_list}
-        directory = write(command.path, settings, meta, source, run, model, selection.keep)
+        directory = write(command.path, settings, meta, run, model, selection.keep)
         before, after = parameter_count(run.model), parameter_count(model)
         print(f"{note}\nparameters: {before:,} before, {after:,} after")
         pruned = replace(load(directory.path, trust.directory, run.device), data=run.data)  # read already
@@ -199,7 +199,6 @@ def write(
     path: Path,
     settings: Mapping[str, Any],
     meta: Mapping[str, Any],
-    source: RunDirectory,
     run: Run,
     model: Model,
     keep: Sequence[int],
@@ -207,7 +206,7 @@ def write(
     """A new run directory with the smaller model and its part of the history."""
     directory = RunDirectory.create(path, settings, meta)
     directory.write_history(history_of(run.history, keep))
-    directory.save_checkpoint("best", {**source.load_checkpoint("best"), "model": model.state_dict()})
+    directory.save_checkpoint("best", {"model": model.state_dict()})
     return directory
 
 
