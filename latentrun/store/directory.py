@@ -20,7 +20,11 @@ from latentrun.store.files import atomic, claim, locks, write_json, write_yaml
 from latentrun.store.intake import read_json, read_yaml, require_stored
 from latentrun.store.reports import ReportDirectory
 from latentrun.store.series import FileSeries
+from latentrun.system.disk import require_writable
 from latentrun.types import History, Latents, Status
+
+# What work on a run changes, beside the directory itself.
+CHANGED = ("arrays", "checkpoints", "plots", "tables", "tensorboard", "run.lock", "run.log")
 
 
 class RunDirectory(ReportDirectory):
@@ -65,11 +69,16 @@ class RunDirectory(ReportDirectory):
     def require_trained(self) -> None:
         """InputError where the training has not come to its end."""
         if "trained" not in self.meta and self.status["state"] != "done":
-            state = self.status["state"]
+            status = self.status
+            why = f": {one_line(str(status.get('reason')))}" if status["state"] == "failed" else ""
             raise InputError(
-                f"{str(self.path)!r}: its training is not finished (state {state!r}); latentrun "
-                f"resume={self.path} goes on with it"
+                f"{str(self.path)!r}: its training is not finished (state {status['state']!r}{why}); "
+                f"latentrun resume={self.path} goes on with it"
             )
+
+    def require_writable(self) -> None:
+        """InputError where the directory, or what it holds, must not be written to."""
+        require_writable(self.path, CHANGED)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -78,6 +87,7 @@ class RunDirectory(ReportDirectory):
         The lock ends with its process, however that ended. Another machine's lock may not be seen on a shared
         disk: there the signs of life in ``status.json`` count.
         """
+        self.require_writable()
         with open(self.path / "run.lock", "a") as lock:
             if not locks(lock):
                 who = f"process {self.status.get('pid', '?')} on {self.status.get('host', '?')}"

@@ -219,6 +219,10 @@ class ReportDirectory:
         """``error.txt``: what went wrong, for who looks into it."""
         write_text(self.path / "error.txt", text)
 
+    def clear_error(self) -> None:
+        """Take ``error.txt`` away: what it tells of is mended."""
+        (self.path / "error.txt").unlink(missing_ok=True)
+
     def write_page(self, html: str) -> None:
         """``report.html``."""
         write_text(self.path / "report.html", html)

@@ -14,6 +14,7 @@ import pandas as pd
 from latentrun.errors import InputError, one_line
 from latentrun.store.files import alone, claim, last_line, locks, now, write_json, write_table, write_yaml
 from latentrun.store.intake import plain, read_json, read_yaml
+from latentrun.system.disk import require_writable
 
 SCHEMA = 1  # of sweeps
 PLAN = ("job", "directory", "overrides", "hash", "skipped")
@@ -121,7 +122,9 @@ class SweepDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Be the only process that carries out the sweep; InputError where another one does."""
+        """Be the only process that carries out the sweep; InputError where another one does, or where nothing
+        can be written."""
+        require_writable(self.path, ("sweep.lock", "jobs", "logs"))
         with open(self.path / "sweep.lock", "a") as lock:
             if not locks(lock):
                 raise InputError(f"{str(self.path)!r}: another process is carrying out this sweep")

@@ -64,6 +64,9 @@ def compare(
     fitting, skipped = applicable(comparisons, runs, config["skip_inapplicable"])
     added = [missing(fitting, run, config, trust) for run in runs]
     require_room(path)
+    for directory, questions in zip(directories, added, strict=True):
+        if questions.diagnostics:
+            directory.require_writable()  # before others are measured for long
     failed = []
     for run, directory, questions in zip(runs, directories, added, strict=True):
         if questions.diagnostics:
@@ -88,6 +91,9 @@ def carry_out(
     failed = []
     handler = log_to(directory.path / "compare.log")
     try:
+        for run in runs:
+            for note in run.notes:
+                LOGGER.warning("%s: %s", run.name, note)
         for name, reason in skipped.items():
             write_skipped(directory, name, reason)
         for name, comparison in comparisons.items():

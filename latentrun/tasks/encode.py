@@ -18,7 +18,8 @@ from latentrun.models.base import HasEncoder
 from latentrun.run import Run
 from latentrun.store import atomic
 from latentrun.tasks.base import MACHINE, Command, Task
-from latentrun.tasks.outputs import changes, describe, fresh, show_written, trained
+from latentrun.tasks.changed import cautions
+from latentrun.tasks.outputs import describe, fresh, show_written, trained
 from latentrun.types import Factor, Latents
 
 SYMBOLS = {"codes": "z", "posterior_scale": "sigma"}  # arrays that are columns of codes.csv, one a variable
@@ -42,7 +43,7 @@ class Encode(Task):
         if not isinstance(run.model, HasEncoder):
             raise InputError(f"task=encode needs an encoder; the model of {self.source!r} has none")
         data, spec, splits = data_to_encode(command, run)
-        notes = changes(directory, run) if splits else []
+        notes = cautions(run) if splits else list(run.notes)
         with fresh(command.path) as folder:
             arrays = encoded(run, data, splits)
             count = len(arrays["index"])

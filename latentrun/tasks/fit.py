@@ -25,6 +25,7 @@ from latentrun.system.interrupts import deferred
 from latentrun.system.provenance import environment
 from latentrun.tasks.assembly import Assembly, caveats
 from latentrun.tasks.budget import needed
+from latentrun.tasks.changed import identity
 from latentrun.tasks.console import LOGGER, TrainingView
 from latentrun.tasks.loading import filling
 from latentrun.tasks.measure import measure, pending
@@ -41,15 +42,15 @@ def train(assembly: Assembly, path: Path, about: Mapping[str, Any]) -> int:
     """Train, checkpoint, measure, report; the exit code. ``about``: what meta.json says of the command."""
     start = time.perf_counter()
     # Before anything is written, for it reads the data: files may turn out to be wrong.
-    identity = {"fit_hash": fit_hash(assembly.config), "data_hash": assembly.data.digest}
+    rows = {"fit_hash": fit_hash(assembly.config), **identity(assembly.data)}
     reading = time.perf_counter() - start
     require_room(path, needed(assembly))
-    same_fit = twin(assembly.config["output"], identity)
+    same_fit = twin(assembly.config["output"], rows)
     source = adoptable(same_fit) if same_fit and assembly.config["reuse"] else None
     meta = {
         **about,
         **environment(assembly.device),
-        **identity,
+        **rows,
         "seed": assembly.config["seed"],
         "data": assembly.data.describe().plain(),
         "caveats": caveats(assembly),

@@ -87,8 +87,8 @@ def filling(model: Model, directory: RunDirectory) -> Iterator[None]:
     diverged = [name for name in finite if not weights[name].isfinite().all()]
     if diverged:
         raise InputError(
-            f"{where}: NaN or infinite weights, in {few(diverged)}: its training diverged, and nothing can be "
-            "told of such a model; train anew, for example with a smaller training.optimizer.lr"
+            f"{where}: NaN or infinite weights, in {few(diverged)}: its training diverged, and nothing can "
+            "be told of such a model; train anew, for example with a smaller training.optimizer.lr"
         )
 
 

@@ -27,12 +27,6 @@ def trained(path: str, trust: Sequence[str], device: str) -> tuple[RunDirectory,
     return directory, load(directory.path, trust, device_named(device))
 
 
-def changes(directory: RunDirectory, run: Run) -> list[str]:
-    """Whether the data are still those of the training."""
-    same = directory.meta.get("data_hash", run.data.digest) == run.data.digest
-    return [] if same else ["the run's data are not those it was trained on"]
-
-
 @contextmanager
 def fresh(path: Path) -> Iterator[Path]:
     """A folder to fill; its files appear in ``path`` together at the end, and not at all where something

@@ -86,7 +86,8 @@ class Prune(Task):
         meta = meta_of(source, run, command, selection, note) | {"default_list": default_list}
         directory = write(command.path, settings, meta, run, model, selection.keep)
         before, after = parameter_count(run.model), parameter_count(model)
-        print(f"{note}\nparameters: {before:,} before, {after:,} after")
+        print(*run.notes, note, sep="\n")
+        print(f"parameters: {before:,} before, {after:,} after")
         pruned = replace(load(directory.path, trust.directory, run.device), data=run.data)  # read already
         write_codes(pruned, directory)
         return extend(pruned, directory, questions)
@@ -183,7 +184,7 @@ def meta_of(
         **command.about,
         "choices": {**meta["choices"], "task": command.values["task"]},
         **environment(run.device),
-        **{key: meta[key] for key in ("seed", "data", "data_hash") if key in meta},
+        **{key: meta[key] for key in ("seed", "data", "data_hash", "data_rows") if key in meta},
         "trained": meta.get("trained", now()),
         "caveats": [note, *meta.get("caveats", [])],
         "pruned_from": {

@@ -53,7 +53,7 @@ class Sample(Task):
         directory, run = trained(self.source, command.trust.directory, command.values["device"])
         self.require_drawable(run)
         require_room(command.path, 4 * self.n * math.prod(run.data.event_shape))
-        notes = [run.sampler_note]
+        notes = [*run.notes, run.sampler_note]
         noise = Noise(self.sample_seed).at("sample")
         with fresh(command.path) as folder:
             z = run.sample_codes(self.n, noise)
