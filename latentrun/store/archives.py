@@ -5,6 +5,8 @@ from __future__ import annotations
 import zipfile
 from typing import IO
 
+FOLDER = 0x10  # in the attributes of an entry
+
 
 class Damaged(ValueError):
     """A file does not hold what was written. The text says why, in one line."""
@@ -21,12 +23,20 @@ def require_whole(file: IO[bytes]) -> None:
         raise Damaged("it is empty")
     try:
         with zipfile.ZipFile(file) as archive:
-            packed = next((e for e in archive.infolist() if e.compress_type != zipfile.ZIP_STORED), None)
-            damaged = archive.testzip() if packed is None else None
+            for entry in archive.infolist():
+                _require_file(entry)
+            damaged = archive.testzip()
     except Exception as error:  # a changed bit makes anything of a header, an encrypted entry for example
         raise Damaged(f"it is damaged ({str(error) or type(error).__name__})") from None
-    if packed is not None:
-        raise Damaged(f"{packed.filename} unfolds into more than it holds")
     if damaged is not None:
         raise Damaged(f"it is damaged: {damaged} is not what was written")
     file.seek(0)
+
+
+def _require_file(entry: zipfile.ZipInfo) -> None:
+    """ValueError where an entry is not a file stored as it is. No checksum covers what the list of entries
+    says: a changed bit turns one into a folder, which torch reads as nothing, or others into its comment."""
+    if entry.compress_type != zipfile.ZIP_STORED:
+        raise ValueError(f"{entry.filename} unfolds into more than it holds")
+    if entry.comment or entry.external_attr & FOLDER:
+        raise ValueError(f"{entry.filename} is no file")

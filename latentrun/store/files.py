@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 import yaml
 
 from latentrun.errors import InputError
+from latentrun.store.cells import inert, original
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -96,9 +97,16 @@ def alone(path: Path) -> Iterator[None]:
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """A table as CSV, without its index."""
+    """A table as CSV, without its index and without formulas (see :func:`~latentrun.store.cells.inert`)."""
     with atomic(path) as file:
-        table.to_csv(file, index=False)
+        inert(table).to_csv(file, index=False)
+
+
+def read_table(path: Path, **options: Any) -> pd.DataFrame:
+    """A table of :func:`write_table`; ``options`` of ``pandas.read_csv``."""
+    import pandas as pd
+
+    return original(pd.read_csv(path, **options))
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:

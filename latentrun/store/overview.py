@@ -10,10 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from latentrun.errors import InputError
 from latentrun.store.activity import SILENCE, WORKING
+from latentrun.store.files import read_table
 from latentrun.store.intake import read_json, read_meta, read_yaml, require_schema
 
 
@@ -65,7 +64,7 @@ def meanings_of(path: Path) -> dict[str, tuple[str, str]]:
     columns = ["diagnostic", "metric", "unit", "direction"]
     try:
         file = _contained(path, "tables/metrics.csv")
-        table = pd.read_csv(file, usecols=columns, dtype=str, keep_default_na=False)
+        table = read_table(file, usecols=columns, dtype=str, keep_default_na=False)
     except (InputError, OSError, ValueError):
         return {}
     return {f"{row.diagnostic}/{row.metric}": (row.unit, row.direction) for row in table.itertuples()}

@@ -13,8 +13,10 @@ import pandas as pd
 from latentrun.errors import InputError
 from latentrun.plotting.animation import gif
 from latentrun.plotting.pages import standalone
-from latentrun.store.files import atomic, now, write_json, write_table, write_text
+from latentrun.plotting.style import without_formulas
+from latentrun.store.files import atomic, now, read_table, write_json, write_table, write_text
 from latentrun.store.intake import SCHEMA, plain, read_meta, read_npz, require_contained, require_schema
+from latentrun.system.terminal import printable
 from latentrun.types import Animation, Estimate, Metric, Picture, Report, Status
 
 # formats of figures; without dates, so that equals are equal
@@ -83,7 +85,7 @@ class ReportDirectory:
     def read_table(self, name: str) -> pd.DataFrame:
         """A table written by :meth:`write_table`; an empty frame where there is none."""
         try:
-            return pd.read_csv(self._file("tables", f"{name}.csv"))
+            return read_table(self._file("tables", f"{name}.csv"))
         except (FileNotFoundError, pd.errors.EmptyDataError):
             return pd.DataFrame()
         except (pd.errors.ParserError, UnicodeDecodeError) as error:
@@ -217,7 +219,7 @@ class ReportDirectory:
 
     def write_error(self, text: str) -> None:
         """``error.txt``: what went wrong, for who looks into it."""
-        write_text(self.path / "error.txt", text)
+        write_text(self.path / "error.txt", printable(text, lines=True))
 
     def clear_error(self) -> None:
         """Take ``error.txt`` away: what it tells of is mended."""
@@ -251,7 +253,13 @@ def write_figure(path: Path, figure: Any) -> None:
     """A figure of matplotlib, in the format that the name of the file says."""
     kind = path.suffix[1:]
     with atomic(path, "wb") as file:
-        figure.savefig(file, format=kind, metadata=SAVED[kind])
+        try:
+            figure.savefig(file, format=kind, metadata=SAVED[kind])
+        except ValueError:  # of a text that matplotlib takes for a formula
+            without_formulas(figure)
+            file.seek(0)
+            file.truncate()
+            figure.savefig(file, format=kind, metadata=SAVED[kind])
 
 
 def _metric_rows(report: Report, declared: Mapping[str, Metric]) -> list[dict[str, Any]]:

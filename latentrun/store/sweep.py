@@ -12,7 +12,17 @@ from typing import Any, Self
 import pandas as pd
 
 from latentrun.errors import InputError, one_line
-from latentrun.store.files import alone, claim, last_line, locks, now, write_json, write_table, write_yaml
+from latentrun.store.files import (
+    alone,
+    claim,
+    last_line,
+    locks,
+    now,
+    read_table,
+    write_json,
+    write_table,
+    write_yaml,
+)
 from latentrun.store.intake import plain, read_json, read_yaml
 from latentrun.system.disk import require_writable
 
@@ -66,7 +76,7 @@ class SweepDirectory:
         """``plan.csv``, as texts but for the number of the job; InputError where it is none."""
         file = self.path / "plan.csv"
         try:
-            plan = pd.read_csv(file, dtype=dict.fromkeys(PLAN[1:], str), keep_default_na=False)
+            plan = read_table(file, dtype=dict.fromkeys(PLAN[1:], str), keep_default_na=False)
             return plan[list(PLAN)]
         except (ValueError, KeyError) as error:
             raise InputError(f"{str(file)!r} cannot be read: {one_line(error)}") from None
@@ -118,7 +128,7 @@ class SweepDirectory:
 
     def read_table(self, name: str) -> pd.DataFrame:
         """What :meth:`write_table` wrote."""
-        return pd.read_csv(self.path / f"{name}.csv")
+        return read_table(self.path / f"{name}.csv")
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -23,6 +23,7 @@ from latentrun.run import Run
 from latentrun.store import ComparisonDirectory, RunDirectory
 from latentrun.system.disk import require_room
 from latentrun.system.provenance import environment
+from latentrun.system.terminal import show
 from latentrun.tables.collect import runs_in
 from latentrun.tasks.assembly import device_named
 from latentrun.tasks.base import MACHINE, Command, Task
@@ -70,7 +71,7 @@ def compare(
     failed = []
     for run, directory, questions in zip(runs, directories, added, strict=True):
         if questions.diagnostics:
-            print(f"{run.name}: measuring {', '.join(questions.diagnostics)}, which the comparison needs")
+            show(f"{run.name}: measuring {', '.join(questions.diagnostics)}, which the comparison needs")
             failed += [run.name] if extend(run, directory, questions) else []
     if any(questions.diagnostics for questions in added):
         runs = loaded(directories, trust, config["device"])

@@ -17,6 +17,7 @@ from latentrun.errors import InputError
 from latentrun.models.base import HasEncoder
 from latentrun.run import Run
 from latentrun.store import atomic
+from latentrun.store.files import write_table
 from latentrun.tasks.base import MACHINE, Command, Task
 from latentrun.tasks.changed import cautions
 from latentrun.tasks.outputs import describe, fresh, show_written, trained
@@ -94,8 +95,7 @@ def write_codes(
         with atomic(folder / "codes.npz", "wb") as file:
             np.savez(file, **content)
     if "csv" in formats:
-        with atomic(folder / "codes.csv") as file:
-            table(arrays, factors).to_csv(file, index=False)
+        write_table(folder / "codes.csv", table(arrays, factors))
 
 
 def table(arrays: Mapping[str, np.ndarray], factors: Sequence[Factor]) -> pd.DataFrame:

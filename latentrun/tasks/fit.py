@@ -23,6 +23,7 @@ from latentrun.store import RunDirectory, now, twin
 from latentrun.system.disk import require_room
 from latentrun.system.interrupts import deferred
 from latentrun.system.provenance import environment
+from latentrun.system.terminal import show
 from latentrun.tasks.assembly import Assembly, caveats
 from latentrun.tasks.budget import needed
 from latentrun.tasks.changed import identity
@@ -63,7 +64,7 @@ def train(assembly: Assembly, path: Path, about: Mapping[str, Any]) -> int:
             restore(loop, directory)
             directory.amend_meta(reused=str(same_fit))
         elif same_fit:
-            print(f"a run with the same fit is finished: {same_fit} (reuse=true takes its training over)")
+            show(f"a run with the same fit is finished: {same_fit} (reuse=true takes its training over)")
         return work(assembly, directory, loop, reading)
 
 

@@ -16,6 +16,7 @@ from latentrun.run import Run
 from latentrun.store import RunDirectory, now
 from latentrun.store.files import require_empty, write_json
 from latentrun.system.provenance import environment
+from latentrun.system.terminal import show
 from latentrun.tasks.assembly import device_named
 from latentrun.tasks.loading import load
 
@@ -63,4 +64,4 @@ def describe(path: Path, directory: RunDirectory, run: Run, entries: Mapping[str
 
 def show_written(path: Path, what: str, notes: Sequence[str]) -> None:
     """What was written, on the terminal."""
-    print(f"{what} in {path}", *(f"note: {note}" for note in notes), sep="\n")
+    show(f"{what} in {path}", *(f"note: {note}" for note in notes))

@@ -24,6 +24,7 @@ from latentrun.store import RunDirectory, now
 from latentrun.store.files import require_empty
 from latentrun.system.disk import require_room
 from latentrun.system.provenance import environment
+from latentrun.system.terminal import show
 from latentrun.tasks.assembly import build_model
 from latentrun.tasks.base import MACHINE, Command, Task
 from latentrun.tasks.loading import load
@@ -71,7 +72,7 @@ class Prune(Task):
         selection = selected(self.keep, run)
         if len(selection.keep) == run.model.latent_dim:
             why = "kept" if self.keep else "in use"
-            print(f"nothing to prune: all {run.model.latent_dim} latent variables of {source.path} are {why}")
+            show(f"nothing to prune: all {run.model.latent_dim} latent variables of {source.path} are {why}")
             return 0
         require_empty(command.path)
         require_room(command.path)
@@ -86,8 +87,7 @@ class Prune(Task):
         meta = meta_of(source, run, command, selection, note) | {"default_list": default_list}
         directory = write(command.path, settings, meta, run, model, selection.keep)
         before, after = parameter_count(run.model), parameter_count(model)
-        print(*run.notes, note, sep="\n")
-        print(f"parameters: {before:,} before, {after:,} after")
+        show(*run.notes, note, f"parameters: {before:,} before, {after:,} after")
         pruned = replace(load(directory.path, trust.directory, run.device), data=run.data)  # read already
         write_codes(pruned, directory)
         return extend(pruned, directory, questions)

@@ -14,6 +14,7 @@ from latentrun.errors import InputError
 from latentrun.store import RunDirectory, now
 from latentrun.system.machine import settle
 from latentrun.system.provenance import environment
+from latentrun.system.terminal import show
 from latentrun.tasks.assembly import Assembly, assembled, build_data, device_named
 from latentrun.tasks.changed import data_changes
 from latentrun.tasks.fit import new_loop, restore, work
@@ -44,7 +45,7 @@ def resume(
     directory = RunDirectory(path)
     meta = directory.meta
     if directory.finished:
-        print(f"{directory.path} is finished: nothing to resume")
+        show(f"{directory.path} is finished: nothing to resume")
         return 0
     if "pruned_from" in meta:
         settle(threads or meta["threads"])

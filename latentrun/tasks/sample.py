@@ -21,6 +21,7 @@ from latentrun.plotting.images import grid
 from latentrun.plotting.style import paper
 from latentrun.run import Run
 from latentrun.store import atomic
+from latentrun.store.cells import inert
 from latentrun.system.disk import require_room
 from latentrun.tasks.base import MACHINE, Command, Task
 from latentrun.tasks.outputs import describe, fresh, show_written, trained
@@ -89,7 +90,7 @@ def write_samples(folder: Path, run: Run, z: Tensor, draw: Draw, noise: Noise, f
                 x = decoded(run, part, draw, noise.at(number)).cpu()
                 file.write(x.numpy().tobytes())
                 if lines is not None:
-                    data.frame(x).to_csv(lines, index=False, header=number == 0)
+                    inert(data.frame(x)).to_csv(lines, index=False, header=number == 0)
                 if files:
                     write_pictures(folder / "pictures", x.numpy(), data.value_range, number * CHUNK)
                 if number == 0 and data.is_image:
