@@ -53,8 +53,8 @@ def figure(
 
 
 def without_formulas(figure: Figure) -> None:
-    """Let texts be shown as they are that look like formulas and are none: names of columns and categories
-    may have signs of dollars in them."""
+    """Let texts be shown as they are that look like formulas and cannot be read as such: names of columns and
+    categories may have signs of dollars in them."""
     from matplotlib.mathtext import MathTextParser
     from matplotlib.text import Text
 

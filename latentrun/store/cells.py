@@ -10,18 +10,19 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # What a spreadsheet evaluates begins so; quotes before it are those of a text that has been through here.
-FORMULA = re.compile(r"'*[=+\-@\t\r]")
+FORMULA = re.compile(r"'*[=+\-@\t]")
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|nan)")
 
 
 def inert(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with a quote before every text, names of columns too, that a spreadsheet would evaluate, and
-    with what UTF-8 does not know written out. Numbers, also those that are texts, stay as they are."""
+    """The table with a quote before every text, names of columns too, that a spreadsheet would evaluate.
+
+    Numbers, also those that are texts, stay as they are; what UTF-8 or CSV does not know is written out."""
     return _changed(table, _quoted)
 
 
 def original(table: pd.DataFrame) -> pd.DataFrame:
-    """The table that :func:`inert` was given, but for what UTF-8 does not know."""
+    """The table that :func:`inert` was given, but for what is written out."""
     return _changed(table, _unquoted)
 
 
@@ -29,6 +30,7 @@ def _quoted(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     text = value if value.isascii() else value.encode("utf-8", "backslashreplace").decode("utf-8")
+    text = text.replace("\r", "\\r")
     return f"'{text}" if FORMULA.match(text) and not NUMBER.fullmatch(text) else text
 
 

@@ -49,6 +49,11 @@ CHANGES = {
     ),
 }
 
+USES = {
+    "encode": ["task=encode", "hydra.run.dir=codes"],
+    "diagnose": ["task=diagnose", "diagnostic=[stationarity]"],
+}
+
 
 def one_line(capsys) -> str:
     error = capsys.readouterr().err
@@ -86,7 +91,7 @@ def test_what_is_trained_can_be_measured_all_the_same(bench, capsys):
     assert note in capsys.readouterr().out and note in (bench.done / "run.log").read_text()
 
 
-@pytest.mark.parametrize("task", ["encode", "diagnose"])
+@pytest.mark.parametrize("task", USES)
 @pytest.mark.parametrize(
     "name, said",
     [
@@ -98,18 +103,18 @@ def test_what_is_trained_can_be_measured_all_the_same(bench, capsys):
 )
 def test_other_rows_are_noted_where_they_are_used(name, said, task, bench, capsys):
     CHANGES[name][0](bench.folder)
-    assert run(f"task={task}", "run=done", *["hydra.run.dir=codes"] * (task == "encode")) == 0
+    assert run(*USES[task], "run=done") == 0
     shown = capsys.readouterr().out
     assert said in shown if said else "not those" not in shown
 
 
 @pytest.mark.parametrize("name", ["a column gone", "a column renamed", "a new category"])
-@pytest.mark.parametrize("task", ["encode", "diagnose"])
+@pytest.mark.parametrize("task", USES)
 def test_data_that_do_not_fit_are_refused_before_anything_is_written(name, task, bench, capsys, monkeypatch):
     CHANGES[name][0](bench.folder)
     before = bench.files()
     monkeypatch.setattr(measure, "measure", None)  # nothing is measured
-    assert run(f"task={task}", "run=done", *["hydra.run.dir=codes"] * (task == "encode")) == 2
+    assert run(*USES[task], "run=done") == 2
     assert "data.file: 'homes.csv'" in one_line(capsys) or name == "a new category"
     assert bench.files() == before
     assert RunDirectory(bench.done).status["state"] == "done"
