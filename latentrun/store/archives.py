@@ -5,10 +5,12 @@ from __future__ import annotations
 import zipfile
 from typing import IO
 
+from latentrun.errors import InputError
+
 FOLDER = 0x10  # in the attributes of an entry
 
 
-class Damaged(ValueError):
+class Damaged(InputError):
     """A file does not hold what was written. The text says why, in one line."""
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from latentrun.errors import InputError, one_line
 from latentrun.store.activity import SILENCE, WORKING, Activity
-from latentrun.store.archives import require_whole
+from latentrun.store.archives import Damaged, require_whole
 from latentrun.store.files import atomic, claim, locks, write_json, write_yaml
 from latentrun.store.intake import read_json, read_yaml, require_stored
 from latentrun.store.reports import ReportDirectory
@@ -186,6 +186,8 @@ class RunDirectory(ReportDirectory):
             with open(path, "rb") as file, warnings.catch_warnings(action="ignore"):
                 require_whole(file)
                 state = torch.load(file, map_location=device, weights_only=True)
+        except Damaged as error:
+            raise Damaged(f"checkpoint {str(path)!r} cannot be read: {error}") from None
         except Exception as error:
             reason = one_line(error).split(". ")[0] or type(error).__name__
             raise InputError(f"checkpoint {str(path)!r} cannot be read: {reason}") from None
@@ -193,18 +195,20 @@ class RunDirectory(ReportDirectory):
         return state
 
     def best_weights(self, device: Any = "cpu") -> tuple[Any, list[str]]:
-        """The best weights so far, by ``best.pt``; where that cannot be read by ``last.pt``, which holds them
+        """The best weights so far, by ``best.pt``; where that is damaged by ``last.pt``, which holds them
         too, or by the ``best.pt`` before, and then a note that says so. InputError where there are none."""
-        unreadable: list[str] = []
+        damaged: InputError | None = None
         for name in ("best", "last", "best.previous"):
             try:
                 weights = self._weights_in(name, device)
             except InputError as error:
-                unreadable.append(str(error))
+                if damaged is None and not isinstance(error, Damaged):
+                    raise
+                damaged = damaged or error
                 continue
             if weights is not None:
-                return weights, [f"{text}; the weights of {name}.pt are used" for text in unreadable[:1]]
-        raise InputError(unreadable[0])
+                return weights, [] if damaged is None else [f"{damaged}; the weights of {name}.pt are used"]
+        raise InputError(str(damaged))
 
     def _weights_in(self, name: str, device: Any) -> Any:
         """The best weights that a checkpoint holds, None where it holds none."""

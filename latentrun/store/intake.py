@@ -20,7 +20,7 @@ import yaml
 import latentrun
 from latentrun.config.build import fit
 from latentrun.errors import InputError
-from latentrun.store.archives import require_whole
+from latentrun.store.archives import Damaged, require_whole
 
 SCHEMA = 2  # of runs and comparisons
 WRITTEN_BY = {1: "0.1"}  # the latentrun that wrote, and so reads, an older schema
@@ -130,7 +130,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
             file.seek(0)
             with np.load(file, allow_pickle=False) as arrays:
                 return dict(arrays)
-    except (ValueError, EOFError, KeyError) as error:
+    except (Damaged, ValueError, EOFError, KeyError) as error:
         raise InputError(f"{str(path)!r} cannot be read: {' '.join(str(error).split())}") from None
 
 

@@ -21,6 +21,10 @@ def require_room(path: Path, size: int = 0) -> None:
     behind."""
     place = _existing(path)
     try:
+        str(path).encode()
+    except UnicodeEncodeError:  # found by TensorBoard's writer otherwise, in words of its own
+        raise InputError(f"output directory {str(path)!r} cannot be made: its name is not UTF-8") from None
+    try:
         tempfile.TemporaryDirectory(dir=place).cleanup()
         free = free_room(place)
     except OSError as error:

@@ -14,7 +14,7 @@ import torch
 import latentrun
 from latentrun.errors import InputError
 from latentrun.store import RunDirectory
-from tests.faults.shared import run
+from tests.faults.shared import SMALL, run
 
 USES = {
     "encode": ["task=encode", "run=done"],
@@ -181,6 +181,15 @@ def test_a_checkpoint_of_another_model_names_tensor_and_shapes(bench, capsys):
         error = one_line(capsys)
         assert f"size mismatch for {name}: copying a param with shape torch.Size([5, 5])" in error
         assert f"{shape}" in error
+
+
+def test_a_damaged_training_is_not_taken_over(bench, capsys):
+    empty(unlinked(bench.done / "checkpoints" / "last.pt"))
+    before = bench.files()
+    assert run(*SMALL, "output=.", "reuse=true", "hydra.run.dir=new") == 2
+    error = one_line(capsys)
+    assert "reuse: checkpoint 'done/checkpoints/last.pt' cannot be read: it is empty" in error
+    assert error.endswith("reuse=false trains anew\n") and bench.files() == before
 
 
 @pytest.mark.parametrize("array", ["history", "latents_train"])

@@ -22,7 +22,7 @@ from latentrun.store.files import read_table, write_table
 from latentrun.store.reports import write_figure
 from latentrun.sweep import live
 from latentrun.system.terminal import printable, show
-from tests.faults.shared import run
+from tests.faults.shared import SMALL, run
 from tests.planted_runs import plant
 
 # A clear screen, a title, a bell, an overwritten line, a C1 command, marks that turn the direction around.
@@ -246,6 +246,18 @@ def test_the_report_on_all_runs_survives_one_that_is_odd(name, tmp_path, monkeyp
             and reason in row["reason"]
             and reason in texts[0] + texts[1] + texts[2]
         )
+
+
+def test_names_that_are_not_utf8_are_data_or_refused_before_anything_is_made(bench, capsys):
+    name = os.fsdecode(b"caf\xe9")
+    (bench.folder / "homes.csv").rename(bench.folder / f"{name}.csv")
+    line = [*SMALL, "training.epochs=1", f"data.file='{name}.csv'"]
+    before = bench.files()
+    assert run(*line, f"hydra.run.dir='{name}'") == 2
+    assert "'caf\\udce9' cannot be made: its name is not UTF-8" in capsys.readouterr().err
+    assert bench.files() == before
+    assert run(*line, "hydra.run.dir=new") == 0, capsys.readouterr().err
+    assert run("task=encode", "run=new", "hydra.run.dir=codes") == 0
 
 
 # ---------------------------------------------------------------- pages and pictures
