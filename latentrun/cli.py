@@ -20,6 +20,7 @@ from latentrun.errors import InputError, one_line
 from latentrun.system.disk import require_room
 from latentrun.system.interrupts import Interrupted, interruptible
 from latentrun.system.machine import prepare, settle
+from latentrun.system.terminal import printable, show
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -35,16 +36,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     except InputError as error:
         if os.environ.get("LATENTRUN_DEBUG"):
             raise
-        print(f"latentrun: {error}", file=sys.stderr)
+        show(f"latentrun: {printable(str(error))}", error=True)
         sys.exit(2)
     except Interrupted as stopped:
-        print(f"latentrun: {stopped}", file=sys.stderr)
+        show(f"latentrun: {stopped}", error=True)
         sys.exit(stopped.code)
     except Exception as error:
         if os.environ.get("LATENTRUN_DEBUG"):
             raise
         what = f"{type(error).__name__}: {one_line(error)}"
-        print(f"latentrun: failed: {what} (LATENTRUN_DEBUG=1 shows the traceback)", file=sys.stderr)
+        show(f"latentrun: failed: {what} (LATENTRUN_DEBUG=1 shows the traceback)", error=True)
         sys.exit(1)
 
 
@@ -52,13 +53,13 @@ def command(argv: list[str]) -> int:
     """Do what ``argv`` asks for; the exit code."""
     arguments = parse(argv)
     if arguments.version:
-        print(f"latentrun {__version__}")
+        show(f"latentrun {__version__}")
         return 0
     if arguments.shell_completion:
         return complete(arguments)
     folders = folders_of(arguments)
     if arguments.help:
-        print(help_text([shipped(), *folders]))
+        show(help_text([shipped(), *folders]))
         return 0
     cfg = compose(arguments.overrides, folders, sweep=arguments.multirun)
     if arguments.multirun:
@@ -67,14 +68,14 @@ def command(argv: list[str]) -> int:
         flag = "--hydra-help" if arguments.hydra_help else f"--info={arguments.info}"
         return hand_over([flag], arguments.overrides, folders)
     if arguments.cfg:
-        show(cfg, arguments.cfg, arguments.package, arguments.resolve)
+        show_settings(cfg, arguments.cfg, arguments.package, arguments.resolve)
         return 0
     with readable_errors():
         path = Path(cfg.hydra.run.dir)
     return perform(settings_of(cfg), cfg.hydra, path)
 
 
-def show(cfg: DictConfig, which: str, package: str | None, resolve: bool) -> None:
+def show_settings(cfg: DictConfig, which: str, package: str | None, resolve: bool) -> None:
     """Print the configuration, or the part ``package`` of it, as ``--cfg job|hydra|all`` asks."""
     from omegaconf import OmegaConf
 
@@ -84,7 +85,8 @@ def show(cfg: DictConfig, which: str, package: str | None, resolve: bool) -> Non
             shown = OmegaConf.select(shown, package)
             if shown is None:
                 raise InputError(f"--package: the configuration has no {package!r}")
-        print(OmegaConf.to_yaml(shown, resolve=resolve).rstrip() if OmegaConf.is_config(shown) else shown)
+        text = OmegaConf.to_yaml(shown, resolve=resolve) if OmegaConf.is_config(shown) else str(shown)
+        show(text.rstrip())
 
 
 def perform(settings: DictConfig, hydra: DictConfig, path: Path) -> int:
@@ -131,7 +133,7 @@ def job(cfg: DictConfig) -> int:
     try:
         code = perform(cfg, hydra, Path(hydra.runtime.output_dir))
     except InputError as error:
-        print(f"latentrun: job {hydra.job.num}: {error}", file=sys.stderr)
+        show(f"latentrun: job {hydra.job.num}: {printable(str(error))}", error=True)
         raise SystemExit(2) from None
     if code:
         raise RuntimeError(f"job {hydra.job.num} failed; see {hydra.runtime.output_dir}")

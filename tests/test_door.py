@@ -261,6 +261,7 @@ MAY = {
     "plotting/sprite.py": {"image.save"},
     "report/board.py": {"EventFileWriter", "Image.fromarray(...).save"},
     "report/projector.py": {"Image.fromarray(...).save"},
+    "store/archives.py": {"zipfile.ZipFile"},
     "store/directory.py": {"shutil.copyfileobj", "torch.save"},
     "store/intake.py": {"archive.open", "np.load", "pd.read_csv", "torch.load", "zipfile.ZipFile"},
     "store/reports.py": {"figure.savefig", "np.savez"},

@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pandas as pd
 
@@ -15,7 +14,7 @@ from latentrun.claims.judge import Part, Verdict
 from latentrun.claims.plot import Row, expectations
 from latentrun.plotting.pages import policy
 from latentrun.plotting.style import paper
-from latentrun.report.parts import Shown, content, interval, number, template
+from latentrun.report.parts import Shown, address, content, interval, number, template
 from latentrun.store.files import write_text
 from latentrun.store.reports import write_figure
 from latentrun.system.door import Guarded
@@ -146,4 +145,4 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 def link(path: Path, directory: str) -> str | None:
     """The address of a run's page, relative to ``path``; None where it has none."""
     page = Path(directory, "report.html")
-    return quote(f"./{os.path.relpath(page, path)}") if page.is_file() else None
+    return address(f"./{os.path.relpath(page, path)}") if page.is_file() else None

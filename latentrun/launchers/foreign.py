@@ -33,6 +33,7 @@ from latentrun.sweep.plan import Job, Sweep
 from latentrun.sweep.study import Search, begin, directions, metrics_named, open_study, values, write_trials
 from latentrun.system.door import Guarded
 from latentrun.system.interrupts import Interrupted, interruptible
+from latentrun.system.terminal import show
 from latentrun.tables.collect import write_tables
 from latentrun.tasks.assembly import assembled
 from latentrun.tasks.child import run
@@ -73,7 +74,7 @@ def job(cfg: DictConfig) -> int | float | list[float]:
         signal.raise_signal(stopped.number)
         code, reason = stopped.code, str(stopped)
     if reason:
-        print(f"latentrun: job {planned.number}: {reason}", file=sys.stderr, flush=True)
+        show(f"latentrun: job {planned.number}: {reason}", error=True)
         with sweep.log(planned).appending() as file:
             file.write(f"{reason}\n".encode())
     with suppress(Exception):  # another process may be at it; the last one makes them whole
@@ -179,7 +180,7 @@ def carry_through(
             hydra.main(config_path=str(shipped()), config_name="config", **version_base())(job)()
     except Exception as error:
         # A process that died, a queue that refused: the directories know what came of each job.
-        print(f"latentrun: {type(error).__name__}: {one_line(error)}", file=sys.stderr)
+        show(f"latentrun: {type(error).__name__}: {one_line(error)}", error=True)
         broken = True
     finally:
         if "study" in sweep.meta:

@@ -23,6 +23,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
 from latentrun.system.door import Guarded
+from latentrun.system.terminal import printable
 
 LATENT = "latent/"  # how the names of what is known of latent variables begin: latent/kl.0, latent/kl.1, ...
 
@@ -107,7 +108,7 @@ class Board:
             elif isinstance(value, int | float):
                 start.hparams[name].number_value = value
             else:
-                start.hparams[name].string_value = str(value)
+                start.hparams[name].string_value = printable(str(value))  # TensorBoard takes UTF-8 only
         self._plugin(metadata.SESSION_START_INFO_TAG, session_start_info=start)
 
     def finish(self, success: bool) -> None:

@@ -16,6 +16,7 @@ from latentrun.plotting.images import canvas
 from latentrun.plotting.scatter import category_names
 from latentrun.run import Run
 from latentrun.system.door import Guarded
+from latentrun.system.terminal import printable
 from latentrun.types import Factor
 
 POINTS = 10_000  # of so many the page's t-SNE uses every one
@@ -89,4 +90,4 @@ def _shown(factor: Factor, values: np.ndarray) -> np.ndarray | list[str]:
 
 def _plain(text: str) -> str:
     """Tabs and line ends, which would end a cell, as blanks."""
-    return re.sub(r"\s", " ", text)
+    return printable(re.sub(r"\s", " ", text))

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -21,7 +20,7 @@ from latentrun.functional.statistics.ranking import over_seeds
 from latentrun.plotting.pages import policy
 from latentrun.plotting.style import paper
 from latentrun.plotting.sweep import Key, Panel, against, over_two, written
-from latentrun.report.parts import HEADLINES, Shown, content, interval, number, template
+from latentrun.report.parts import HEADLINES, Shown, address, content, interval, number, template
 from latentrun.report.trials import trials_drawn
 from latentrun.store.files import write_text
 from latentrun.store.intake import read_json
@@ -250,7 +249,7 @@ def _jobs(runs: Survey, path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     rows = []
     for row in runs.frame.to_dict("records"):
         page = runs.root / row["run"] / "report.html"
-        link = quote(f"./{os.path.relpath(page, path)}") if page.is_file() else None
+        link = address(f"./{os.path.relpath(page, path)}") if page.is_file() else None
         cells = [*(written(row[key]) for key in keys), *(number(row[name]) for name in runs.metrics)]
         rows.append({"name": row["run"], "link": link, "state": row["state"], "cells": cells})
     return [*keys, *runs.metrics], rows

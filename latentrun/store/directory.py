@@ -10,16 +10,21 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from latentrun.errors import Absent, InputError
+from latentrun.errors import Absent, InputError, one_line
 from latentrun.store.activity import SILENCE, WORKING, Activity, silence
+from latentrun.store.archives import Damaged
 from latentrun.store.files import claim, write_json, write_yaml
 from latentrun.store.intake import read_checkpoint
 from latentrun.store.reports import ReportDirectory
 from latentrun.store.schema import CHECKPOINTS, json_value, read_config, read_history, read_status
 from latentrun.store.series import FileSeries
+from latentrun.system.disk import require_writable
 from latentrun.system.door import Guarded
 from latentrun.system.plain import CHECKPOINT
 from latentrun.types import History, Latents, Status
+
+# What work on a run changes, beside the directory itself.
+CHANGED = ("arrays", "checkpoints", "plots", "tables", "tensorboard", "run.lock", "run.log")
 
 
 class RunDirectory(ReportDirectory):
@@ -69,11 +74,16 @@ class RunDirectory(ReportDirectory):
     def require_trained(self) -> None:
         """InputError where the training has not come to its end."""
         if "trained" not in self.meta and self.status["state"] != "done":
-            state = self.status["state"]
+            status = self.status
+            why = f": {one_line(str(status.get('reason')))}" if status["state"] == "failed" else ""
             raise InputError(
-                f"{str(self.path)!r}: its training is not finished (state {state!r}); latentrun "
-                f"resume={self.path} goes on with it"
+                f"{str(self.path)!r}: its training is not finished (state {status['state']!r}{why}); "
+                f"latentrun resume={self.path} goes on with it"
             )
+
+    def require_writable(self) -> None:
+        """InputError where the directory, or what it holds, must not be written to."""
+        require_writable(self.path, CHANGED)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -82,6 +92,7 @@ class RunDirectory(ReportDirectory):
         The lock ends with its process, however that ended. Another machine's lock may not be seen on a shared
         disk: there the signs of life in ``status.json`` count.
         """
+        self.require_writable()
         with (self.folder / "run.lock").locked() as mine:
             if not mine:
                 who = f"process {self.status.get('pid', '?')} on {self.status.get('host', '?')}"
@@ -167,7 +178,8 @@ class RunDirectory(ReportDirectory):
                 shutil.copyfileobj(source, file)
 
     def load_checkpoint(self, name: str, device: Any = "cpu") -> dict[str, Any]:
-        """Tensors and plain values of a checkpoint; InputError where it is missing or not readable."""
+        """Tensors and plain values of a checkpoint; InputError where it is missing, damaged or not
+        readable."""
         checkpoint = self._checkpoint(name)
         try:
             state = read_checkpoint(checkpoint, device)
@@ -177,6 +189,32 @@ class RunDirectory(ReportDirectory):
             ) from None
         CHECKPOINTS[name.partition(".")[0]].require(state, f"checkpoint {str(checkpoint.path)!r}")
         return state
+
+    def best_weights(self, device: Any = "cpu") -> tuple[Any, list[str]]:
+        """The best weights so far, by ``best.pt``; where that is damaged by ``last.pt``, which holds them
+        too, or by the ``best.pt`` before, and then a note that says so. InputError where there are none."""
+        damaged: InputError | None = None
+        for name in ("best", "last", "best.previous"):
+            try:
+                weights = self._weights_in(name, device)
+            except InputError as error:
+                if damaged is None and not isinstance(error, Damaged):
+                    raise
+                damaged = damaged or error
+                continue
+            if weights is not None:
+                return weights, [] if damaged is None else [f"{damaged}; the weights of {name}.pt are used"]
+        raise InputError(str(damaged))
+
+    def _weights_in(self, name: str, device: Any) -> Any:
+        """The best weights that a checkpoint holds, None where it holds none."""
+        state = self.load_checkpoint(name, device)
+        try:
+            if name == "last" and "trained" not in self.meta:
+                return state["progress"]["best"]["weights"]
+            return state["model"]
+        except (KeyError, TypeError):
+            raise InputError(f"{str(self.path)!r}: the checkpoint {name}.pt holds no weights") from None
 
     def newest_checkpoint(self, name: str) -> tuple[dict[str, Any] | None, list[str]]:
         """The last checkpoint that can be read, None where there is none; and why newer ones could not be."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from latentrun.errors import Absent, InputError
+from latentrun.store.cells import inert
 from latentrun.system.door import Guarded
 from latentrun.system.plain import CHECKPOINT
 
@@ -53,9 +54,9 @@ def require_empty(path: Path) -> None:
 
 
 def write_table(file: Guarded, table: pd.DataFrame) -> None:
-    """A table as CSV, without its index."""
+    """A table as CSV, without its index and without formulas (see :func:`~latentrun.store.cells.inert`)."""
     with file.writing() as lines:
-        table.to_csv(lines, index=False)
+        inert(table).to_csv(lines, index=False)
 
 
 def write_json(file: Guarded, values: Mapping[str, Any]) -> None:

@@ -14,6 +14,8 @@ import yaml
 
 from latentrun.config.build import fit
 from latentrun.errors import InputError, one_line
+from latentrun.store.archives import Damaged, require_whole
+from latentrun.store.cells import original
 from latentrun.system.door import Guarded
 from latentrun.system.plain import ARRAYS, CHECKPOINT, JSON, TABLE, YAML
 
@@ -72,7 +74,7 @@ def read_table(file: Guarded, **options: Any) -> pd.DataFrame:
 
     with file.opened(TABLE) as lines:
         try:
-            return pd.read_csv(lines, low_memory=False, **options)
+            return original(pd.read_csv(lines, low_memory=False, **options))
         except pd.errors.EmptyDataError:
             return pd.DataFrame()
         except (ValueError, OverflowError) as error:  # those of pandas are such too
@@ -81,35 +83,39 @@ def read_table(file: Guarded, **options: Any) -> pd.DataFrame:
 
 def read_npz(file: Guarded) -> dict[str, np.ndarray]:
     """The arrays of an .npz file, none of which is larger than its bytes in the file; InputError where that
-    is not so, Absent where there is no file."""
+    is not so or the file is damaged, Absent where there is no file."""
     with file.opened(ARRAYS) as content:
         try:
+            require_whole(content)
             with zipfile.ZipFile(content) as archive:
                 for entry in archive.infolist():
-                    with archive.open(entry) as inner:
-                        declared = _bytes_declared(inner)
-                    if entry.compress_type != zipfile.ZIP_STORED or declared > entry.file_size:
-                        raise ValueError(f"{entry.filename} unfolds into more than it holds")
+                    with archive.open(entry) as header:
+                        if _bytes_declared(header) > entry.file_size:
+                            raise ValueError(f"{entry.filename} unfolds into more than it holds")
             content.seek(0)
             with np.load(content, allow_pickle=False) as arrays:
                 return dict(arrays)
-        except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile) as error:
+        except (Damaged, OSError, ValueError, EOFError, KeyError) as error:
             raise InputError(f"{str(file.path)!r} cannot be read: {one_line(error)}") from None
 
 
 def read_checkpoint(file: Guarded, device: Any = "cpu") -> dict[str, Any]:
-    """The tensors and plain values of a checkpoint; InputError where it is none, Absent where there is no
-    file."""
+    """The tensors and plain values of a checkpoint; Damaged where they are not what was written, InputError
+    where it is none, Absent where there is no file."""
     import torch
 
     where = f"checkpoint {str(file.path)!r}"
     with file.opened(CHECKPOINT) as content:
         try:
+            require_whole(content)
             # one line is said below, whatever torch thinks of the file
             with warnings.catch_warnings(action="ignore"):
                 state = torch.load(content, map_location=device, weights_only=True)
+        except Damaged as error:
+            raise Damaged(f"{where} cannot be read: {error}") from None
         except Exception as error:
-            raise InputError(f"{where} cannot be read: {one_line(error).split('. ')[0]}") from None
+            reason = one_line(error).split(". ")[0] or type(error).__name__
+            raise InputError(f"{where} cannot be read: {reason}") from None
     require_stored(state, where)
     return fit(state, dict[str, Any], where)
 

@@ -13,10 +13,12 @@ import pandas as pd
 from latentrun.errors import Absent, InputError
 from latentrun.plotting.animation import gif
 from latentrun.plotting.pages import standalone
+from latentrun.plotting.style import without_formulas
 from latentrun.store.files import now, write_json, write_table, write_text
 from latentrun.store.intake import read_npz
 from latentrun.store.schema import SCHEMA, read_meta, read_named_table, require_layout, require_schema
 from latentrun.system.door import Guarded
+from latentrun.system.terminal import printable
 from latentrun.types import Animation, Estimate, Metric, Picture, Report, Status
 
 # formats of figures; without dates, so that equals are equal
@@ -227,7 +229,11 @@ class ReportDirectory:
 
     def write_error(self, text: str) -> None:
         """``error.txt``: what went wrong, for who looks into it."""
-        write_text(self.folder / "error.txt", text)
+        write_text(self.folder / "error.txt", printable(text, lines=True))
+
+    def clear_error(self) -> None:
+        """Take ``error.txt`` away: what it tells of is mended."""
+        (self.folder / "error.txt").remove()
 
     def write_page(self, html: str) -> None:
         """``report.html``."""
@@ -257,7 +263,13 @@ def write_figure(target: Guarded, figure: Any) -> None:
     """A figure of matplotlib, in the format that the name of the file says."""
     kind = target.suffix[1:]
     with target.writing("wb") as file:
-        figure.savefig(file, format=kind, metadata=SAVED[kind])
+        try:
+            figure.savefig(file, format=kind, metadata=SAVED[kind])
+        except ValueError:  # of a text that matplotlib takes for a formula
+            without_formulas(figure)
+            file.seek(0)
+            file.truncate()
+            figure.savefig(file, format=kind, metadata=SAVED[kind])
 
 
 def _metric_rows(report: Report, declared: Mapping[str, Metric]) -> list[dict[str, Any]]:

@@ -34,7 +34,7 @@ class FileSeries(Series):
         status = file.status()
         there = status.st_size if status is not None else 0
         if there < size:
-            raise InputError(f"{str(file.path)!r} holds {there} bytes; the checkpoint counts {size}")
+            raise InputError(f"{self.where(name)} holds {there} bytes; the checkpoint counts {size}")
         if there > size:
             file.truncate(size)
 
@@ -44,6 +44,9 @@ class FileSeries(Series):
         except Absent:
             numbers = np.empty(0, np.float32)
         return numbers.reshape(-1, *shape)
+
+    def where(self, name: str) -> str:
+        return repr(str(self._file(name).path))
 
     def remove(self) -> None:
         """Take the files away, once what they hold is stored otherwise."""

@@ -15,6 +15,7 @@ from latentrun.errors import InputError, one_line
 from latentrun.store.files import claim, last_line, now, write_json, write_table, write_yaml
 from latentrun.store.intake import read_table
 from latentrun.store.schema import read_job, read_sweep_meta, require_columns
+from latentrun.system.disk import require_writable
 from latentrun.system.door import Guarded
 from latentrun.system.plain import plain
 
@@ -143,7 +144,9 @@ class SweepDirectory:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Be the only process that carries out the sweep; InputError where another one does."""
+        """Be the only process that carries out the sweep; InputError where another one does, or where nothing
+        can be written."""
+        require_writable(self.path, ("sweep.lock", "jobs", "logs"))
         with (self.folder / "sweep.lock").locked() as mine:
             if not mine:
                 raise InputError(f"{str(self.path)!r}: another process is carrying out this sweep")

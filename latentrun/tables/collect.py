@@ -24,6 +24,7 @@ from latentrun.store.intake import yaml_value
 from latentrun.store.overview import inside, matching, state_of, summary_of
 from latentrun.store.sweep import Entry, SweepDirectory, is_sweep
 from latentrun.system.door import Guarded
+from latentrun.system.terminal import printable
 from latentrun.tables.groups import summarise
 from latentrun.tables.settings import ABOUT, SIZES, but_seed, meanings, varied
 
@@ -91,15 +92,15 @@ def _kind(name: str, values: Sequence[Any]) -> type | None:
 
 
 def _row(path: Path, root: str | Path | None = None) -> dict[str, Any]:
-    name = os.path.relpath(path, root) if root is not None else str(path)
+    name = printable(os.path.relpath(path, root) if root is not None else str(path))
     try:
         state, reason = state_of(path)
         values, config = summary_of(path)
+        cells = {key: _cell(key, value) for key, value in (values or _settings(config)).items()}
     except InputError as error:
-        return {"run": name, "state": "unreadable", "reason": one_line(error)}
-    values = values or _settings(config)
-    cells = {key: _cell(key, value) for key, value in values.items() if key not in ABOUT}
-    return {"run": name, "state": state, "reason": reason, **cells}
+        return {"run": name, "state": "unreadable", "reason": printable(one_line(error))}
+    about = {"run": name, "state": printable(state), "reason": printable(reason)}
+    return about | {printable(key): value for key, value in cells.items() if key not in ABOUT}
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,10 +110,13 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cell(key: str, value: Any) -> Any:
-    """Numbers of metrics as float, whatever is no plain value as text."""
+    """Numbers of metrics as float, whatever is no plain value as text that can be printed; InputError for a
+    number that no computer reckons with."""
     if "/" in key and (value is None or isinstance(value, int | float)):
         return math.nan if value is None or abs(value) > 1e300 else float(value)
-    return value if isinstance(value, bool | int | float | str | type(None)) else str(value)
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise InputError(f"{key} is a number of more than 18 digits")
+    return value if isinstance(value, bool | int | float | type(None)) else printable(str(value))
 
 
 # ---------------------------------------------------------------- a sweep

@@ -20,6 +20,7 @@ from latentrun.sweep.plan import Job
 from latentrun.system.door import Guarded
 from latentrun.system.interrupts import Interrupted, interruptible
 from latentrun.system.machine import prepare, settle
+from latentrun.system.terminal import show
 from latentrun.tasks.assembly import assembled
 from latentrun.tasks.base import check_settings
 from latentrun.tasks.diagnose import diagnose
@@ -51,7 +52,7 @@ def work(
     except Interrupted as stopped:
         code, reason = stopped.code, str(stopped)
     if reason:
-        print(reason)
+        show(reason)
     sys.exit(code)
 
 
@@ -96,7 +97,7 @@ def attempted(task: Callable[[], int]) -> tuple[int, str | None]:
     except InputError as error:
         return 2, str(error)
     except Exception as error:
-        traceback.print_exc()
+        show(traceback.format_exc(), error=True)
         return 1, f"{type(error).__name__}: {one_line(error)}"
 
 

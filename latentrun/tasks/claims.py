@@ -51,6 +51,7 @@ from latentrun.system.disk import require_room
 from latentrun.system.door import Guarded
 from latentrun.system.interrupts import Interrupted
 from latentrun.system.provenance import environment
+from latentrun.system.terminal import show
 from latentrun.tables.collect import write_tables
 from latentrun.tasks.assembly import device_named
 from latentrun.tasks.base import Command, Task
@@ -99,7 +100,7 @@ class Claims(Task):
         try:
             outcomes = gathered(evidence, command.sweep_path, launch, trust)
         except Interrupted:
-            print("what is finished is kept: the same command goes on from there", flush=True)
+            show("what is finished is kept: the same command goes on from there")
             raise
         make = partial(compare_runs, config=command.values, folder=command.path / "comparisons", trust=trust)
         compared = answers(encounters(claims, evidence, numbers), specs, command.values["output"], make)
@@ -120,14 +121,14 @@ class Claims(Task):
         write(command.path, verdicts, runs, size, command.values)
         if compared:
             write_table(Guarded(command.path) / "comparisons.csv", answers_table(compared))
-        show(verdicts, command.path)
+        show_verdicts(verdicts, command.path)
         failed = runs[runs["state"] == "failed"]
         absent = [line for claim in claims for line in unmeasured(claim, metrics[claim.name])]
         absent += failures(compared)
         for row in failed.itertuples():
-            print(f"  {row.run} (seed {row.seed}): {row.reason}")
+            show(f"  {row.run} (seed {row.seed}): {row.reason}")
         for line in absent:
-            print(line)
+            show(line)
         return 1 if len(failed) or absent else 0
 
 
@@ -209,10 +210,9 @@ def gathered(evidence: Evidence, runs: Path, launch: Launch, trust: Trust) -> di
     ended, by its job."""
     new, sweep = evidence.missing(), None
     present = len(evidence.jobs) - len(new)
-    print(
+    show(
         f"{len(evidence.jobs)} runs: {present} found, {len(evidence.incomplete())} of them incomplete; "
         f"{len(new)} to train",
-        flush=True,
     )
     if new:
         sweep = Sweep.create(
@@ -306,10 +306,10 @@ def write(
     write_claims(path, verdicts, runs, meta, config["figures"])
 
 
-def show(verdicts: Sequence[Verdict], path: Path) -> None:
+def show_verdicts(verdicts: Sequence[Verdict], path: Path) -> None:
     """The verdicts, a line each, on the terminal."""
     for verdict in verdicts:
         decided = [part.finding.verdict for part in verdict.parts if part.finding.verdict != REPORTED]
         counts = ", ".join(f"{decided.count(kind)} {kind}" for kind in dict.fromkeys(decided))
-        print(f"{verdict.claim.name:<4} {verdict.verdict:<12} ({counts}) {verdict.claim.sentence}")
-    print(f"claims.csv and report in {path}")
+        show(f"{verdict.claim.name:<4} {verdict.verdict:<12} ({counts}) {verdict.claim.sentence}")
+    show(f"claims.csv and report in {path}")

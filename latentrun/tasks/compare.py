@@ -23,6 +23,7 @@ from latentrun.run import Run
 from latentrun.store import ComparisonDirectory, RunDirectory
 from latentrun.system.disk import require_room
 from latentrun.system.provenance import environment
+from latentrun.system.terminal import show
 from latentrun.tables.collect import runs_in
 from latentrun.tasks.assembly import device_named
 from latentrun.tasks.base import MACHINE, Command, Task
@@ -64,10 +65,13 @@ def compare(
     fitting, skipped = applicable(comparisons, runs, config["skip_inapplicable"])
     added = [missing(fitting, run, config, trust) for run in runs]
     require_room(path)
+    for directory, questions in zip(directories, added, strict=True):
+        if questions.diagnostics:
+            directory.require_writable()  # before others are measured for long
     failed = []
     for run, directory, questions in zip(runs, directories, added, strict=True):
         if questions.diagnostics:
-            print(f"{run.name}: measuring {', '.join(questions.diagnostics)}, which the comparison needs")
+            show(f"{run.name}: measuring {', '.join(questions.diagnostics)}, which the comparison needs")
             failed += [run.name] if extend(run, directory, questions) else []
     if any(questions.diagnostics for questions in added):
         runs = loaded(directories, trust, config["device"])
@@ -88,6 +92,9 @@ def carry_out(
     failed = []
     handler = log_to(directory.folder / "compare.log")
     try:
+        for run in runs:
+            for note in run.notes:
+                LOGGER.warning("%s: %s", run.name, note)
         for name, reason in skipped.items():
             write_skipped(directory, name, reason)
         for name, comparison in comparisons.items():

@@ -10,9 +10,17 @@ from io import TextIOWrapper
 from typing import Any
 
 from latentrun.system.door import Guarded
+from latentrun.system.terminal import printable, show
 from latentrun.training.loop import EpochEnded, Event, PhaseEnded, PhaseStarted, Stepped
 
 LOGGER = logging.getLogger("latentrun")
+
+
+class Line(logging.Formatter):
+    """One line a record, whatever is in it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 class Terminal(logging.Handler):
@@ -20,7 +28,7 @@ class Terminal(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            print(self.format(record), flush=True)
+            show(self.format(record))
         except Exception:
             self.handleError(record)
 
@@ -39,13 +47,13 @@ class LogFile(logging.StreamHandler[Any]):
 def log_to(file: Guarded) -> logging.Handler:
     """Send the log to ``file`` as well as to the terminal."""
     handler = LogFile(file)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    handler.setFormatter(Line("%(asctime)s %(levelname)s %(message)s"))
     LOGGER.addHandler(handler)
     LOGGER.setLevel(logging.INFO)
     LOGGER.propagate = False
     if not any(isinstance(h, Terminal) for h in LOGGER.handlers):
         shown = Terminal()
-        shown.setFormatter(logging.Formatter("%(message)s"))
+        shown.setFormatter(Line("%(message)s"))
         LOGGER.addHandler(shown)
     return handler
 
@@ -72,7 +80,7 @@ class TrainingView:
                 text = describe(event)
                 self._file_only(f"{text}  {self.rate.value:,.0f} rows/s")
                 if self.bar:
-                    self.bar.update(self.task, losses=text)
+                    self.bar.update(self.task, losses=printable(text))
             case PhaseEnded(phase=phase, reason=reason):
                 self.close()
                 LOGGER.info("phase %s ended: %s", phase, reason)
@@ -83,13 +91,13 @@ class TrainingView:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[rate]}"),
         )
-        self.bar = Progress(*columns, TextColumn("{task.fields[losses]}"))
-        self.task = self.bar.add_task(phase, total=total, rate="", losses="")
+        self.bar = Progress(*columns, TextColumn("{task.fields[losses]}", markup=False))
+        self.task = self.bar.add_task(printable(phase), total=total, rate="", losses="")
         self.bar.start()
 
     def _file_only(self, text: str) -> None:

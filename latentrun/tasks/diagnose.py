@@ -31,6 +31,7 @@ def diagnose(
     """Measure the run in ``path`` by the diagnostics of ``config``; the exit code."""
     directory = RunDirectory(path)
     directory.require("choices")
+    directory.require_writable()
     run = load(directory.path, trust.directory, device_named(config["device"]))
     directory.require_trained()
     requested = {**config, "trust": trust.fresh, "training": run.config["training"]}

@@ -15,9 +15,11 @@ from latentrun.data.base import SPLITS, Dataset
 from latentrun.errors import InputError
 from latentrun.models.base import HasEncoder
 from latentrun.run import Run
+from latentrun.store.files import write_table
 from latentrun.system.door import Guarded
 from latentrun.tasks.base import MACHINE, Command, Task
-from latentrun.tasks.outputs import changes, describe, fresh, show_written, trained
+from latentrun.tasks.changed import cautions
+from latentrun.tasks.outputs import describe, fresh, show_written, trained
 from latentrun.types import Factor, Latents
 
 SYMBOLS = {"codes": "z", "posterior_scale": "sigma"}  # arrays that are columns of codes.csv, one a variable
@@ -41,7 +43,7 @@ class Encode(Task):
         if not isinstance(run.model, HasEncoder):
             raise InputError(f"task=encode needs an encoder; the model of {self.source!r} has none")
         data, spec, splits = data_to_encode(command, run)
-        notes = changes(directory, run) if splits else []
+        notes = cautions(run) if splits else list(run.notes)
         with fresh(command.path) as folder:
             arrays = encoded(run, data, splits)
             count = len(arrays["index"])
@@ -92,8 +94,7 @@ def write_codes(
         with (folder / "codes.npz").writing("wb") as file:
             np.savez(file, **content)
     if "csv" in formats:
-        with (folder / "codes.csv").writing() as file:
-            table(arrays, factors).to_csv(file, index=False)
+        write_table(folder / "codes.csv", table(arrays, factors))
 
 
 def table(arrays: Mapping[str, np.ndarray], factors: Sequence[Factor]) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from latentrun.store import RunDirectory, now
 from latentrun.store.files import require_empty, write_json
 from latentrun.system.door import Guarded
 from latentrun.system.provenance import environment
+from latentrun.system.terminal import show
 from latentrun.tasks.assembly import device_named
 from latentrun.tasks.loading import load
 
@@ -25,12 +26,6 @@ def trained(path: str, trust: Sequence[str], device: str) -> tuple[RunDirectory,
     directory = RunDirectory(path)
     directory.require_trained()
     return directory, load(directory.path, trust, device_named(device))
-
-
-def changes(directory: RunDirectory, run: Run) -> list[str]:
-    """Whether the data are still those of the training."""
-    same = directory.meta.get("data_hash", run.data.digest) == run.data.digest
-    return [] if same else ["the run's data are not those it was trained on"]
 
 
 @contextmanager
@@ -68,4 +63,4 @@ def describe(file: Guarded, directory: RunDirectory, run: Run, entries: Mapping[
 
 def show_written(path: Path, what: str, notes: Sequence[str]) -> None:
     """What was written, on the terminal."""
-    print(f"{what} in {path}", *(f"note: {note}" for note in notes), sep="\n")
+    show(f"{what} in {path}", *(f"note: {note}" for note in notes))

@@ -21,6 +21,7 @@ from latentrun.report.projector import write_projector
 from latentrun.run import Run
 from latentrun.store import Activity, RunDirectory
 from latentrun.tasks.console import LOGGER, log_to
+from latentrun.types import Status
 
 SETTINGS = ("seed", "rows", "model", "network", "training", "data")  # of the configuration, in summary.json
 
@@ -111,6 +112,8 @@ def conclude(run: Run, records: Records, figures: Sequence[str], failed: Sequenc
             with paper():
                 directory.write_pictures("training", training_pictures(curves), figures)
         directory.write_page(page(directory))
+    if not any(entry["status"] == Status.FAILED for entry in directory.entries.values()):
+        directory.clear_error()
     reason = f"failed diagnostics: {', '.join(failed)}" if failed else None
     records.activity.update(state="done", reason=reason)
     LOGGER.info("report %s", directory.path / "report.html")

@@ -15,6 +15,7 @@ from latentrun.report.sweep import pictures, survey, write_report
 from latentrun.store.files import write_table, write_text
 from latentrun.system.disk import require_room
 from latentrun.system.door import Guarded
+from latentrun.system.terminal import show
 from latentrun.tables.collect import collect, runs_in
 from latentrun.tables.conditions import select
 from latentrun.tables.groups import summarise
@@ -64,7 +65,7 @@ class Report(Task):
                 "command": f"latentrun {' '.join(sys.argv[1:])}",
             }
             write_report(folder.path, overview, about, pictures(overview), command.values["figures"])
-        print(f"report on {len(frame)} runs in {command.path / 'report.html'}")
+        show(f"report on {len(frame)} runs in {command.path / 'report.html'}")
         return 0
 
 

@@ -19,6 +19,7 @@ from latentrun.models.base import HasLikelihood
 from latentrun.plotting.images import grid
 from latentrun.plotting.style import paper
 from latentrun.run import Run
+from latentrun.store.cells import inert
 from latentrun.system.disk import require_room
 from latentrun.system.door import Guarded
 from latentrun.tasks.base import MACHINE, Command, Task
@@ -52,7 +53,7 @@ class Sample(Task):
         directory, run = trained(self.source, command.trust.directory, command.values["device"])
         self.require_drawable(run)
         require_room(command.path, 4 * self.n * math.prod(run.data.event_shape))
-        notes = [run.sampler_note]
+        notes = [*run.notes, run.sampler_note]
         noise = Noise(self.sample_seed).at("sample")
         with fresh(command.path) as folder:
             z = run.sample_codes(self.n, noise)
@@ -89,7 +90,7 @@ def write_samples(folder: Guarded, run: Run, z: Tensor, draw: Draw, noise: Noise
                 x = decoded(run, part, draw, noise.at(number)).cpu()
                 file.write(x.numpy().tobytes())
                 if lines is not None:
-                    data.frame(x).to_csv(lines, index=False, header=number == 0)
+                    inert(data.frame(x)).to_csv(lines, index=False, header=number == 0)
                 if files:
                     write_pictures(folder / "pictures", x.numpy(), data.value_range, number * CHUNK)
                 if number == 0 and data.is_image:

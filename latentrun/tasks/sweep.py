@@ -19,6 +19,7 @@ from latentrun.sweep.live import View
 from latentrun.sweep.plan import Job, Sweep
 from latentrun.system.door import Guarded
 from latentrun.system.interrupts import Interrupted
+from latentrun.system.terminal import show
 from latentrun.tables.collect import write_tables
 from latentrun.tasks.assembly import assembled
 from latentrun.tasks.base import check_settings
@@ -86,7 +87,7 @@ def unfinished(sweep: Sweep) -> list[Job]:
 def carry_out(sweep: Sweep, jobs: Sequence[Job], launch: Launch, trust: Trust) -> list[Outcome]:
     """Run the jobs, keep the tables up to date after each, and make the sweep's page at the end, however it
     ends."""
-    print(f"sweep {sweep.path}: {len(jobs)} jobs", flush=True)
+    show(f"sweep {sweep.path}: {len(jobs)} jobs")
     with sweep.locked():
         try:
             with View(sweep, len(jobs)) as view:
@@ -97,7 +98,7 @@ def carry_out(sweep: Sweep, jobs: Sequence[Job], launch: Launch, trust: Trust) -
 
                 return Engine(sweep, launch, work, trust, ended, view.show).run(jobs)
         except Interrupted:
-            print(f"to go on: latentrun resume={sweep.path}", flush=True)
+            show(f"to go on: latentrun resume={sweep.path}")
             raise
         finally:
             write_tables(sweep.path)
@@ -108,14 +109,14 @@ def resume_sweep(sweep: Sweep, launch: Launch, trust: Trust) -> int:
     """Do what of a sweep is missing, failed or interrupted; the exit code."""
     jobs = unfinished(sweep)
     if not jobs:
-        print(f"{sweep.path} is finished: nothing to resume")
+        show(f"{sweep.path} is finished: nothing to resume")
         return 0
     hashes = sweep.hashes()
     if any(fit_hash(job.config) != hashes[job.number] for job in jobs):
-        print("the code has changed since the sweep began: what runs now may differ from what is finished")
+        show("the code has changed since the sweep began: what runs now may differ from what is finished")
     for folder, digest in sweep.meta.get("options", {}).items():
         if digests([Path(folder)])[folder] != digest:
-            print(
+            show(
                 f"the options in {folder} have changed since the sweep began; "
                 "it goes on with those of its plan"
             )
@@ -126,11 +127,11 @@ def conclude(sweep: Sweep, outcomes: Sequence[Outcome], trust: Trust) -> int:
     """Say how it went, and compare the finished runs where the sweep asks for that; the exit code."""
     failed = [outcome for outcome in outcomes if outcome.code]
     done = len(outcomes) - len(failed)
-    print(f"{done} done, {len(failed)} failed; tables and report in {sweep.path}", flush=True)
+    show(f"{done} done, {len(failed)} failed; tables and report in {sweep.path}")
     for outcome in failed:
-        print(f"  {titled(outcome.job)}: {outcome.reason}")
+        show(f"  {titled(outcome.job)}: {outcome.reason}")
     if failed:
-        print(f"to go on with them: latentrun resume={sweep.path}")
+        show(f"to go on with them: latentrun resume={sweep.path}")
     return 1 if compared(sweep, trust) or failed else 0
 
 
@@ -143,7 +144,7 @@ def compared(sweep: Sweep, trust: Trust) -> int:
         path for job in jobs if (path := sweep.directory(job)).is_dir() and RunDirectory(path).finished
     ]
     if len(finished) < 2:
-        print(f"nothing to compare: finished runs: {len(finished)}")
+        show(f"nothing to compare: finished runs: {len(finished)}")
         return 1
     # What does not fit some of the runs is left out: nobody waits for days to read that.
     skip = jobs[0].config["skip_inapplicable"] is not False
