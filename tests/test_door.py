@@ -4,6 +4,7 @@ but plain files of bounded size comes out of it."""
 from __future__ import annotations
 
 import ast
+import errno
 import os
 import re
 import socket
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from latentrun.errors import Absent, InputError
+from latentrun.system import door
 from latentrun.system.door import Guarded
 from latentrun.system.plain import MIB, open_plain
 
@@ -113,6 +115,18 @@ def test_what_is_written_whole_takes_the_place_of_anything(root, kind):
     path = root / "inner" / "a.txt"
     assert not path.is_symlink() and path.read_text() == "new"
     assert snapshot(root.parent / "outside") == before
+
+
+def test_a_full_disk_is_no_wrong_input_and_says_which_file(root, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    file = Guarded(root) / "inner" / "a.txt"
+    with monkeypatch.context() as patched:
+        patched.setattr(door.os, "fsync", full)
+        with pytest.raises(OSError, match="No space left on device: .*inner/a.txt"), file.writing() as new:
+            new.write("new")
+    assert file.text(LIMIT) == "inside" and [item.name for item in file.parent.items()] == ["a.txt"]
 
 
 def test_a_planted_temporary_file_is_not_followed(root):

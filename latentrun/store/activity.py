@@ -10,6 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from latentrun.errors import InputError
 from latentrun.store.files import now, write_json
 from latentrun.system.door import Guarded
 
@@ -43,7 +44,7 @@ class Activity:
 
     def _beat(self) -> None:
         while not self._stopping.wait(HEARTBEAT):
-            with suppress(OSError):
+            with suppress(OSError, InputError):
                 self.write()
 
     def stop(self) -> None:

@@ -71,8 +71,9 @@ class ReportDirectory:
 
     def require(self, *keys: str) -> None:
         """InputError where meta.json has no such entries."""
+        meta = self.meta
         for key in keys:
-            if key not in self.meta:
+            if key not in meta:
                 raise InputError(f"{str(self.path / 'meta.json')!r}: {key} is missing")
 
     def amend_meta(self, **entries: Any) -> None:

@@ -50,7 +50,7 @@ class Form:
                 raise InputError(f"{where}: {key} is missing")
         for key in self.names:
             for name in values.get(key) or ():
-                plain(name, f"{where.strip(chr(39))}: {key}")
+                plain(name, f"{where}: {key}")
         for key, form in self.inner.items():
             for name, value in (values.get(key) or {}).items():
                 form.require(value, f"{where}: {key}.{name}")

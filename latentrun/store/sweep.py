@@ -92,7 +92,7 @@ class SweepDirectory:
         return [
             Entry(
                 number=int(row.job),
-                directory=plain(row.directory, self.path),
+                directory=plain(row.directory, repr(str(self.path))),
                 overrides=self._split(row.overrides),
                 hash=row.hash,
                 skipped=row.skipped or None,

@@ -7,6 +7,7 @@ after the other from the root, no link is followed on the way, and only plain fi
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -25,7 +26,7 @@ ENTRIES = 100_000  # of one folder that are listed at most
 DEPTH = 12  # folders within each other that are looked into at most
 FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # to open a pipe would wait for its other end
-IN_PLACE = os.O_CREAT | FILE
+LACKING = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Guarded:
         self.root, self.names = Path(root), names
 
     def __truediv__(self, name: str) -> Guarded:
-        return Guarded(self.root, (*self.names, plain(name, self.path)))
+        return Guarded(self.root, (*self.names, plain(name, repr(str(self.path)))))
 
     def __repr__(self) -> str:
         return f"Guarded({str(self.path)!r})"
@@ -197,7 +198,8 @@ class Guarded:
                     os.fsync(file.fileno())
                 self._move(folder, partial)
             except OSError as error:
-                error.filename = str(self.path)  # a full disk does not say which file
+                if error.filename in (None, partial):  # a full disk does not say which file
+                    error.filename = str(self.path)
                 raise
             finally:
                 with suppress(OSError):
@@ -271,7 +273,7 @@ class Guarded:
                 except OSError:
                     with self._new(folder, copy, "wb") as file:
                         shutil.copyfileobj(source, file)
-            os.replace(copy, plain(name, self.path), src_dir_fd=folder, dst_dir_fd=folder)
+            os.replace(copy, plain(name, repr(str(self.path))), src_dir_fd=folder, dst_dir_fd=folder)
             with suppress(FileNotFoundError):  # it stays where the two were links to one file already
                 os.unlink(copy, dir_fd=folder)
 
@@ -377,7 +379,10 @@ class Guarded:
         if not stat.S_ISREG(status.st_mode):
             raise unexpected(self.path, status.st_mode, "a plain file")
 
-    def _wrong(self, verb: str, error: OSError) -> InputError:
+    def _wrong(self, verb: str, error: OSError) -> InputError | OSError:
+        """What is raised where the system refuses; what the machine lacks is no wrong input."""
+        if error.errno in LACKING:
+            return OSError(error.errno, error.strerror, str(self.path))
         return InputError(f"{str(self.path)!r} cannot be {verb}: {error.strerror}")
 
 

@@ -13,7 +13,7 @@ from latentrun.errors import InputError
 MIB = 2**20
 YAML = 2 * MIB
 JSON = 32 * MIB
-TABLE = 512 * MIB
+TABLE = 256 * MIB
 TEXT = 64 * MIB
 PICTURE = 256 * MIB
 ARRAYS = 16 * 2**10 * MIB
@@ -32,10 +32,11 @@ KINDS = {
 }
 
 
-def plain(name: str, where: Path | str) -> str:
-    """``name``, if it names a file and no path; InputError otherwise, ``where`` the name stands."""
+def plain(name: str, where: str) -> str:
+    """``name``, if it names a file and no path; InputError otherwise, ``where``: the place or key, for
+    messages."""
     if not isinstance(name, str) or name in ("", ".", "..") or any(c in name for c in "/\\\0"):
-        raise InputError(f"{str(where)!r} names a file {name!r}: a plain name was expected")
+        raise InputError(f"{where} names a file {name!r}: a plain name was expected")
     return name
 
 

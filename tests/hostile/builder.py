@@ -236,7 +236,7 @@ def places() -> dict[str, Spoil]:
     for name in FILES:
         spoilings[f"FIFO at {name}"] = piped(name)
         spoilings[f"folder at {name}"] = foldered(name)
-        if name not in NOT_READ and not name.endswith((".log", ".pt", ".npz")):
+        if name not in NOT_READ and not name.endswith(".log"):
             spoilings[f"terabytes at {name}"] = hollow(name)
         if name.endswith((".json", ".yaml", ".csv", ".npz", ".pt")):
             spoilings[f"nonsense at {name}"] = filled(name, b"\xff\xfe\x00nonsense,\n1,2,3\n")
