@@ -33,6 +33,13 @@ def run(*arguments) -> int:
     return exit_.value.code
 
 
+def one_line(capsys) -> str:
+    """What a refused command said: one line on stderr."""
+    error = capsys.readouterr().err
+    assert error.startswith("latentrun: ") and error.count("\n") == 1, error
+    return error
+
+
 @contextmanager
 def inside(folder: Path):
     before = Path.cwd()

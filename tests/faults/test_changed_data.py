@@ -8,7 +8,7 @@ import pytest
 
 from latentrun.store import RunDirectory
 from latentrun.tasks import fit, loading, measure
-from tests.faults.shared import run, write_homes
+from tests.faults.shared import one_line, run, write_homes
 
 
 def edited(change):
@@ -53,12 +53,6 @@ USES = {
     "encode": ["task=encode", "hydra.run.dir=codes"],
     "diagnose": ["task=diagnose", "diagnostic=[stationarity]"],
 }
-
-
-def one_line(capsys) -> str:
-    error = capsys.readouterr().err
-    assert error.startswith("latentrun: ") and error.count("\n") == 1, error
-    return error
 
 
 @pytest.mark.parametrize("name", CHANGES)

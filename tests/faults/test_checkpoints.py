@@ -14,7 +14,7 @@ import torch
 import latentrun
 from latentrun.errors import InputError
 from latentrun.store import RunDirectory
-from tests.faults.shared import SMALL, run
+from tests.faults.shared import SMALL, one_line, run
 
 USES = {
     "encode": ["task=encode", "run=done"],
@@ -65,12 +65,6 @@ def used(task, bench, number=0):
     if task == "compare" and not twin.exists():
         shutil.copytree(bench.done, twin)
     return run(*USES[task], f"hydra.run.dir=out_{task}_{number}")
-
-
-def one_line(capsys) -> str:
-    error = capsys.readouterr().err
-    assert error.startswith("latentrun: ") and error.count("\n") == 1, error
-    return error
 
 
 # ---------------------------------------------------------------- a run that is gone on with

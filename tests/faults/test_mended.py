@@ -12,13 +12,7 @@ from latentrun.diagnostics.variables.stationarity import Stationarity
 from latentrun.store import RunDirectory
 from latentrun.system import disk
 from latentrun.tasks import compare, measure
-from tests.faults.shared import run
-
-
-def one_line(capsys) -> str:
-    error = capsys.readouterr().err
-    assert error.startswith("latentrun: ") and error.count("\n") == 1, error
-    return error
+from tests.faults.shared import one_line, run
 
 
 def protect(monkeypatch, *paths: Path) -> None:
