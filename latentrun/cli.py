@@ -14,6 +14,7 @@ from latentrun.command.compose import compose
 from latentrun.command.flags import folders_of, parse
 from latentrun.command.help import help_text
 from latentrun.command.registration import register, search_path, version_base
+from latentrun.command.typed import typed
 from latentrun.command.values import readable_errors, settings_of
 from latentrun.config.options import shipped
 from latentrun.errors import InputError, one_line
@@ -57,6 +58,7 @@ def command(argv: list[str]) -> int:
     if arguments.shell_completion:
         return complete(arguments)
     folders = folders_of(arguments)
+    arguments.overrides = [typed(text, arguments.multirun) for text in arguments.overrides]
     if arguments.help:
         print(help_text([shipped(), *folders]))
         return 0
