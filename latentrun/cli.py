@@ -15,8 +15,9 @@ from latentrun.command.flags import folders_of, parse
 from latentrun.command.help import help_text
 from latentrun.command.registration import register, search_path, version_base
 from latentrun.command.typed import typed
-from latentrun.command.values import readable_errors, settings_of
+from latentrun.command.values import place_of, readable_errors, settings_of
 from latentrun.config.options import shipped
+from latentrun.config.settings import key_of
 from latentrun.errors import InputError, one_line
 from latentrun.system.disk import require_room
 from latentrun.system.interrupts import Interrupted, interruptible
@@ -71,9 +72,7 @@ def command(argv: list[str]) -> int:
     if arguments.cfg:
         show(cfg, arguments.cfg, arguments.package, arguments.resolve)
         return 0
-    with readable_errors():
-        path = Path(cfg.hydra.run.dir)
-    return perform(settings_of(cfg), cfg.hydra, path)
+    return perform(settings_of(cfg), cfg.hydra, place_of(cfg.hydra, "run"))
 
 
 def show(cfg: DictConfig, which: str, package: str | None, resolve: bool) -> None:
@@ -103,8 +102,7 @@ def perform(settings: DictConfig, hydra: DictConfig, path: Path) -> int:
 # ---------------------------------------------------------------- several values
 def sweep(overrides: list[str], cfg: DictConfig, folders: list[Path]) -> int:
     """What ``-m`` asks for, ``cfg`` being the first job; the exit code."""
-    with readable_errors():
-        path = Path(cfg.hydra.sweep.dir)
+    path = place_of(cfg.hydra, "sweep")
     require_room(path)
     prepare()
     from latentrun.sweep.engine import warm
@@ -118,6 +116,9 @@ def sweep(overrides: list[str], cfg: DictConfig, folders: list[Path]) -> int:
     trust = trust_of(values, cfg.hydra)
     task = task_of(values, trust)
     task.require_single()
+    for text in overrides:
+        if key_of(text) == "hydra.run.dir":
+            raise InputError(f"{text!r}: the directory of a sweep is hydra.sweep.dir=...")
     if not task.planned:
         return hand_over(["--multirun"], [*overrides, "hydra/launcher=basic"], folders)
     from latentrun.launchers.planned import sweep as planned_sweep

@@ -11,6 +11,8 @@ from torch.distributions import Categorical, Distribution, MixtureSameFamily, Mu
 
 from latentrun.callbacks import Begin
 from latentrun.config.bounds import Ge, Gt
+from latentrun.data.base import Dataset
+from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import Euclidean
 from latentrun.models.base import HasEncoder, HasLogProb, HasPrior, Model, drawn, vector_size
@@ -42,6 +44,13 @@ class Mixture(Model, HasEncoder, HasPrior, HasLogProb):
         self.register_buffer("weights", torch.full((components,), 1 / components))
         self.register_buffer("means", torch.zeros(components, d))
         self.register_buffer("scale_trils", torch.eye(d).repeat(components, 1, 1))
+
+    def check_rows(self, data: Dataset) -> None:
+        rows = min(self.rows, len(data.split("train").x))
+        if self.components > rows:
+            raise InputError(
+                f"model.components: {self.components:,} components cannot be fitted to {rows:,} training rows"
+            )
 
     def fit(self, batch: Batch, noise: Noise) -> None:
         """From all training rows."""

@@ -229,6 +229,10 @@ class TwoStage(Model, HasGaussianPosterior, HasSamplers, HasLikelihood):
             z = self._sample(name, False, DRAWS, noise).double()
             self.made_mean[place], self.made_scale[place] = z.mean(0), z.std(0, correction=0)
 
+    def check_rows(self, data: Dataset) -> None:
+        for stage in (self.first, *(self.stage(name) for name in self.second)):
+            stage.check_rows(data)
+
     def caveats(self, data: Dataset) -> tuple[str, ...]:
         note = f"Samples: {self.origin}; what compares codes with N(0, I) is about the first stage."
         return (*self.first.caveats(data), note)

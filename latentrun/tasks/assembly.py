@@ -18,6 +18,7 @@ from latentrun.errors import InputError
 from latentrun.functional.noise import seeded
 from latentrun.models.base import Model
 from latentrun.nn.base import Network
+from latentrun.sweep.study import declared_metrics, metrics_named
 from latentrun.tasks.questions import Questions, questions_of
 from latentrun.training.settings import Training
 from latentrun.types import FromStream
@@ -54,9 +55,9 @@ def assembled(
     data, model = assemble(config, shared)
     training = build_training(config)
     training.phases(model)  # a Misfit is found here
-    return Assembly(
-        config, data, model, training, questions_of(config, model, data, choices, default_list), device
-    )
+    questions = questions_of(config, model, data, choices, default_list)
+    declared_metrics(metrics_named(config.get("optimized_metric")), questions.diagnostics)
+    return Assembly(config, data, model, training, questions, device)
 
 
 def assemble(config: Mapping[str, Any], shared: dict[str, Dataset] | None = None) -> tuple[Dataset, Model]:

@@ -42,6 +42,8 @@ def train(assembly: Assembly, path: Path, about: Mapping[str, Any]) -> int:
     # Before anything is written, for it reads the data: files may turn out to be wrong.
     identity = {"fit_hash": fit_hash(assembly.config), "data_hash": assembly.data.digest}
     reading = time.perf_counter() - start
+    assembly.model.check_rows(assembly.data)
+    assembly.questions.require_rows(assembly.data)
     require_room(path, needed(assembly))
     same_fit = twin(assembly.config["output"], identity)
     meta = {

@@ -27,7 +27,7 @@ from latentrun.functional.distances.kernel_distance import kid
 from latentrun.functional.noise import Noise
 from latentrun.models.base import RENORMALISED, HasEncoder, HasSamplers, Model
 from latentrun.nn.classifier import accuracy, trained
-from latentrun.nn.features import Features, Penultimate, Pixels, Principal, Scripted
+from latentrun.nn.features import Features, Penultimate, Pixels, Principal, Scripted, is_scripted
 from latentrun.run import CHUNK, Run
 from latentrun.types import Estimate, Metric, Picture, Report, Split
 
@@ -169,8 +169,20 @@ class FID(Diagnostic):
                 f"fid.features: {self.features!r} is neither {', '.join(SOURCES)} nor a "
                 f"file{nearest(self.features, SOURCES)}"
             )
+        if not is_scripted(Path(self.features).expanduser()):
+            raise InputError(f"fid.features: {self.features!r} is no TorchScript file")
         if not data.is_image:
             raise Misfit("features from a TorchScript file need pictures; the data are none")
+
+    def check_rows(self, data: Dataset) -> None:
+        test, train = (len(data.split(name).x) for name in ("test", "train"))
+        n = min(self.n, test // 2, train)
+        if n >= LEAST and (self.groups or 1) > n // 2:
+            raise InputError(f"fid.groups: {self.groups:,} groups of {n:,} examples: at most {n // 2:,}")
+        if self.features == "pca" and self.components > train:
+            raise InputError(
+                f"fid.components: {self.components:,} principal components of {train:,} training rows"
+            )
 
     # ---------------------------------------------------------------- measuring
     @torch.no_grad()

@@ -98,6 +98,13 @@ class TwoSample(Diagnostic):
     def check(self, model: Model, data: Dataset) -> None:
         check_samples(model)
 
+    def check_rows(self, data: Dataset) -> None:
+        n = min(self.n, *(len(data.split(name).x) for name in ("test", "train")))
+        if n >= LEAST and self.components > n:
+            raise InputError(
+                f"two_sample.components: {self.components:,} principal components of {n:,} examples"
+            )
+
     # ---------------------------------------------------------------- measuring
     @torch.no_grad()
     def __call__(self, run: Run, noise: Noise) -> Report:
