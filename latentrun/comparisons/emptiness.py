@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from latentrun.comparisons.base import Candidate, Comparison, Group, groups, reports
-from latentrun.config.bounds import Ge
+from latentrun.config.bounds import Count
 from latentrun.data.base import Oracle
 from latentrun.diagnostics.needs import ENCODER, FLAT
 from latentrun.errors import InputError
@@ -67,7 +67,7 @@ class Emptiness(Comparison):
         },
     }
 
-    def __init__(self, points: Annotated[int, Ge(2)]):
+    def __init__(self, points: Annotated[int, Count(2)]):
         self.points = points
 
     def check(self, candidates: Sequence[Candidate]) -> None:

@@ -21,7 +21,7 @@ from latentrun.comparisons.base import (
     require_settings,
 )
 from latentrun.config import settings as grouping
-from latentrun.config.bounds import Ge
+from latentrun.config.bounds import Count
 from latentrun.errors import InputError, NothingToMeasure
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.directions import DIRECTIONS
@@ -111,7 +111,7 @@ class Metrics(Comparison):
         ),
     }
 
-    def __init__(self, pair_on: list[str], shown: Annotated[int, Ge(1)]):
+    def __init__(self, pair_on: list[str], shown: Annotated[int, Count(1)]):
         self.pair_on, self.shown = pair_on, shown
 
     def check(self, candidates: Sequence[Candidate]) -> None:

@@ -21,10 +21,11 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from latentrun.config.bounds import Makes, Program
+from latentrun.config.bounds import OF_TORCH, Makes, Program
 from latentrun.errors import InputError, nearest, one_line
 
 TARGET = "_target_"
+LONGEST = 100_000  # values in a list
 
 
 def build(spec: Mapping[str, Any], kind: type, where: str, trust: Sequence[str] = (), **given: Any) -> Any:
@@ -178,6 +179,8 @@ def signature(cls: type) -> tuple[dict[str, inspect.Parameter], dict[str, Any]]:
         hints = get_type_hints(cls.__init__, include_extras=True)
     except NameError:  # annotations of other libraries may name what is only there for type checkers
         hints = {}
+    if cls.__module__.partition(".")[0] == "torch":
+        hints |= {key: Annotated[hints.get(key, Any), bound] for key, bound in OF_TORCH.items() if key in parameters}
     return parameters, hints
 
 
@@ -270,7 +273,8 @@ def fit(value: Any, hint: Any, where: str) -> Any:
     for bound in bounds if value is not None else ():
         broken = bound.broken(value) if hasattr(bound, "broken") else None
         if broken:
-            raise InputError(f"{where}: must be {broken}, got {value!r}")
+            got = f"{len(value):,} values" if broken.endswith(" values") else repr(value)
+            raise InputError(f"{where}: must be {broken}, got {got}")
     return value
 
 
@@ -350,6 +354,8 @@ def _sequence(value: Any, hint: Any, origin: type, options: tuple, where: str) -
     """A list or tuple, of any length or with as many values as ``options``."""
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise InputError(f"{where}: must be a list, got {shown(value)}")
+    if len(value) > LONGEST:
+        raise InputError(f"{where}: must be at most {LONGEST:,} values, got {len(value):,} values")
     if origin is tuple and options and options[-1] is not Ellipsis:
         if len(value) != len(options):
             raise InputError(f"{where}: must have {len(options)} values, got {list(value)!r}")

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution, MixtureSameFamily, MultivariateNormal
 
 from latentrun.callbacks import Begin
-from latentrun.config.bounds import Ge, Gt
+from latentrun.config.bounds import Count, Gt
 from latentrun.data.base import Dataset
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
@@ -33,10 +33,10 @@ class Mixture(Model, HasEncoder, HasPrior, HasLogProb):
     def __init__(
         self,
         event_shape: tuple[int, ...],
-        components: Annotated[int, Ge(1)],
-        rows: Annotated[int, Ge(2)],
+        components: Annotated[int, Count(1, 10_000)],
+        rows: Annotated[int, Count(2)],
         ridge: Annotated[float, Gt(0)],
-        steps: Annotated[int, Ge(1)],
+        steps: Annotated[int, Count(1, 10_000)],
     ):
         d = vector_size("mixture", event_shape)
         super().__init__(event_shape, {"z": Euclidean(d)})

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from latentrun.callbacks import Begin, Callback
-from latentrun.config.bounds import Ge, Makes
+from latentrun.config.bounds import Count, Makes
 from latentrun.data.base import Dataset
 from latentrun.errors import InputError, unknown
 from latentrun.functional.noise import Noise
@@ -74,13 +74,13 @@ class TwoStage(Model, HasGaussianPosterior, HasSamplers, HasLikelihood):
         value_range: tuple[float, float],
         columns: tuple[Column, ...],
         network: Network,
-        latent_dim: Annotated[int, Ge(1)],
+        latent_dim: Annotated[int, Count(1, 100_000)],
         first: Annotated[Any, Makes(Model, (*VECTORS, "network"))],
         second: dict[str, Annotated[Any, Makes(Model, VECTORS)]],
         sample_from: str,
         renormalise: bool,
         draw: Literal["mean", "likelihood"],
-        second_epochs: Annotated[int, Ge(0)] | None,
+        second_epochs: Annotated[int, Count(0)] | None,
     ):
         super().__init__(event_shape, {"z": Euclidean(latent_dim)})
         self.first = first(

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import pandas as pd
 
-from latentrun.config.bounds import Between, Ge, Printable
+from latentrun.config.bounds import Between, Count, Printable
 from latentrun.config.build import fit, signature
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.errors import InputError, one_line, unknown
@@ -30,8 +30,8 @@ SWEEP, JOB, METRICS = "latentrun.sweep", "latentrun.job", "latentrun.metrics"  #
 class Search:
     """How a study goes: the values of ``hydra/sweeper=optuna`` that latentrun must understand."""
 
-    n_trials: Annotated[int, Ge(1)]
-    n_jobs: Annotated[int, Ge(1)]
+    n_trials: Annotated[int, Count(1)]
+    n_jobs: Annotated[int, Count(1, 1024)]
     direction: Literal["minimize", "maximize"] | list[Literal["minimize", "maximize"]] | None
     storage: Annotated[str, Printable()]
     study_name: Annotated[str, Printable()]

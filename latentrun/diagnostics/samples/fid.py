@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentrun.config.bounds import Ge, Program
+from latentrun.config.bounds import Count, Program
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic, check_samples
 from latentrun.diagnostics.needs import ENCODER, GENERATOR, IMAGES, LABELS, SAMPLERS
@@ -128,16 +128,16 @@ class FID(Diagnostic):
     def __init__(
         self,
         features: Annotated[str, Program(SOURCES)],
-        n: Annotated[int, Ge(LEAST)],
-        groups: Annotated[int, Ge(2)] | None,
-        kept: Annotated[int, Ge(LEAST)],
-        k_precision: Annotated[int, Ge(1)],
-        k_coverage: Annotated[int, Ge(1)],
-        components: Annotated[int, Ge(1)],
-        classifier_rows: Annotated[int, Ge(1)],
-        classifier_steps: Annotated[int, Ge(1)],
-        classifier_width: Annotated[int, Ge(1)],
-        size: tuple[Annotated[int, Ge(1)], Annotated[int, Ge(1)]] | None,
+        n: Annotated[int, Count(LEAST)],
+        groups: Annotated[int, Count(2, 10_000)] | None,
+        kept: Annotated[int, Count(LEAST)],
+        k_precision: Annotated[int, Count(1, 10_000)],
+        k_coverage: Annotated[int, Count(1, 10_000)],
+        components: Annotated[int, Count(1, 10_000)],
+        classifier_rows: Annotated[int, Count(1)],
+        classifier_steps: Annotated[int, Count(1)],
+        classifier_width: Annotated[int, Count(1, 65_536)],
+        size: tuple[Annotated[int, Count(1, 8192)], Annotated[int, Count(1, 8192)]] | None,
         channels: Literal[1, 3],
         input_range: tuple[float, float],
     ):
