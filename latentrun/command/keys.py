@@ -59,10 +59,10 @@ def _unknown_at_top(text: str, key: str, cfg: DictConfig, folders: Sequence[Path
 def _unknown(what: str, name: str, here: Sequence[str], cfg: DictConfig, key: str) -> InputError:
     """``name`` is none of the keys ``here``; the places that have it, or nearly, elsewhere in ``cfg`` are
     named."""
-    suggested = suggestions(key, cfg)
-    last = key.rpartition(".")[2]
-    # Where a key of nearly that name stands beside it, that is meant, unless one has the very name.
-    if not suggested or (nearest(name, here) and not suggested[0].endswith(f".{last}")):
+    suggested, last = suggestions(key, cfg), key.rpartition(".")[2]
+    same = bool(suggested) and suggested[0].endswith(f".{last}")
+    # A key of nearly that name beside it is meant before one elsewhere, unless that has the very name.
+    if not suggested or get_close_matches(name, here, 1, 0.8) or (nearest(name, here) and not same):
         return unknown(what, name, here)
     named = " or ".join(repr(place) for place in suggested[:SHOWN])
     more = f" or {len(suggested) - SHOWN} more" if len(suggested) > SHOWN else ""

@@ -13,6 +13,7 @@ CONDITION = "where"  # has commas of its own
 FUNCTIONS = r"(choice|range|interval|glob|sort|shuffle|tag)\(.*\)"
 QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 READY = rf"(?:null|{QUOTED})(,(?:null|{QUOTED})?)*"  # texts that need no more
+PLAIN = r"(?!(?i:true|false|nan|inf|null)$)[A-Za-z./~][A-Za-z0-9_./~-]*"  # no number, no sign of the grammar
 # What stands between two of the grammar's own signs and has a letter of another alphabet.
 FOREIGN = r"""[^,:=\[\]{}()'"]*[^\x00-\x7f,:=\[\]{}()'"][^,:=\[\]{}()'"]*"""
 
@@ -54,7 +55,9 @@ def _text(name: str, value: str, sweep: bool) -> str:
         return f"[{_each(value[1:-1])}]"
     if name == "trust" or (name != CONDITION and re.fullmatch(FUNCTIONS, value)):
         return value
-    return _each(value) if sweep and name != CONDITION else _one(value)
+    if sweep and "," in value and name != CONDITION:
+        return _each(value)
+    return value if re.fullmatch(PLAIN, value) else _one(value)
 
 
 def _each(values: str) -> str:

@@ -11,6 +11,7 @@ from latentrun.store.files import require_empty
 from latentrun.store.sweep import is_sweep
 from latentrun.sweep.engine import Launch
 from latentrun.sweep.plan import Sweep
+from latentrun.system.disk import require_room
 from latentrun.tasks.assembly import assembled
 from latentrun.tasks.base import Command, Task
 from latentrun.tasks.estimate import estimate
@@ -44,6 +45,7 @@ class Train(Task):
             return go_on(self.resume, command)
         config = {**command.values, "trust": list(command.trust.fresh)}
         if not self.estimate:
+            require_room(command.path)
             require_empty(command.path)
         assembly = assembled(config, command.choices, command.default_list)
         if self.estimate:

@@ -111,6 +111,8 @@ class Sheet:
             if len(set(categories)) < len(categories):
                 raise InputError(f"data.columns.{name}: {kind!r} names a level twice")
             return Column(name, "categorical" if is_label else "ordinal", 0, categories=categories)
+        if is_label and kind is None:
+            self._require_classes(texts)
         kind = "categorical" if is_label else kind or inferred(texts, rules.max_levels)
         if kind == "real":
             return Column(name, "real", 0)
@@ -130,6 +132,16 @@ class Sheet:
                 f"{rules.max_categories}: raise it, or leave the column out with 'data.drop=[{name}]'"
             )
         return column
+
+    def _require_classes(self, texts: pd.Series) -> None:
+        """InputError where a label that nobody declares is a column of real numbers."""
+        values = numbers(texts).dropna() if numeric(texts) else pd.Series(dtype=float)
+        if (values % 1 != 0).any():
+            shown = ", ".join(map(plain, values.unique()[:3]))
+            raise InputError(
+                f"data.label: column {texts.name!r} holds real numbers ({shown}, ...), no classes: "
+                f"'data.factors=[{texts.name}]' keeps them out of x too"
+            )
 
     def codes(self, texts: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
         """The codes of columns; NaN only where a cell is missing."""
@@ -158,11 +170,16 @@ def located(file: str) -> Path:
     path = Path(file).expanduser()
     if path.is_file():
         return path
+    if path.exists() and not path.is_dir():
+        raise InputError(f"data.file: {file!r} is a device or a pipe; a CSV file is needed")
     if not path.parent.is_dir():
         raise InputError(f"data.file: there is no folder {str(path.parent)!r}")
     if path.is_dir():
         raise InputError(f"data.file: {file!r} is a folder; a CSV file is needed")
-    names = [other.name for other in path.parent.iterdir()]
+    try:
+        names = [other.name for other in path.parent.iterdir()]
+    except OSError as error:
+        raise InputError(f"data.file: the folder {str(path.parent)!r} cannot be read: {error.strerror}") from None
     raise InputError(f"data.file: there is no file {file!r}{nearest(path.name, names)}")
 
 
