@@ -22,6 +22,7 @@ from latentrun.errors import InputError, one_line
 from latentrun.system.disk import require_room
 from latentrun.system.interrupts import Interrupted, interruptible
 from latentrun.system.machine import prepare, settle
+from latentrun.system.pipe import CLOSED, mute
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -33,6 +34,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         with interruptible():
             code = command(argv)
+            sys.stdout.flush()
         sys.exit(code)
     except InputError as error:
         if os.environ.get("LATENTRUN_DEBUG"):
@@ -42,6 +44,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     except Interrupted as stopped:
         print(f"latentrun: {stopped}", file=sys.stderr)
         sys.exit(stopped.code)
+    except BrokenPipeError:
+        mute()
+        sys.exit(CLOSED)
     except Exception as error:
         if os.environ.get("LATENTRUN_DEBUG"):
             raise

@@ -144,7 +144,7 @@ def _composed(job: Sequence[Override], folders: Sequence[Path]) -> DictConfig:
         raise InputError(f"{place}{error.problem}") from None
     except UnicodeDecodeError as error:
         raise InputError(f"a file of {', '.join(map(str, folders))} is not UTF-8: {error}") from None
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:
         raise _explained(error, job, folders) from None
     for override in job:
         if override.is_delete() and "." not in override.key_or_group and override.key_or_group not in GROUPS:

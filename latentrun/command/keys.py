@@ -70,12 +70,16 @@ def _unknown(what: str, name: str, here: Sequence[str], cfg: DictConfig, key: st
 
 
 def suggestions(key: str, cfg: DictConfig) -> list[str]:
-    """The keys in the whole of ``cfg``, Hydra's own left out, whose last part is that of ``key``; where there
-    is none, those of the nearest last part. Those nearest to the top first."""
+    """The keys in the whole of ``cfg``, Hydra's own left out, that end with ``key``; where there are none,
+    those whose last part is that of ``key``, else those of the nearest last part. Those nearest to the top
+    first."""
     last = key.rpartition(".")[2]
     by_name: dict[str, list[str]] = {}
     for place in _places(cfg, ""):
         by_name.setdefault(place.rpartition(".")[2], []).append(place)
+    whole = [place for place in by_name.get(last, ()) if "." in key and place.endswith(f".{key}")]
+    if whole:
+        return whole
     names = [last] if last in by_name else get_close_matches(last, by_name, 1, 0.75)
     return sorted((place for name in names for place in by_name[name]), key=lambda place: place.count("."))
 

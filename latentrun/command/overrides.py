@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from latentrun.command.slips import slip
 from latentrun.command.typed import typed
-from latentrun.config.options import EVERY, PARTS, defaults, options, shipped
+from latentrun.config.options import EVERY, PARTS, defaults, options, require_said, shipped
 from latentrun.config.settings import key_of
 from latentrun.errors import InputError, one_line, unknown
 
@@ -84,6 +84,7 @@ def check_options(override: Override, everywhere: Sequence[Path]) -> None:
             raise unknown(group, "null" if name is None else str(name), known)
         if names.count(name) > 1:
             raise InputError(f"{text!r}: {name!r} is named twice")
+        require_said(group, name, everywhere)
 
 
 # ---------------------------------------------------------------- a sweep
@@ -136,7 +137,7 @@ def _count(override: Override) -> int:
         return max(0, math.ceil((value.stop - value.start) / value.step))
     if not isinstance(value, ChoiceSweep):
         return 1
-    names = [str(choice) for choice in value.list]
+    names = [str(getattr(choice, "text", choice)) for choice in value.list]  # those in quotes are objects
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise InputError(f"{text!r}: {twice} is named twice")

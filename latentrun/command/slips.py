@@ -7,6 +7,7 @@ import re
 from latentrun.config.options import GROUPS, options, shipped
 
 BRACKETS = {"[": "]", "{": "}", "(": ")"}
+FUNCTIONS = ("choice", "range", "interval", "glob", "sort", "shuffle", "tag", "str", "int", "float", "bool")
 ODD = ";&#!<>^~`=@*?"  # characters that Hydra's grammar has no place for in a value, or not in any place
 
 
@@ -20,7 +21,7 @@ def slip(text: str, after: str) -> str:
         return f"no spaces around '=': {key.strip()}={value.strip()}"
     if value.startswith("="):
         return f"{_at(text, len(key) + 1)}: one is enough: {key}={value.lstrip('=')}"
-    if not re.fullmatch(r"[+~]{0,2}\w[\w/@-]*(\.\w+)*", key):
+    if not re.fullmatch(r"[+~]{0,2}\w[\w/@-]*(\.\w+)*", key, re.ASCII):
         return f"{key!r} is no key; keys are names with points between them: model.latent_dim=3"
     return _in_value(text, len(key) + 1, after)
 
@@ -47,9 +48,11 @@ def _in_value(text: str, start: int, after: str) -> str:
         return f"{_at(text, comma.start())}: no space after a comma: {text.rstrip()}{after}"
     if comma is not None:
         return f"{_at(text, text.index(',', comma.start()))}: no value stands on one side of it"
-    if re.match(r"\w+\(", text[start:]):
+    function = re.match(r"(\w+)\(", text[start:])
+    if function is not None:
+        wrong = "its values do not fit" if function[1] in FUNCTIONS else "no such function"
         return (
-            "no such function; several values are given as key=1,2,3, as key=range(1,4) or as "
+            f"{wrong}; several values are given as key=1,2,3, as key=range(1,4) or as "
             "key=choice(1,2,3)"
         )
     bare = re.sub(r"'[^']*'|\"[^\"]*\"", lambda match: " " * len(match[0]), text)

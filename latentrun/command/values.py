@@ -74,9 +74,14 @@ def place_of(hydra: DictConfig, mode: Literal["run", "sweep"]) -> Path:
     key = f"hydra.{mode}.dir"
     with readable_errors():
         text = fit(hydra[mode].dir, Annotated[str, Printable()], key)
-    if Path(text).resolve() == Path.cwd():
+    path = Path(text)
+    if path.resolve() == Path.cwd():
         raise InputError(f"{key}: {text!r} is the current directory: name a new one")
-    return Path(text)
+    try:
+        path.is_dir()
+    except OSError as error:  # a name that is too long
+        raise InputError(f"output directory {text!r} cannot be made: {error.strerror}") from None
+    return path
 
 
 def overrides_of(hydra: DictConfig) -> list[str]:

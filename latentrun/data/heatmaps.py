@@ -58,7 +58,7 @@ class Heatmaps(Dataset, Oracle):
         count = n if sampling == "random" else math.prod(_count(**values) for values in given.values())
         if count * size**2 > MOST:
             raise InputError(
-                f"data: {count:,} pictures of {size} x {size}; at most {MOST // size**2:,} of that size"
+                f"data: {count:.4g} pictures of {size} x {size}; at most {MOST // size**2:,} of that size"
             )
         self.given, self.sampling, self.n = given, sampling, n
         self.fractions, self.seed = (val_fraction, test_fraction), seed

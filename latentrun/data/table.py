@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentrun.config.bounds import Between, Count, Ge
+from latentrun.config.bounds import Between, Count, Printable, Ge
 from latentrun.data.base import Dataset, Description, divide, partition
 from latentrun.data.formats.columns import encode, inventory, listed, numeric, placed, shape, values
 from latentrun.data.formats.sheet import Rules, Sheet, located, read
@@ -54,7 +54,7 @@ class Table(Dataset):
 
     def __init__(
         self,
-        file: str,
+        file: Annotated[str, Printable()],
         separator: str,
         missing_values: list[str],
         columns: dict[str, Literal["real", "ordinal", "categorical"] | list[str | int | float]] | None,

@@ -38,7 +38,8 @@ def runs_in(patterns: Sequence[str]) -> list[Path]:
         raise InputError("runs: names no directory; write runs=DIR or runs=[DIR,...]")
     paths: dict[str, Path] = {}
     for pattern in patterns:
-        matches = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))
+        path = os.path.expanduser(pattern)
+        matches = [path] if os.path.exists(path) else sorted(glob.glob(path, recursive=True))
         if not matches:
             raise InputError(f"runs: nothing is called {pattern!r}")
         runs = [run for match in _outermost(map(Path, matches)) for run in inside(match)]

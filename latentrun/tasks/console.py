@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+from latentrun.system.pipe import mute
 from latentrun.training.loop import EpochEnded, Event, PhaseEnded, PhaseStarted, Stepped
 
 LOGGER = logging.getLogger("latentrun")
@@ -19,6 +20,8 @@ class Terminal(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             print(self.format(record), flush=True)
+        except BrokenPipeError:  # nobody looks on any more; the work and its log go on
+            mute()
         except Exception:
             self.handleError(record)
 
