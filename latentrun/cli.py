@@ -44,6 +44,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     except Interrupted as stopped:
         print(f"latentrun: {stopped}", file=sys.stderr)
         sys.exit(stopped.code)
+    except PermissionError as error:  # of a file or folder that the command line names
+        if os.environ.get("LATENTRUN_DEBUG"):
+            raise
+        print(f"latentrun: {error.filename!r}: {error.strerror}", file=sys.stderr)
+        sys.exit(2)
     except BrokenPipeError:
         mute()
         sys.exit(CLOSED)

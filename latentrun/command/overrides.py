@@ -48,8 +48,6 @@ def require_once(parsed: Sequence[Override]) -> None:
     lines: dict[str, str] = {}
     for override in parsed:
         key, line = key_of(override.input_line), override.input_line
-        if override.is_add() and key in SEVERAL:
-            continue  # one more beside those chosen
         if key in lines:
             raise InputError(f"{line!r}: {key} is set twice; {lines[key]!r} stands before it")
         lines[key] = line

@@ -63,7 +63,7 @@ def _text(name: str, value: str, sweep: bool) -> str:
 def _each(values: str) -> str:
     """Texts with commas between them; those in quotes may have commas too."""
     parts = re.findall(rf"(?:{QUOTED}|[^,])+|(?<=,)(?=,|$)", values)
-    return ",".join(_one(part) for part in parts)
+    return ",".join(_one(part.strip()) for part in parts)
 
 
 def _one(value: str) -> str:

@@ -81,6 +81,8 @@ def _made(make: partial, where: str) -> Any:
         return make(**parts)
     except InputError:
         raise
+    except PermissionError as error:
+        raise InputError(f"{where}: {error.filename!r} cannot be read: {error.strerror}") from error
     except Exception as error:
         full = isinstance(error, MemoryError) or "can't allocate memory" in str(error)
         why = "it does not fit into the memory" if full else happened(error, make.func.__module__)
