@@ -121,7 +121,9 @@ def test_a_comparison_that_fails_does_not_take_the_others_along(trained, tmp_pat
 )
 def test_runs_that_cannot_be_compared_are_not_touched(trained, tmp_path, capsys, given, said):
     before = {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
-    assert said in line("task=compare", f"runs={trained}/*", *given, f"hydra.run.dir={tmp_path}/x", capsys=capsys)
+    assert said in line(
+        "task=compare", f"runs={trained}/*", *given, f"hydra.run.dir={tmp_path}/x", capsys=capsys
+    )
     assert {path: path.stat().st_mtime_ns for path in trained.rglob("*")} == before
     assert not (tmp_path / "x").exists()
 

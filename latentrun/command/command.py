@@ -34,7 +34,7 @@ def require_nothing_swept(hydra: DictConfig, overrides: Sequence[str]) -> None:
         shown = " ".join(f"{key}={values}" for key, values in swept.items())
         (key, values), *_ = swept.items()
         raise InputError(
-            f"hydra.sweeper.params ({shown}): an option chosen sweeps this: add -m, or choose one value, such as "
+            f"hydra.sweeper.params ({shown}): an option chosen sweeps this: add -m, or choose one value: "
             f"{key}={values.partition(',')[0]}"
         )
 

@@ -66,7 +66,9 @@ def _unknown(what: str, name: str, here: Sequence[str], cfg: DictConfig, key: st
         return unknown(what, name, here)
     named = " or ".join(repr(place) for place in suggested[:SHOWN])
     more = f" or {len(suggested) - SHOWN} more" if len(suggested) > SHOWN else ""
-    return InputError(f"unknown {what} {name!r} (did you mean {named}{more}?); known: {', '.join(sorted(here))}")
+    return InputError(
+        f"unknown {what} {name!r} (did you mean {named}{more}?); known: {', '.join(sorted(here))}"
+    )
 
 
 def suggestions(key: str, cfg: DictConfig) -> list[str]:

@@ -32,7 +32,9 @@ def read(text: str, after: str) -> Override:
     from hydra.errors import HydraException
 
     if text.count(",") >= MOST:
-        raise InputError(f"{text[:40]!r}...: more than {MOST:,} values are for a file of options (--config-dir)")
+        raise InputError(
+            f"{text[:40]!r}...: more than {MOST:,} values are for a file of options (--config-dir)"
+        )
     try:
         override = OverridesParser.create().parse_override(as_read := typed(text))
     except (HydraException, ValueError, RecursionError):

@@ -7,13 +7,13 @@ import re
 from latentrun.config.options import GROUPS, options, shipped
 
 BRACKETS = {"[": "]", "{": "}", "(": ")"}
-FUNCTIONS = ("choice", "range", "interval", "glob", "sort", "shuffle", "tag", "str", "int", "float", "bool")
+FUNCTIONS = "choice range interval glob sort shuffle tag str int float bool".split()
 ODD = ";&#!<>^~`=@*?"  # characters that Hydra's grammar has no place for in a value, or not in any place
 
 
 def slip(text: str, after: str) -> str:
-    """Why Hydra's grammar does not take a text, guessed from how people mistype; ``after``: what follows it on
-    the command line."""
+    """Why Hydra's grammar does not take a text, guessed from how people mistype; ``after``: what follows it
+    on the command line."""
     key, equals, value = text.partition("=")
     if not equals:
         return _without_value(text, after)
@@ -51,10 +51,7 @@ def _in_value(text: str, start: int, after: str) -> str:
     function = re.match(r"(\w+)\(", text[start:])
     if function is not None:
         wrong = "its values do not fit" if function[1] in FUNCTIONS else "no such function"
-        return (
-            f"{wrong}; several values are given as key=1,2,3, as key=range(1,4) or as "
-            "key=choice(1,2,3)"
-        )
+        return f"{wrong}; several values are given as key=1,2,3, as key=range(1,4) or as key=choice(1,2,3)"
     bare = re.sub(r"'[^']*'|\"[^\"]*\"", lambda match: " " * len(match[0]), text)
     place = next((i for i in range(start, len(text)) if bare[i] in ODD or not bare[i].isprintable()), None)
     if place is None:

@@ -1,5 +1,5 @@
-"""From what is typed in a shell to what Hydra's grammar reads: paths and conditions stand for themselves, with
-whatever characters they have."""
+"""From what is typed in a shell to what Hydra's grammar reads: paths and conditions stand for themselves,
+with whatever characters they have."""
 
 from __future__ import annotations
 
@@ -42,7 +42,13 @@ def typed(text: str, sweep: bool = False) -> str:
     if name in (*TEXTS, *LISTS) and re.fullmatch(r"[\w.+]+", key):
         return f"{key}={_text(name, value, sweep)}"
     # A part of an option is chosen as if it were a value; for Hydra it is an option in a place of its own.
-    if name in PARTS and name != key and "@" not in key and re.fullmatch(r"[\w,]+", value) and value != "null":
+    if (
+        name in PARTS
+        and name != key
+        and "@" not in key
+        and re.fullmatch(r"[\w,]+", value)
+        and value != "null"
+    ):
         return f"{name}@{key}={value}"
     if re.fullmatch(FOREIGN, value):
         return f"{key}={quoted(value)}"

@@ -1,5 +1,5 @@
-"""Bounds of constructor arguments: ``Annotated[int, Count(1)]``; checked by :mod:`latentrun.config.build` before
-anything is made."""
+"""Bounds of constructor arguments: ``Annotated[int, Count(1)]``; checked by :mod:`latentrun.config.build`
+before anything is made."""
 
 from __future__ import annotations
 
@@ -115,7 +115,15 @@ class Number:
 OF_TORCH: Mapping[str, Number] = {
     **dict.fromkeys(("lr", "eps", "gamma", "step_size", "T_max", "T_0", "T_mult"), Number(Gt(0))),
     **dict.fromkeys(("max_lr", "base_lr", "total_steps", "total_iters"), Number(Gt(0))),
-    **dict.fromkeys(("patience", "cooldown", "min_lr", "eta_min", "weight_decay", "threshold"), Number(Ge(0))),
+    **dict.fromkeys(
+        ("patience", "cooldown", "min_lr", "eta_min", "weight_decay", "threshold"), Number(Ge(0))
+    ),
     "factor": Number(Between(0, 1, open_=True)),
     "momentum": Number(Between(0, 1)),
 }
+
+
+def bounds_of_torch(cls: type, key: str) -> tuple[Number, ...]:
+    """What holds for an argument of a class of torch beside what torch says itself."""
+    of_torch = cls.__module__.partition(".")[0] == "torch"
+    return (OF_TORCH[key],) if of_torch and key in OF_TORCH else ()

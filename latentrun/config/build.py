@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from latentrun.config.bounds import OF_TORCH, Makes, Program
+from latentrun.config.bounds import Makes, Program, bounds_of_torch
 from latentrun.errors import InputError, nearest, one_line
 
 TARGET = "_target_"
@@ -129,6 +129,7 @@ def _checked(
         hint, place = hints.get(key, Any), f"{where}.{key}"
         inner = _inner(value, hint, place, trust, passed_on)
         arguments[key] = inner if isinstance(inner, _Part) else fit(inner, hint, place)
+        _keep(arguments[key], bounds_of_torch(cls, key), place)
         _require_trusted(arguments[key], hint, place, trust)
     # A class takes of what is given what its signature names: an AE needs no prior, a dense net no channels.
     passed = {} if waiting else {key: value for key, value in given.items() if key in parameters}
@@ -181,8 +182,6 @@ def signature(cls: type) -> tuple[dict[str, inspect.Parameter], dict[str, Any]]:
         hints = get_type_hints(cls.__init__, include_extras=True)
     except NameError:  # annotations of other libraries may name what is only there for type checkers
         hints = {}
-    if cls.__module__.partition(".")[0] == "torch":
-        hints |= {key: Annotated[hints.get(key, Any), bound] for key, bound in OF_TORCH.items() if key in parameters}
     return parameters, hints
 
 
@@ -272,12 +271,17 @@ def fit(value: Any, hint: Any, where: str) -> Any:
     if get_origin(hint) is Annotated:
         hint, *bounds = get_args(hint)
     value = _typed(value, hint, where)
+    _keep(value, bounds, where)
+    return value
+
+
+def _keep(value: Any, bounds: Sequence[Any], where: str) -> None:
+    """InputError where a value breaks a bound; null keeps every one."""
     for bound in bounds if value is not None else ():
         broken = bound.broken(value) if hasattr(bound, "broken") else None
         if broken:
             got = f"{len(value):,} values" if broken.endswith(" values") else repr(value)
             raise InputError(f"{where}: must be {broken}, got {got}")
-    return value
 
 
 def _typed(value: Any, hint: Any, where: str) -> Any:

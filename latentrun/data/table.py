@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentrun.config.bounds import Between, Count, Printable, Ge
+from latentrun.config.bounds import Between, Count, Ge, Printable
 from latentrun.data.base import Dataset, Description, divide, partition
 from latentrun.data.formats.columns import encode, inventory, listed, numeric, placed, shape, values
 from latentrun.data.formats.sheet import Rules, Sheet, located, read

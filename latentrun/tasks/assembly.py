@@ -116,8 +116,8 @@ def require_memory(model: Callable[[], Model]) -> None:
         return  # it cannot be made without its weights, or not at all, which is said then
     if 4 * count > free_memory():
         raise InputError(
-            f"model: {count:,} parameters do not fit into the memory ({4 * count / 2**30:,.0f} GiB are needed, "
-            f"{free_memory() / 2**30:,.0f} GiB are free)"
+            f"model: {count:,} parameters do not fit into the memory "
+            f"({4 * count / 2**30:,.0f} GiB are needed, {free_memory() / 2**30:,.0f} GiB are free)"
         )
 
 

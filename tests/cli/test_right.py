@@ -23,7 +23,7 @@ ODD = [
     ("'output=a[1]'", "output", "a[1]"),
     ("'output=[a] b'", "output", "[a] b"),
     ("'output={a}'", "output", "{a}"),
-    ("\"output=it's\"", "output", "it's"),
+    ('"output=it\'s"', "output", "it's"),
     ("'output=a \"b\"'", "output", 'a "b"'),
     ("'output=a=1,b=2'", "output", "a=1,b=2"),
     ("'output=a;b&c'", "output", "a;b&c"),
@@ -78,9 +78,7 @@ def test_what_is_typed_stays_so_however_often_it_is_read():
                 assert typed(once, sweep) == typed(once) == once
 
 
-@pytest.mark.parametrize(
-    "line", [["--help"], ["--cfg", "job"], ["--version"]], ids=" ".join
-)
+@pytest.mark.parametrize("line", [["--help"], ["--cfg", "job"], ["--version"]], ids=" ".join)
 def test_nobody_need_read_to_the_end(line, elsewhere, monkeypatch, capfd):
     """``latentrun --help | head``: the pipe is closed; no traceback, not even of what Python writes last."""
     read, write = os.pipe()

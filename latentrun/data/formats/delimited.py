@@ -10,6 +10,7 @@ import pandas as pd
 
 SEPARATORS = ",;\t|"
 COMMAS = r"[+-]?(\d+(,\d*)?|,\d+)([eE][+-]?\d+)?"  # a number that may have a decimal comma
+THOUSANDS = r"[+-]?[1-9]\d{0,2},\d{3}"
 MOSTLY = 0.9  # of the cells: what is left is a mistake, which is said where kinds are inferred
 
 
@@ -54,13 +55,19 @@ def cells(text: str, separator: str, missing_values: Sequence[str]) -> tuple[pd.
 
 def with_points(column: pd.Series) -> pd.Series:
     """Numbers with decimal commas, as large parts of the world write them, with points; a column where they
-    are not nearly all stays as it is.
+    are not nearly all stays as it is. ValueError where the commas may as well part thousands.
 
     >>> with_points(pd.Series(["1,5", "2"])).tolist(), with_points(pd.Series(["a,b", "2"])).tolist()
     (['1.5', '2'], ['a,b', '2'])
     """
     present = column.dropna()
     fits = present.str.fullmatch(COMMAS)
-    if not fits.sum() >= MOSTLY * len(present) or not present[fits].str.contains(",").any():
+    decimals = present[fits & present.str.contains(",")]
+    if fits.sum() < MOSTLY * len(present) or not len(decimals):
         return column
+    if decimals.str.fullmatch(THOUSANDS).all():
+        raise ValueError(
+            f"column {column.name!r}: {decimals.iloc[0]!r} has a decimal comma, or one between thousands; "
+            "write points, or no commas"
+        )
     return column.where(~column.index.isin(present.index[fits]), column.str.replace(",", "."))

@@ -179,7 +179,9 @@ def located(file: str) -> Path:
     try:
         names = [other.name for other in path.parent.iterdir()]
     except OSError as error:
-        raise InputError(f"data.file: the folder {str(path.parent)!r} cannot be read: {error.strerror}") from None
+        raise InputError(
+            f"data.file: the folder {str(path.parent)!r} cannot be read: {error.strerror}"
+        ) from None
     raise InputError(f"data.file: there is no file {file!r}{nearest(path.name, names)}")
 
 

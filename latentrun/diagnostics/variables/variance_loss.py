@@ -70,7 +70,9 @@ class VarianceLoss(Diagnostic):
         "ratio": Metric("delta_var / mse", source=SOURCE),
     }
 
-    def __init__(self, split: Literal["train", "val", "test"], resamples: Annotated[int, Count(100, 100_000)]):
+    def __init__(
+        self, split: Literal["train", "val", "test"], resamples: Annotated[int, Count(100, 100_000)]
+    ):
         self.split, self.resamples = split, resamples
 
     # ---------------------------------------------------------------- measuring
