@@ -14,12 +14,15 @@ from latentrun.command.compose import compose
 from latentrun.command.flags import folders_of, parse
 from latentrun.command.help import help_text
 from latentrun.command.registration import register, search_path, version_base
-from latentrun.command.values import readable_errors, settings_of
+from latentrun.command.typed import typed
+from latentrun.command.values import place_of, readable_errors, settings_of
 from latentrun.config.options import shipped
+from latentrun.config.settings import key_of
 from latentrun.errors import InputError, one_line
 from latentrun.system.disk import require_room
 from latentrun.system.interrupts import Interrupted, interruptible
 from latentrun.system.machine import prepare, settle
+from latentrun.system.pipe import CLOSED, mute
 from latentrun.system.terminal import printable, show
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         with interruptible():
             code = command(argv)
+            sys.stdout.flush()
         sys.exit(code)
     except InputError as error:
         if os.environ.get("LATENTRUN_DEBUG"):
@@ -41,6 +45,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     except Interrupted as stopped:
         show(f"latentrun: {stopped}", error=True)
         sys.exit(stopped.code)
+    except PermissionError as error:  # of a file or folder that the command line names
+        if os.environ.get("LATENTRUN_DEBUG"):
+            raise
+        show(f"latentrun: {error.filename!r}: {error.strerror}", error=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        mute()
+        sys.exit(CLOSED)
     except Exception as error:
         if os.environ.get("LATENTRUN_DEBUG"):
             raise
@@ -58,6 +70,7 @@ def command(argv: list[str]) -> int:
     if arguments.shell_completion:
         return complete(arguments)
     folders = folders_of(arguments)
+    arguments.overrides = [typed(text, arguments.multirun) for text in arguments.overrides]
     if arguments.help:
         show(help_text([shipped(), *folders]))
         return 0
@@ -70,9 +83,7 @@ def command(argv: list[str]) -> int:
     if arguments.cfg:
         show_settings(cfg, arguments.cfg, arguments.package, arguments.resolve)
         return 0
-    with readable_errors():
-        path = Path(cfg.hydra.run.dir)
-    return perform(settings_of(cfg), cfg.hydra, path)
+    return perform(settings_of(cfg), cfg.hydra, place_of(cfg.hydra, "run"))
 
 
 def show_settings(cfg: DictConfig, which: str, package: str | None, resolve: bool) -> None:
@@ -103,8 +114,7 @@ def perform(settings: DictConfig, hydra: DictConfig, path: Path) -> int:
 # ---------------------------------------------------------------- several values
 def sweep(overrides: list[str], cfg: DictConfig, folders: list[Path]) -> int:
     """What ``-m`` asks for, ``cfg`` being the first job; the exit code."""
-    with readable_errors():
-        path = Path(cfg.hydra.sweep.dir)
+    path = place_of(cfg.hydra, "sweep")
     require_room(path)
     prepare()
     from latentrun.sweep.engine import warm
@@ -118,6 +128,9 @@ def sweep(overrides: list[str], cfg: DictConfig, folders: list[Path]) -> int:
     trust = trust_of(values, cfg.hydra)
     task = task_of(values, trust)
     task.require_single()
+    for text in overrides:
+        if key_of(text) == "hydra.run.dir":
+            raise InputError(f"{text!r}: the directory of a sweep is hydra.sweep.dir=...")
     if not task.planned:
         return hand_over(["--multirun"], [*overrides, "hydra/launcher=basic"], folders)
     from latentrun.launchers.planned import sweep as planned_sweep

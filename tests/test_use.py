@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -472,7 +473,7 @@ WRONG = [
     ("task=sample run={same} n=1.5", "n: must be a whole number, got 1.5"),
     ("task=sample run={same} n=null", "n: must be a whole number, got null"),
     ("task=sample run={same} n=1,2", "several values need a sweep"),
-    ("task=sample run={same} n=1000000000000000", "MiB are free"),
+    ("task=sample run={same} n=1000000000000000", "n: must be at most 10,000,000, got 1000000000000000"),
     ("task=sample run={same} sample_seed=-1", "sample_seed: must be at least 0, got -1"),
     (
         "task=sample run={same} draw=likelyhood",
@@ -557,6 +558,14 @@ def test_wrong_input_gets_one_line_and_leaves_nothing(
     assert code == 2 and shown.out == ""
     assert shown.err.startswith("latentrun: ") and shown.err.count("\n") == 1 and message in shown.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_samples_for_which_there_is_no_room_are_not_drawn(runs, options, tmp_path, capsys, monkeypatch):
+    full = SimpleNamespace(free=2**20)
+    monkeypatch.setattr("latentrun.system.disk.shutil.disk_usage", lambda path: full)
+    line = ["trust=[tests]", "task=sample", f"run={runs / 'same'}", "n=1000000"]
+    assert run("--config-dir", options, *line, f"hydra.run.dir={tmp_path / 'out'}") == 2
+    assert "1 MiB are free, the run needs about" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_the_runs_own_code_needs_trust(runs, options, tmp_path, capsys):

@@ -13,7 +13,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentrun.config.bounds import Between, Ge
+from latentrun.config.bounds import Between, Count, Ge, Printable
 from latentrun.data.base import Dataset, divide, partition, thin
 from latentrun.data.formats.columns import in_order, numbers, numeric
 from latentrun.data.formats.delimited import cells
@@ -59,8 +59,8 @@ class Images(Dataset):
 
     def __init__(
         self,
-        path: str,
-        size: tuple[Annotated[int, Ge(1)], Annotated[int, Ge(1)]] | None,
+        path: Annotated[str, Printable()],
+        size: tuple[Annotated[int, Count(1, 8192)], Annotated[int, Count(1, 8192)]] | None,
         mode: Literal["auto", "grey", "rgb"],
         value_range: tuple[float, float] | None,
         labels: str | None,

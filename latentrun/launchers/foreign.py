@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from latentrun.command.jobs import job_of
 from latentrun.command.overrides import read
 from latentrun.command.registration import register, search_path, version_base
+from latentrun.command.typed import quoted
 from latentrun.command.values import trust_of
 from latentrun.config.options import shipped
 from latentrun.config.trust import Trust
@@ -141,14 +142,14 @@ def study_of(cfg: DictConfig, overrides: Sequence[str], trust: Trust) -> tuple[d
     }
     if search.storage != defaults["storage"]:
         open_study(about)
-    return about, [f"hydra.sweeper.{key}={quoted(value)}" for key, value in ours.items()]
+    return about, [f"hydra.sweeper.{key}={literal(value)}" for key, value in ours.items()]
 
 
-def quoted(value: Any) -> str:
+def literal(value: Any) -> str:
     """A value for Hydra's grammar."""
     if isinstance(value, list):
-        return f"[{','.join(map(quoted, value))}]"
-    return "'{}'".format(value.replace("'", "\\'")) if isinstance(value, str) else str(value)
+        return f"[{','.join(map(literal, value))}]"
+    return quoted(value) if isinstance(value, str) else str(value)
 
 
 def at_once(cfg: DictConfig, jobs: int) -> int:

@@ -15,7 +15,7 @@ from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from typing import Annotated, Any, Literal
 
-from latentrun.config.bounds import Ge, Gt
+from latentrun.config.bounds import Count, Ge, Gt
 from latentrun.config.build import fit, signature
 from latentrun.config.trust import Trust
 from latentrun.errors import unknown
@@ -38,11 +38,11 @@ class Launch:
     started.
     """
 
-    n_jobs: Annotated[int, Ge(1)] | Literal["auto"]
+    n_jobs: Annotated[int, Count(1, 1024)] | Literal["auto"]
     gpus: list[Annotated[int, Ge(0)]] | Literal["auto"]
     timeout: Annotated[float, Gt(0)] | None
     fail_fast: bool
-    max_failures: Annotated[int, Ge(1)] | None
+    max_failures: Annotated[int, Count(1)] | None
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Launch:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 import pandas as pd
 
-from latentrun.config.bounds import Between, Ge, Printable
+from latentrun.config.bounds import Between, Count, Printable
 from latentrun.config.build import fit, signature
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.errors import InputError, one_line, unknown
@@ -31,8 +31,8 @@ SWEEP, JOB, METRICS = "latentrun.sweep", "latentrun.job", "latentrun.metrics"  #
 class Search:
     """How a study goes: the values of ``hydra/sweeper=optuna`` that latentrun must understand."""
 
-    n_trials: Annotated[int, Ge(1)]
-    n_jobs: Annotated[int, Ge(1)]
+    n_trials: Annotated[int, Count(1)]
+    n_jobs: Annotated[int, Count(1, 1024)]
     direction: Literal["minimize", "maximize"] | list[Literal["minimize", "maximize"]] | None
     storage: Annotated[str, Printable()]
     study_name: Annotated[str, Printable()]
@@ -51,23 +51,30 @@ def metrics_named(optimized: str | Sequence[str] | None) -> list[str]:
     return [optimized] if isinstance(optimized, str) else list(optimized or ())
 
 
-def directions(
-    names: Sequence[str], diagnostics: Mapping[str, Diagnostic], given: str | Sequence[str] | None
-) -> list[str]:
-    """Minimize or maximize, for each metric: as ``given``, else what it declares to be better; InputError
-    where one is not declared by the chosen diagnostics, or says neither."""
+def declared_metrics(names: Sequence[str], diagnostics: Mapping[str, Diagnostic]) -> dict[str, Metric]:
+    """All metrics that the diagnostics declare, ``diagnostic/metric``; InputError where one of ``names`` is
+    none of them."""
     declared = {
         f"{name}/{key}": metric
         for name, diagnostic in diagnostics.items()
         for key, metric in diagnostic.metrics.items()
     }
+    for name in names:
+        if name.partition(".")[0] not in declared:
+            raise unknown("optimized_metric", name, declared)
+    return declared
+
+
+def directions(
+    names: Sequence[str], diagnostics: Mapping[str, Diagnostic], given: str | Sequence[str] | None
+) -> list[str]:
+    """Minimize or maximize, for each metric: as ``given``, else what it declares to be better; InputError
+    where one is not declared by the chosen diagnostics, or says neither."""
+    declared = declared_metrics(names, diagnostics)
     if not names:
         raise InputError(
             f"hydra/sweeper=optuna needs optimized_metric=...; known: {', '.join(sorted(declared))}"
         )
-    for name in names:
-        if name.partition(".")[0] not in declared:
-            raise unknown("optimized_metric", name, declared)
     given = [given] if isinstance(given, str) else given
     if given is None:
         return [_better(name, declared[name.partition(".")[0]]) for name in names]

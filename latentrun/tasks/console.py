@@ -10,6 +10,7 @@ from io import TextIOWrapper
 from typing import Any
 
 from latentrun.system.door import Guarded
+from latentrun.system.pipe import mute
 from latentrun.system.terminal import printable, show
 from latentrun.training.loop import EpochEnded, Event, PhaseEnded, PhaseStarted, Stepped
 
@@ -29,6 +30,8 @@ class Terminal(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             show(self.format(record))
+        except BrokenPipeError:  # nobody looks on any more; the work and its log go on
+            mute()
         except Exception:
             self.handleError(record)
 

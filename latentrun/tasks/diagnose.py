@@ -18,6 +18,8 @@ from latentrun.tasks.questions import questions_of
 class Diagnose(Task):
     """Measure a finished run by what it lacks of the diagnostics; ``force``: by all of them again."""
 
+    beside = ("diagnostic", "device", "threads", "trust", "figures", "skip_inapplicable")
+
     def __init__(self, run: Annotated[str, Printable()], force: bool):
         self.source, self.force = run, force
 
@@ -36,4 +38,5 @@ def diagnose(
     directory.require_trained()
     requested = {**config, "trust": trust.fresh, "training": run.config["training"]}
     questions = questions_of(requested, run.model, run.data, directory.meta["choices"], default_list)
+    questions.require_rows(run.data)
     return extend(run, directory, questions, force)

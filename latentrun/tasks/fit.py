@@ -45,6 +45,8 @@ def train(assembly: Assembly, path: Path, about: Mapping[str, Any]) -> int:
     # Before anything is written, for it reads the data: files may turn out to be wrong.
     rows = {"fit_hash": fit_hash(assembly.config), **identity(assembly.data)}
     reading = time.perf_counter() - start
+    assembly.model.check_rows(assembly.data)
+    assembly.questions.require_rows(assembly.data)
     require_room(path, needed(assembly))
     same_fit = twin(assembly.config["output"], rows)
     source = adoptable(same_fit) if same_fit and assembly.config["reuse"] else None

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentrun.config.bounds import Ge, Printable
+from latentrun.config.bounds import Count, Ge, Printable
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise, seeded
 from latentrun.models.base import HasLikelihood
@@ -42,7 +42,7 @@ class Sample(Task):
     def __init__(
         self,
         run: Annotated[str, Printable()],
-        n: Annotated[int, Ge(1)],
+        n: Annotated[int, Count(1, 10_000_000)],
         sample_seed: Annotated[int, Ge(0)],
         draw: Draw,
         files: bool,

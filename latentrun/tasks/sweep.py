@@ -3,14 +3,17 @@ carried out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from latentrun.config.fingerprint import fit_hash
-from latentrun.config.options import digests
+from latentrun.comparisons.base import Candidate, Comparison
+from latentrun.config.fingerprint import data_key, fit_hash
+from latentrun.config.options import digests, option
+from latentrun.config.settings import settings
 from latentrun.config.trust import Trust
 from latentrun.data.base import Dataset
+from latentrun.diagnostics.base import misfit
 from latentrun.errors import InputError, Misfit
 from latentrun.report.sweep import write_page
 from latentrun.store import RunDirectory
@@ -24,7 +27,7 @@ from latentrun.tables.collect import write_tables
 from latentrun.tasks.assembly import assembled
 from latentrun.tasks.base import check_settings
 from latentrun.tasks.child import work
-from latentrun.tasks.compare import compare, comparisons_of
+from latentrun.tasks.compare import comparable, compare, comparisons_of
 
 
 def checked(jobs: Sequence[Job], trust: Trust, shared: dict[str, Dataset] | None = None) -> list[Job]:
@@ -33,9 +36,14 @@ def checked(jobs: Sequence[Job], trust: Trust, shared: dict[str, Dataset] | None
 
     Jobs whose parts do not fit together are marked as skipped where their ``skip_inapplicable`` is true."""
     shared = {} if shared is None else shared
-    if jobs and jobs[0].config["comparison"]:
-        comparisons_of(jobs[0].config, trust)
-    marked = [fitting_or_skipped(job, trust, shared) for job in jobs]
+    comparisons = comparisons_of(jobs[0].config, trust) if jobs and jobs[0].config["comparison"] else {}
+    if comparisons and len(jobs) < 2:
+        raise InputError("comparison: a sweep of one job has nothing to compare: give a key several values")
+    marked, candidates = [], []
+    for job in jobs:
+        marked.append(fitting_or_skipped(job, comparisons, trust, shared))
+        if marked[-1].skipped is None:
+            candidates.append(candidate(job, comparisons, shared[data_key(job.config)]))
     misfits = [job for job in marked if job.skipped is not None]
     if not all(job.config["skip_inapplicable"] for job in misfits):
         reasons = "; ".join(f"{titled(job)}: {job.skipped}" for job in misfits[:4])
@@ -43,16 +51,31 @@ def checked(jobs: Sequence[Job], trust: Trust, shared: dict[str, Dataset] | None
             f"{len(misfits)} of {len(jobs)} jobs do not fit together "
             f"(skip_inapplicable=true leaves them out): {reasons}"
         )
+    comparable(comparisons, candidates, bool(comparisons) and jobs[0].config["skip_inapplicable"])
     return marked
 
 
-def fitting_or_skipped(job: Job, trust: Trust, shared: dict[str, Dataset]) -> Job:
-    """The job, built once; marked with the reason where its parts do not fit together. InputError where
-    something in it is wrong."""
+def candidate(job: Job, comparisons: Mapping[str, Comparison], data: Dataset) -> Candidate:
+    """The run that a job will be, measured by its diagnostics and what the comparisons need beside them."""
+    specs = dict(job.config["diagnostic"])
+    for name in (name for comparison in comparisons.values() for name in comparison.needs):
+        specs.setdefault(name, option("diagnostic", name))
+    return Candidate(job.name, settings(job.config, job.about["choices"]), data, specs)
+
+
+def fitting_or_skipped(
+    job: Job, comparisons: Mapping[str, Comparison], trust: Trust, shared: dict[str, Dataset]
+) -> Job:
+    """The job, built once; marked with the reason where its parts, or it and the ``comparisons``, do not fit
+    together. InputError where something in it is wrong."""
     config = {**job.config, "trust": [*job.config["trust"], *trust.fresh]}
     try:
         check_settings(job.config)
-        assembled(config, job.about["choices"], job.about["default_list"], shared)
+        assembly = assembled(config, job.about["choices"], job.about["default_list"], shared)
+        for name, comparison in comparisons.items():
+            lack = misfit(comparison, assembly.model, assembly.data, job.config["training"])
+            if lack is not None and not job.config["skip_inapplicable"]:
+                raise Misfit(f"comparison {name!r} needs {lack.noun}; its {lack.side} has none")
     except Misfit as error:
         return replace(job, skipped=str(error))
     except InputError as error:

@@ -321,7 +321,7 @@ def test_places_for_jobs(monkeypatch):
 
 def test_a_sweep_is_never_overwritten_nor_carried_out_twice(undisturbed, toys, capsys):
     assert run(*sweep(toys, undisturbed, "seed=0,1")) == 2
-    assert "already holds a sweep" in capsys.readouterr().err
+    assert "is not empty; nothing is overwritten" in capsys.readouterr().err
     planned = Sweep(undisturbed)
     with (
         planned.locked(),
@@ -356,7 +356,10 @@ def test_an_experiment_says_what_is_swept_and_compared(tmp_path, capsys):
     )  # no values of knn are left
     assert "model=ae" in (path / "comparisons" / "tables" / "metrics.csv").read_text()
     capsys.readouterr()
-    assert run(*tiny, f"hydra.run.dir={tmp_path / 'one'}") == 0  # one run, and nothing to compare it with
+    assert run(*tiny, f"hydra.run.dir={tmp_path / 'one'}") == 2
+    assert "an option chosen sweeps this: add -m, or choose one value: model=vae" in capsys.readouterr().err
+    # one run, and nothing to compare it with
+    assert run(*tiny, "model=vae", f"hydra.run.dir={tmp_path / 'one'}") == 0
     config = RunDirectory(tmp_path / "one").config
     assert (
         config["model"]["_target_"].endswith("VAE")

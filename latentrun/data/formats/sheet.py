@@ -113,6 +113,8 @@ class Sheet:
             if len(set(categories)) < len(categories):
                 raise InputError(f"data.columns.{name}: {kind!r} names a level twice")
             return Column(name, "categorical" if is_label else "ordinal", 0, categories=categories)
+        if is_label and kind is None:
+            self._require_classes(texts)
         kind = "categorical" if is_label else kind or inferred(texts, rules.max_levels)
         if kind == "real":
             return Column(name, "real", 0)
@@ -132,6 +134,16 @@ class Sheet:
                 f"{rules.max_categories}: raise it, or leave the column out with 'data.drop=[{name}]'"
             )
         return column
+
+    def _require_classes(self, texts: pd.Series) -> None:
+        """InputError where a label that nobody declares is a column of real numbers."""
+        values = numbers(texts).dropna() if numeric(texts) else pd.Series(dtype=float)
+        if (values % 1 != 0).any():
+            shown = ", ".join(map(plain, values.unique()[:3]))
+            raise InputError(
+                f"data.label: column {texts.name!r} holds real numbers ({shown}, ...), no classes: "
+                f"'data.factors=[{texts.name}]' keeps them out of x too"
+            )
 
     def codes(self, texts: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
         """The codes of columns; NaN only where a cell is missing."""
