@@ -123,6 +123,11 @@ def test_taken_up_at_any_event_it_ends_the_same(name, stop, tmp_path):
         assert (found.epoch_mean == expected.epoch_mean).all() and (found.steps == expected.steps).all()
 
 
+def first_moments(state: dict) -> dict:
+    """What the first optimizer remembers of its first parameter."""
+    return state["within"]["optimisers"]["optimizers"][0]["state"][0]
+
+
 @pytest.mark.parametrize(
     "spoil, said",
     [
@@ -132,9 +137,7 @@ def test_taken_up_at_any_event_it_ends_the_same(name, stop, tmp_path):
             r"has shape \(7, 7\); the model needs \(",
         ),
         (
-            lambda state: state["within"]["optimisers"]["optimizers"][0]["state"][0].update(
-                exp_avg=torch.zeros(7)
-            ),
+            lambda state: first_moments(state).update(exp_avg=torch.zeros(7)),
             r"exp_avg of the optimizer has shape \(7,\); its parameter has \(",
         ),
         (lambda state: state["progress"]["at"].update(phase=99), "within a phase, and all phases are over"),
