@@ -123,6 +123,41 @@ def test_taken_up_at_any_event_it_ends_the_same(name, stop, tmp_path):
         assert (found.epoch_mean == expected.epoch_mean).all() and (found.steps == expected.steps).all()
 
 
+def first_moments(state: dict) -> dict:
+    """What the first optimizer remembers of its first parameter."""
+    return state["within"]["optimisers"]["optimizers"][0]["state"][0]
+
+
+@pytest.mark.parametrize(
+    "spoil, said",
+    [
+        (lambda state: state["model"].popitem(), "is missing; the model needs it with shape"),
+        (
+            lambda state: state["model"].update({next(iter(state["model"])): torch.zeros(7, 7)}),
+            r"has shape \(7, 7\); the model needs \(",
+        ),
+        (
+            lambda state: first_moments(state).update(exp_avg=torch.zeros(7)),
+            r"exp_avg of the optimizer has shape \(7,\); its parameter has \(",
+        ),
+        (lambda state: state["progress"]["at"].update(phase=99), "within a phase, and all phases are over"),
+        (lambda state: state["progress"]["at"].update(batch=-1), "batch is -1"),
+        (lambda state: state["progress"]["rows"].append(3), "a row of the training"),
+        (lambda state: state["history"].update(steps=["a"]), "steps of the history"),
+    ],
+)
+def test_a_state_of_another_training_is_refused_before_a_step(spoil, said):
+    broken = make("vae")
+    for number, _ in enumerate(broken.run()):
+        if number == 17:
+            break
+    state = copy.deepcopy(broken.state_dict())
+    make("vae").load_state_dict(copy.deepcopy(state))
+    spoil(state)
+    with pytest.raises(ValueError, match=said):
+        make("vae").load_state_dict(state)
+
+
 def test_events_come_in_order_and_count_the_rows():
     events = list(make("vae", epochs=2).run())
     assert (
