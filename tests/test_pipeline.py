@@ -15,13 +15,14 @@ import latentrun
 from latentrun.cli import main
 from latentrun.errors import InputError
 from latentrun.store import METRIC_COLUMNS, RunDirectory
+from tests.lines import latest
 
 TINY = ["debug=quick", "network.channels=[4,8]", "network.strides=[1,1]", "network.widths=[16]", "rows=64"]
 
 
 def run(*arguments: str) -> int:
     with pytest.raises(SystemExit) as exit_:
-        main(list(arguments))
+        main(latest(arguments))
     return exit_.value.code
 
 
@@ -229,7 +230,7 @@ def test_what_does_not_fit_is_skipped_in_the_default_list(tmp_path):
 def test_a_run_is_never_overwritten(finished, capsys):
     before = (finished / "meta.json").read_bytes()
     assert run(*TINY, f"hydra.run.dir={finished}") == 2
-    assert "already holds a run; runs are never overwritten" in capsys.readouterr().err
+    assert "is not empty; nothing is overwritten" in capsys.readouterr().err
     assert (finished / "meta.json").read_bytes() == before
 
 

@@ -22,6 +22,7 @@ from latentrun.errors import InputError
 from latentrun.store import RunDirectory, activity, files
 from latentrun.system.interrupts import Interrupted, deferred, interruptible
 from latentrun.training.recorder import Recorder
+from tests.lines import latest
 
 ROOT = Path(__file__).parents[1]
 LONG = ["rows=96", "training.batch_size=8", "threads=1"]
@@ -64,7 +65,7 @@ def undisturbed(request, toys, tmp_path_factory):
 
 def run(*arguments) -> int:
     with pytest.raises(SystemExit) as exit_:
-        main([str(argument) for argument in arguments])
+        main(latest(arguments))
     return exit_.value.code
 
 
