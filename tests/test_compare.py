@@ -13,6 +13,7 @@ from latentrun.config.trust import Trust
 from latentrun.errors import InputError
 from latentrun.store import METRIC_COLUMNS, ComparisonDirectory, RunDirectory
 from latentrun.tasks.compare import compare, loaded, opened
+from tests.lines import latest
 
 TINY = ["debug=quick", "data=digits", "network=dense", "network.widths=[8]", "rows=64", "model.latent_dim=2"]
 ALL = "comparison=[metrics,config_diff,variance_loss_survey]"
@@ -20,7 +21,7 @@ ALL = "comparison=[metrics,config_diff,variance_loss_survey]"
 
 def run(*arguments: str) -> int:
     with pytest.raises(SystemExit) as exit_:
-        main(list(arguments))
+        main(latest(arguments))
     return exit_.value.code
 
 

@@ -24,6 +24,7 @@ from latentrun.store import RunDirectory, activity
 from latentrun.system import door
 from latentrun.system.interrupts import Interrupted, deferred, interruptible
 from latentrun.training.recorder import Recorder
+from tests.lines import latest
 
 ROOT = Path(__file__).parents[1]
 LONG = ["rows=96", "training.batch_size=8", "figures=[]"]
@@ -69,7 +70,7 @@ def undisturbed(request, toys, tmp_path_factory):
 
 def run(*arguments) -> int:
     with pytest.raises(SystemExit) as exit_:
-        main([str(argument) for argument in arguments])
+        main(latest(arguments))
     return exit_.value.code
 
 

@@ -30,6 +30,7 @@ from latentrun.models.base import (
 from latentrun.system.door import Guarded
 from latentrun.tasks import encode, sample
 from latentrun.types import Factor, Objective, Phase, Split
+from tests.lines import latest
 
 GAMMA = 0.3
 
@@ -103,7 +104,7 @@ class Sure(Doubling, HasEncoder):
 
 def run(*arguments) -> int:
     with pytest.raises(SystemExit) as exit_:
-        main([str(argument) for argument in arguments])
+        main(latest(arguments))
     return exit_.value.code
 
 

@@ -119,7 +119,6 @@ OF_TORCH: Mapping[str, Number] = {
         ("patience", "cooldown", "min_lr", "eta_min", "weight_decay", "threshold"), Number(Ge(0))
     ),
     "factor": Number(Between(0, 1, open_=True)),
-    "momentum": Number(Between(0, 1)),
 }
 
 

@@ -22,6 +22,7 @@ from latentrun.command.jobs import composer
 from latentrun.config.options import options, shipped
 from latentrun.errors import InputError
 from latentrun.tasks.claims import composed
+from tests.lines import latest
 
 SHIPPED = sorted(options("claim", [shipped()]))
 TINY = [
@@ -56,7 +57,7 @@ TOY = {
 
 def run(*arguments) -> int:
     with pytest.raises(SystemExit) as exit_:
-        main([str(argument) for argument in arguments])
+        main(latest(arguments))
     return exit_.value.code
 
 
@@ -308,8 +309,6 @@ def folder(tmp_path_factory):
 
 def claim(folder: Path, out: Path, name: str, *more: str) -> int:
     given = [f"claim={name}", f"output={out}", f"hydra.run.dir={out}/said", "sizes.full.seeds=[0,1,2]"]
-    keys = [text.partition("=")[0] for text in more]
-    given = [text for text in given if text.partition("=")[0] not in keys]
     return run("--config-dir", folder, "task=claims", "figures=[]", *given, *more)
 
 

@@ -19,6 +19,7 @@ from latentrun.errors import InputError
 from latentrun.store import RunDirectory
 from latentrun.sweep.engine import Launch, slots
 from latentrun.sweep.plan import Job, Sweep
+from tests.lines import latest
 from tests.test_resume import same
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +65,7 @@ def toys(tmp_path_factory):
 
 def run(*arguments) -> int:
     with pytest.raises(SystemExit) as exit_:
-        main([str(argument) for argument in arguments])
+        main(latest(arguments))
     return exit_.value.code
 
 
