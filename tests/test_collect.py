@@ -23,7 +23,7 @@ from latentrun.store import RunDirectory
 from latentrun.tables.collect import collect, collect_sweep, failures, runs_in, write_tables
 from latentrun.tables.groups import by_seed, grouped, summarise
 from latentrun.tables.settings import common, mixed, varied
-from tests.planted_runs import MEANING, plant
+from tests.planted_runs import CONFIG, MEANING, plant
 
 HERE = os.uname().nodename
 
@@ -382,7 +382,7 @@ def test_nothing_failed_where_all_is_done(tmp_path):
 def test_a_run_that_is_done_with_a_failed_diagnostic_is_not_finished(tmp_path):
     """So that its sweep takes it up again."""
     path = plant(tmp_path / "run", {}, {"probe/error": 1.0})
-    (path / ".hydra" / "config.yaml").write_text(yaml.safe_dump({"diagnostic": {"probe": {}}}))
+    (path / ".hydra" / "config.yaml").write_text(yaml.safe_dump(CONFIG | {"diagnostic": {"probe": {}}}))
     meta = json.loads((path / "meta.json").read_text())
     for status, finished in (("failed", False), ("skipped", True), ("ok", True)):
         entry = {"status": status, "notes": [], "tables": []}

@@ -217,14 +217,15 @@ class RunDirectory(ReportDirectory):
             raise InputError(f"{str(self.path)!r}: the checkpoint {name}.pt holds no weights") from None
 
     def newest_checkpoint(self, name: str) -> tuple[dict[str, Any] | None, list[str]]:
-        """The last checkpoint that can be read, None where there is none; and why newer ones could not be."""
-        unreadable: list[str] = []
+        """The last checkpoint that is whole, None where there is none; and why newer ones are not used.
+        InputError for one that is whole and yet not what this program writes."""
+        damaged: list[str] = []
         for version in (name, f"{name}.previous"):
             if self._checkpoint(version).exists():
                 try:
                     state = self.load_checkpoint(version)
-                except InputError as error:
-                    unreadable.append(str(error))
+                except Damaged as error:
+                    damaged.append(str(error))
                 else:
-                    return state, [f"{text}; the checkpoint before it is used" for text in unreadable]
-        return None, unreadable
+                    return state, [f"{text}; the checkpoint before it is used" for text in damaged]
+        return None, damaged

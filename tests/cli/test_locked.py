@@ -21,9 +21,9 @@ LINES = {
     "-m seed=0,1 output={f}": "output directory '{f}/multirun/",
     "--config-dir {f}": "'{f}/config.yaml': Permission denied",
     "--config-dir {f}/in": "'{f}/in': Permission denied",
-    "task=diagnose run={f}": "'{f}/meta.json': Permission denied",
-    "resume={f}/in": "'{f}/in/plan.csv': Permission denied",
-    "task=report runs={f}": "runs: there is no run in '{f}'",
+    "task=diagnose run={f}": "'{f}' cannot be read: Permission denied",
+    "resume={f}/in": "'{f}/in': Permission denied",
+    "task=report runs={f}": "'{f}' cannot be read: Permission denied",
     "diagnostic=[fid] diagnostic.fid.features={f}/net.pt": "'{f}/net.pt': Permission denied",
 }
 

@@ -13,6 +13,7 @@ from latentrun.cli import main
 from latentrun.command.jobs import jobs_of
 from latentrun.command.typed import typed
 from latentrun.config.options import GROUPS, options, shipped
+from latentrun.system.door import Guarded
 from latentrun.tasks.console import LOGGER, log_to
 from tests.cli.places import run
 
@@ -94,7 +95,7 @@ def test_nobody_need_read_to_the_end(line, elsewhere, monkeypatch, capfd):
 def test_work_goes_on_where_nobody_looks_on(tmp_path, monkeypatch, capfd):
     read, write = os.pipe()
     os.close(read)
-    handler = log_to(tmp_path / "run.log")
+    handler = log_to(Guarded(tmp_path) / "run.log")
     try:
         with os.fdopen(write, "w") as closed:
             monkeypatch.setattr("sys.stdout", closed)

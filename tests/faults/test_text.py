@@ -25,6 +25,7 @@ from latentrun.sweep import live
 from latentrun.system.door import Guarded
 from latentrun.system.terminal import printable, show
 from tests.faults.shared import SMALL, run
+from tests.lines import latest
 from tests.planted_runs import plant
 
 # A clear screen, a title, a bell, an overwritten line, a C1 command, marks that turn the direction around.
@@ -253,10 +254,11 @@ def test_the_report_on_all_runs_survives_one_that_is_odd(name, tmp_path, monkeyp
 def test_names_that_are_not_utf8_are_data_or_refused_before_anything_is_made(bench, capsys):
     name = os.fsdecode(b"caf\xe9")
     (bench.folder / "homes.csv").rename(bench.folder / f"{name}.csv")
-    line = [*SMALL, f"data.file='{name}.csv'"]
+    line = latest([*SMALL, f"data.file={name}.csv"])
     before = bench.files()
-    assert run(*line, f"hydra.run.dir='{name}'") == 2
-    assert "'caf\\udce9' cannot be made: its name is not UTF-8" in capsys.readouterr().err
+    assert run(*line, f"hydra.run.dir={name}") == 2
+    said = "hydra.run.dir: must be a text that is not empty and can be printed, got 'caf\\udce9'"
+    assert said in capsys.readouterr().err
     assert bench.files() == before
     assert run(*line, "hydra.run.dir=new") == 0, capsys.readouterr().err
     assert run("task=encode", "run=new", "hydra.run.dir=codes") == 0
