@@ -25,6 +25,7 @@ from latentrun.system.interrupts import deferred
 
 PATIENCE = 60.0  # seconds that a process has to save its state before it is killed
 TICK = 0.5  # seconds between two looks at the clock and at the screen
+LATE = ("torch._dynamo",)  # imported by the first optimizer of a process: half of what a short job takes
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def warm(module: str) -> ForkServerContext:
     It has imported ``module`` and all that this needs, so that a job has no start-up and finds nothing that
     another left behind. The imports take seconds, in which whoever calls this early can do something else."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([module])
+    context.set_forkserver_preload([module, *LATE])
     forkserver.ensure_running()
     return context
 

@@ -351,7 +351,7 @@ def test_decimal_commas_are_numbers(tmp_path):
 
 
 def test_a_device_is_no_file(tmp_path):
-    with pytest.raises(InputError, match="'/dev/zero' is a device or a pipe"):
+    with pytest.raises(InputError, match="'/dev/zero' is a device; a plain file was expected"):
         make(Path("/dev/zero"))
 
 

@@ -151,11 +151,11 @@ def test_a_state_of_another_training_is_refused_before_a_step(spoil, said):
     for number, _ in enumerate(broken.run()):
         if number == 17:
             break
-    state = copy.deepcopy(broken.state_dict())
-    make("vae").load_state_dict(copy.deepcopy(state))
+    state, series = copy.deepcopy(broken.state_dict()), broken.history.series
+    make("vae", series=series).load_state_dict(copy.deepcopy(state))
     spoil(state)
     with pytest.raises(ValueError, match=said):
-        make("vae").load_state_dict(state)
+        make("vae", series=series).load_state_dict(state)
 
 
 def test_events_come_in_order_and_count_the_rows():
