@@ -14,12 +14,16 @@ from latentrun.command.compose import compose
 from latentrun.command.flags import folders_of, parse
 from latentrun.command.help import help_text
 from latentrun.command.registration import register, search_path, version_base
-from latentrun.command.values import readable_errors, settings_of
+from latentrun.command.typed import typed
+from latentrun.command.values import place_of, readable_errors, settings_of
 from latentrun.config.options import shipped
+from latentrun.config.settings import key_of
 from latentrun.errors import InputError, one_line
 from latentrun.system.disk import require_room
 from latentrun.system.interrupts import Interrupted, interruptible
 from latentrun.system.machine import prepare, settle
+from latentrun.system.pipe import CLOSED, mute
+from latentrun.system.terminal import printable, show
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -31,20 +35,29 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         with interruptible():
             code = command(argv)
+            sys.stdout.flush()
         sys.exit(code)
     except InputError as error:
         if os.environ.get("LATENTRUN_DEBUG"):
             raise
-        print(f"latentrun: {error}", file=sys.stderr)
+        show(f"latentrun: {printable(str(error))}", error=True)
         sys.exit(2)
     except Interrupted as stopped:
-        print(f"latentrun: {stopped}", file=sys.stderr)
+        show(f"latentrun: {stopped}", error=True)
         sys.exit(stopped.code)
+    except PermissionError as error:  # of a file or folder that the command line names
+        if os.environ.get("LATENTRUN_DEBUG"):
+            raise
+        show(f"latentrun: {error.filename!r}: {error.strerror}", error=True)
+        sys.exit(2)
+    except BrokenPipeError:
+        mute()
+        sys.exit(CLOSED)
     except Exception as error:
         if os.environ.get("LATENTRUN_DEBUG"):
             raise
         what = f"{type(error).__name__}: {one_line(error)}"
-        print(f"latentrun: failed: {what} (LATENTRUN_DEBUG=1 shows the traceback)", file=sys.stderr)
+        show(f"latentrun: failed: {what} (LATENTRUN_DEBUG=1 shows the traceback)", error=True)
         sys.exit(1)
 
 
@@ -52,13 +65,14 @@ def command(argv: list[str]) -> int:
     """Do what ``argv`` asks for; the exit code."""
     arguments = parse(argv)
     if arguments.version:
-        print(f"latentrun {__version__}")
+        show(f"latentrun {__version__}")
         return 0
     if arguments.shell_completion:
         return complete(arguments)
     folders = folders_of(arguments)
+    arguments.overrides = [typed(text, arguments.multirun) for text in arguments.overrides]
     if arguments.help:
-        print(help_text([shipped(), *folders]))
+        show(help_text([shipped(), *folders]))
         return 0
     cfg = compose(arguments.overrides, folders, sweep=arguments.multirun)
     if arguments.multirun:
@@ -67,14 +81,12 @@ def command(argv: list[str]) -> int:
         flag = "--hydra-help" if arguments.hydra_help else f"--info={arguments.info}"
         return hand_over([flag], arguments.overrides, folders)
     if arguments.cfg:
-        show(cfg, arguments.cfg, arguments.package, arguments.resolve)
+        show_settings(cfg, arguments.cfg, arguments.package, arguments.resolve)
         return 0
-    with readable_errors():
-        path = Path(cfg.hydra.run.dir)
-    return perform(settings_of(cfg), cfg.hydra, path)
+    return perform(settings_of(cfg), cfg.hydra, place_of(cfg.hydra, "run"))
 
 
-def show(cfg: DictConfig, which: str, package: str | None, resolve: bool) -> None:
+def show_settings(cfg: DictConfig, which: str, package: str | None, resolve: bool) -> None:
     """Print the configuration, or the part ``package`` of it, as ``--cfg job|hydra|all`` asks."""
     from omegaconf import OmegaConf
 
@@ -84,7 +96,8 @@ def show(cfg: DictConfig, which: str, package: str | None, resolve: bool) -> Non
             shown = OmegaConf.select(shown, package)
             if shown is None:
                 raise InputError(f"--package: the configuration has no {package!r}")
-        print(OmegaConf.to_yaml(shown, resolve=resolve).rstrip() if OmegaConf.is_config(shown) else shown)
+        text = OmegaConf.to_yaml(shown, resolve=resolve) if OmegaConf.is_config(shown) else str(shown)
+        show(text.rstrip())
 
 
 def perform(settings: DictConfig, hydra: DictConfig, path: Path) -> int:
@@ -101,8 +114,7 @@ def perform(settings: DictConfig, hydra: DictConfig, path: Path) -> int:
 # ---------------------------------------------------------------- several values
 def sweep(overrides: list[str], cfg: DictConfig, folders: list[Path]) -> int:
     """What ``-m`` asks for, ``cfg`` being the first job; the exit code."""
-    with readable_errors():
-        path = Path(cfg.hydra.sweep.dir)
+    path = place_of(cfg.hydra, "sweep")
     require_room(path)
     prepare()
     from latentrun.sweep.engine import warm
@@ -116,6 +128,9 @@ def sweep(overrides: list[str], cfg: DictConfig, folders: list[Path]) -> int:
     trust = trust_of(values, cfg.hydra)
     task = task_of(values, trust)
     task.require_single()
+    for text in overrides:
+        if key_of(text) == "hydra.run.dir":
+            raise InputError(f"{text!r}: the directory of a sweep is hydra.sweep.dir=...")
     if not task.planned:
         return hand_over(["--multirun"], [*overrides, "hydra/launcher=basic"], folders)
     from latentrun.launchers.planned import sweep as planned_sweep
@@ -131,7 +146,7 @@ def job(cfg: DictConfig) -> int:
     try:
         code = perform(cfg, hydra, Path(hydra.runtime.output_dir))
     except InputError as error:
-        print(f"latentrun: job {hydra.job.num}: {error}", file=sys.stderr)
+        show(f"latentrun: job {hydra.job.num}: {printable(str(error))}", error=True)
         raise SystemExit(2) from None
     if code:
         raise RuntimeError(f"job {hydra.job.num} failed; see {hydra.runtime.output_dir}")

@@ -15,6 +15,10 @@ class Misfit(InputError):
     """Parts that are right by themselves and do not fit together: a sweep may leave such a job out."""
 
 
+class Absent(InputError):
+    """A file or directory that is not there."""
+
+
 class NothingToMeasure(Exception):
     """A diagnostic or comparison finds, while it measures, that there is nothing to measure. Its text is the
     reason; the report becomes a skipped row with it."""

@@ -35,7 +35,8 @@ class Run:
     ``name`` tells the run in tables; ``config`` is the resolved configuration as plain values, ``meta`` what
     meta.json says of its making; ``metrics`` is the table of all that was measured of it, ``reports`` what
     each diagnostic found, ``curves`` the table of its training, a row an epoch (empty where it was not
-    trained itself), ``training_codes`` the codes ``(N, d)`` of its training rows, where they are stored.
+    trained itself), ``notes`` what is to be said of how it was loaded, ``training_codes`` the codes ``(N,
+    d)`` of its training rows, where they are stored.
     Everything given out is a tensor on ``device`` unless said otherwise; no gradient is
     tracked by :meth:`encode`, :meth:`decode` and :meth:`posterior`.
     """
@@ -52,6 +53,7 @@ class Run:
     metrics: pd.DataFrame = field(default_factory=pd.DataFrame)
     reports: Mapping[str, Report] = field(default_factory=dict)
     curves: pd.DataFrame = field(default_factory=pd.DataFrame)
+    notes: tuple[str, ...] = ()
     training_codes: Tensor | None = None
     _made: dict[Hashable, Any] = field(default_factory=dict, init=False, repr=False)
 

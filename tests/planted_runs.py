@@ -10,6 +10,17 @@ from typing import Any
 import pandas as pd
 import yaml
 
+CONFIG = {  # all that a configuration must hold, and nothing in it
+    "seed": 0,
+    "rows": None,
+    "device": "cpu",
+    "skip_inapplicable": None,
+    "data": {},
+    "model": {},
+    "network": {},
+    "training": {},
+    "diagnostic": {},
+}
 MEANING = {
     "probe/error": ("px", "lower"),
     "probe/score": ("share", "higher"),

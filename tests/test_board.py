@@ -18,6 +18,7 @@ from tensorboard.summary.writer import event_file_writer
 
 from latentrun.report.board import Board
 from latentrun.report.projector import PICTURED, POINTS, sprites, write_projector
+from latentrun.system.door import Guarded
 from latentrun.types import Factor
 from tests.planted import Deterministic, Rows, planted_run
 
@@ -36,10 +37,10 @@ def events(folder):
 
 # ---------------------------------------------------------------- event files
 def test_a_run_that_goes_on_has_every_step_once(tmp_path):
-    with Board(tmp_path, purge_step=1) as board:
+    with Board(Guarded(tmp_path), purge_step=1) as board:
         for step in range(1, 11):
             board.scalars(step, {"loss": step})
-    with Board(tmp_path, purge_step=6) as board:
+    with Board(Guarded(tmp_path), purge_step=6) as board:
         for step in range(6, 13):
             board.scalars(step, {"loss": -step})
     wanted = [(step, step if step < 6 else -step) for step in range(1, 13)]
@@ -50,9 +51,9 @@ def test_a_run_that_goes_on_has_every_step_once(tmp_path):
 
 
 def test_without_a_purge_nothing_that_is_there_is_lost(tmp_path):
-    with Board(tmp_path, purge_step=1) as board:
+    with Board(Guarded(tmp_path), purge_step=1) as board:
         board.scalars(10, {"val/loss": 1.0})
-    with Board(tmp_path) as board:  # a diagnostic added later
+    with Board(Guarded(tmp_path)) as board:  # a diagnostic added later
         board.scalars(10, {"samples/distance_ratio": 2.0})
     found = events(tmp_path)
     assert [event.value for event in found.Scalars("val/loss")] == [1.0]
@@ -60,14 +61,14 @@ def test_without_a_purge_nothing_that_is_there_is_lost(tmp_path):
 
 
 def test_an_error_leaves_a_whole_file(tmp_path):
-    with pytest.raises(RuntimeError), Board(tmp_path) as board:
+    with pytest.raises(RuntimeError), Board(Guarded(tmp_path)) as board:
         board.scalars(1, {"loss": 3.0})
         raise RuntimeError
     assert [event.value for event in events(tmp_path).Scalars("loss")] == [3.0]
 
 
 def test_what_is_written_is_on_disk_at_once(tmp_path):
-    with Board(tmp_path) as board:
+    with Board(Guarded(tmp_path)) as board:
         board.scalars(1, {"loss": 3.0})
         assert [event.value for event in events(tmp_path).Scalars("loss")] == [
             3.0
@@ -92,7 +93,7 @@ def row(phase: str, step: int, **values: float) -> dict:
 
 def test_training_and_validation_of_a_term_share_a_chart(tmp_path):
     rows = [row("vae", 1, train__loss=2.0, train__kl=1.0, val__monitor=3.0, val__kl=1.5, learning_rate=0.1)]
-    with Board(tmp_path) as board:
+    with Board(Guarded(tmp_path)) as board:
         board.epoch(rows, phases=1)
     loss, kl = ["^train/loss$", "^val/monitor$"], ["^train/kl$", "^val/kl$"]
     assert layout_of(tmp_path) == {"training": {"loss": loss, "kl": kl, "learning rate": ["^learning_rate$"]}}
@@ -111,9 +112,9 @@ def test_charts_of_several_phases_also_where_the_run_goes_on_in_the_second(tmp_p
         row("first", 2, train__loss=1.0),
         row("second", 3, train__mse=5.0),
     ]
-    with Board(tmp_path, purge_step=1) as board:
+    with Board(Guarded(tmp_path), purge_step=1) as board:
         board.epoch(rows[:1], phases=2)
-    with Board(tmp_path, purge_step=2) as board:
+    with Board(Guarded(tmp_path), purge_step=2) as board:
         board.epoch(rows[:2], phases=2)
         board.epoch(rows, phases=2)
     assert layout_of(tmp_path) == {
@@ -130,7 +131,7 @@ def test_latent_variables_share_a_chart_for_each_quantity_and_their_names_in_all
         row("first", 1, train__loss=2.0, **first),
         row("second", 2, train__loss=1.0, **{name: value + 1 for name, value in first.items()}),
     ]
-    with Board(tmp_path, purge_step=1) as board:
+    with Board(Guarded(tmp_path), purge_step=1) as board:
         board.epoch(rows[:1], phases=2)
         board.epoch(rows, phases=2)
     found = layout_of(tmp_path)
@@ -179,7 +180,7 @@ def test_the_projector_gets_codes_factors_and_pictures(tmp_path):
     factors = (Factor("angle", "real", 0, 1), Factor("kind\tof", "categorical", 0, 2, categories=names))
     y = torch.tensor([[i / 10, i % 3] for i in range(10)])
     run = run_of(10, factors=factors, y=y, labels=torch.arange(10) % 2)
-    write_projector(tmp_path, run)
+    write_projector(Guarded(tmp_path), run)
     info = config_of(tmp_path)
     assert (info.tensor_name, list(info.tensor_shape)) == ("10 test codes", [10, 3])
     assert not any(
@@ -203,7 +204,7 @@ def test_the_projector_gets_codes_factors_and_pictures(tmp_path):
 
 
 def test_a_column_of_its_own_has_no_header_and_a_line_gets_three_axes(tmp_path):
-    write_projector(tmp_path, run_of(5, latent_dim=1, shape=(7,)))
+    write_projector(Guarded(tmp_path), run_of(5, latent_dim=1, shape=(7,)))
     assert cells(tmp_path / "metadata.tsv") == [[str(i)] for i in range(5)]
     assert list(config_of(tmp_path).tensor_shape) == [5, 3] and {
         tuple(line[1:]) for line in cells(tmp_path / "codes.tsv")
@@ -213,7 +214,7 @@ def test_a_column_of_its_own_has_no_header_and_a_line_gets_three_axes(tmp_path):
 
 @pytest.mark.parametrize(("shape", "most"), [((3,), POINTS), ((1, 1, 3), PICTURED)])
 def test_too_many_codes_are_thinned_evenly_and_it_says_so(tmp_path, shape, most):
-    write_projector(tmp_path, run_of(2 * most - 1, shape=shape))
+    write_projector(Guarded(tmp_path), run_of(2 * most - 1, shape=shape))
     assert config_of(tmp_path).tensor_name == f"{most} of {2 * most - 1} test codes, evenly spaced"
     assert [int(line[0]) for line in cells(tmp_path / "metadata.tsv")] == list(range(0, 2 * most - 1, 2))
 

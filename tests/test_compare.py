@@ -13,6 +13,7 @@ from latentrun.config.trust import Trust
 from latentrun.errors import InputError
 from latentrun.store import METRIC_COLUMNS, ComparisonDirectory, RunDirectory
 from latentrun.tasks.compare import compare, loaded, opened
+from tests.lines import latest
 
 TINY = ["debug=quick", "data=digits", "network=dense", "network.widths=[8]", "rows=64", "model.latent_dim=2"]
 ALL = "comparison=[metrics,config_diff,variance_loss_survey]"
@@ -20,7 +21,7 @@ ALL = "comparison=[metrics,config_diff,variance_loss_survey]"
 
 def run(*arguments: str) -> int:
     with pytest.raises(SystemExit) as exit_:
-        main(list(arguments))
+        main(latest(arguments))
     return exit_.value.code
 
 
@@ -99,24 +100,46 @@ def test_a_comparison_measures_what_is_missing_and_tells_all(runs, tmp_path, cap
     ] == pytest.approx(-examples["difference"])
 
 
-def test_a_comparison_that_fails_does_not_take_the_others_along(trained, tmp_path, capsys):
+def test_a_comparison_that_fails_does_not_take_the_others_along(trained, tmp_path, monkeypatch):
+    def fail(*_):
+        raise ValueError("planted")
+
+    monkeypatch.setattr("latentrun.comparisons.metrics.shared_metrics", fail)
     out = tmp_path / "out"
-    assert (
-        run(
-            "task=compare",
-            f"runs={trained}/*",
-            "comparison.metrics.pair_on=[model.nonsense]",
-            "figures=[]",
-            f"hydra.run.dir={out}",
-        )
-        == 1
-    )
+    assert run("task=compare", f"runs={trained}/*", "figures=[]", f"hydra.run.dir={out}") == 1
     entries = ComparisonDirectory(out).entries
-    assert (
-        entries["metrics"]["status"] == "failed"
-        and "no run has the setting 'model.nonsense'" in entries["metrics"]["notes"][0]
-    )
+    assert entries["metrics"]["status"] == "failed" and "planted" in entries["metrics"]["notes"][0]
     assert entries["config_diff"]["status"] == "ok" and "failed" in (out / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            ["comparison=[metrics,emptiness]", "comparison.metrics.pair_on=[model.bets]"],
+            "comparison 'metrics': pair_on: no run has the setting 'model.bets' (did you mean 'model.beta'?)",
+        ),
+        (
+            ["comparison=[metrics]", "comparison.metrics.pair_on=[model]"],
+            "comparison 'metrics': the runs form one group",
+        ),
+        (["comparison=[reconstruction]"], "unknown comparison 'reconstruction'"),
+    ],
+)
+def test_runs_that_cannot_be_compared_are_not_touched(trained, tmp_path, capsys, given, said):
+    before = {path: path.stat().st_mtime_ns for path in trained.rglob("*")}
+    assert said in line(
+        "task=compare", f"runs={trained}/*", *given, f"hydra.run.dir={tmp_path}/x", capsys=capsys
+    )
+    assert {path: path.stat().st_mtime_ns for path in trained.rglob("*")} == before
+    assert not (tmp_path / "x").exists()
+
+
+def test_what_cannot_be_compared_is_left_out_where_that_is_wanted(trained, tmp_path):
+    given = ["comparison.metrics.pair_on=[model.nonsense]", "skip_inapplicable=true"]
+    assert run("task=compare", f"runs={trained}/*", *given, f"hydra.run.dir={tmp_path}/x") == 0
+    entries = ComparisonDirectory(tmp_path / "x").entries
+    assert entries["metrics"]["status"] == "skipped" and entries["config_diff"]["status"] == "ok"
 
 
 def test_runs_are_told_apart_and_share_equal_data(trained, tmp_path):

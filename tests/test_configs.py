@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args, get_origin
+from typing import Annotated, get_args, get_origin
 
 import pytest
 from omegaconf import read_write
@@ -13,16 +13,18 @@ from latentrun.command.jobs import jobs_of, swept
 from latentrun.command.overrides import all_overrides, params_of
 from latentrun.command.values import values_of
 from latentrun.comparisons.base import Comparison
-from latentrun.config.bounds import Makes
-from latentrun.config.build import build, later, resolve, signature
+from latentrun.config.bounds import Between, Count, Each, Ge, Gt, Makes, Number
+from latentrun.config.build import build, fit, later, resolve, signature
 from latentrun.config.options import EVERY, GROUPS, defaults, options, shipped, task_keys
 from latentrun.diagnostics.base import Diagnostic
+from latentrun.errors import InputError
 from latentrun.tasks.base import SETTINGS, Task
 from latentrun.types import Need
 from tests.conformance.parts import values_in, with_likelihoods
 
 CONF = shipped()
 FILES = sorted(path for group in GROUPS for path in (CONF / group).glob("*.yaml"))
+UNCOUNTED = ("event_shape", "columns")  # what the data are, and levels of a column
 GIVEN = {
     "event_shape",
     "value_range",
@@ -81,6 +83,55 @@ def test_values_fit_their_annotations(group):
         spec = with_likelihoods(CONF / group / f"{name}.yaml")
         spec = spec[name] if isinstance(defaults()[group], list) else spec
         later(spec, object, f"{group}.{name}", given=GIVEN if group == "model" else ())
+
+
+def whole_numbers(hint, bounds=()):
+    """The bounds of every whole number in an annotation, and of the lists that hold some."""
+    if get_origin(hint) is Annotated:
+        inner, *marks = get_args(hint)
+        yield from whole_numbers(inner, marks)
+    elif hint is int:
+        yield [bound.bound if isinstance(bound, Each) else bound for bound in bounds]
+    else:
+        for inner in get_args(hint):
+            yield from whole_numbers(inner, bounds if get_origin(hint) is list else ())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_whole_numbers_have_a_largest_value(path):
+    """What is counted takes memory or time; what is numbered from 0, a seed or a variable, takes none."""
+    for where, spec, _ in specs(with_likelihoods(path)):
+        if spec["_target_"].startswith("torch."):
+            continue
+        for key, hint in signature(resolve(spec["_target_"], object, where))[1].items():
+            for bounds in whole_numbers(hint):
+                limited = any(isinstance(bound, Count | Between) for bound in bounds)
+                assert limited or Ge(0) in bounds or key in UNCOUNTED, f"{where}.{key}"
+
+
+@pytest.mark.parametrize(
+    ("value", "hint", "said"),
+    [
+        (10**12, Annotated[int, Count(1)], "x: must be at most 1,000,000, got 1000000000000"),
+        (
+            [1] * 50_000,
+            Annotated[list[int], Each(Count(1))],
+            "x: must be at most 1,000 values, got 50,000 values",
+        ),
+        ([1] * 200_000, list[int], "x: must be at most 100,000 values, got 200,000 values"),
+        (
+            [1, 10**9],
+            Annotated[list[int], Each(Count(1))],
+            "x: must be values at most 1,000,000, got [1, 1000000000]",
+        ),
+        (0, Annotated[float | list[float], Number(Gt(0))], "x: must be more than 0, got 0.0"),
+    ],
+)
+def test_what_is_too_much_is_said_at_once(value, hint, said):
+    with pytest.raises(InputError) as error:
+        fit(value, hint, "x")
+    assert str(error.value) == said
+    assert fit([1.0], Annotated[float | list[float], Number(Gt(0))], "x") == [1.0]
 
 
 @pytest.mark.parametrize("name", options("task", [CONF]))

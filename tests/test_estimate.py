@@ -21,6 +21,7 @@ from latentrun.tasks.estimate import duration, estimate, pace, size, stored
 from latentrun.tasks.questions import Questions
 from latentrun.training.loop import Loop, Training
 from latentrun.types import Objective, Phase
+from tests.lines import latest
 from tests.planted import TRAINING_VALUES
 from tests.training.toys import AdversarialPair, Points, Stream, Toy, TwoPhase
 
@@ -68,7 +69,7 @@ def planned(model, n=1000, epochs=7, batch_size=10, optimizer=torch.optim.Adam, 
 
 def run(*arguments) -> int:
     with pytest.raises(SystemExit) as exit_:
-        main([str(argument) for argument in arguments])
+        main(latest(arguments))
     return exit_.value.code
 
 

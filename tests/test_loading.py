@@ -17,13 +17,14 @@ from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.types import Factor, Split
 from tests.conformance import parts
+from tests.lines import latest
 
 SHORT = ["network=dense", "network.widths=[8]", "training.epochs=1", "diagnostic=[]", "figures=[]"]
 
 
 def run(*arguments) -> int:
     with pytest.raises(SystemExit) as exit_:
-        main([str(argument) for argument in arguments])
+        main(latest(arguments))
     return exit_.value.code
 
 

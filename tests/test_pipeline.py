@@ -15,6 +15,7 @@ import latentrun
 from latentrun.cli import main
 from latentrun.errors import InputError
 from latentrun.store import METRIC_COLUMNS, RunDirectory
+from tests.lines import latest
 
 TINY = ["debug=quick", "network.channels=[4,8]", "network.strides=[1,1]", "network.widths=[16]", "rows=64"]
 BARE = [*TINY, "figures=[]"]  # half the time, where no picture is looked at
@@ -22,7 +23,7 @@ BARE = [*TINY, "figures=[]"]  # half the time, where no picture is looked at
 
 def run(*arguments: str) -> int:
     with pytest.raises(SystemExit) as exit_:
-        main(list(arguments))
+        main(latest(arguments))
     return exit_.value.code
 
 
@@ -240,7 +241,7 @@ def test_what_does_not_fit_is_skipped_in_the_default_list(tmp_path):
 def test_a_run_is_never_overwritten(finished, capsys):
     before = (finished / "meta.json").read_bytes()
     assert run(*BARE, f"hydra.run.dir={finished}") == 2
-    assert "already holds a run; runs are never overwritten" in capsys.readouterr().err
+    assert "is not empty; nothing is overwritten" in capsys.readouterr().err
     assert (finished / "meta.json").read_bytes() == before
 
 

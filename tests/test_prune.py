@@ -26,6 +26,7 @@ from latentrun.store import RunDirectory, twin
 from latentrun.tasks import prune, slicing
 from latentrun.types import Objective, Phase, Report
 from tests.conformance.parts import SMALL
+from tests.lines import latest
 
 D, USED = 6, (0, 2, 5)
 OFF = [i for i in range(D) if i not in USED]
@@ -33,7 +34,7 @@ OFF = [i for i in range(D) if i not in USED]
 
 def run(*arguments) -> int:
     with pytest.raises(SystemExit) as exit_:
-        main([str(argument) for argument in arguments])
+        main(latest(arguments))
     return exit_.value.code
 
 

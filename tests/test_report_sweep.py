@@ -286,7 +286,7 @@ def hostile(path: Path) -> Path:
         plant(path / f"{job}{seed}{name}", settings, {"probe/error": job + 0.1 * seed}, state, reason=CANARY)
         table = path / f"{job}{seed}{name}" / "tables" / "metrics.csv"
         table.write_text(table.read_text().replace("px", '"' + CANARY.replace('"', '""') + '"'))
-        rows.append((job, f"{job}{seed}{name}", f"model.likelihood={job}", CANARY, ""))
+        rows.append((2 * job + seed, f"{job}{seed}{name}", f"model.likelihood={job}", CANARY, ""))
     pd.DataFrame(rows, columns=["job", "directory", "overrides", "hash", "skipped"]).to_csv(
         path / "plan.csv", index=False
     )

@@ -20,9 +20,11 @@ import yaml
 from latentrun import cli
 from latentrun.cli import main
 from latentrun.errors import InputError
-from latentrun.store import RunDirectory, activity, files
+from latentrun.store import RunDirectory, activity
+from latentrun.system import door
 from latentrun.system.interrupts import Interrupted, deferred, interruptible
 from latentrun.training.recorder import Recorder
+from tests.lines import latest
 
 ROOT = Path(__file__).parents[1]
 LONG = ["rows=96", "training.batch_size=8", "figures=[]"]
@@ -68,7 +70,7 @@ def undisturbed(request, toys, tmp_path_factory):
 
 def run(*arguments) -> int:
     with pytest.raises(SystemExit) as exit_:
-        main([str(argument) for argument in arguments])
+        main(latest(arguments))
     return exit_.value.code
 
 
@@ -195,16 +197,16 @@ def test_killed_at_any_write(undisturbed, tmp_path, monkeypatch):
     class Killed(BaseException):
         pass
 
-    def counting(source, target):
+    def counting(source, target, **folders):
         nonlocal writes
         writes += 1
         if writes in last:
             if last[writes]:
-                replace(source, target)
+                replace(source, target, **folders)
             raise Killed
-        replace(source, target)
+        replace(source, target, **folders)
 
-    monkeypatch.setattr(files.os, "replace", counting)
+    monkeypatch.setattr(door.os, "replace", counting)
     monkeypatch.setattr(activity.Activity, "_beat", lambda self: None)
     path = tmp_path / "run"
     command = [*arguments, f"hydra.run.dir={path}"]
@@ -232,12 +234,13 @@ def test_a_torn_checkpoint_is_replaced_by_the_one_before(undisturbed, stopped):
 @pytest.mark.parametrize("undisturbed", ["vae"], indirect=True)
 def test_what_has_changed_since_is_said(undisturbed, stopped):
     meta = json.loads((stopped / "meta.json").read_text())
-    changed = {"fit_hash": "0" * 16, "data_hash": "0" * 16, "versions": meta["versions"] | {"torch": "1.0"}}
+    changed = {"fit_hash": "0" * 16, "versions": meta["versions"] | {"torch": "1.0"}}
     (stopped / "meta.json").write_text(json.dumps(meta | changed))
     assert run(f"resume={stopped}") == 0
     notes = RunDirectory(stopped).meta["resumed"][0]["notes"]
-    assert [note.split(" ")[0:2] for note in notes] == [["the", "code"], ["the", "data"], ["torch", "is"]]
-    assert "the data are not those the run began with" in (stopped / "run.log").read_text()
+    assert [note.split(" ")[0:2] for note in notes] == [["the", "code"], ["torch", "is"]]
+    said = "the code of data, model, network or training has changed"
+    assert said in (stopped / "run.log").read_text()
 
 
 def test_threads_are_those_of_the_run(tmp_path, monkeypatch):
@@ -295,7 +298,7 @@ class TestRefusals:
 def test_a_checkpoint_that_declares_terabytes_is_refused(tmp_path):
     path = tmp_path / "checkpoints" / "last.pt"
     path.parent.mkdir()
-    (tmp_path / "meta.json").write_text('{"schema": 2}')
+    (tmp_path / "meta.json").write_text('{"schema": 2, "diagnostics": {}}')
     torch.save({"model": {"weight": torch.zeros(1).expand(2**40)}}, path)
     assert path.stat().st_size < 10_000
     with pytest.raises(InputError, match="without its values"):

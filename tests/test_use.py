@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -26,8 +27,10 @@ from latentrun.models.base import (
     Model,
     PosteriorTraining,
 )
+from latentrun.system.door import Guarded
 from latentrun.tasks import encode, sample
 from latentrun.types import Factor, Objective, Phase, Split
+from tests.lines import latest
 
 GAMMA = 0.3
 
@@ -101,7 +104,7 @@ class Sure(Doubling, HasEncoder):
 
 def run(*arguments) -> int:
     with pytest.raises(SystemExit) as exit_:
-        main([str(argument) for argument in arguments])
+        main(latest(arguments))
     return exit_.value.code
 
 
@@ -366,7 +369,7 @@ def test_pictures_as_files_and_as_a_grid(called):
 def test_numbered_from_the_first_and_in_colour(tmp_path):
     x = np.zeros((2, 3, 2, 2), np.float32)
     x[1, 0], x[1, 1], x[1, 2] = 1, 0, -1
-    sample.write_pictures(tmp_path / "p", x, (-1.0, 1.0), 100_000)
+    sample.write_pictures(Guarded(tmp_path) / "p", x, (-1.0, 1.0), 100_000)
     assert sorted(entry.name for entry in (tmp_path / "p").iterdir()) == ["100000.png", "100001.png"]
     assert (np.array(Image.open(tmp_path / "p" / "100001.png")) == [255, 128, 0]).all()
 
@@ -471,7 +474,7 @@ WRONG = [
     ("task=sample run={same} n=1.5", "n: must be a whole number, got 1.5"),
     ("task=sample run={same} n=null", "n: must be a whole number, got null"),
     ("task=sample run={same} n=1,2", "several values need a sweep"),
-    ("task=sample run={same} n=1000000000000000", "MiB are free"),
+    ("task=sample run={same} n=1000000000000000", "n: must be at most 10,000,000, got 1000000000000000"),
     ("task=sample run={same} sample_seed=-1", "sample_seed: must be at least 0, got -1"),
     (
         "task=sample run={same} draw=likelyhood",
@@ -556,6 +559,14 @@ def test_wrong_input_gets_one_line_and_leaves_nothing(
     assert code == 2 and shown.out == ""
     assert shown.err.startswith("latentrun: ") and shown.err.count("\n") == 1 and message in shown.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_samples_for_which_there_is_no_room_are_not_drawn(runs, options, tmp_path, capsys, monkeypatch):
+    full = SimpleNamespace(free=2**20)
+    monkeypatch.setattr("latentrun.system.disk.shutil.disk_usage", lambda path: full)
+    line = ["trust=[tests]", "task=sample", f"run={runs / 'same'}", "n=1000000"]
+    assert run("--config-dir", options, *line, f"hydra.run.dir={tmp_path / 'out'}") == 2
+    assert "1 MiB are free, the run needs about" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_the_runs_own_code_needs_trust(runs, options, tmp_path, capsys):

@@ -4,7 +4,7 @@ numbers."""
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
@@ -15,7 +15,7 @@ from latentrun.errors import InputError, unknown
 
 Text = Annotated[str, Printable()]
 NAME = r"[A-Za-z0-9_-]+"  # of claims and of their runs: they become names of files
-SETTLED = ("seed", "diagnostic", "task", "skip_inapplicable")  # what sizes and expectations say of a run
+SAID = ("data", "model", "network", "training", "rows", "experiment", "debug")  # what a run may say of itself
 SIGNS = {"difference": "−", "ratio": "/"}
 Subject = str | tuple[str, ...]  # the name of a run, or those of runs that are compared
 
@@ -149,15 +149,26 @@ def _claim(name: str, node: Mapping[str, Any]) -> Claim:
         raise unknown(f"key of {where}", "name", [field.name for field in fields(Claim)][1:])
     claim = box(Claim, {"name": name, **node}, where)
     for run, overrides in claim.runs.items():
-        for text in overrides:
-            if key_of(text) in SETTLED:
-                raise InputError(f"{where}.runs.{run}: {text!r}: {', '.join(SETTLED)} are not a run's to say")
+        _check_overrides(overrides, f"{where}.runs.{run}")
     for i, part in enumerate(claim.expect):
         _check_runs(part, claim.runs, f"{where}.expect[{i}]")
         _check_range(part, f"{where}.expect[{i}]")
     if not claim.expect:
         raise InputError(f"{where}.expect: names nothing to judge the sentence by")
     return claim
+
+
+def _check_overrides(overrides: Sequence[str], where: str) -> None:
+    """InputError where a run says what sizes, expectations or the command say of it, or one thing twice."""
+    keys = [key_of(text) for text in overrides]
+    for text, key in zip(overrides, keys, strict=True):
+        if key.partition(".")[0] not in SAID and not key.startswith("diagnostic."):
+            raise InputError(
+                f"{where}: {text!r}: is not a run's to say; what is: {', '.join(SAID)}, and settings of "
+                "diagnostics"
+            )
+        if keys.count(key) > 1:
+            raise InputError(f"{where}: {text!r}: {key} is set twice")
 
 
 def _check_runs(part: Expectation, runs: Mapping[str, Any], where: str) -> None:

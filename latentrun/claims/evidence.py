@@ -19,6 +19,7 @@ from latentrun.errors import InputError, unknown
 from latentrun.store import RunDirectory, fits
 from latentrun.store.activity import WORKING
 from latentrun.sweep.plan import Job
+from latentrun.system.door import Guarded
 from latentrun.tables.collect import collect
 from latentrun.types import Status
 
@@ -70,7 +71,7 @@ class Evidence:
     ``places``: the directory of each job's run, by its number, where there is one."""
 
     jobs: list[Job]
-    logs: Path
+    logs: Guarded
     data: Mapping[int, str]  # digest of the rows of each job
     places: dict[int, Path] = field(default_factory=dict)
 
@@ -78,7 +79,7 @@ class Evidence:
         """Where the job's run is."""
         return self.places[job.number]
 
-    def log(self, job: Job) -> Path:
+    def log(self, job: Job) -> Guarded:
         """What the job's process prints."""
         return self.logs / f"{job.number}.txt"
 
@@ -121,7 +122,9 @@ class Evidence:
     def meta(self, job: Job) -> dict[str, Any] | None:
         """What meta.json says of the job's run; None where there is none, or it never got a beginning."""
         path = self.places.get(job.number)
-        return RunDirectory(path).meta if path is not None and (path / "meta.json").is_file() else None
+        return (
+            RunDirectory(path).meta if path is not None and (Guarded(path) / "meta.json").exists() else None
+        )
 
     def metrics(self, job: Job) -> dict[str, float]:
         """``diagnostic/metric`` of the job's run, of the diagnostics as the job has them; what is there of a
@@ -153,7 +156,7 @@ def readable(path: Path) -> bool:
         directory = RunDirectory(path)
         directory.read_table("metrics")
         return bool(directory.config)
-    except (InputError, OSError, ValueError, KeyError):
+    except (InputError, OSError):
         return False
 
 

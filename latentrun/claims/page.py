@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pandas as pd
 
@@ -15,9 +14,10 @@ from latentrun.claims.judge import Part, Verdict
 from latentrun.claims.plot import Row, expectations
 from latentrun.plotting.pages import policy
 from latentrun.plotting.style import paper
-from latentrun.report.parts import Shown, content, interval, number, template
+from latentrun.report.parts import Shown, address, content, interval, number, template
 from latentrun.store.files import write_text
 from latentrun.store.reports import write_figure
+from latentrun.system.door import Guarded
 
 PLACES = ("output=", "hydra.", "--")  # settings of one machine, which a text does not repeat
 HEAD = ("part", "quantity", "source", "expected", "ours (95 % interval over seeds)", "n", "verdict")
@@ -49,18 +49,18 @@ def write_claims(
             for line in runs[columns].itertuples(index=False, name=None)
         ],
     )
-    write_text(path / "report.html", html)
+    write_text(Guarded(path) / "report.html", html)
 
 
 def section(
     path: Path, verdict: Verdict, formats: Sequence[str]
 ) -> tuple[Verdict, list[dict[str, str]], list[Shown]]:
     """A claim on the page: verdict, the lines of its table, its picture, which is written."""
-    name = verdict.claim.name
+    name, plots = verdict.claim.name, Guarded(path) / "plots"
     drawn = expectations([row(part) for part in verdict.parts])
     for kind in dict.fromkeys(["png", *formats]):
-        write_figure(path / "plots" / f"{name}.{kind}", drawn)
-    shown = Shown(name, *content(path / "plots" / f"{name}.png"), CAPTION)
+        write_figure(plots / f"{name}.{kind}", drawn)
+    shown = Shown(name, *content(plots / f"{name}.png"), CAPTION)
     return verdict, [cells(part) for part in verdict.parts], [shown]
 
 
@@ -145,4 +145,4 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 def link(path: Path, directory: str) -> str | None:
     """The address of a run's page, relative to ``path``; None where it has none."""
     page = Path(directory, "report.html")
-    return quote(f"./{os.path.relpath(page, path)}") if page.is_file() else None
+    return address(f"./{os.path.relpath(page, path)}") if page.is_file() else None

@@ -16,6 +16,7 @@ from latentrun.command.flags import Flags, folders_of, parse
 from latentrun.command.registration import register, search_path, version_base
 from latentrun.config.options import GROUPS, shipped
 from latentrun.errors import InputError, nearest
+from latentrun.system.terminal import show
 
 if TYPE_CHECKING:
     from hydra.plugins.completion_plugin import CompletionPlugin
@@ -34,7 +35,7 @@ def complete(arguments: Namespace) -> int:
             f"latentrun -sc install=bash{near}"
         )
     if command == "query":
-        print(suggestions(os.environ.get("COMP_LINE", ""), shell))
+        show(suggestions(os.environ.get("COMP_LINE", ""), shell))
     else:
         with _plugin(shell) as plugin:
             getattr(plugin, command)()

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING
 
 import yaml
 
-from latentrun.command.overrides import all_overrides, check_options, first_jobs, misplaced, params_of, read
+from latentrun.command.keys import misplaced
+from latentrun.command.overrides import (
+    all_overrides,
+    check_options,
+    first_jobs,
+    params_of,
+    read,
+    require_few,
+    require_once,
+)
 from latentrun.command.registration import register, search_path, version_base
 from latentrun.command.values import drop, unchosen
 from latentrun.config.options import EVERY, GROUPS, defaults, shipped
@@ -42,6 +51,7 @@ def compose(overrides: Sequence[str], folders: Sequence[Path], sweep: bool = Fal
     """
     register()
     parsed = _parsed(overrides)
+    require_once(parsed)
     if not sweep:
         cfg = compose_job(overrides, folders)
         named = any(override.key_or_group.partition(".")[0] == "comparison" for override in parsed)
@@ -55,6 +65,8 @@ def compose(overrides: Sequence[str], folders: Sequence[Path], sweep: bool = Fal
             cfg = _first(_parsed(texts), texts, folders)
         except InputError as error:
             raise InputError(f"hydra.sweeper.params ({_shown(params)}): {error}") from None
+    if cfg.hydra.runtime.choices["hydra/sweeper"] == "basic":  # a search draws from its ranges
+        require_few(_parsed(all_overrides(overrides, cfg.hydra)))
     return _settled(cfg)
 
 
@@ -132,7 +144,7 @@ def _composed(job: Sequence[Override], folders: Sequence[Path]) -> DictConfig:
         raise InputError(f"{place}{error.problem}") from None
     except UnicodeDecodeError as error:
         raise InputError(f"a file of {', '.join(map(str, folders))} is not UTF-8: {error}") from None
-    except (HydraException, OmegaConfBaseException, ValueError) as error:
+    except (HydraException, OmegaConfBaseException, ValueError, AssertionError) as error:
         raise _explained(error, job, folders) from None
     for override in job:
         if override.is_delete() and "." not in override.key_or_group and override.key_or_group not in GROUPS:
@@ -175,26 +187,32 @@ def _check(override: Override, overrides: Sequence[str], folders: Sequence[Path]
 
 
 # ---------------------------------------------------------------- what Hydra refused
+def _chooses(key: str, groups: Sequence[str]) -> bool:
+    """Whether an override chooses an option of one of the groups, or of Hydra's own."""
+    return key in groups or key.startswith("hydra/")
+
+
 def _explained(error: Exception, job: Sequence[Override], folders: Sequence[Path]) -> InputError:
     """What is wrong with the overrides of a job that does not compose, in one line with the nearest valid
     name."""
     cfg = None
     for groups in (EVERY, GROUPS):  # the second where what is chosen within an option has no place there
         try:
-            cfg = _raw([each.input_line for each in job if each.key_or_group in groups], folders)
+            cfg = _raw([each.input_line for each in job if _chooses(each.key_or_group, groups)], folders)
             drop(cfg, unchosen(cfg))
             break
         except Exception:  # the options themselves do not compose
             cfg = None
     for override in job if cfg is not None else ():
-        if override.key_or_group not in GROUPS and not override.key_or_group.startswith("hydra"):
+        if override.key_or_group not in GROUPS and not override.key_or_group.startswith("hydra/"):
             wrong = misplaced(override, cfg, folders)
             if wrong is not None:
                 return wrong
     missing = getattr(error, "missing_cfg_file", None)
     if missing and getattr(error, "options", None):
         group, _, name = str(missing).rpartition("/")
-        return unknown(group, name, error.options)
+        engines = [engine.partition("=")[2] for engine in ENGINES if engine.startswith(f"{group}=")]
+        return unknown(group, name, {*error.options, *engines})
     what, _, rest = str(error).strip().partition("\n")
     why = ""
     if error.__cause__ is not None or what.endswith(":"):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentrun.command.compose import compose, compose_job
-from latentrun.command.overrides import read
+from latentrun.command.overrides import latest, read
 from latentrun.command.values import (
     choices_of,
     is_default_list,
@@ -78,6 +78,6 @@ def composer(folders: Sequence[Path]) -> Callable[[int, Sequence[str], Sequence[
     """``compose`` of :class:`latentrun.tasks.base.Command`, with the user's own folders of options."""
 
     def composed(number: int, overrides: Sequence[str], telling: Sequence[str]) -> Job:
-        return job_of(compose(overrides, folders), number, telling)
+        return job_of(compose(latest(overrides), folders), number, telling)
 
     return composed

@@ -3,14 +3,16 @@ it."""
 
 from __future__ import annotations
 
-import re
+import math
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from latentrun.config.build import TARGET
-from latentrun.config.options import EVERY, GROUPS, PARTS, defaults, options, owners, shipped
+from latentrun.command.slips import slip
+from latentrun.command.typed import typed
+from latentrun.config.options import EVERY, PARTS, defaults, options, require_said, shipped
+from latentrun.config.settings import key_of
 from latentrun.errors import InputError, one_line, unknown
 
 if TYPE_CHECKING:
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 SEVERAL = ("diagnostic", "comparison")  # groups of which a list is chosen
+MOST = 2000  # values in one override: Hydra's grammar takes seconds for some thousands, and minutes for more
+JOBS = 10_000  # of a sweep: each is composed and built before the first one starts
 
 
 # ---------------------------------------------------------------- one override
@@ -27,66 +31,28 @@ def read(text: str, after: str) -> Override:
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
-    text = _verbatim(text)
+    if text.count(",") >= MOST:
+        raise InputError(
+            f"{text[:40]!r}...: more than {MOST:,} values are for a file of options (--config-dir)"
+        )
     try:
-        override = OverridesParser.create().parse_override(text)
+        override = OverridesParser.create().parse_override(as_read := typed(text))
     except (HydraException, ValueError, RecursionError):
-        raise InputError(f"{text!r} cannot be read: {_unreadable(text, after)}") from None
+        raise InputError(f"{text!r} cannot be read: {slip(text, after)}") from None
     if not override.key_or_group:
         raise InputError(f"{text!r} cannot be read: write key=value")
-    override.input_line = text  # the stable line of Hydra leaves it out here
+    override.input_line = as_read  # the stable line of Hydra leaves it out here
     return override
 
 
-def _verbatim(text: str) -> str:
-    """Conditions, and paths with an = (the directories of a sweep's jobs have one), in the quotes that Hydra
-    wants around them."""
-    key, _, value = text.partition("=")
-    plain = value[:1] not in ("", "[", "'", '"')
-    if plain and (key in ("where", "runs") or (key in ("run", "resume") and "=" in value)):
-        quote = '"' if "'" in value else "'"
-        return f"{key}={quote}{value.replace(quote, chr(92) + quote)}{quote}"
-    # A part of an option is chosen as if it were a value; for Hydra it is an option in a place of its own.
-    group = key.rpartition(".")[2]
-    if (
-        group in PARTS
-        and group != key
-        and "@" not in key
-        and re.fullmatch(r"[\w,]+", value)
-        and value != "null"
-    ):
-        return f"{group}@{key}={value}"
-    return text
-
-
-def _unreadable(text: str, after: str) -> str:
-    """Why Hydra's grammar may not take a text, guessed from how people mistype."""
-    key, equals, value = text.partition("=")
-    if not equals:
-        for group in GROUPS:
-            if text in options(group, [shipped()]):
-                return f"write {group}={text}"
-        if after.startswith("="):
-            return f"no spaces around '=': {text}={after.lstrip('=') or '...'}"
-        if re.fullmatch(r"[\w.]+:.*", text):
-            return f"write {re.sub(':[ ]*', '=', text, count=1)}"
-        return "write key=value"
-    if key != key.strip() or value != value.lstrip():
-        return f"no spaces around '=': {key.strip()}={value.strip()}"
-    if text.rstrip().endswith(","):
-        return f"no space after a comma: {text}{after}"
-    if re.match(r"\w+\(", value):
-        return (
-            "no such function; several values are given as key=1,2,3, as key=range(1,4) or as "
-            "key=choice(1,2,3)"
-        )
-    if any(text.count(quote) % 2 for quote in "\"'"):
-        return "a quote is not closed"
-    if any(text.count(left) != text.count(right) for left, right in ("[]", "{}", "()")):
-        return "a bracket is not closed, or not quoted: 'key=[a,b]'"
-    if not re.fullmatch(r"[+~]{0,2}\w[\w/@-]*(\.\w+)*", key):
-        return f"{key!r} is no key; keys are names with points between them: model.latent_dim=3"
-    return "a text with special characters stands in quotes of its own: \"key='a: b'\""
+def require_once(parsed: Sequence[Override]) -> None:
+    """InputError where a key or group is set twice: the first would be lost without a word."""
+    lines: dict[str, str] = {}
+    for override in parsed:
+        key, line = key_of(override.input_line), override.input_line
+        if key in lines:
+            raise InputError(f"{line!r}: {key} is set twice; {lines[key]!r} stands before it")
+        lines[key] = line
 
 
 # ---------------------------------------------------------------- what one may say
@@ -118,44 +84,7 @@ def check_options(override: Override, everywhere: Sequence[Path]) -> None:
             raise unknown(group, "null" if name is None else str(name), known)
         if names.count(name) > 1:
             raise InputError(f"{text!r}: {name!r} is named twice")
-
-
-def misplaced(override: Override, cfg: DictConfig, folders: Sequence[Path]) -> InputError | None:
-    """What is wrong where the key of an override is not there, or is there and should not be; else None."""
-    from omegaconf import DictConfig
-
-    text, key = override.input_line, override.package or override.key_or_group
-    adds = override.is_add() or override.is_force_add()
-    node: Any = cfg
-    parts = key.split(".")
-    for depth, part in enumerate(parts):
-        if isinstance(node, DictConfig) and part in node.keys():  # not `in node`: the value may be missing
-            node = node._get_node(part)
-            continue
-        parent = ".".join(parts[:depth])
-        if isinstance(defaults().get(parent), list) and part in options(parent, [shipped(), *folders]):
-            chosen = ", ".join(str(name) for name in node) or "none"
-            return InputError(f"{text!r}: the {parent} {part!r} is not one of those chosen: {chosen}")
-        if adds:
-            return None
-        if not parent:
-            return _unknown_at_top(text, key, cfg, folders)
-        if not isinstance(node, DictConfig):
-            return InputError(f"{text!r}: {parent} is a single value; it has no key {part!r}")
-        return unknown(f"key of {parent}", part, [str(name) for name in node if name != TARGET])
-    if override.is_add():
-        return InputError(f"{text!r}: {key} is there already; write {text.lstrip('+')}")
-    return None
-
-
-def _unknown_at_top(text: str, key: str, cfg: DictConfig, folders: Sequence[Path]) -> InputError:
-    """What is wrong with a key that the configuration has not: it may be another task's."""
-    name = key.partition(".")[0]
-    tasks = ", ".join(f"task={task}" for task in owners(name, [shipped(), *folders]))
-    if tasks:
-        return InputError(f"{text!r}: {name} belongs to {tasks}")
-    present = [str(name) for name in cfg if name != "hydra"]
-    return unknown("key", key, [*present, *(group for group in GROUPS if group not in cfg)])
+        require_said(group, name, everywhere)
 
 
 # ---------------------------------------------------------------- a sweep
@@ -178,8 +107,41 @@ def params_of(hydra: DictConfig) -> dict[str, str]:
 def all_overrides(overrides: Sequence[str], hydra: DictConfig) -> list[str]:
     """All that a sweep is asked for, each key once: what its options sweep stands first, as in Hydra's own
     sweeper, and takes the value that the command line gives the same key."""
-    everything = [*(f"{key}={value}" for key, value in params_of(hydra).items()), *overrides]
-    return list({read(text, "").get_key_element(): text for text in everything}.values())
+    return latest([*(f"{key}={value}" for key, value in params_of(hydra).items()), *overrides])
+
+
+def latest(overrides: Sequence[str]) -> list[str]:
+    """Each key once, in the place of its first and with the value of its last override."""
+    return list({read(text, "").get_key_element(): text for text in overrides}.values())
+
+
+def require_few(parsed: Sequence[Override]) -> None:
+    """InputError where a sweep repeats a value, or has more than ``JOBS`` jobs: nothing is listed to find
+    that out."""
+    count = 1
+    for override in parsed:
+        if override.is_sweep_override():
+            count *= _count(override)
+            if count > JOBS:
+                raise InputError(f"{override.input_line!r}: a sweep has at most {JOBS:,} jobs")
+
+
+def _count(override: Override) -> int:
+    """How many values a sweep gives one key."""
+    from hydra.core.override_parser.types import ChoiceSweep, RangeSweep
+
+    text, value = override.input_line, override.value()
+    if isinstance(value, RangeSweep):
+        if not value.step:
+            raise InputError(f"{text!r} cannot be read: range() arg 3 must not be zero")
+        return max(0, math.ceil((value.stop - value.start) / value.step))
+    if not isinstance(value, ChoiceSweep):
+        return 1
+    names = [str(getattr(choice, "text", choice)) for choice in value.list]  # those in quotes are objects
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{text!r}: {twice} is named twice")
+    return len(names)
 
 
 def first_jobs(parsed: Sequence[Override], folders: Sequence[Path]) -> list[list[Override]]:
@@ -203,6 +165,8 @@ def _values(override: Override, folders: Sequence[Path]) -> list[Override]:
     text, key, value = override.input_line, override.key_or_group, override.value()
     if isinstance(value, IntervalSweep):
         return [read(f"{key}={value.start}", "")]
+    if key in EVERY or getattr(value, "shuffle", False):  # all are listed
+        require_few([override])
     try:
         if isinstance(value, Glob):
             names = options(key, [shipped(), *folders]) if key in EVERY else {}

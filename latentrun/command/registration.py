@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from latentrun.command.typed import quoted
+
 SEARCH_PATH = "hydra.searchpath"
 # holds the namespace package in which Hydra finds plugins
 PLUGINS = str(Path(__file__).parents[1] / "launchers")
@@ -43,5 +45,5 @@ def register() -> None:
 
 def search_path(folders: Sequence[Path]) -> list[str]:
     """The override that lets Hydra find the user's own options."""
-    quoted = (f"'file://{folder}'".replace("\\", "\\\\") for folder in folders)
-    return [f"{SEARCH_PATH}=[{','.join(quoted)}]"] if folders else []
+    places = ",".join(quoted(f"file://{folder}") for folder in folders)
+    return [f"{SEARCH_PATH}=[{places}]"] if folders else []

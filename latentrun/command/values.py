@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 
 from latentrun.command.overrides import SEVERAL
+from latentrun.config.bounds import Printable
 from latentrun.config.build import TARGET, fit, targets
 from latentrun.config.options import defaults, options, packages, shipped
 from latentrun.config.trust import Trust
@@ -65,6 +66,22 @@ def choices_of(hydra: DictConfig) -> dict[str, Any]:
         for key, name in hydra.runtime.choices.items()
         if not str(key).startswith("hydra/")
     }
+
+
+def place_of(hydra: DictConfig, mode: Literal["run", "sweep"]) -> Path:
+    """The directory of a run or of a sweep, ``hydra.run.dir``; InputError where it says none, or the one that
+    the command is given in."""
+    key = f"hydra.{mode}.dir"
+    with readable_errors():
+        text = fit(hydra[mode].dir, Annotated[str, Printable()], key)
+    path = Path(text)
+    if path.resolve() == Path.cwd():
+        raise InputError(f"{key}: {text!r} is the current directory: name a new one")
+    try:
+        path.is_dir()
+    except OSError as error:  # a name that is too long
+        raise InputError(f"output directory {text!r} cannot be made: {error.strerror}") from None
+    return path
 
 
 def overrides_of(hydra: DictConfig) -> list[str]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, ClassVar
@@ -14,11 +14,24 @@ import torch
 
 from latentrun.config import settings as grouping
 from latentrun.config.settings import settings
+from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Question
-from latentrun.errors import InputError, NothingToMeasure, few
+from latentrun.errors import InputError, NothingToMeasure, few, nearest
 from latentrun.functional.noise import Noise
 from latentrun.run import Run
 from latentrun.types import Report, Status
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What is clear of a run before it is trained or measured: its ``name``, its ``settings`` as rows of
+    :func:`latentrun.config.settings.settings` have them, its ``data``, and the settings of the diagnostics
+    that it is or will be measured by."""
+
+    name: str
+    settings: Mapping[str, Any]
+    data: Dataset
+    specs: Mapping[str, Mapping[str, Any]]
 
 
 class Comparison(Question):
@@ -31,6 +44,14 @@ class Comparison(Question):
 
     needs: ClassVar[tuple[str, ...]] = ()
     pair_on: Sequence[str] = ()
+
+    def check(self, candidates: Sequence[Candidate]) -> None:
+        """Hold the runs against each other before one is trained, measured or changed: InputError where they
+        cannot be compared."""
+        for name in self.needs:
+            differing = unlike(name, candidates)
+            if differing:
+                raise InputError(f"{name} is measured with different settings: {differing}")
 
     @abstractmethod
     def __call__(self, runs: Sequence[Run], noise: Noise) -> Report:
@@ -55,25 +76,42 @@ def groups(runs: Sequence[Run], pair_on: Sequence[str] = ()) -> list[Group]:
     See :func:`latentrun.config.settings.groups`. InputError for a key that no run has.
     """
     rows = [settings(run.config, run.meta.get("choices", {})) for run in runs]
-    for key in pair_on:
-        if not any(key in row for row in rows):
-            raise InputError(f"pair_on: no run has the setting {key!r}")
+    require_settings(pair_on, rows)
     return [
         Group(group.name, group.values, {pair: runs[number] for pair, number in group.members.items()})
         for group in grouping.groups(rows, [run.name for run in runs], pair_on)
     ]
 
 
+def require_settings(keys: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+    """InputError for a key to pair on that no run has."""
+    for key in keys:
+        if not any(key in row for row in rows):
+            known = sorted({name for row in rows for name in row})
+            raise InputError(f"pair_on: no run has the setting {key!r}{nearest(key, known)}")
+
+
 # ---------------------------------------------------------------- what may be compared
-def alike(runs: Sequence[Run], diagnostic: str) -> str | None:
-    """None where all runs were measured by a diagnostic with the same settings, else in what they differ:
+def measured_with(run: Run) -> dict[str, Mapping[str, Any]]:
+    """The settings of the diagnostics that a run was measured by."""
+    return {name: entry.get("config", {}) for name, entry in run.meta.get("diagnostics", {}).items()}
+
+
+def unlike(diagnostic: str, candidates: Sequence[Candidate]) -> str | None:
+    """None where all runs are measured by a diagnostic with the same settings, else in what they differ:
     ``"split is test in 'a', train in 'b'"``."""
-    specs = [run.meta.get("diagnostics", {}).get(diagnostic, {}).get("config", {}) for run in runs]
+    specs = [candidate.specs.get(diagnostic, {}) for candidate in candidates]
     for key in dict.fromkeys(key for spec in specs for key in spec):
-        for run, spec in zip(runs, specs, strict=True):
+        for candidate, spec in zip(candidates, specs, strict=True):
             if spec.get(key) != specs[0].get(key):
-                return f"{key} is {specs[0].get(key)} in {runs[0].name!r}, {spec.get(key)} in {run.name!r}"
+                first = f"{key} is {specs[0].get(key)} in {candidates[0].name!r}"
+                return f"{first}, {spec.get(key)} in {candidate.name!r}"
     return None
+
+
+def alike(runs: Sequence[Run], diagnostic: str) -> str | None:
+    """:func:`unlike` of finished runs."""
+    return unlike(diagnostic, [Candidate(run.name, {}, run.data, measured_with(run)) for run in runs])
 
 
 def reports(runs: Sequence[Run], diagnostic: str) -> list[Report]:

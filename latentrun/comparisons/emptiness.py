@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 
-from latentrun.comparisons.base import Comparison, Group, groups, reports
-from latentrun.config.bounds import Ge
+from latentrun.comparisons.base import Candidate, Comparison, Group, groups, reports
+from latentrun.config.bounds import Count
+from latentrun.data.base import Oracle
 from latentrun.diagnostics.needs import ENCODER, FLAT
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
@@ -66,8 +67,12 @@ class Emptiness(Comparison):
         },
     }
 
-    def __init__(self, points: Annotated[int, Ge(2)]):
+    def __init__(self, points: Annotated[int, Count(2)]):
         self.points = points
+
+    def check(self, candidates: Sequence[Candidate]) -> None:
+        super().check(candidates)
+        require_one_measure({isinstance(candidate.data, Oracle) for candidate in candidates})
 
     # ---------------------------------------------------------------- measuring
     def __call__(self, runs: Sequence[Run], noise: Noise) -> Report:
@@ -118,12 +123,17 @@ def members_of(runs: Sequence[Run]) -> list[Member]:
 def measure_of(density: Sequence[Report]) -> str:
     """By what decoded points are measured; InputError where that is not the same everywhere."""
     measures = {report.tables["points"].columns[-1] for report in density}
+    require_one_measure(measures)
+    return measures.pop()
+
+
+def require_one_measure(measures: Set[Any]) -> None:
+    """InputError where decoded points are measured in two ways."""
     if len(measures) > 1:
         raise InputError(
             "some runs have an oracle and others have none: their decoded points are measured in different "
             "units"
         )
-    return measures.pop()
 
 
 Values = dict[str, list[np.ndarray]]  # of each group with any, an array a run

@@ -10,8 +10,18 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 
-from latentrun.comparisons.base import Comparison, Group, alike, common_rows, groups, reports
-from latentrun.config.bounds import Ge
+from latentrun.comparisons.base import (
+    Candidate,
+    Comparison,
+    Group,
+    alike,
+    common_rows,
+    groups,
+    reports,
+    require_settings,
+)
+from latentrun.config import settings as grouping
+from latentrun.config.bounds import Count
 from latentrun.errors import InputError, NothingToMeasure
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.directions import DIRECTIONS
@@ -101,16 +111,19 @@ class Metrics(Comparison):
         ),
     }
 
-    def __init__(self, pair_on: list[str], shown: Annotated[int, Ge(1)]):
+    def __init__(self, pair_on: list[str], shown: Annotated[int, Count(1)]):
         self.pair_on, self.shown = pair_on, shown
+
+    def check(self, candidates: Sequence[Candidate]) -> None:
+        super().check(candidates)
+        rows = [candidate.settings for candidate in candidates]
+        require_settings(self.pair_on, rows)
+        require_several(grouping.groups(rows, [candidate.name for candidate in candidates], self.pair_on))
 
     # ---------------------------------------------------------------- measuring
     def __call__(self, runs: Sequence[Run], noise: Noise) -> Report:
         members = groups(runs, self.pair_on)
-        if len(members) < 2:
-            raise InputError(
-                "the runs form one group: with pair_on as it is, nothing is left that tells them apart"
-            )
+        require_several(members)
         shared, notes = shared_metrics(runs)
         rows = [
             row
@@ -150,6 +163,14 @@ class Metrics(Comparison):
         if left:
             text += f" {left} more metrics are in the table."
         return {"differences": Picture(drawn, text)}
+
+
+def require_several(members: Sequence[Any]) -> None:
+    """InputError where all runs are of one group."""
+    if len(members) < 2:
+        raise InputError(
+            "the runs form one group: with pair_on as it is, nothing is left that tells them apart"
+        )
 
 
 # ---------------------------------------------------------------- run by run

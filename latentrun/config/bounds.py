@@ -1,8 +1,9 @@
-"""Bounds of constructor arguments: ``Annotated[int, Ge(1)]``; checked by :mod:`latentrun.config.build` before
-anything is made."""
+"""Bounds of constructor arguments: ``Annotated[int, Count(1)]``; checked by :mod:`latentrun.config.build`
+before anything is made."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,20 @@ class Ge:
     low: float
 
     def broken(self, value: Any) -> str | None:
+        return None if value >= self.low else f"at least {self.low}"
+
+
+@dataclass(frozen=True)
+class Count:
+    """So many of something that takes memory or time: at least ``low`` and at most ``high``, which is far
+    beyond use and short of what would bring a machine to a standstill before anyone is told."""
+
+    low: int
+    high: int = 1_000_000
+
+    def broken(self, value: Any) -> str | None:
+        if value > self.high:
+            return f"at most {self.high:,}"
         return None if value >= self.low else f"at least {self.low}"
 
 
@@ -45,11 +60,14 @@ class Between:
 
 @dataclass(frozen=True)
 class Each:
-    """Every element of a list keeps the bound."""
+    """Every element of a list keeps the bound, and they are not more than ``most``."""
 
-    bound: Ge | Gt | Between
+    bound: Ge | Count | Gt | Between
+    most: int = 1000
 
     def broken(self, value: Any) -> str | None:
+        if len(value) > self.most:
+            return f"at most {self.most:,} values"
         broken = next((why for element in value if (why := self.bound.broken(element))), None)
         return None if broken is None else f"values {broken}"
 
@@ -80,3 +98,31 @@ class Program:
     directory says does not count."""
 
     known: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Number:
+    """What is a number, and no list or tensor in its place, keeps the bound."""
+
+    bound: Ge | Count | Gt | Between
+
+    def broken(self, value: Any) -> str | None:
+        return self.bound.broken(value) if isinstance(value, int | float) else None
+
+
+# What torch takes of its optimizers and schedulers without a word, though nothing can be learnt with it; for
+# every class of torch that has an argument of the name.
+OF_TORCH: Mapping[str, Number] = {
+    **dict.fromkeys(("lr", "eps", "gamma", "step_size", "T_max", "T_0", "T_mult"), Number(Gt(0))),
+    **dict.fromkeys(("max_lr", "base_lr", "total_steps", "total_iters"), Number(Gt(0))),
+    **dict.fromkeys(
+        ("patience", "cooldown", "min_lr", "eta_min", "weight_decay", "threshold"), Number(Ge(0))
+    ),
+    "factor": Number(Between(0, 1, open_=True)),
+}
+
+
+def bounds_of_torch(cls: type, key: str) -> tuple[Number, ...]:
+    """What holds for an argument of a class of torch beside what torch says itself."""
+    of_torch = cls.__module__.partition(".")[0] == "torch"
+    return (OF_TORCH[key],) if of_torch and key in OF_TORCH else ()

@@ -21,10 +21,12 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from latentrun.config.bounds import Makes, Program
+from latentrun.config.bounds import Makes, Program, bounds_of_torch
 from latentrun.errors import InputError, nearest, one_line
 
 TARGET = "_target_"
+SHOWN = 200  # characters of a wrong value in a message
+LONGEST = 100_000  # values in a list
 
 
 def build(spec: Mapping[str, Any], kind: type, where: str, trust: Sequence[str] = (), **given: Any) -> Any:
@@ -80,6 +82,8 @@ def _made(make: partial, where: str) -> Any:
         return make(**parts)
     except InputError:
         raise
+    except PermissionError as error:
+        raise InputError(f"{where}: {error.filename!r} cannot be read: {error.strerror}") from error
     except Exception as error:
         full = isinstance(error, MemoryError) or "can't allocate memory" in str(error)
         why = "it does not fit into the memory" if full else happened(error, make.func.__module__)
@@ -126,6 +130,7 @@ def _checked(
         hint, place = hints.get(key, Any), f"{where}.{key}"
         inner = _inner(value, hint, place, trust, passed_on)
         arguments[key] = inner if isinstance(inner, _Part) else fit(inner, hint, place)
+        _keep(arguments[key], bounds_of_torch(cls, key), place)
         _require_trusted(arguments[key], hint, place, trust)
     # A class takes of what is given what its signature names: an AE needs no prior, a dense net no channels.
     passed = {} if waiting else {key: value for key, value in given.items() if key in parameters}
@@ -267,11 +272,17 @@ def fit(value: Any, hint: Any, where: str) -> Any:
     if get_origin(hint) is Annotated:
         hint, *bounds = get_args(hint)
     value = _typed(value, hint, where)
+    _keep(value, bounds, where)
+    return value
+
+
+def _keep(value: Any, bounds: Sequence[Any], where: str) -> None:
+    """InputError where a value breaks a bound; null keeps every one."""
     for bound in bounds if value is not None else ():
         broken = bound.broken(value) if hasattr(bound, "broken") else None
         if broken:
-            raise InputError(f"{where}: must be {broken}, got {value!r}")
-    return value
+            got = f"{len(value):,} values" if broken.endswith(" values") else repr(value)
+            raise InputError(f"{where}: must be {broken}, got {got}")
 
 
 def _typed(value: Any, hint: Any, where: str) -> Any:
@@ -324,7 +335,8 @@ def shown(value: Any) -> str:
     """A value as YAML writes it where Python does otherwise."""
     if value is None:
         return "null"
-    return str(value).lower() if isinstance(value, bool) else repr(value)
+    text = str(value).lower() if isinstance(value, bool) else repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]} ..."
 
 
 def _article(name: str) -> str:
@@ -350,6 +362,8 @@ def _sequence(value: Any, hint: Any, origin: type, options: tuple, where: str) -
     """A list or tuple, of any length or with as many values as ``options``."""
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise InputError(f"{where}: must be a list, got {shown(value)}")
+    if len(value) > LONGEST:
+        raise InputError(f"{where}: must be at most {LONGEST:,} values, got {len(value):,} values")
     if origin is tuple and options and options[-1] is not Ellipsis:
         if len(value) != len(options):
             raise InputError(f"{where}: must have {len(options)} values, got {list(value)!r}")

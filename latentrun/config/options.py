@@ -125,6 +125,16 @@ def options(group: str, folders: Iterable[Path]) -> dict[str, str]:
     return descriptions
 
 
+def require_said(group: str, name: str, folders: Iterable[Path]) -> None:
+    """InputError where the file of an option says nothing: what was chosen would be left out without a
+    word."""
+    for path in (folder / group / f"{name}.yaml" for folder in folders):
+        if path.is_file():
+            lines = path.read_bytes().splitlines()  # what is no text is said where the file is used
+            if all(line.isascii() and line.lstrip()[:1] in (b"", b"#") for line in lines):
+                raise InputError(f"{group} {name!r}: its file {str(path)!r} says nothing")
+
+
 def option(group: str, name: str) -> dict[str, Any]:
     """What a shipped option says, of a group in which several may be chosen; InputError where there is none
     of that name."""

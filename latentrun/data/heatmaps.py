@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentrun.config.bounds import Between, Ge, Gt
+from latentrun.config.bounds import Between, Count, Ge, Gt
 from latentrun.data.base import SPLITS, Dataset, Oracle, partition
 from latentrun.errors import InputError, unknown
 from latentrun.functional.images.ellipse_fit import nearest_member
@@ -18,6 +18,7 @@ from latentrun.functional.images.ellipses import Ellipses, normal, student
 from latentrun.functional.noise import Noise
 from latentrun.types import Factor, Projection, Split
 
+MOST = 2**32  # values in all pictures: 16 GiB
 Fraction = Annotated[float, Between(0, 1, open_=True)]
 
 
@@ -38,13 +39,13 @@ class Heatmaps(Dataset, Oracle):
 
     def __init__(
         self,
-        size: Annotated[int, Ge(2)],
+        size: Annotated[int, Count(2, 4096)],
         extent: Annotated[float, Gt(0)],
         correlation: dict[str, float],
         variance_x: dict[str, float],
         variance_y: dict[str, float],
         sampling: Literal["grid", "random"],
-        n: Annotated[int, Ge(1)],
+        n: Annotated[int, Count(1)],
         val_fraction: Fraction,
         test_fraction: Fraction,
         seed: Annotated[int, Ge(0)],
@@ -54,6 +55,11 @@ class Heatmaps(Dataset, Oracle):
             _check_range(name, values)
         if sampling not in ("grid", "random"):
             raise unknown("data.sampling", sampling, ("grid", "random"))
+        count = n if sampling == "random" else math.prod(_count(**values) for values in given.values())
+        if count * size**2 > MOST:
+            raise InputError(
+                f"data: {count:.4g} pictures of {size} x {size}; at most {MOST // size**2:,} of that size"
+            )
         self.given, self.sampling, self.n = given, sampling, n
         self.fractions, self.seed = (val_fraction, test_fraction), seed
         self.event_shape, self.value_range = (1, size, size), (0.0, 1.0)
@@ -110,7 +116,7 @@ class HeatmapsT(Heatmaps):
 
     def __init__(
         self,
-        size: Annotated[int, Ge(2)],
+        size: Annotated[int, Count(2, 4096)],
         extent: Annotated[float, Gt(0)],
         correlation: dict[str, float],
         variance_x: dict[str, float],
@@ -119,7 +125,7 @@ class HeatmapsT(Heatmaps):
         threshold: float,
         jitter: Annotated[float, Ge(0)],
         sampling: Literal["grid", "random"],
-        n: Annotated[int, Ge(1)],
+        n: Annotated[int, Count(1)],
         val_fraction: Fraction,
         test_fraction: Fraction,
         seed: Annotated[int, Ge(0)],
@@ -165,8 +171,12 @@ def _check_degrees(degrees: Mapping[str, float]) -> None:
 
 def _values(low: float, high: float, step: float) -> Tensor:
     """low, low + step, ... up to high, float64, free of accumulated rounding."""
-    count = math.floor((high - low) / step + 1e-9) + 1
-    return torch.from_numpy(np.round(low + step * np.arange(count), 12))
+    return torch.from_numpy(np.round(low + step * np.arange(_count(low, high, step)), 12))
+
+
+def _count(low: float, high: float, step: float) -> int:
+    """How many values there are."""
+    return math.floor((high - low) / step + 1e-9) + 1
 
 
 def _check_range(name: str, values: Mapping[str, float]) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor
 
-from latentrun.config.bounds import Between, Ge
+from latentrun.config.bounds import Between, Count, Ge
 from latentrun.data.base import Dataset, data_root, partition, take, unit_interval
 from latentrun.data.formats import idx
 from latentrun.errors import InputError, unknown
@@ -48,7 +48,7 @@ class Idx(Dataset):
         checksums: dict[str, str],
         classes: list[str],
         binarize: Literal["none", "static", "dynamic"],
-        limit: Annotated[int, Ge(1)] | None,
+        limit: Annotated[int, Count(1)] | None,
         val_fraction: Annotated[float, Between(0, 1, open_=True)],
         seed: Annotated[int, Ge(0)],
     ):

@@ -13,13 +13,15 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentrun.config.bounds import Between, Ge
+from latentrun.config.bounds import Between, Count, Ge, Printable
 from latentrun.data.base import Dataset, divide, partition, thin
 from latentrun.data.formats.columns import in_order, numbers, numeric
 from latentrun.data.formats.delimited import cells
 from latentrun.data.formats.images import ImageSource, image_source
 from latentrun.errors import InputError, few, nearest, one_line, unknown
+from latentrun.system.door import Guarded
 from latentrun.system.machine import free_memory
+from latentrun.system.plain import open_plain
 from latentrun.types import Factor, Split
 
 SHARE = 0.6  # of the free memory that x may take
@@ -32,13 +34,13 @@ class Images(Dataset):
     place of a file in the sorted list of relative names.
 
     ``path``: a folder, searched to any depth for png, jpg, bmp, gif, tif, webp, pgm and ppm files (hidden
-    ones and links to folders are left out); or a .npy file, or the array ``x`` or ``images`` of a .npz file,
-    of shape ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H, W)``. ``size``: height and width to which all are
-    stretched, with a triangle filter that averages over what becomes one pixel and never leaves the range of
-    the values; None: all must have one size. ``mode``: ``grey`` (luma of ITU-R BT.601), ``rgb``, or ``auto``:
-    grey where every image is stored as grey (or with a palette of greys), else rgb (``notes`` say which).
-    Transparent images are laid on white, EXIF orientation is honoured, and of an animation the first frame
-    counts.
+    ones and links to folders are left out, a link in the place of a picture is refused); or a .npy file, or
+    the array ``x`` or ``images`` of a .npz file, of shape ``(N, H, W)``, ``(N, H, W, C)`` or ``(N, C, H,
+    W)``. ``size``: height and width to which all are stretched, with a triangle filter that averages over
+    what becomes one pixel and never leaves the range of the values; None: all must have one size. ``mode``:
+    ``grey`` (luma of ITU-R BT.601), ``rgb``, or ``auto``: grey where every image is stored as grey (or with a
+    palette of greys), else rgb (``notes`` say which). Transparent images are laid on white, EXIF orientation
+    is honoured, and of an animation the first frame counts.
 
     Whole numbers of 8 or 16 bits become [0, 1] (colour files of 16 bits are read at 8). Floating-point
     numbers (arrays, TIFF) stay what they are and must lie in ``value_range``; None: in [0, 1].
@@ -57,8 +59,8 @@ class Images(Dataset):
 
     def __init__(
         self,
-        path: str,
-        size: tuple[Annotated[int, Ge(1)], Annotated[int, Ge(1)]] | None,
+        path: Annotated[str, Printable()],
+        size: tuple[Annotated[int, Count(1, 8192)], Annotated[int, Count(1, 8192)]] | None,
         mode: Literal["auto", "grey", "rgb"],
         value_range: tuple[float, float] | None,
         labels: str | None,
@@ -160,8 +162,9 @@ def _table(path: Path, source: ImageSource) -> dict[str, pd.Series]:
     """The columns of a CSV file as texts, in the order of the images."""
     where = f"data.table: {str(path)!r}"
     try:
-        frame, _ = cells(path.read_text(encoding="utf-8-sig"), "auto", MISSING)
-    except (OSError, ValueError) as error:
+        with open_plain(path) as content:
+            frame, _ = cells(content.read().decode("utf-8-sig"), "auto", MISSING)
+    except (InputError, OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or one_line(error)
         raise InputError(f"{where} cannot be read: {why}") from None
     names = frame.pop("file" if "file" in frame else frame.columns[0]).fillna("")
@@ -216,7 +219,8 @@ def _existing(key: str, name: str) -> Path:
     if name and os.path.exists(path):
         return path
     gone = next((place for place in (path, *path.parents) if place.parent.exists()), path)
-    beside = os.listdir(gone.parent) if gone.parent.is_dir() and os.access(gone.parent, os.R_OK) else []
+    readable = gone.parent.is_dir() and os.access(gone.parent, os.R_OK)
+    beside = [item.name for item in Guarded(gone.parent).items()] if readable else []
     raise InputError(
         f"{key}: there is no {name!r}{f', nor {str(gone)!r}' * (gone != path)}{nearest(gone.name, beside)}"
     )

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentrun.config.bounds import Between, Ge
+from latentrun.config.bounds import Between, Count, Ge, Printable
 from latentrun.data.base import Dataset, Description, divide, partition
 from latentrun.data.formats.columns import encode, inventory, listed, numeric, placed, shape, values
 from latentrun.data.formats.sheet import Rules, Sheet, located, read
@@ -54,13 +54,13 @@ class Table(Dataset):
 
     def __init__(
         self,
-        file: str,
+        file: Annotated[str, Printable()],
         separator: str,
         missing_values: list[str],
         columns: dict[str, Literal["real", "ordinal", "categorical"] | list[str | int | float]] | None,
         infer: bool,
-        max_levels: Annotated[int, Ge(2)],
-        max_categories: Annotated[int, Ge(2)],
+        max_levels: Annotated[int, Count(2, 100_000)],
+        max_categories: Annotated[int, Count(2, 100_000)],
         drop: list[str],
         factors: list[str],
         label: str | None,

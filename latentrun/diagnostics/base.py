@@ -65,6 +65,11 @@ class Diagnostic(Question):
         names some."""
         del model, data  # nothing to hold against them
 
+    def check_rows(self, data: Dataset) -> None:
+        """Hold settings against the number of rows, which are read, before anything trains: InputError where
+        one asks for more than there are."""
+        del data  # cut to what there is
+
     @abstractmethod
     def __call__(self, run: Run, noise: Noise) -> Report:
         """Measure the run; NothingToMeasure where it turns out that there is nothing."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from latentrun.callbacks import Callback
-from latentrun.config.bounds import Ge, Gt
+from latentrun.config.bounds import Count, Ge, Gt
 from latentrun.errors import InputError
 from latentrun.experiments.base import Experiment
 from latentrun.functional.noise import Noise
@@ -48,9 +48,9 @@ class LatentNoise(Experiment):
         self,
         variable: Annotated[int, Ge(0)] | None,
         increment: Annotated[float, Ge(0)],
-        rise: Annotated[int, Ge(1)],
-        hold: Annotated[int, Ge(1)],
-        revive: Annotated[int, Ge(1)],
+        rise: Annotated[int, Count(1)],
+        hold: Annotated[int, Count(1)],
+        revive: Annotated[int, Count(1)],
         inactive_kl: Annotated[float, Gt(0)],
     ):
         self.variable, self.increment, self.inactive_kl = variable, increment, inactive_kl

@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from latentrun.command.jobs import job_of
 from latentrun.command.overrides import read
 from latentrun.command.registration import register, search_path, version_base
+from latentrun.command.typed import quoted
 from latentrun.command.values import trust_of
 from latentrun.config.options import shipped
 from latentrun.config.trust import Trust
@@ -31,7 +32,9 @@ from latentrun.store.files import last_line
 from latentrun.sweep.engine import Outcome, cores
 from latentrun.sweep.plan import Job, Sweep
 from latentrun.sweep.study import Search, begin, directions, metrics_named, open_study, values, write_trials
+from latentrun.system.door import Guarded
 from latentrun.system.interrupts import Interrupted, interruptible
+from latentrun.system.terminal import show
 from latentrun.tables.collect import write_tables
 from latentrun.tasks.assembly import assembled
 from latentrun.tasks.child import run
@@ -61,7 +64,7 @@ def job(cfg: DictConfig) -> int | float | list[float]:
     planned = _planned(sweep, cfg)
     path = sweep.directory(planned)
     if planned.skipped is not None:
-        path.rmdir()  # Hydra has made it
+        Guarded(path).remove_empty()  # Hydra has made it
         return 0
     try:
         with interruptible():
@@ -72,11 +75,9 @@ def job(cfg: DictConfig) -> int | float | list[float]:
         signal.raise_signal(stopped.number)
         code, reason = stopped.code, str(stopped)
     if reason:
-        print(f"latentrun: job {planned.number}: {reason}", file=sys.stderr, flush=True)
-        log = sweep.log(planned)
-        log.parent.mkdir(exist_ok=True)
-        with open(log, "a", encoding="utf-8") as file:
-            file.write(f"{reason}\n")
+        show(f"latentrun: job {planned.number}: {reason}", error=True)
+        with sweep.log(planned).appending() as file:
+            file.write(f"{reason}\n".encode())
     with suppress(Exception):  # another process may be at it; the last one makes them whole
         write_tables(sweep.path)
     metrics = metrics_named(planned.config["optimized_metric"]) if "study" in sweep.meta else []
@@ -141,14 +142,14 @@ def study_of(cfg: DictConfig, overrides: Sequence[str], trust: Trust) -> tuple[d
     }
     if search.storage != defaults["storage"]:
         open_study(about)
-    return about, [f"hydra.sweeper.{key}={quoted(value)}" for key, value in ours.items()]
+    return about, [f"hydra.sweeper.{key}={literal(value)}" for key, value in ours.items()]
 
 
-def quoted(value: Any) -> str:
+def literal(value: Any) -> str:
     """A value for Hydra's grammar."""
     if isinstance(value, list):
-        return f"[{','.join(map(quoted, value))}]"
-    return "'{}'".format(value.replace("'", "\\'")) if isinstance(value, str) else str(value)
+        return f"[{','.join(map(literal, value))}]"
+    return quoted(value) if isinstance(value, str) else str(value)
 
 
 def at_once(cfg: DictConfig, jobs: int) -> int:
@@ -180,7 +181,7 @@ def carry_through(
             hydra.main(config_path=str(shipped()), config_name="config", **version_base())(job)()
     except Exception as error:
         # A process that died, a queue that refused: the directories know what came of each job.
-        print(f"latentrun: {type(error).__name__}: {one_line(error)}", file=sys.stderr)
+        show(f"latentrun: {type(error).__name__}: {one_line(error)}", error=True)
         broken = True
     finally:
         if "study" in sweep.meta:
@@ -194,7 +195,7 @@ def carry_through(
 def _outcome(sweep: Sweep, job: Job) -> Outcome:
     """How a job ended, as its directory tells."""
     path = sweep.directory(job)
-    if not (path / "meta.json").is_file():
+    if not (Guarded(path) / "meta.json").exists():
         return Outcome(job, 2, last_line(sweep.log(job)) or "it was never begun", 0.0)
     directory = RunDirectory(path)
     if directory.finished:

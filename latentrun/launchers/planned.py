@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from latentrun.command.jobs import jobs_of, only_swept, swept
-from latentrun.command.overrides import all_overrides
+from latentrun.command.overrides import all_overrides, latest
+from latentrun.command.typed import quoted
 from latentrun.command.values import launcher_of
 from latentrun.config.options import digests
 from latentrun.config.trust import Trust
 from latentrun.launchers import foreign
+from latentrun.store.files import require_empty
 from latentrun.sweep.engine import Launch
 from latentrun.sweep.plan import Sweep
 from latentrun.tasks.sweep import carry_out, checked, conclude
@@ -37,9 +39,10 @@ def sweep(
         "argv": sys.argv[1:],
         "options": digests(folders),
     }
-    given = [*overrides, f"hydra.sweep.dir='{path}'", only_swept(texts)]
+    given = [*latest([*overrides, f"hydra.sweep.dir={quoted(str(path))}"]), only_swept(texts)]
     if about["sweeper"] == "optuna":
         return search(cfg, overrides, given, path, about, folders, trust)
+    require_empty(path)
     jobs = checked(jobs_of(texts, folders), trust)
     plan = Sweep.create(path, about)
     plan.add(jobs)

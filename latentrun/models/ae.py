@@ -6,7 +6,7 @@ from typing import Annotated
 
 from torch import Tensor
 
-from latentrun.config.bounds import Ge
+from latentrun.config.bounds import Count
 from latentrun.data.base import Dataset
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import Euclidean
@@ -27,7 +27,7 @@ class AE(Model, HasEncoder):
         event_shape: tuple[int, ...],
         value_range: tuple[float, float],
         network: Network,
-        latent_dim: Annotated[int, Ge(1)],
+        latent_dim: Annotated[int, Count(1, 100_000)],
         squash: bool,
     ):
         super().__init__(event_shape, {"z": Euclidean(latent_dim)})

@@ -60,6 +60,11 @@ class Model(nn.Module, ABC):
     def phases(self) -> tuple[Phase, ...]:
         """How the model is trained, in order; none where there is nothing to train."""
 
+    def check_rows(self, data: Dataset) -> None:
+        """Hold settings against the number of rows, which are read, before anything trains: InputError where
+        one asks for more than there are."""
+        del data  # any number will do
+
     def caveats(self, data: Dataset) -> tuple[str, ...]:
         """What a reader of this model's numbers on these data must know, in plain sentences."""
         return ()

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
 from latentrun.callbacks import Begin
-from latentrun.config.bounds import Each, Ge
+from latentrun.config.bounds import Count, Each
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import Euclidean
 from latentrun.models.base import HasEncoder, HasLogProb, HasPrior, Model, moments, vector_size
@@ -33,9 +33,9 @@ class Flow(Model, HasEncoder, HasPrior, HasLogProb):
         self,
         event_shape: tuple[int, ...],
         kind: Literal["affine", "spline"],
-        transforms: Annotated[int, Ge(1)],
-        widths: Annotated[list[int], Each(Ge(1))],
-        bins: Annotated[int, Ge(2)],
+        transforms: Annotated[int, Count(1, 1000)],
+        widths: Annotated[list[int], Each(Count(1, 65_536))],
+        bins: Annotated[int, Count(2, 10_000)],
     ):
         from zuko.flows import MAF, NSF  # not for those who have no use for it
 

@@ -10,7 +10,9 @@ from torch import Tensor
 from torch.distributions import Categorical, Distribution, MixtureSameFamily, MultivariateNormal
 
 from latentrun.callbacks import Begin
-from latentrun.config.bounds import Ge, Gt
+from latentrun.config.bounds import Count, Gt
+from latentrun.data.base import Dataset
+from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import Euclidean
 from latentrun.models.base import HasEncoder, HasLogProb, HasPrior, Model, drawn, vector_size
@@ -31,10 +33,10 @@ class Mixture(Model, HasEncoder, HasPrior, HasLogProb):
     def __init__(
         self,
         event_shape: tuple[int, ...],
-        components: Annotated[int, Ge(1)],
-        rows: Annotated[int, Ge(2)],
+        components: Annotated[int, Count(1, 10_000)],
+        rows: Annotated[int, Count(2)],
         ridge: Annotated[float, Gt(0)],
-        steps: Annotated[int, Ge(1)],
+        steps: Annotated[int, Count(1, 10_000)],
     ):
         d = vector_size("mixture", event_shape)
         super().__init__(event_shape, {"z": Euclidean(d)})
@@ -42,6 +44,13 @@ class Mixture(Model, HasEncoder, HasPrior, HasLogProb):
         self.register_buffer("weights", torch.full((components,), 1 / components))
         self.register_buffer("means", torch.zeros(components, d))
         self.register_buffer("scale_trils", torch.eye(d).repeat(components, 1, 1))
+
+    def check_rows(self, data: Dataset) -> None:
+        rows = min(self.rows, len(data.split("train").x))
+        if self.components > rows:
+            raise InputError(
+                f"model.components: {self.components:,} components cannot be fitted to {rows:,} training rows"
+            )
 
     def fit(self, batch: Batch, noise: Noise) -> None:
         """From all training rows."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from latentrun.callbacks import Begin, Callback
-from latentrun.config.bounds import Ge, Makes
+from latentrun.config.bounds import Count, Makes
 from latentrun.data.base import Dataset
 from latentrun.errors import InputError, unknown
 from latentrun.functional.noise import Noise
@@ -74,13 +74,13 @@ class TwoStage(Model, HasGaussianPosterior, HasSamplers, HasLikelihood):
         value_range: tuple[float, float],
         columns: tuple[Column, ...],
         network: Network,
-        latent_dim: Annotated[int, Ge(1)],
+        latent_dim: Annotated[int, Count(1, 100_000)],
         first: Annotated[Any, Makes(Model, (*VECTORS, "network"))],
         second: dict[str, Annotated[Any, Makes(Model, VECTORS)]],
         sample_from: str,
         renormalise: bool,
         draw: Literal["mean", "likelihood"],
-        second_epochs: Annotated[int, Ge(0)] | None,
+        second_epochs: Annotated[int, Count(0)] | None,
     ):
         super().__init__(event_shape, {"z": Euclidean(latent_dim)})
         self.first = first(
@@ -228,6 +228,10 @@ class TwoStage(Model, HasGaussianPosterior, HasSamplers, HasLikelihood):
         for place, name in enumerate(self.second):
             z = self._sample(name, False, DRAWS, noise).double()
             self.made_mean[place], self.made_scale[place] = z.mean(0), z.std(0, correction=0)
+
+    def check_rows(self, data: Dataset) -> None:
+        for stage in (self.first, *(self.stage(name) for name in self.second)):
+            stage.check_rows(data)
 
     def caveats(self, data: Dataset) -> tuple[str, ...]:
         note = f"Samples: {self.origin}; what compares codes with N(0, I) is about the first stage."

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
 from latentrun.callbacks import AfterStep
-from latentrun.config.bounds import Ge, Gt, Makes
+from latentrun.config.bounds import Count, Ge, Gt, Makes
 from latentrun.data.base import Dataset
 from latentrun.errors import InputError
 from latentrun.functional.distances.divergences import gaussian_kl, quadratic_penalty
@@ -51,12 +51,12 @@ class VAE(Model, HasGaussianPosterior, HasPrior, HasLikelihood, HasChangeableCod
         value_range: tuple[float, float],
         columns: tuple[Column, ...],
         network: Network,
-        latent_dim: Annotated[int, Ge(1)],
+        latent_dim: Annotated[int, Count(1, 100_000)],
         beta: Annotated[float, Ge(0)],
         beta_start: Annotated[float, Ge(0)],
         warmup_epochs: Annotated[float, Ge(0)],
         cycle_epochs: Annotated[float, Gt(0)] | None,
-        cycles: Annotated[int, Ge(1)],
+        cycles: Annotated[int, Count(1, 10_000)],
         free_bits: Annotated[float, Ge(0)],
         kl: Literal["full", "quadratic", "none"],
         sample: bool,

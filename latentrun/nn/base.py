@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from latentrun.errors import Misfit
 
@@ -44,3 +46,22 @@ def require_picture(name: str, event_shape: tuple[int, ...]) -> tuple[int, int, 
         )
     channels, height, width = event_shape
     return channels, height, width
+
+
+def mismatch(stored: Any, expected: Mapping[str, Tensor]) -> str | None:
+    """What is wrong with stored tensors that are to take the place of those ``expected``, by name: which one
+    it is, and both shapes; None where nothing is.
+
+    >>> mismatch(nn.Linear(2, 3).state_dict(), nn.Linear(3, 3).state_dict())
+    'weight has shape (3, 2); the model needs (3, 3)'
+    """
+    if not isinstance(stored, Mapping):
+        return "it holds no tensors by name"
+    for name, tensor in expected.items():
+        if name not in stored:
+            return f"{name} is missing; the model needs it with shape {tuple(tensor.shape)}"
+        if not isinstance(stored[name], Tensor):
+            return f"{name} is no tensor"
+        if stored[name].shape != tensor.shape:
+            return f"{name} has shape {tuple(stored[name].shape)}; the model needs {tuple(tensor.shape)}"
+    return next((f"the model has no {str(name)!r}" for name in stored if name not in expected), None)

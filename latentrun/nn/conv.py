@@ -7,7 +7,7 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
-from latentrun.config.bounds import Each, Ge
+from latentrun.config.bounds import Count, Each
 from latentrun.errors import InputError, Misfit
 from latentrun.nn.base import Network, require_picture
 from latentrun.nn.dense import layers
@@ -32,9 +32,9 @@ class Conv(Network):
 
     def __init__(
         self,
-        channels: Annotated[list[int], Each(Ge(1))],
-        strides: Annotated[list[int], Each(Ge(1))],
-        widths: Annotated[list[int], Each(Ge(1))],
+        channels: Annotated[list[int], Each(Count(1, 65_536))],
+        strides: Annotated[list[int], Each(Count(1, 1024))],
+        widths: Annotated[list[int], Each(Count(1, 65_536))],
     ):
         if len(strides) != len(channels):
             raise InputError(

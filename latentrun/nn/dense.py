@@ -8,7 +8,7 @@ from typing import Annotated
 
 from torch import nn
 
-from latentrun.config.bounds import Each, Ge
+from latentrun.config.bounds import Count, Each
 from latentrun.nn.base import Network
 from latentrun.nn.initial import scaled
 
@@ -34,7 +34,7 @@ class Dense(Network):
     torch.Size([5, 2])
     """
 
-    def __init__(self, widths: Annotated[list[int], Each(Ge(1))]):
+    def __init__(self, widths: Annotated[list[int], Each(Count(1, 65_536))]):
         self.widths = list(widths)
 
     def encoder(self, event_shape, out_features):

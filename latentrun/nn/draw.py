@@ -8,7 +8,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from latentrun.config.bounds import Ge
+from latentrun.config.bounds import Count
 from latentrun.nn.base import Network, require_picture
 from latentrun.nn.initial import scaled
 
@@ -43,10 +43,10 @@ class Draw(Network):
 
     def __init__(
         self,
-        steps: Annotated[int, Ge(1)],
-        size: Annotated[int, Ge(1)],
-        glimpse: Annotated[int, Ge(1)],
-        patch: Annotated[int, Ge(1)],
+        steps: Annotated[int, Count(1, 10_000)],
+        size: Annotated[int, Count(1, 65_536)],
+        glimpse: Annotated[int, Count(1, 1024)],
+        patch: Annotated[int, Count(1, 1024)],
         attention: bool,
     ):
         self.steps, self.size = steps, size

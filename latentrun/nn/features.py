@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from pathlib import Path
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from torch import Tensor
@@ -79,6 +80,15 @@ class Penultimate(Features):
     @torch.no_grad()
     def __call__(self, x: Tensor) -> Tensor:
         return self.classifier.features(x) / self.unit
+
+
+def is_scripted(path: Path) -> bool:
+    """Whether a file has the form of TorchScript, by its table of contents; nothing in it is run."""
+    try:
+        with ZipFile(path) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except (BadZipFile, OSError):
+        return False
 
 
 class Scripted(Features):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from latentrun.config.bounds import Each, Ge
+from latentrun.config.bounds import Count, Each
 from latentrun.errors import Misfit
 from latentrun.nn.base import Network, require_picture
 from latentrun.nn.dense import layers
@@ -41,10 +41,10 @@ class ResNet(Network):
 
     def __init__(
         self,
-        channels: Annotated[list[int], Each(Ge(1))],
-        blocks: Annotated[int, Ge(1)],
+        channels: Annotated[list[int], Each(Count(1, 65_536))],
+        blocks: Annotated[int, Count(1, 1000)],
         norm: Literal["group", "none"],
-        widths: Annotated[list[int], Each(Ge(1))],
+        widths: Annotated[list[int], Each(Count(1, 65_536))],
     ):
         self.channels, self.blocks, self.norm, self.widths = list(channels), blocks, norm, list(widths)
 

@@ -52,6 +52,32 @@ def figure(
     return fig, axes
 
 
+def without_formulas(figure: Figure) -> None:
+    """Let texts be shown as they are that look like formulas and cannot be read as such: names of columns and
+    categories may have signs of dollars in them."""
+    from matplotlib.mathtext import MathTextParser
+    from matplotlib.text import Text
+
+    parser = MathTextParser("path")
+
+    def is_wrong(text: Text) -> bool:
+        try:
+            parser.parse(text.get_text())
+        except ValueError:
+            return text.get_parse_math()
+        return False
+
+    while True:
+        try:
+            return figure.draw_without_rendering()
+        except ValueError:
+            wrong = [text for text in figure.findobj(Text) if is_wrong(text)]
+            if not wrong:
+                raise
+        for text in wrong:
+            text.set_parse_math(False)
+
+
 def blank(axes: Axes | Sequence[Axes]) -> None:
     """Turn panels off that hold nothing."""
     for ax in np.atleast_1d(np.asarray(axes, dtype=object)).ravel():

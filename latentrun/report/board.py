@@ -10,7 +10,6 @@ import io
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,9 @@ from tensorboard.plugins.custom_scalar import metadata as charts
 from tensorboard.plugins.custom_scalar.layout_pb2 import Category, Chart, Layout, MultilineChartContent
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+from latentrun.system.door import Guarded
+from latentrun.system.terminal import printable
 
 LATENT = "latent/"  # how the names of what is known of latent variables begin: latent/kl.0, latent/kl.1, ...
 
@@ -35,8 +37,8 @@ class Board:
     a second one as a restart. None adds to what is there.
     """
 
-    def __init__(self, folder: Path, purge_step: int | None = None):
-        self._writer = EventFileWriter(str(folder))
+    def __init__(self, folder: Guarded, purge_step: int | None = None):
+        self._writer = EventFileWriter(str(folder.make()))
         self._layout = Layout()
         if purge_step is not None:
             start = SessionLog(status=SessionLog.START)
@@ -106,7 +108,7 @@ class Board:
             elif isinstance(value, int | float):
                 start.hparams[name].number_value = value
             else:
-                start.hparams[name].string_value = str(value)
+                start.hparams[name].string_value = printable(str(value))  # TensorBoard takes UTF-8 only
         self._plugin(metadata.SESSION_START_INFO_TAG, session_start_info=start)
 
     def finish(self, success: bool) -> None:

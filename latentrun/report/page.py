@@ -6,13 +6,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pandas as pd
 import yaml
 
 from latentrun.plotting.pages import policy, scripts
-from latentrun.report.parts import HEADLINES, Shown, content, interval, number, template
+from latentrun.report.parts import HEADLINES, Shown, address, content, interval, number, template
 from latentrun.store import ComparisonDirectory, ReportDirectory, RunDirectory
 
 ROWS_SHOWN = 12
@@ -43,8 +42,7 @@ def comparison_page(directory: ComparisonDirectory) -> str:
         choices[run["name"]] = {group: option for group, option in options if isinstance(option, str)}
         report = Path(str(run.get("path")), "report.html")
         if (directory.path / report).is_file():
-            # Quoted, for the name of a folder may look like an address.
-            links[run["name"]] = quote(report.as_posix())
+            links[run["name"]] = address(report)
     return rendered("comparison.html.j2", directory, [], runs=runs, choices=choices, links=links)
 
 
@@ -92,7 +90,10 @@ def _section(
 
 def _pictures(directory: ReportDirectory, name: str) -> list[Shown]:
     """The stored pictures of a diagnostic, in the order in which they were drawn."""
-    return [Shown(path.stem, *content(path), caption) for path, caption in directory.pictures(name)]
+    return [
+        Shown(file.name.removesuffix(file.suffix), *content(file), caption)
+        for file, caption in directory.pictures(name)
+    ]
 
 
 def _headlines(metrics: pd.DataFrame) -> list[tuple[str, list[tuple[str, str, str]]]]:

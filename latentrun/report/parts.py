@@ -5,14 +5,20 @@ from __future__ import annotations
 
 import base64
 import math
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 import jinja2
 
+from latentrun.errors import InputError
 from latentrun.plotting.pages import embedded, read_figure
+from latentrun.system.door import Guarded
+from latentrun.system.plain import PICTURE
+from latentrun.system.terminal import printable
 
 # How files begin that a page shows as they are.
 IMAGES = {"png": (b"\x89PNG\r\n\x1a\n",), "gif": (b"GIF87a", b"GIF89a")}
@@ -39,18 +45,18 @@ class Shown:
     caption: str
 
 
-def content(path: Path) -> tuple[Literal["image", "figure", "wrong"], str]:
+def content(file: Guarded) -> tuple[Literal["image", "figure", "wrong"], str]:
     """Kind and data of a stored picture, made anew from what was read: nothing goes from a file into the page
     as it is."""
-    form = path.suffix[1:]
+    form = file.suffix[1:]
     if form in IMAGES:
-        data = path.read_bytes()
+        data = file.content(PICTURE)
         if not data.startswith(IMAGES[form]):
             return "wrong", f"is no {form.upper()}"
         return "image", f"data:image/{form};base64,{base64.b64encode(data).decode()}"
     try:
-        return "figure", embedded(read_figure(path.read_text(encoding="utf-8")))
-    except ValueError as error:
+        return "figure", embedded(read_figure(file.text(PICTURE)))
+    except (InputError, ValueError) as error:
         return "wrong", f"cannot be shown: {error}"
 
 
@@ -70,7 +76,20 @@ def interval(low: Any, high: Any) -> str:
 
 @cache
 def template(name: str) -> jinja2.Template:
-    """A page to be filled in; everything that comes into it is escaped."""
+    """A page to be filled in; everything that comes into it is escaped, and can be seen: no marks that turn
+    the direction of writing, no bytes that are no text."""
+    blocks = {"trim_blocks": True, "lstrip_blocks": True}
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    pages = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    pages = jinja2.Environment(loader=loader, autoescape=True, finalize=_visible, **blocks)
     return pages.get_template(name)
+
+
+def _visible(value: Any) -> Any:
+    """What a page shows of a text; what is part of the page, such as a script, stays as it is."""
+    return printable(value, lines=True) if type(value) is str else value
+
+
+def address(path: str | Path) -> str:
+    """A path as the address of a link, quoted: the name of a folder may look like an address, or be no
+    UTF-8."""
+    return quote(os.fsencode(path))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import re
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,7 +15,8 @@ from latentrun.functional.statistics.dependence import targets
 from latentrun.plotting.images import canvas
 from latentrun.plotting.scatter import category_names
 from latentrun.run import Run
-from latentrun.store import atomic
+from latentrun.system.door import Guarded
+from latentrun.system.terminal import printable
 from latentrun.types import Factor
 
 POINTS = 10_000  # of so many the page's t-SNE uses every one
@@ -25,7 +25,7 @@ PICTURED = 5_000  # so many a browser moves smoothly as pictures
 THUMBNAIL = 64
 
 
-def write_projector(folder: Path, run: Run) -> None:
+def write_projector(folder: Guarded, run: Run) -> None:
     """Mean codes of the test split with row numbers, factors, labels and, where there are any, pictures.
 
     ``codes.tsv``, ``metadata.tsv`` and ``sprites.png``, tied together by ``projector_config.pbtxt``. At most
@@ -49,9 +49,9 @@ def write_projector(folder: Path, run: Run) -> None:
     for factor, values in targets(run.data.factors, run.data.label, latents.y.cpu(), labels):
         metadata[_plain(factor.name)] = _shown(factor, values[kept])
     several = metadata.shape[1] > 1  # the page takes a first line for names only where it holds a tab
-    with atomic(folder / "codes.tsv") as file:
+    with (folder / "codes.tsv").writing() as file:
         codes.to_csv(file, sep="\t", header=False, index=False, float_format="%.6g")
-    with atomic(folder / "metadata.tsv") as file:
+    with (folder / "metadata.tsv").writing() as file:
         metadata.to_csv(
             file, sep="\t", header=several, index=False, quoting=csv.QUOTE_NONE, float_format="%.6g"
         )
@@ -61,10 +61,10 @@ def write_projector(folder: Path, run: Run) -> None:
     )
     if pictured:
         sheet, size = sprites(run.data.split("test").x[kept], run.data.value_range)
-        with atomic(folder / "sprites.png", "wb") as file:
+        with (folder / "sprites.png").writing("wb") as file:
             Image.fromarray(sheet).save(file, format="png")
         info.sprite.CopyFrom(SpriteMetadata(image_path="sprites.png", single_image_dim=size))
-    with atomic(folder / "projector_config.pbtxt") as file:
+    with (folder / "projector_config.pbtxt").writing() as file:
         file.write(str(ProjectorConfig(embeddings=[info])))
 
 
@@ -90,4 +90,4 @@ def _shown(factor: Factor, values: np.ndarray) -> np.ndarray | list[str]:
 
 def _plain(text: str) -> str:
     """Tabs and line ends, which would end a cell, as blanks."""
-    return re.sub(r"\s", " ", text)
+    return printable(re.sub(r"\s", " ", text))

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -21,12 +20,14 @@ from latentrun.functional.statistics.ranking import over_seeds
 from latentrun.plotting.pages import policy
 from latentrun.plotting.style import paper
 from latentrun.plotting.sweep import Key, Panel, against, over_two, written
-from latentrun.report.parts import HEADLINES, Shown, content, interval, number, template
+from latentrun.report.parts import HEADLINES, Shown, address, content, interval, number, template
 from latentrun.report.trials import trials_drawn
 from latentrun.store.files import write_text
 from latentrun.store.intake import read_json
 from latentrun.store.reports import write_figure
+from latentrun.store.schema import require_columns
 from latentrun.store.sweep import SweepDirectory
+from latentrun.system.door import Guarded
 from latentrun.tables.collect import collect_sweep, failures
 from latentrun.tables.groups import by_seed, grouped
 from latentrun.tables.leaderboard import leaderboard
@@ -83,7 +84,7 @@ def write_page(path: str | Path, formats: Sequence[str] = ()) -> None:
         "table": "sweep_by_seed.csv",
         "command": _command(path),
     }
-    drawn = _trials(path) if (path / "trials.csv").is_file() else pictures(runs)
+    drawn = _trials(path) if (Guarded(path) / "trials.csv").is_file() else pictures(runs)
     write_report(path, runs, about, drawn, formats)
 
 
@@ -97,12 +98,12 @@ def write_report(
     """``plots/`` and ``report.html`` in ``path``. ``about``: ``what`` it is (sweep, runs) and its ``name``,
     the ``table`` beside it that holds all metrics over seeds, the ``command`` that made it; ``drawn``: names
     for files and pictures."""
-    shown = []
+    shown, plots = [], Guarded(path) / "plots"
     with paper():
         for name, picture in drawn:
             for kind in dict.fromkeys(["png", *formats]):
-                write_figure(path / "plots" / f"{name}.{kind}", picture.figure)
-            shown.append(Shown(name, *content(path / "plots" / f"{name}.png"), picture.caption))
+                write_figure(plots / f"{name}.{kind}", picture.figure)
+            shown.append(Shown(name, *content(plots / f"{name}.png"), picture.caption))
     board = leaderboard(runs.frame, runs.keys, runs.metrics, runs.meaning)
     states = runs.frame["state"].value_counts()
     html = template("sweep.html.j2").render(
@@ -118,15 +119,20 @@ def write_report(
         jobs=_jobs(runs, path),
         common=[(key, written(value)) for key, value in common(runs.frame).items()],
     )
-    write_text(path / "report.html", html)
+    write_text(Guarded(path) / "report.html", html)
 
 
 # ---------------------------------------------------------------- pictures
 def _trials(path: Path) -> Iterator[tuple[str, Picture]]:
     """Those of a search, whose values lie on no grid."""
     sweep = SweepDirectory(path)
-    study = sweep.meta["study"]
-    return trials_drawn(sweep.read_table("trials"), study["metrics"], study["directions"])
+    study = sweep.meta.get("study")
+    if study is None:
+        raise InputError(f"{str(path / 'meta.json')!r}: study is missing")
+    trials = sweep.read_table("trials")
+    columns = ("trial", "state", *study["metrics"], "directory")
+    require_columns(trials, columns, ("trial", *study["metrics"]), repr(str(path / "trials.csv")))
+    return trials_drawn(trials, study["metrics"], study["directions"])
 
 
 def pictures(runs: Survey) -> Iterator[tuple[str, Picture]]:
@@ -243,7 +249,7 @@ def _jobs(runs: Survey, path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     rows = []
     for row in runs.frame.to_dict("records"):
         page = runs.root / row["run"] / "report.html"
-        link = quote(f"./{os.path.relpath(page, path)}") if page.is_file() else None
+        link = address(f"./{os.path.relpath(page, path)}") if page.is_file() else None
         cells = [*(written(row[key]) for key in keys), *(number(row[name]) for name in runs.metrics)]
         rows.append({"name": row["run"], "link": link, "state": row["state"], "cells": cells})
     return [*keys, *runs.metrics], rows
@@ -252,7 +258,7 @@ def _jobs(runs: Survey, path: Path) -> tuple[list[str], list[dict[str, Any]]]:
 def _command(path: Path) -> str:
     """The command that began a sweep, as far as it is known."""
     try:
-        argv = read_json(path / "meta.json").get("argv", [])
-    except (InputError, OSError):
+        argv = read_json(Guarded(path) / "meta.json").get("argv", [])
+    except InputError:
         argv = []
     return f"latentrun {' '.join(map(str, argv))}" if isinstance(argv, list) and argv else ""

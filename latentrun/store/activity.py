@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import math
 import os
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
-from latentrun.store.files import atomic, now
+from latentrun.errors import InputError
+from latentrun.store.files import now, write_json
+from latentrun.system.door import Guarded
 
 HEARTBEAT = 10.0  # seconds between two signs of life in status.json
 SILENCE = 60.0  # seconds without one after which a run on another machine counts as dead
@@ -19,8 +22,8 @@ WORKING = ("training", "diagnosing")
 class Activity:
     """Signs of life of a working process in ``status.json``."""
 
-    def __init__(self, path: Path, state: str):
-        self.path = path
+    def __init__(self, file: Guarded, state: str):
+        self.file = file
         self.entries: dict[str, Any] = {"state": state, "pid": os.getpid(), "host": os.uname().nodename}
         self._stopping = threading.Event()
         self._write_lock = threading.Lock()
@@ -36,12 +39,12 @@ class Activity:
             self.write()
 
     def write(self) -> None:
-        with self._write_lock, atomic(self.path) as file:
-            json.dump({**self.entries, "heartbeat": now()}, file, indent=1)
+        with self._write_lock:
+            write_json(self.file, {**self.entries, "heartbeat": now()})
 
     def _beat(self) -> None:
         while not self._stopping.wait(HEARTBEAT):
-            with suppress(OSError):
+            with suppress(OSError, InputError):
                 self.write()
 
     def stop(self) -> None:
@@ -49,3 +52,13 @@ class Activity:
         self._stopping.set()
         self._thread.join()
         self.write()
+
+
+def silence(status: Mapping[str, Any]) -> float:
+    """Seconds since the last sign of life in status.json; infinite where it names no time, or one that lies
+    further ahead than clocks differ."""
+    try:
+        age = (datetime.now(UTC) - datetime.fromisoformat(str(status.get("heartbeat")))).total_seconds()
+    except (TypeError, ValueError, OverflowError):
+        return math.inf
+    return age if age > -SILENCE else math.inf

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from latentrun.store.files import claim, require_empty
 from latentrun.store.reports import ReportDirectory
+from latentrun.system.door import Guarded
 
 
 class ComparisonDirectory(ReportDirectory):
@@ -23,8 +23,7 @@ class ComparisonDirectory(ReportDirectory):
         """A new directory; ``anew``: in the place of an earlier comparison, if there is one. InputError where
         it cannot be made."""
         path = Path(path)
-        if anew and (path / "meta.json").is_file():
-            shutil.rmtree(cls(path).path)
+        if anew and (Guarded(path) / "meta.json").exists():
+            cls(path).folder.remove_tree()
         require_empty(path)
-        claim(path, cls.kind)
-        return cls.described(path, meta)
+        return cls.described(claim(path, cls.kind), meta)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from latentrun.errors import InputError
+from latentrun.errors import Absent, InputError
+from latentrun.store.cells import inert
+from latentrun.system.door import Guarded
+from latentrun.system.plain import CHECKPOINT
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,99 +32,57 @@ class Plain(yaml.SafeDumper):
         return True
 
 
-@contextmanager
-def atomic(path: Path, mode: str = "w") -> Iterator[IO]:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(
-            partial,
-            mode,
-            encoding=None if "b" in mode else "utf-8",
-            newline="" if path.suffix == ".csv" else None,
-        ) as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        error.filename = error.filename or str(path)  # a full disk does not say which file
-        raise
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def claim(path: Path, kind: str) -> None:
+def claim(path: Path, kind: str) -> Guarded:
     """Make a directory for a ``kind`` of thing, which no other process has; InputError where it cannot be
     made or holds one."""
+    folder = Guarded(path)
     try:
-        path.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path / f"{kind}.lock", os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        folder.make()
+        (folder / f"{kind}.lock").create()
     except FileExistsError:
         what = f"already holds a {kind}" if path.is_dir() else "is a file"
         raise InputError(f"output directory {str(path)!r} {what}; {kind}s are never overwritten") from None
     except OSError as error:
         raise InputError(f"output directory {str(path)!r} cannot be made: {error.strerror}") from None
+    return folder
 
 
 def require_empty(path: Path) -> None:
     """InputError where a directory is there and holds anything but Hydra's own, of a job of a sweep."""
-    if path.is_dir() and any(entry.name != ".hydra" for entry in path.iterdir()):
+    if path.is_dir() and any(item.name != ".hydra" for item in Guarded(path).items()):
         raise InputError(f"output directory {str(path)!r} is not empty; nothing is overwritten")
 
 
-def locks(file: IO) -> bool:
-    """Take the exclusive lock of an open file; False where another process holds it for longer than a look
-    takes."""
-    for wait in (0.01, 0.05, 0.2, None):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except OSError:
-            if wait is not None:
-                time.sleep(wait)
-    return False
+def write_table(file: Guarded, table: pd.DataFrame) -> None:
+    """A table as CSV, without its index and without formulas (see :func:`~latentrun.store.cells.inert`)."""
+    with file.writing() as lines:
+        inert(table).to_csv(lines, index=False)
 
 
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Be the only process that holds the lock file ``path``; others wait."""
-    with open(path, "a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """A table as CSV, without its index."""
-    with atomic(path) as file:
-        table.to_csv(file, index=False)
-
-
-def write_json(path: Path, values: Mapping[str, Any]) -> None:
+def write_json(file: Guarded, values: Mapping[str, Any]) -> None:
     """Plain values as JSON."""
-    with atomic(path) as file:
-        json.dump(values, file, indent=1)
+    with file.writing() as text:
+        json.dump(values, text, indent=1)
 
 
-def write_yaml(path: Path, values: Mapping[str, Any]) -> None:
+def write_yaml(file: Guarded, values: Mapping[str, Any]) -> None:
     """Plain values as YAML, in their order, each written out."""
-    with atomic(path) as file:
-        yaml.dump(dict(values), file, Plain, sort_keys=False, allow_unicode=True)
+    with file.writing() as text:
+        yaml.dump(dict(values), text, Plain, sort_keys=False, allow_unicode=True)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(file: Guarded, text: str) -> None:
     """A text in UTF-8."""
-    with atomic(path) as file:
-        file.write(text)
+    with file.writing() as lines:
+        lines.write(text)
 
 
-def last_line(path: Path) -> str:
+def last_line(file: Guarded) -> str:
     """The last line of a text file that may be written to; empty where there is none."""
     try:
-        with open(path, "rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - 1000))
-            lines = file.read().decode(errors="replace").split("\n")
-    except FileNotFoundError:
+        with file.opened(CHECKPOINT) as text:  # only its end is read
+            text.seek(max(0, os.fstat(text.fileno()).st_size - 1000))
+            lines = text.read(2000).decode(errors="replace").split("\n")
+    except Absent:
         return ""
     return next((line for line in reversed(lines) if line.strip()), "")

@@ -1,92 +1,43 @@
-"""What a run directory must be like before it is read: someone else may have written it.
-
-Links must not lead out of it, its JSON must be of the form that this program writes, names of files must be
-names only; no file may unfold into more than it holds.
-"""
+"""What is read back of a stored file: plain values, tables and arrays, never anything that runs."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
+import warnings
 import zipfile
-from collections.abc import Mapping
-from pathlib import Path
-from typing import IO, Any, Literal
+from collections.abc import Iterator, Mapping
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import yaml
 
-import latentrun
 from latentrun.config.build import fit
-from latentrun.errors import InputError
+from latentrun.errors import InputError, one_line
+from latentrun.store.archives import Damaged, require_whole
+from latentrun.store.cells import original
+from latentrun.system.door import Guarded
+from latentrun.system.plain import ARRAYS, CHECKPOINT, JSON, TABLE, YAML
 
-SCHEMA = 2  # of runs and comparisons
-WRITTEN_BY = {1: "0.1"}  # the latentrun that wrote, and so reads, an older schema
-META = {
-    "choices": dict[str, Any],
-    "versions": dict[str, Any],
-    "device": dict[str, Any],
-    "argv": list[str],
-    "caveats": list[str],
-    "captions": dict[str, str],
-    "resumed": list[dict[str, Any]],
-    "kind": str,
-    "data": dict[str, Any],
-    "diagnostics": dict[str, dict[str, Any]],
-    "comparisons": dict[str, dict[str, Any]],
-    "runs": list[dict[str, Any]],
-    "pruned_from": dict[str, Any],
-}
-REPORT = {
-    "status": Literal["ok", "skipped", "failed"],
-    "answers": str,
-    "notes": list[str],
-    "tables": list[str],
-}
+if TYPE_CHECKING:
+    import pandas as pd
+
+DIGITS = 18  # of a whole number in JSON: those fit 64 bits
 
 
-def require_contained(directory: Path) -> None:
-    """InputError where a link leads out of the directory."""
-    root = Path(os.path.realpath(directory))
-    for path in directory.rglob("*"):
-        if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
-            raise InputError(f"{str(path)!r} is a link that leads out of the run's directory")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The mapping in a JSON file; InputError where there is none."""
+def read_json(file: Guarded) -> dict[str, Any]:
+    """The mapping in a JSON file; InputError where there is none, Absent where there is no file."""
     try:
-        return fit(json.loads(path.read_text(encoding="utf-8")), dict[str, Any], repr(str(path)))
+        values = json.loads(file.text(JSON), parse_int=_whole)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{str(path)!r} is not JSON: {error}") from None
+        raise InputError(f"{str(file.path)!r} is not JSON: {one_line(error)}") from None
+    return fit(values, dict[str, Any], repr(str(file.path)))
 
 
-def read_meta(path: Path) -> dict[str, Any]:
-    """What ``meta.json`` says; InputError where an entry is not what this program writes."""
-    meta = read_json(path)
-    _require(meta, META, repr(str(path)))
-    for key in ("diagnostics", "comparisons"):
-        for name, entry in meta.get(key, {}).items():
-            _require(entry, REPORT, f"{str(path)!r}: {key}.{name}")
-    return meta
-
-
-def require_schema(meta: Mapping[str, Any], path: Path) -> None:
-    """InputError that says which version reads it, where the directory ``path`` is of another schema."""
-    schema = meta.get("schema")
-    if schema == SCHEMA and not isinstance(schema, bool):
-        return
-    here = f"this one, {latentrun.__version__}, reads schema {SCHEMA}"
-    if schema in WRITTEN_BY:
-        version = WRITTEN_BY[schema]
-        raise InputError(
-            f"{str(path)!r} was written by latentrun {version} (schema {schema}; {here}): "
-            f"read it with latentrun {version}"
-        )
-    if not isinstance(schema, int):
-        raise InputError(f"{str(path / 'meta.json')!r} says no schema; {here}")
-    raise InputError(f"{str(path)!r} was written by a newer latentrun (schema {schema}; {here})")
+def _whole(digits: str) -> int:
+    if len(digits) > DIGITS:
+        raise ValueError(f"a whole number of {len(digits)} digits")
+    return int(digits)
 
 
 class Tree(yaml.SafeLoader):
@@ -106,29 +57,67 @@ def yaml_value(text: str) -> Any:
         return text
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file of plain values; InputError where there is none."""
+def read_yaml(file: Guarded) -> dict[str, Any]:
+    """The mapping in a YAML file of plain values; InputError where there is none, Absent where there is no
+    file."""
     try:
-        values = yaml.load(path.read_text(encoding="utf-8"), Tree)
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        raise InputError(f"{str(path)!r} cannot be read: {' '.join(str(error).split())}") from None
-    return fit(values, dict[str, Any], repr(str(path)))
+        values = yaml.load(file.text(YAML), Tree)
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise InputError(f"{str(file.path)!r} cannot be read: {' '.join(str(error).split())}") from None
+    return fit(values, dict[str, Any], repr(str(file.path)))
 
 
-def read_npz(path: Path) -> dict[str, np.ndarray]:
+def read_table(file: Guarded, **options: Any) -> pd.DataFrame:
+    """The table in a CSV file, empty where it has no columns; ``options``: of pandas' ``read_csv``.
+    InputError where it is none, Absent where there is no file."""
+    import pandas as pd
+
+    with file.opened(TABLE) as lines:
+        try:
+            return original(pd.read_csv(lines, low_memory=False, **options))
+        except pd.errors.EmptyDataError:
+            return pd.DataFrame()
+        except (ValueError, OverflowError) as error:  # those of pandas are such too
+            raise InputError(f"{str(file.path)!r} cannot be read: {one_line(error)}") from None
+
+
+def read_npz(file: Guarded) -> dict[str, np.ndarray]:
     """The arrays of an .npz file, none of which is larger than its bytes in the file; InputError where that
-    is not so."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            for entry in archive.infolist():
-                with archive.open(entry) as file:
-                    declared = _bytes_declared(file)
-                if entry.compress_type != zipfile.ZIP_STORED or declared > entry.file_size:
-                    raise ValueError(f"{entry.filename} unfolds into more than it holds")
-        with np.load(path, allow_pickle=False) as arrays:
-            return dict(arrays)
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"{str(path)!r} cannot be read: {' '.join(str(error).split())}") from None
+    is not so or the file is damaged, Absent where there is no file."""
+    with file.opened(ARRAYS) as content:
+        try:
+            require_whole(content)
+            with zipfile.ZipFile(content) as archive:
+                for entry in archive.infolist():
+                    with archive.open(entry) as header:
+                        if _bytes_declared(header) > entry.file_size:
+                            raise ValueError(f"{entry.filename} unfolds into more than it holds")
+            content.seek(0)
+            with np.load(content, allow_pickle=False) as arrays:
+                return dict(arrays)
+        except (Damaged, OSError, ValueError, EOFError, KeyError) as error:
+            raise InputError(f"{str(file.path)!r} cannot be read: {one_line(error)}") from None
+
+
+def read_checkpoint(file: Guarded, device: Any = "cpu") -> dict[str, Any]:
+    """The tensors and plain values of a checkpoint; Damaged where they are not what was written, InputError
+    where it is none, Absent where there is no file."""
+    import torch
+
+    where = f"checkpoint {str(file.path)!r}"
+    with file.opened(CHECKPOINT) as content:
+        try:
+            require_whole(content)
+            # one line is said below, whatever torch thinks of the file
+            with warnings.catch_warnings(action="ignore"):
+                state = torch.load(content, map_location=device, weights_only=True)
+        except Damaged as error:
+            raise Damaged(f"{where} cannot be read: {error}") from None
+        except Exception as error:
+            reason = one_line(error).split(". ")[0] or type(error).__name__
+            raise InputError(f"{where} cannot be read: {reason}") from None
+    require_stored(state, where)
+    return fit(state, dict[str, Any], where)
 
 
 def _bytes_declared(file: IO[bytes]) -> int:
@@ -140,28 +129,25 @@ def _bytes_declared(file: IO[bytes]) -> int:
 
 
 def require_stored(value: Any, where: str) -> None:
-    """InputError where a tensor of a checkpoint claims more than the file holds: one number may be declared
-    to be terabytes."""
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        for inner in value:
-            require_stored(inner, where)
-    elif (
-        hasattr(value, "untyped_storage")
-        and value.numel() * value.element_size() > value.untyped_storage().nbytes()
-    ):
-        raise InputError(f"{where} holds a tensor of shape {tuple(value.shape)} without its values")
-
-
-def plain(name: str, where: Path) -> str:
-    """``name``, if it names a file and no path; InputError otherwise."""
-    if name in ("", ".", "..") or any(c in name for c in "/\\\0"):
-        raise InputError(f"{str(where)!r} names a file {name!r}: a plain name was expected")
-    return name
-
-
-def _require(values: Mapping[str, Any], form: Mapping[str, Any], where: str) -> None:
-    for key, hint in form.items():
-        if key in values:
-            fit(values[key], hint, f"{where}: {key}")
+    """InputError where a checkpoint holds itself, or a tensor that claims more than the file holds: one
+    number may be declared to be terabytes."""
+    waiting: list[Iterator[Any]] = [iter([value])]
+    around: list[int] = []  # the collections that hold the present one
+    seen: set[int] = set()
+    while waiting:
+        inner = next(waiting[-1], waiting)
+        if inner is waiting:  # the collection is through
+            waiting.pop()
+            del around[-1:]
+        elif isinstance(inner, Mapping | list | tuple | set | frozenset):
+            if id(inner) in around:
+                raise InputError(f"{where} holds itself")
+            if id(inner) not in seen:  # what stands in many places is looked at once
+                seen.add(id(inner))
+                around.append(id(inner))
+                waiting.append(iter(inner.values() if isinstance(inner, Mapping) else inner))
+        elif (
+            hasattr(inner, "untyped_storage")
+            and inner.numel() * inner.element_size() > inner.untyped_storage().nbytes()
+        ):
+            raise InputError(f"{where} holds a tensor of shape {tuple(inner.shape)} without its values")

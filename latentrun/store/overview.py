@@ -3,60 +3,102 @@ not it can be opened as a run."""
 
 from __future__ import annotations
 
-import fcntl
 import os
-from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatchcase
+from glob import has_magic
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
+from latentrun.errors import Absent, InputError
+from latentrun.store.activity import SILENCE, WORKING, silence
+from latentrun.store.intake import read_json, read_table
+from latentrun.store.schema import read_config, read_meta, read_status, read_summary, require_schema
+from latentrun.system.door import Guarded
 
-from latentrun.errors import InputError
-from latentrun.store.activity import SILENCE, WORKING
-from latentrun.store.intake import read_json, read_meta, read_yaml, require_schema
-
-
-def inside(folder: Path) -> Iterator[Path]:
-    """Run directories in a folder or below; none lies in another."""
-    for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        kind = kind_of(Path(place)) if "meta.json" in files else "folder"
-        if kind not in ("folder", "sweep"):
-            folders.clear()
-        if kind == "run":
-            yield Path(place)
+DEEP = 12  # folders within each other, below one that is named, in which runs are looked for
 
 
-def kind_of(path: Path) -> str:
+def matching(pattern: str) -> list[Path]:
+    """What there is of that name, or the folders that a pattern (``*``, ``?``, ``[abc]``, ``**``) stands for,
+    sorted. What the user names in full may be a link; what a sign stands for, and what lies below it, is
+    none."""
+    path = Path(pattern).expanduser()
+    if path.exists():
+        return [path]
+    parts = path.parts
+    named = next((i for i, part in enumerate(parts) if has_magic(part)), len(parts))
+    if named == len(parts):
+        return []
+    return sorted({folder.path for folder in _matching(Guarded(Path(*parts[:named])), parts[named:])})
+
+
+def _matching(folder: Guarded, parts: Sequence[str]) -> Iterator[Guarded]:
+    if not parts:
+        yield folder
+        return
+    part, *rest = parts
+    if part == "**":
+        yield from _matching(folder, rest)
+    for inner in folder.folders():
+        hidden = inner.name.startswith(".") and not part.startswith(".")
+        if part == "**" and not hidden:
+            yield from _matching(inner, parts)
+        elif fnmatchcase(inner.name, part) and not hidden:
+            yield from _matching(inner, rest)
+
+
+def inside(path: Path) -> Iterator[Path]:
+    """Run directories in a folder or below; none lies in another, and no link is followed."""
+    if path.is_dir():
+        for folder in _runs_in(Guarded(path), DEEP):
+            yield folder.path
+
+
+def _runs_in(folder: Guarded, depth: int) -> Iterator[Guarded]:
+    names = {item.name for item in folder.items()}
+    kind = kind_of(folder) if "meta.json" in names else "folder"
+    if kind == "run":
+        yield folder
+    elif kind in ("folder", "sweep") and depth:
+        for inner in folder.folders():
+            if not inner.name.startswith("."):
+                yield from _runs_in(inner, depth - 1)
+
+
+def kind_of(folder: Guarded) -> str:
     """What a directory with meta.json holds; one that cannot be read counts as a run, and is told of as
     such."""
     try:
-        return str((_json(path, "meta.json") or {}).get("kind", "run"))
-    except (InputError, OSError):
+        return str(read_json(folder / "meta.json").get("kind", "run"))
+    except InputError:
         return "run"
 
 
 def state_of(path: Path) -> tuple[str, str]:
     """What status.json says of the run, and the reason; ``killed`` where it says that somebody works on it
-    and nobody does."""
-    status = _json(path, "status.json") or {"state": "unknown"}
-    state = str(status.get("state"))
-    if state in WORKING and not _is_worked_on(path, status):
+    and nobody does. InputError where it cannot be read."""
+    try:
+        status = read_status(Guarded(path) / "status.json")
+    except Absent:
+        return "unknown", ""
+    if status["state"] in WORKING and not _is_worked_on(path, status):
         last = status.get("heartbeat")
         return "killed", f"its process is gone, without a word; last sign of life {last}"
-    return state, str(status.get("reason") or "")
+    return status["state"], status.get("reason") or ""
 
 
 def summary_of(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """The run as one flat row, and nothing else; or where it has not got so far nothing, and its
-    configuration with its ``choices``. InputError for a run of another schema."""
-    require_schema(_json(path, "meta.json") or {}, path)
-    row = _json(path, "tables/summary.json")
-    if row is not None:
-        return row, {}
-    choices = read_meta(_contained(path, "meta.json")).get("choices", {})
-    return {}, read_yaml(_contained(path, ".hydra/config.yaml")) | {"choices": choices}
+    configuration with its ``choices``. InputError for a run of another schema, or one that cannot be read."""
+    folder = Guarded(path)
+    meta = read_meta(folder / "meta.json")
+    require_schema(meta, folder)
+    try:
+        return read_summary(folder / "tables" / "summary.json"), {}
+    except Absent:
+        config = read_config(folder / ".hydra" / "config.yaml", whole=False)
+        return {}, config | {"choices": meta.get("choices", {})}
 
 
 def meanings_of(path: Path) -> dict[str, tuple[str, str]]:
@@ -64,40 +106,16 @@ def meanings_of(path: Path) -> dict[str, tuple[str, str]]:
     be read."""
     columns = ["diagnostic", "metric", "unit", "direction"]
     try:
-        file = _contained(path, "tables/metrics.csv")
-        table = pd.read_csv(file, usecols=columns, dtype=str, keep_default_na=False)
-    except (InputError, OSError, ValueError):
+        file = Guarded(path) / "tables" / "metrics.csv"
+        table = read_table(file, usecols=columns, dtype=str, keep_default_na=False)
+    except InputError:
         return {}
     return {f"{row.diagnostic}/{row.metric}": (row.unit, row.direction) for row in table.itertuples()}
-
-
-def _contained(directory: Path, name: str) -> Path:
-    """A file of a run directory; InputError where a link leads out of it."""
-    path = directory / name
-    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(directory)):
-        raise InputError(f"{str(path)!r} is a link that leads out of the run's directory")
-    return path
-
-
-def _json(directory: Path, name: str) -> dict[str, Any] | None:
-    path = _contained(directory, name)
-    return read_json(path) if path.is_file() else None
 
 
 def _is_worked_on(path: Path, status: Mapping[str, Any]) -> bool:
     """Whether some process holds the run's lock; on another machine, whether its last sign of life is
     young."""
     if status.get("host") != os.uname().nodename:
-        try:
-            heartbeat = datetime.fromisoformat(str(status.get("heartbeat")))
-            return (datetime.now(UTC) - heartbeat).total_seconds() < SILENCE
-        except (TypeError, ValueError):
-            return False
-    try:
-        with open(_contained(path, "run.lock"), "rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except FileNotFoundError:
-        pass
-    return False
+        return silence(status) < SILENCE
+    return (Guarded(path) / "run.lock").is_held()

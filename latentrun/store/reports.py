@@ -10,11 +10,15 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 
-from latentrun.errors import InputError
+from latentrun.errors import Absent, InputError
 from latentrun.plotting.animation import gif
 from latentrun.plotting.pages import standalone
-from latentrun.store.files import atomic, now, write_json, write_table, write_text
-from latentrun.store.intake import SCHEMA, plain, read_meta, read_npz, require_contained, require_schema
+from latentrun.plotting.style import without_formulas
+from latentrun.store.files import now, write_json, write_table, write_text
+from latentrun.store.intake import read_npz
+from latentrun.store.schema import SCHEMA, read_meta, read_named_table, require_layout, require_schema
+from latentrun.system.door import Guarded
+from latentrun.system.terminal import printable
 from latentrun.types import Animation, Estimate, Metric, Picture, Report, Status
 
 # formats of figures; without dates, so that equals are equal
@@ -32,14 +36,16 @@ class ReportDirectory:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        if not (self.path / "meta.json").is_file():
+        self.folder = Guarded(self.path)
+        if not self.path.is_dir() or not (self.folder / "meta.json").exists():
             raise InputError(f"{str(self.path)!r} is not a {self.kind} of latentrun: {self._nothing_here()}")
-        require_contained(self.path)
+        require_layout(self.folder)
         meta = self.meta
         kind = meta.get("kind", "run")
         if kind != self.kind:
             raise InputError(f"{str(self.path)!r} is not a {self.kind} of latentrun: it is a {kind}")
-        require_schema(meta, self.path)
+        require_schema(meta, self.folder)
+        self.require(f"{self.of}s")
 
     def _nothing_here(self) -> str:
         """Why a path without meta.json is nothing that can be opened."""
@@ -47,25 +53,39 @@ class ReportDirectory:
             return "there is no such directory"
         if not self.path.is_dir():
             return "it is a file"
-        inside = sorted(file.parent.name for file in self.path.glob("*/meta.json"))
+        inside = [folder.name for folder in self.folder.folders() if (folder / "meta.json").is_file()]
         return f"it is a folder of runs, one of them {inside[0]!r}" if inside else "it holds no meta.json"
 
     @classmethod
-    def described(cls, path: Path, meta: Mapping[str, Any]) -> Self:
+    def described(cls, folder: Guarded, meta: Mapping[str, Any]) -> Self:
         """A claimed directory with its first meta.json, without reports."""
         about = {"schema": SCHEMA, "kind": cls.kind, "created": now(), **meta, f"{cls.of}s": {}}
-        write_json(path / "meta.json", about)
-        return cls(path)
+        write_json(folder / "meta.json", about)
+        return cls(folder.path)
 
     # ---------------------------------------------------------------- what it is
     @property
     def meta(self) -> dict[str, Any]:
         """Schema, versions, git, host, device, threads, argv, hashes, what each report was."""
-        return read_meta(self.path / "meta.json")
+        return read_meta(self.folder / "meta.json")
+
+    def require(self, *keys: str) -> None:
+        """InputError where meta.json has no such entries."""
+        meta = self.meta
+        for key in keys:
+            if key not in meta:
+                raise InputError(f"{str(self.path / 'meta.json')!r}: {key} is missing")
 
     def amend_meta(self, **entries: Any) -> None:
         """Add or replace entries."""
-        write_json(self.path / "meta.json", self.meta | entries)
+        write_json(self.folder / "meta.json", self.meta | entries)
+
+    def check(self) -> None:
+        """Read all that is stored: InputError for what is wrong with it, before anything is written."""
+        self.read_table("metrics")
+        self.read_table("timing")
+        for name in self.entries:
+            self.read_report(name)
 
     @property
     def entries(self) -> dict[str, dict[str, Any]]:
@@ -73,35 +93,28 @@ class ReportDirectory:
         return self.meta[f"{self.of}s"]
 
     # ---------------------------------------------------------------- tables and arrays
-    def _file(self, folder: str, name: str) -> Path:
-        return self.path / folder / plain(name, self.path)
-
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """``tables/<name>.csv``."""
-        write_table(self._file("tables", f"{name}.csv"), table)
+        write_table(self.folder / "tables" / f"{name}.csv", table)
 
     def read_table(self, name: str) -> pd.DataFrame:
         """A table written by :meth:`write_table`; an empty frame where there is none."""
         try:
-            return pd.read_csv(self._file("tables", f"{name}.csv"))
-        except (FileNotFoundError, pd.errors.EmptyDataError):
+            return read_named_table(self.folder / "tables" / f"{name}.csv", self.of)
+        except Absent:
             return pd.DataFrame()
-        except (pd.errors.ParserError, UnicodeDecodeError) as error:
-            raise InputError(
-                f"table {name}.csv of {str(self.path)!r} cannot be read: {str(error).splitlines()[0]}"
-            ) from None
 
     def write_arrays(self, name: str, arrays: Mapping[str, np.ndarray]) -> None:
         """``arrays/<name>.npz``."""
         values: dict[str, Any] = {key: np.asarray(value) for key, value in arrays.items()}
-        with atomic(self._file("arrays", f"{name}.npz"), "wb") as file:
+        with (self.folder / "arrays" / f"{name}.npz").writing("wb") as file:
             np.savez(file, **values)
 
     def read_arrays(self, name: str) -> dict[str, np.ndarray]:
         """Arrays written by :meth:`write_arrays`; empty where there are none."""
         try:
-            return read_npz(self._file("arrays", f"{name}.npz"))
-        except FileNotFoundError:
+            return read_npz(self.folder / "arrays" / f"{name}.npz")
+        except Absent:
             return {}
 
     # ---------------------------------------------------------------- reports
@@ -170,58 +183,62 @@ class ReportDirectory:
         They take the place of all that ``name`` had; formats that were there are drawn anew, so that no file
         tells of before.
         """
-        folder = self.path / "plots"
-        before = {path for path in folder.glob("*") if path.name.split(".")[0] == name and path.is_file()}
-        formats = {"png", *formats, *(path.suffix[1:] for path in before)} & SAVED.keys()
+        files = (self.folder / "plots").files()
+        before = {file.name: file for file in files if file.name.split(".")[0] == name}
+        formats = {"png", *formats, *(file.suffix[1:] for file in before.values())} & SAVED.keys()
         captions = {
             file: text for file, text in self.meta.get("captions", {}).items() if file.split(".")[0] != name
         }
-        written: set[Path] = set()
+        written: set[str] = set()
         for key, picture in pictures.items():
             stem = f"{name}.{key}" if key else name
-            files, shown = self._write_picture(stem, picture, formats)
-            written |= files
+            names, shown = self._write_picture(stem, picture, formats)
+            written |= names
             captions |= shown
         self.amend_meta(captions=captions)
-        for path in before - written:
-            path.unlink()
+        for file in before.keys() - written:
+            before[file].remove()
 
     def _write_picture(
         self, stem: str, picture: Picture, formats: Collection[str]
-    ) -> tuple[set[Path], dict[str, str]]:
-        """The files of one picture; the captions of those that the report shows."""
-        folder = self.path / "plots"
+    ) -> tuple[set[str], dict[str, str]]:
+        """Write the files of one picture; their names, and the captions of those that the report shows."""
+        folder = self.folder / "plots"
         if hasattr(picture.figure, "savefig"):
-            files = {folder / f"{stem}.{kind}" for kind in formats}
-            for path in files:
-                write_figure(path, picture.figure)
+            names = {f"{stem}.{kind}" for kind in formats}
+            for name in names:
+                write_figure(folder / name, picture.figure)
             captions = {f"{stem}.png": picture.caption}
         else:
-            files = {folder / f"{stem}.html"}
+            names = {f"{stem}.html"}
             write_text(folder / f"{stem}.html", standalone(picture.figure, stem))
             captions = {f"{stem}.html": picture.caption}
         if isinstance(picture, Animation):
-            with atomic(folder / f"{stem}.gif", "wb") as file:
+            with (folder / f"{stem}.gif").writing("wb") as file:
                 file.write(gif(picture.frame, picture.durations))
-            files.add(folder / f"{stem}.gif")
+            names.add(f"{stem}.gif")
             captions[f"{stem}.gif"] = picture.moving
-        return files, captions
+        return names, captions
 
-    def pictures(self, name: str) -> Iterator[tuple[Path, str]]:
+    def pictures(self, name: str) -> Iterator[tuple[Guarded, str]]:
         """What the report shows of the files that :meth:`write_pictures` wrote, in its order, with their
         captions."""
         for file, caption in self.meta.get("captions", {}).items():
-            path = self._file("plots", file)
-            if file.split(".")[0] == name and path.is_file():
-                yield path, caption
+            picture = self.folder / "plots" / file
+            if file.split(".")[0] == name and picture.is_file():
+                yield picture, caption
 
     def write_error(self, text: str) -> None:
         """``error.txt``: what went wrong, for who looks into it."""
-        write_text(self.path / "error.txt", text)
+        write_text(self.folder / "error.txt", printable(text, lines=True))
+
+    def clear_error(self) -> None:
+        """Take ``error.txt`` away: what it tells of is mended."""
+        (self.folder / "error.txt").remove()
 
     def write_page(self, html: str) -> None:
         """``report.html``."""
-        write_text(self.path / "report.html", html)
+        write_text(self.folder / "report.html", html)
 
 
 class Reports(Mapping[str, Report]):
@@ -243,11 +260,17 @@ class Reports(Mapping[str, Report]):
         return len(self.names)
 
 
-def write_figure(path: Path, figure: Any) -> None:
+def write_figure(target: Guarded, figure: Any) -> None:
     """A figure of matplotlib, in the format that the name of the file says."""
-    kind = path.suffix[1:]
-    with atomic(path, "wb") as file:
-        figure.savefig(file, format=kind, metadata=SAVED[kind])
+    kind = target.suffix[1:]
+    with target.writing("wb") as file:
+        try:
+            figure.savefig(file, format=kind, metadata=SAVED[kind])
+        except ValueError:  # of a text that matplotlib takes for a formula
+            without_formulas(figure)
+            file.seek(0)
+            file.truncate()
+            figure.savefig(file, format=kind, metadata=SAVED[kind])
 
 
 def _metric_rows(report: Report, declared: Mapping[str, Metric]) -> list[dict[str, Any]]:

@@ -12,11 +12,17 @@ from typing import Any, Self
 import pandas as pd
 
 from latentrun.errors import InputError, one_line
-from latentrun.store.files import alone, claim, last_line, locks, now, write_json, write_table, write_yaml
-from latentrun.store.intake import plain, read_json, read_yaml
+from latentrun.store.files import claim, last_line, now, write_json, write_table, write_yaml
+from latentrun.store.intake import read_table
+from latentrun.store.schema import read_job, read_sweep_meta, require_columns
+from latentrun.system.disk import require_writable
+from latentrun.system.door import Guarded
+from latentrun.system.plain import plain
 
 SCHEMA = 1  # of sweeps
 PLAN = ("job", "directory", "overrides", "hash", "skipped")
+DIGITS = 6  # of the number of a job at most
+FOLDERS = ("jobs", "logs", "plots")  # beside those of its runs, which are looked at when they are opened
 
 
 @dataclass(frozen=True)
@@ -33,7 +39,7 @@ class Entry:
 
 def is_sweep(path: str | Path) -> bool:
     """Whether a directory holds the plan of a sweep."""
-    return Path(path, "plan.csv").is_file()
+    return Path(path).is_dir() and (Guarded(path) / "plan.csv").exists()
 
 
 class SweepDirectory:
@@ -43,32 +49,42 @@ class SweepDirectory:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
+        self.folder = Guarded(self.path)
         if not is_sweep(self.path):
             raise InputError(f"{str(self.path)!r} is not a sweep of latentrun: it holds no plan.csv")
+        self.folder.require_plain(depth=0)
+        for name in FOLDERS:
+            (self.folder / name).require_plain(depth=0)
 
     @classmethod
     def create(cls, path: str | Path, meta: Mapping[str, Any]) -> Self:
         """A new directory, with a plan without jobs; InputError where it cannot be made."""
-        path = Path(path)
-        claim(path, "sweep")
-        write_json(path / "meta.json", {"schema": SCHEMA, "kind": "sweep", "created": now(), **meta})
-        write_table(path / "plan.csv", pd.DataFrame(columns=list(PLAN)))
+        folder = claim(Path(path), "sweep")
+        write_json(folder / "meta.json", {"schema": SCHEMA, "kind": "sweep", "created": now(), **meta})
+        write_table(folder / "plan.csv", pd.DataFrame(columns=list(PLAN)))
         return cls(path)
 
     # ---------------------------------------------------------------- the plan
     @property
     def meta(self) -> dict[str, Any]:
         """Schema, when and how it was started, its launcher's settings, the keys that are swept."""
-        return read_json(self.path / "meta.json")
+        return read_sweep_meta(self.folder / "meta.json")
 
     def table(self) -> pd.DataFrame:
         """``plan.csv``, as texts but for the number of the job; InputError where it is none."""
-        file = self.path / "plan.csv"
-        try:
-            plan = pd.read_csv(file, dtype=dict.fromkeys(PLAN[1:], str), keep_default_na=False)
-            return plan[list(PLAN)]
-        except (ValueError, KeyError) as error:
-            raise InputError(f"{str(file)!r} cannot be read: {one_line(error)}") from None
+        file = self.folder / "plan.csv"
+        plan, where = read_table(file, dtype=str, keep_default_na=False), repr(str(file.path))
+        require_columns(plan, PLAN, (), where)
+        numbers = [
+            text for text in plan["job"] if not (text.isascii() and text.isdigit() and len(text) <= DIGITS)
+        ]
+        if numbers:
+            raise InputError(f"{where}: {numbers[0]!r} is no number of a job")
+        plan["job"] = plan["job"].astype(int)
+        if plan["job"].duplicated().any():
+            twice = plan.loc[plan["job"].duplicated(), "job"].iloc[0]
+            raise InputError(f"{where}: job {twice} is named twice")
+        return plan[list(PLAN)]
 
     @property
     def entries(self) -> list[Entry]:
@@ -76,21 +92,28 @@ class SweepDirectory:
         return [
             Entry(
                 number=int(row.job),
-                directory=plain(row.directory, self.path),
-                overrides=tuple(shlex.split(row.overrides)),
+                directory=plain(row.directory, repr(str(self.path))),
+                overrides=self._split(row.overrides),
                 hash=row.hash,
                 skipped=row.skipped or None,
             )
             for row in self.table().itertuples()
         ]
 
+    def _split(self, overrides: str) -> tuple[str, ...]:
+        try:
+            return tuple(shlex.split(overrides))
+        except ValueError as error:
+            where = str(self.path / "plan.csv")
+            raise InputError(f"{where!r}: overrides {overrides!r}: {one_line(error)}") from None
+
     def write_settings(self, number: int, settings: Mapping[str, Any]) -> None:
         """What a job needs, as plain values."""
-        write_yaml(self.path / "jobs" / f"{number}.yaml", settings)
+        write_yaml(self.folder / "jobs" / f"{number}.yaml", settings)
 
     def read_settings(self, number: int) -> dict[str, Any]:
         """What :meth:`write_settings` wrote."""
-        return read_yaml(self.path / "jobs" / f"{number}.yaml")
+        return read_job(self.folder / "jobs" / f"{number}.yaml")
 
     def append(self, entries: Sequence[Entry]) -> None:
         """Write jobs into the plan, behind those that are there; several processes may do so at once."""
@@ -98,14 +121,14 @@ class SweepDirectory:
             (entry.number, entry.directory, shlex.join(entry.overrides), entry.hash, entry.skipped or "")
             for entry in entries
         ]
-        with alone(self.path / ".plan.lock"):
+        with (self.folder / ".plan.lock").alone():
             table = pd.concat([self.table(), pd.DataFrame(rows, columns=list(PLAN))])
-            write_table(self.path / "plan.csv", table)
+            write_table(self.folder / "plan.csv", table)
 
     # ---------------------------------------------------------------- logs, tables
-    def log_of(self, number: int) -> Path:
+    def log_of(self, number: int) -> Guarded:
         """What the process of a job prints."""
-        return self.path / "logs" / f"{number}.txt"
+        return self.folder / "logs" / f"{number}.txt"
 
     def last_words(self, number: int) -> str:
         """The last line that the process of a job printed; empty where it printed none."""
@@ -113,16 +136,18 @@ class SweepDirectory:
 
     def write_table(self, name: str, table: pd.DataFrame) -> None:
         """``<name>.csv``."""
-        write_table(self.path / f"{name}.csv", table)
+        write_table(self.folder / f"{name}.csv", table)
 
     def read_table(self, name: str) -> pd.DataFrame:
         """What :meth:`write_table` wrote."""
-        return pd.read_csv(self.path / f"{name}.csv")
+        return read_table(self.folder / f"{name}.csv")
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Be the only process that carries out the sweep; InputError where another one does."""
-        with open(self.path / "sweep.lock", "a") as lock:
-            if not locks(lock):
+        """Be the only process that carries out the sweep; InputError where another one does, or where nothing
+        can be written."""
+        require_writable(self.path, ("sweep.lock", "jobs", "logs"))
+        with (self.folder / "sweep.lock").locked() as mine:
+            if not mine:
                 raise InputError(f"{str(self.path)!r}: another process is carrying out this sweep")
             yield

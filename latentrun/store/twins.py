@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from latentrun.errors import InputError
-from latentrun.store.intake import SCHEMA, read_meta
-
-COMPARED = ("*/", "*/*/", "*/*/comparisons/", "*/*/comparisons/*/")  # where directories of comparisons are
+from latentrun.store.schema import SCHEMA, read_meta
+from latentrun.system.door import Guarded
+from latentrun.system.plain import JSON
 
 
 def fits(root: str | Path, hashes: Collection[str]) -> list[tuple[Path, dict[str, Any]]]:
@@ -17,37 +17,48 @@ def fits(root: str | Path, hashes: Collection[str]) -> list[tuple[Path, dict[str
     Looks where runs are, at most three folders deep, and parses only what holds a hash as text: training
     waits for it."""
     texts = [str(hash_).encode() for hash_ in hashes]
-    try:
-        places = [path for depth in (1, 2, 3) for path in Path(root).glob(f"{'*/' * depth}meta.json")]
-    except OSError:
-        return []
     runs = []
-    for path in places:
+    for folder in folders_below(Guarded(root), 3):
+        file = folder / "meta.json"
         try:
-            content = path.read_bytes()
+            content = file.content(JSON)
             if not any(text in content for text in texts):
                 continue
-            meta = read_meta(path)
-        except (OSError, InputError):  # somebody else's files are no reason not to train
+            meta = read_meta(file)
+        except InputError:  # somebody else's files are no reason not to train
             continue
         is_run = meta.get("kind", "run") == "run" and meta.get("schema") == SCHEMA
         if is_run and str(meta.get("fit_hash")) in hashes:
-            runs.append((path.parent, meta))
+            runs.append((folder.path, meta))
     return runs
+
+
+def folders_below(folder: Guarded, depth: int) -> Iterator[Guarded]:
+    """The folders in a folder and, to that ``depth``, in those; none that cannot be looked into, or to which
+    only a link leads."""
+    try:
+        folders = folder.folders()
+    except InputError:
+        return
+    for inner in folders:
+        yield inner
+        if depth > 1:
+            yield from folders_below(inner, depth - 1)
 
 
 def comparisons(root: str | Path) -> list[tuple[Path, dict[str, Any]]]:
     """The directories of comparisons under ``root``, of sweeps and of claims too, and what meta.json says of
     each; the newest first."""
-    places = {path for pattern in COMPARED for path in Path(root).glob(f"{pattern}meta.json")}
+    above = list(folders_below(Guarded(root), 2))
+    beside = [folder / "comparisons" for folder in above if len(folder.names) == 2]
     directories = []
-    for path in places:
+    for folder in (*above, *beside, *(inner for outer in beside for inner in folders_below(outer, 1))):
         try:
-            meta = read_meta(path)
-        except (OSError, InputError):
+            meta = read_meta(folder / "meta.json")
+        except InputError:
             continue
         if meta.get("kind") == "comparison" and meta.get("schema") == SCHEMA:
-            directories.append((path.parent, meta))
+            directories.append((folder.path, meta))
     return sorted(directories, key=lambda pair: str(pair[1].get("created")), reverse=True)
 
 

@@ -15,7 +15,7 @@ from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
 from typing import Annotated, Any, Literal
 
-from latentrun.config.bounds import Ge, Gt
+from latentrun.config.bounds import Count, Ge, Gt
 from latentrun.config.build import fit, signature
 from latentrun.config.trust import Trust
 from latentrun.errors import unknown
@@ -25,6 +25,7 @@ from latentrun.system.interrupts import deferred
 
 PATIENCE = 60.0  # seconds that a process has to save its state before it is killed
 TICK = 0.5  # seconds between two looks at the clock and at the screen
+LATE = ("torch._dynamo",)  # imported by the first optimizer of a process: half of what a short job takes
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,11 @@ class Launch:
     started.
     """
 
-    n_jobs: Annotated[int, Ge(1)] | Literal["auto"]
+    n_jobs: Annotated[int, Count(1, 1024)] | Literal["auto"]
     gpus: list[Annotated[int, Ge(0)]] | Literal["auto"]
     timeout: Annotated[float, Gt(0)] | None
     fail_fast: bool
-    max_failures: Annotated[int, Ge(1)] | None
+    max_failures: Annotated[int, Count(1)] | None
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Launch:
@@ -113,7 +114,7 @@ def warm(module: str) -> ForkServerContext:
     It has imported ``module`` and all that this needs, so that a job has no start-up and finds nothing that
     another left behind. The imports take seconds, in which whoever calls this early can do something else."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([module])
+    context.set_forkserver_preload([module, *LATE])
     forkserver.ensure_running()
     return context
 
@@ -174,7 +175,7 @@ class Engine:
         return [job for job in running if time.monotonic() - job.since > limit]
 
     def _start(self, job: Job, slot: Slot) -> Running:
-        where = str(self.places.directory(job)), str(self.places.log(job))
+        where = str(self.places.directory(job)), self.places.log(job)
         arguments = (job, *where, slot.device, slot.threads, self.trust, self._here)
         process = self.context.Process(target=self.work, args=arguments, name=job.name)
         process.start()

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from latentrun.store.files import last_line
 from latentrun.sweep.engine import Outcome, Running
 from latentrun.sweep.plan import Places
+from latentrun.system.door import Guarded
+from latentrun.system.terminal import printable, show
 
 
 class View:
@@ -40,13 +42,14 @@ class View:
             result = f"done in {outcome.seconds:.0f} s"
         else:
             result = f"failed after {outcome.seconds:.0f} s: {outcome.reason}"
-        print(f"[{self.ended}/{self.total}] {outcome.job.name}: {result}", flush=True)
+        show(f"[{self.ended}/{self.total}] {outcome.job.name}: {result}")
 
     def show(self, running: Sequence[Running], waiting: int) -> None:
         """Where every running job is."""
         if not self.live:
             return
         from rich.table import Table
+        from rich.text import Text
 
         table = Table(box=None, pad_edge=False, expand=True)
         failed = f", {self.failed} failed" if self.failed else ""
@@ -56,6 +59,8 @@ class View:
         table.add_column("", ratio=3, no_wrap=True)
         for process in running:
             elapsed = time.strftime("%H:%M:%S", time.gmtime(time.monotonic() - process.since))
-            last = last_line(self.places.directory(process.job) / "run.log")
-            table.add_row(process.job.name, elapsed, last[24:])  # without the time
+            last = last_line(Guarded(self.places.directory(process.job)) / "run.log")
+            texts = (process.job.name, elapsed, last[24:])  # without the time
+            # no markup: a list in brackets is one for rich
+            table.add_row(*(Text(printable(text)) for text in texts))
         self.live.update(table, refresh=True)

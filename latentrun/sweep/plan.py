@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from latentrun.config.fingerprint import fit_hash
 from latentrun.store.sweep import Entry, SweepDirectory
+from latentrun.system.door import Guarded
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Places(Protocol):
 
     def directory(self, job: Job) -> Path: ...
 
-    def log(self, job: Job) -> Path: ...
+    def log(self, job: Job) -> Guarded: ...
 
 
 class Sweep(SweepDirectory):
@@ -73,9 +74,9 @@ class Sweep(SweepDirectory):
         )
 
     def directory(self, job: Job) -> Path:
-        """Where the job's run is."""
-        return self.path / job.name
+        """Where the job's run is; InputError where only a link leads there."""
+        return (self.folder / job.name).checked()
 
-    def log(self, job: Job) -> Path:
+    def log(self, job: Job) -> Guarded:
         """What the job's process printed."""
         return self.log_of(job.number)

@@ -14,13 +14,14 @@ from typing import Annotated, Any, Literal
 
 import pandas as pd
 
-from latentrun.config.bounds import Between, Ge, Printable
+from latentrun.config.bounds import Between, Count, Printable
 from latentrun.config.build import fit, signature
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.errors import InputError, one_line, unknown
 from latentrun.functional.statistics.directions import DIRECTIONS
-from latentrun.store.intake import read_json
+from latentrun.store.schema import read_summary
 from latentrun.sweep.plan import Sweep
+from latentrun.system.door import Guarded
 from latentrun.types import Metric
 
 SWEEP, JOB, METRICS = "latentrun.sweep", "latentrun.job", "latentrun.metrics"  # of trials and studies
@@ -30,8 +31,8 @@ SWEEP, JOB, METRICS = "latentrun.sweep", "latentrun.job", "latentrun.metrics"  #
 class Search:
     """How a study goes: the values of ``hydra/sweeper=optuna`` that latentrun must understand."""
 
-    n_trials: Annotated[int, Ge(1)]
-    n_jobs: Annotated[int, Ge(1)]
+    n_trials: Annotated[int, Count(1)]
+    n_jobs: Annotated[int, Count(1, 1024)]
     direction: Literal["minimize", "maximize"] | list[Literal["minimize", "maximize"]] | None
     storage: Annotated[str, Printable()]
     study_name: Annotated[str, Printable()]
@@ -50,23 +51,30 @@ def metrics_named(optimized: str | Sequence[str] | None) -> list[str]:
     return [optimized] if isinstance(optimized, str) else list(optimized or ())
 
 
-def directions(
-    names: Sequence[str], diagnostics: Mapping[str, Diagnostic], given: str | Sequence[str] | None
-) -> list[str]:
-    """Minimize or maximize, for each metric: as ``given``, else what it declares to be better; InputError
-    where one is not declared by the chosen diagnostics, or says neither."""
+def declared_metrics(names: Sequence[str], diagnostics: Mapping[str, Diagnostic]) -> dict[str, Metric]:
+    """All metrics that the diagnostics declare, ``diagnostic/metric``; InputError where one of ``names`` is
+    none of them."""
     declared = {
         f"{name}/{key}": metric
         for name, diagnostic in diagnostics.items()
         for key, metric in diagnostic.metrics.items()
     }
+    for name in names:
+        if name.partition(".")[0] not in declared:
+            raise unknown("optimized_metric", name, declared)
+    return declared
+
+
+def directions(
+    names: Sequence[str], diagnostics: Mapping[str, Diagnostic], given: str | Sequence[str] | None
+) -> list[str]:
+    """Minimize or maximize, for each metric: as ``given``, else what it declares to be better; InputError
+    where one is not declared by the chosen diagnostics, or says neither."""
+    declared = declared_metrics(names, diagnostics)
     if not names:
         raise InputError(
             f"hydra/sweeper=optuna needs optimized_metric=...; known: {', '.join(sorted(declared))}"
         )
-    for name in names:
-        if name.partition(".")[0] not in declared:
-            raise unknown("optimized_metric", name, declared)
     given = [given] if isinstance(given, str) else given
     if given is None:
         return [_better(name, declared[name.partition(".")[0]]) for name in names]
@@ -87,7 +95,7 @@ def _better(name: str, metric: Metric) -> str:
 
 def values(path: Path, names: Sequence[str]) -> list[float]:
     """What the run in ``path`` found for the optimised metrics; InputError where it found none."""
-    summary = read_json(path / "tables" / "summary.json")
+    summary = read_summary(Guarded(path) / "tables" / "summary.json")
     for name in names:
         if name not in summary:
             raise unknown("optimized_metric", name, [key for key in summary if "/" in key])
@@ -172,5 +180,6 @@ def _row(trial: Any, metrics: Sequence[str], sweep: Sweep) -> dict[str, Any]:
 def _directory(sweep: Sweep, trial: Any) -> str | None:
     """Where the run of a trial is; None where it has none."""
     path, number = trial.user_attrs.get(SWEEP), trial.user_attrs.get(JOB)
-    directories = sorted(Path(path).glob(f"{number}_*")) if path else []
-    return os.path.relpath(directories[0], sweep.path.resolve()) if directories else None
+    folders = Guarded(path).folders() if path else []
+    places = [folder.path for folder in folders if folder.name.startswith(f"{number}_")]
+    return os.path.relpath(places[0], sweep.path.resolve()) if places else None

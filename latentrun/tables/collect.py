@@ -6,7 +6,6 @@ that only the end of a sweep would write.
 
 from __future__ import annotations
 
-import glob
 import math
 import os
 import shlex
@@ -20,10 +19,12 @@ from latentrun.config import settings
 from latentrun.config.fingerprint import FIT_KEYS
 from latentrun.errors import InputError, one_line
 from latentrun.store.activity import WORKING
-from latentrun.store.files import alone, write_table
+from latentrun.store.files import write_table
 from latentrun.store.intake import yaml_value
-from latentrun.store.overview import inside, state_of, summary_of
+from latentrun.store.overview import inside, matching, state_of, summary_of
 from latentrun.store.sweep import Entry, SweepDirectory, is_sweep
+from latentrun.system.door import Guarded
+from latentrun.system.terminal import printable
 from latentrun.tables.groups import summarise
 from latentrun.tables.settings import ABOUT, SIZES, but_seed, meanings, varied
 
@@ -38,10 +39,10 @@ def runs_in(patterns: Sequence[str]) -> list[Path]:
         raise InputError("runs: names no directory; write runs=DIR or runs=[DIR,...]")
     paths: dict[str, Path] = {}
     for pattern in patterns:
-        matches = sorted(glob.glob(os.path.expanduser(pattern), recursive=True))
+        matches = matching(pattern)
         if not matches:
             raise InputError(f"runs: nothing is called {pattern!r}")
-        runs = [run for match in _outermost(map(Path, matches)) for run in inside(match)]
+        runs = [run for match in _outermost(matches) for run in inside(match)]
         if not runs:
             raise InputError(f"runs: there is no run in {pattern!r}")
         paths |= {os.path.realpath(run): run for run in runs}
@@ -91,15 +92,15 @@ def _kind(name: str, values: Sequence[Any]) -> type | None:
 
 
 def _row(path: Path, root: str | Path | None = None) -> dict[str, Any]:
-    name = os.path.relpath(path, root) if root is not None else str(path)
+    name = printable(os.path.relpath(path, root) if root is not None else str(path))
     try:
         state, reason = state_of(path)
         values, config = summary_of(path)
-    except (InputError, OSError) as error:
-        return {"run": name, "state": "unreadable", "reason": one_line(error)}
-    values = values or _settings(config)
-    cells = {key: _cell(key, value) for key, value in values.items() if key not in ABOUT}
-    return {"run": name, "state": state, "reason": reason, **cells}
+        cells = {key: _cell(key, value) for key, value in (values or _settings(config)).items()}
+    except InputError as error:
+        return {"run": name, "state": "unreadable", "reason": printable(one_line(error))}
+    about = {"run": name, "state": printable(state), "reason": printable(reason)}
+    return about | {printable(key): value for key, value in cells.items() if key not in ABOUT}
 
 
 def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,10 +110,13 @@ def _settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cell(key: str, value: Any) -> Any:
-    """Numbers of metrics as float, whatever is no plain value as text."""
+    """Numbers of metrics as float, whatever is no plain value as text that can be printed; InputError for a
+    number that no computer reckons with."""
     if "/" in key and (value is None or isinstance(value, int | float)):
         return math.nan if value is None or abs(value) > 1e300 else float(value)
-    return value if isinstance(value, bool | int | float | str | type(None)) else str(value)
+    if isinstance(value, int) and abs(value) >= 2**63:
+        raise InputError(f"{key} is a number of more than 18 digits")
+    return value if isinstance(value, bool | int | float | type(None)) else printable(str(value))
 
 
 # ---------------------------------------------------------------- a sweep
@@ -139,14 +143,14 @@ def collect_sweep(path: str | Path) -> tuple[pd.DataFrame, list[str]]:
 
 def _job(sweep: SweepDirectory, entry: Entry) -> dict[str, Any]:
     """What a run says of itself counts; what it does not say, or could not, is in its overrides."""
-    directory = sweep.path / entry.directory
+    directory = sweep.folder / entry.directory
     if entry.skipped:
         row = {"run": entry.directory, "state": "skipped", "reason": entry.skipped}
-    elif not (directory / "meta.json").is_file():
+    elif not (directory / "meta.json").exists():
         reason = sweep.last_words(entry.number) or "not started"
         row = {"run": entry.directory, "state": "missing", "reason": reason}
     else:
-        row = _row(directory, sweep.path)
+        row = _row(directory.path, sweep.path)
     swept = _assignments(entry.overrides)
     unsaid = {key: value for key, value in swept.items() if row.get(key) is None}
     return {"job": entry.number, **row, "overrides": shlex.join(entry.overrides), **unsaid}
@@ -172,12 +176,12 @@ def write_tables(path: str | Path) -> None:
     """``sweep.csv`` (a row per job), ``sweep_by_seed.csv`` (:func:`summarise` over the swept keys but the
     seed) and ``failures.csv`` of the sweep in a directory, as it is now. Several processes may call it at
     once."""
-    path = Path(path)
-    with alone(path / ".tables.lock"):
+    path, folder = Path(path), Guarded(path)
+    with (folder / ".tables.lock").alone():
         frame, keys = collect_sweep(path)
-        write_table(path / "sweep.csv", frame)
-        write_table(path / "sweep_by_seed.csv", summarise(frame, but_seed(keys), meanings(frame, path)))
-        write_table(path / "failures.csv", failures(frame, path))
+        write_table(folder / "sweep.csv", frame)
+        write_table(folder / "sweep_by_seed.csv", summarise(frame, but_seed(keys), meanings(frame, path)))
+        write_table(folder / "failures.csv", failures(frame, path))
 
 
 def failures(frame: pd.DataFrame, root: str | Path) -> pd.DataFrame:
@@ -187,5 +191,5 @@ def failures(frame: pd.DataFrame, root: str | Path) -> pd.DataFrame:
     partly_failed = (frame["state"] == "done") & (frame["reason"] != "")
     bad = frame[ended_badly | partly_failed]
     bad = bad.rename(columns={"run": "directory"}).reindex(columns=list(FAILURE))
-    logs = [f"logs/{job}.txt" for job in bad["job"]]
-    return bad.assign(log=[log if Path(root, log).is_file() else "" for log in logs])
+    logs, folder = [f"{job}.txt" for job in bad["job"]], Guarded(root) / "logs"
+    return bad.assign(log=[f"logs/{log}" if (folder / log).is_file() else "" for log in logs])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,14 @@ from latentrun.data.base import Dataset
 from latentrun.errors import InputError
 from latentrun.functional.noise import seeded
 from latentrun.models.base import Model
-from latentrun.nn.base import Network
+from latentrun.nn.base import Network, parameter_count
+from latentrun.sweep.study import declared_metrics, metrics_named
+from latentrun.system.machine import free_memory
 from latentrun.tasks.questions import Questions, questions_of
 from latentrun.training.settings import Training
 from latentrun.types import FromStream
 
+WIDE = 2**28  # weights between as many units as a model has altogether; with fewer it surely fits the memory
 STEPS = 10  # steps an epoch, below which a run says so
 
 
@@ -54,9 +57,9 @@ def assembled(
     data, model = assemble(config, shared)
     training = build_training(config)
     training.phases(model)  # a Misfit is found here
-    return Assembly(
-        config, data, model, training, questions_of(config, model, data, choices, default_list), device
-    )
+    questions = questions_of(config, model, data, choices, default_list)
+    declared_metrics(metrics_named(config.get("optimized_metric")), questions.diagnostics)
+    return Assembly(config, data, model, training, questions, device)
 
 
 def assemble(config: Mapping[str, Any], shared: dict[str, Dataset] | None = None) -> tuple[Dataset, Model]:
@@ -83,8 +86,39 @@ def build_model(config: Mapping[str, Any], data: Dataset) -> Model:
         "value_range": data.value_range,
         "columns": data.columns,
     }
-    with seeded(config["seed"]):
-        return build(config["model"], Model, "model", trust, **given)
+
+    def model() -> Model:
+        with seeded(config["seed"]):
+            return build(config["model"], Model, "model", trust, **given)
+
+    widths = sum(whole_numbers([config["model"], config["network"]])) + math.prod(data.event_shape)
+    if widths**2 > WIDE:
+        require_memory(model)
+    return model()
+
+
+def whole_numbers(spec: Any) -> Iterator[int]:
+    """Every whole number in a nest of mappings and lists."""
+    if isinstance(spec, Mapping | list | tuple):
+        for value in spec.values() if isinstance(spec, Mapping) else spec:
+            yield from whole_numbers(value)
+    elif isinstance(spec, int):
+        yield spec
+
+
+def require_memory(model: Callable[[], Model]) -> None:
+    """InputError where the weights of a model do not fit into the memory that is free: the system might end
+    the process, and others, without a word. They are counted without being made."""
+    try:
+        with torch.device("meta"):
+            count = parameter_count(model())
+    except InputError:
+        return  # it cannot be made without its weights, or not at all, which is said then
+    if 4 * count > free_memory():
+        raise InputError(
+            f"model: {count:,} parameters do not fit into the memory "
+            f"({4 * count / 2**30:,.0f} GiB are needed, {free_memory() / 2**30:,.0f} GiB are free)"
+        )
 
 
 def build_training(config: Mapping[str, Any]) -> Training:

@@ -14,6 +14,7 @@ from latentrun.config.options import GROUPS
 from latentrun.config.settings import key_of
 from latentrun.config.trust import Trust
 from latentrun.errors import InputError, unknown
+from latentrun.system.plain import plain
 
 if TYPE_CHECKING:
     from latentrun.sweep.plan import Job
@@ -36,6 +37,7 @@ SPECIAL = {
     "comparison": "one run has nothing to compare it with: task=compare runs=[DIR,...], or a sweep (-m)",
     "claim": "belongs to task=claims",
 }
+NAMED = ("diagnostic", "comparison", "claim")  # groups whose options files are named after
 EVERYTHING = (*SETTINGS, *(group for group in GROUPS if group not in SPECIAL))
 MACHINE = ("output", "device", "threads", "trust")  # what a finished run leaves open
 
@@ -151,3 +153,6 @@ def check_settings(config: Mapping[str, Any]) -> None:
             fit(value, SETTINGS[key], key)
         elif key not in GROUPS:
             raise unknown("key", key, [*SETTINGS, *GROUPS])
+    for group in NAMED:
+        for name in config.get(group) or ():
+            plain(name, group)

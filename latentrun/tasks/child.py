@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import sys
 import threading
@@ -18,8 +17,10 @@ from typing import Any
 from latentrun.config.trust import Trust
 from latentrun.errors import InputError, one_line
 from latentrun.sweep.plan import Job
+from latentrun.system.door import Guarded
 from latentrun.system.interrupts import Interrupted, interruptible
 from latentrun.system.machine import prepare, settle
+from latentrun.system.terminal import show
 from latentrun.tasks.assembly import assembled
 from latentrun.tasks.base import check_settings
 from latentrun.tasks.diagnose import diagnose
@@ -30,7 +31,7 @@ GRACE = 60.0  # seconds to save the state after the parent has gone
 
 
 def work(
-    job: Job, path: str, log: str, device: str | None, threads: int, trust: Trust, parent: Connection
+    job: Job, path: str, log: Guarded, device: str | None, threads: int, trust: Trust, parent: Connection
 ) -> None:
     """Run ``job`` in the directory ``path``; the process exits with the job's code.
 
@@ -38,7 +39,7 @@ def work(
     which asks every job to stop once), and ends in order when the parent has gone.
     """
     os.setpgrp()
-    print_to(Path(log))
+    print_to(log)
     end_with(parent)
     prepare()
     config = {**job.config, "threads": job.config["threads"] or threads}
@@ -51,7 +52,7 @@ def work(
     except Interrupted as stopped:
         code, reason = stopped.code, str(stopped)
     if reason:
-        print(reason)
+        show(reason)
     sys.exit(code)
 
 
@@ -62,7 +63,7 @@ def run(
 
     def begun() -> int:
         begin(config)
-        if (path / "meta.json").is_file():
+        if (Guarded(path) / "meta.json").exists():
             return resume(path, trust.directory, device=config["device"])
         clear_stub(path)
         fresh = {**config, "trust": list(trust.fresh)}
@@ -96,25 +97,24 @@ def attempted(task: Callable[[], int]) -> tuple[int, str | None]:
     except InputError as error:
         return 2, str(error)
     except Exception as error:
-        traceback.print_exc()
+        show(traceback.format_exc(), error=True)
         return 1, f"{type(error).__name__}: {one_line(error)}"
 
 
 def clear_stub(path: Path) -> None:
     """Take away what a process left that was killed before its run had a beginning: a directory without
     meta.json."""
-    if (path / "run.lock").is_file() and not list(path.glob("tables/*")):
-        shutil.rmtree(path)
+    folder = Guarded(path)
+    if (folder / "run.lock").is_file() and not (folder / "tables").items():
+        folder.remove_tree()
 
 
-def print_to(path: Path) -> None:
+def print_to(log: Guarded) -> None:
     """Standard output and error, also of libraries in C, to the end of a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-        os.dup2(file, stream.fileno())
-    os.close(file)
+    with log.appending() as file:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+            os.dup2(file.fileno(), stream.fileno())
 
 
 def end_with(parent: Connection) -> None:

@@ -48,8 +48,10 @@ from latentrun.sweep.engine import Engine, Launch, Outcome, warm
 from latentrun.sweep.live import View
 from latentrun.sweep.plan import Job, Sweep
 from latentrun.system.disk import require_room
+from latentrun.system.door import Guarded
 from latentrun.system.interrupts import Interrupted
 from latentrun.system.provenance import environment
+from latentrun.system.terminal import show
 from latentrun.tables.collect import write_tables
 from latentrun.tasks.assembly import device_named
 from latentrun.tasks.base import Command, Task
@@ -93,12 +95,12 @@ class Claims(Task):
         require_empty(command.path)
         claim_directory(command.path, "verdict")
         digests = {job.number: data[data_key(job.config)].digest for job in jobs}
-        evidence = Evidence(jobs, command.path / "logs", digests)
+        evidence = Evidence(jobs, Guarded(command.path) / "logs", digests)
         evidence.look(command.values["output"])
         try:
             outcomes = gathered(evidence, command.sweep_path, launch, trust)
         except Interrupted:
-            print("what is finished is kept: the same command goes on from there", flush=True)
+            show("what is finished is kept: the same command goes on from there")
             raise
         make = partial(compare_runs, config=command.values, folder=command.path / "comparisons", trust=trust)
         compared = answers(encounters(claims, evidence, numbers), specs, command.values["output"], make)
@@ -118,15 +120,15 @@ class Claims(Task):
         size = {"size": self.name, "seeds": self.size.seeds, "overrides": self.size.overrides}
         write(command.path, verdicts, runs, size, command.values)
         if compared:
-            write_table(command.path / "comparisons.csv", answers_table(compared))
-        show(verdicts, command.path)
+            write_table(Guarded(command.path) / "comparisons.csv", answers_table(compared))
+        show_verdicts(verdicts, command.path)
         failed = runs[runs["state"] == "failed"]
         absent = [line for claim in claims for line in unmeasured(claim, metrics[claim.name])]
         absent += failures(compared)
         for row in failed.itertuples():
-            print(f"  {row.run} (seed {row.seed}): {row.reason}")
+            show(f"  {row.run} (seed {row.seed}): {row.reason}")
         for line in absent:
-            print(line)
+            show(line)
         return 1 if len(failed) or absent else 0
 
 
@@ -158,7 +160,7 @@ def compare_runs(
     trust: Trust,
 ) -> Path:
     """Compare runs for claims, into a new directory in ``folder``, which is returned."""
-    path = folder / f"{len(list(folder.glob('*')))}_seed={seed}"
+    path = folder / f"{len(Guarded(folder).items())}_seed={seed}"
     settings = {"comparison": dict(specs), "diagnostic": {}, "seed": seed, "skip_inapplicable": False}
     compare(paths, {**config, **settings}, path, trust)
     return path
@@ -208,10 +210,9 @@ def gathered(evidence: Evidence, runs: Path, launch: Launch, trust: Trust) -> di
     ended, by its job."""
     new, sweep = evidence.missing(), None
     present = len(evidence.jobs) - len(new)
-    print(
+    show(
         f"{len(evidence.jobs)} runs: {present} found, {len(evidence.incomplete())} of them incomplete; "
         f"{len(new)} to train",
-        flush=True,
     )
     if new:
         sweep = Sweep.create(
@@ -253,7 +254,7 @@ def runs_table(evidence: Evidence, outcomes: Mapping[int, Outcome]) -> pd.DataFr
         left = lacking(meta, job) if meta is not None and trained(meta) else ["its training"]
         reason = ", ".join(left)
         if left and outcome:
-            reason = outcome.reason or f"{reason} failed: {evidence.log(job)}"
+            reason = outcome.reason or f"{reason} failed: {evidence.log(job).path}"
         rows.append(
             {
                 "run": job.name,
@@ -286,8 +287,9 @@ def write(
 ) -> None:
     """Tables, the page and its pictures, what it was made with. ``size``: its name, seeds and overrides."""
     tables = {"claims": claims_table(verdicts), "values": values_table(verdicts), "runs": runs}
+    folder = Guarded(path)
     for name, table in tables.items():
-        write_table(path / f"{name}.csv", table)
+        write_table(folder / f"{name}.csv", table)
     meta = {
         "schema": SCHEMA,
         "kind": "claims",
@@ -299,15 +301,15 @@ def write(
         },
         **environment(device_named(config["device"])),
     }
-    write_json(path / "meta.json", meta)
-    write_text(path / "claims.md", markdown(verdicts, meta))
+    write_json(folder / "meta.json", meta)
+    write_text(folder / "claims.md", markdown(verdicts, meta))
     write_claims(path, verdicts, runs, meta, config["figures"])
 
 
-def show(verdicts: Sequence[Verdict], path: Path) -> None:
+def show_verdicts(verdicts: Sequence[Verdict], path: Path) -> None:
     """The verdicts, a line each, on the terminal."""
     for verdict in verdicts:
         decided = [part.finding.verdict for part in verdict.parts if part.finding.verdict != REPORTED]
         counts = ", ".join(f"{decided.count(kind)} {kind}" for kind in dict.fromkeys(decided))
-        print(f"{verdict.claim.name:<4} {verdict.verdict:<12} ({counts}) {verdict.claim.sentence}")
-    print(f"claims.csv and report in {path}")
+        show(f"{verdict.claim.name:<4} {verdict.verdict:<12} ({counts}) {verdict.claim.sentence}")
+    show(f"claims.csv and report in {path}")

@@ -9,11 +9,12 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-from latentrun.comparisons.base import Comparison
+from latentrun.comparisons.base import Candidate, Comparison, measured_with
 from latentrun.config.bounds import Printable
 from latentrun.config.build import build
 from latentrun.config.fingerprint import data_key
 from latentrun.config.options import option
+from latentrun.config.settings import settings
 from latentrun.config.trust import Trust
 from latentrun.diagnostics.base import Diagnostic, misfit
 from latentrun.errors import InputError, few
@@ -21,8 +22,10 @@ from latentrun.functional.noise import Noise
 from latentrun.report.page import comparison_page
 from latentrun.run import Run
 from latentrun.store import ComparisonDirectory, RunDirectory
+from latentrun.store.files import require_empty
 from latentrun.system.disk import require_room
 from latentrun.system.provenance import environment
+from latentrun.system.terminal import show
 from latentrun.tables.collect import runs_in
 from latentrun.tasks.assembly import device_named
 from latentrun.tasks.base import MACHINE, Command, Task
@@ -63,17 +66,24 @@ def compare(
     runs = loaded(directories, trust, config["device"])
     fitting, skipped = applicable(comparisons, runs, config["skip_inapplicable"])
     added = [missing(fitting, run, config, trust) for run in runs]
+    candidates = [candidate(run, questions) for run, questions in zip(runs, added, strict=True)]
+    fitting, incomparable = comparable(fitting, candidates, config["skip_inapplicable"])
     require_room(path)
+    for directory, questions in zip(directories, added, strict=True):
+        if questions.diagnostics:
+            directory.require_writable()  # before others are measured for long
+    if not anew:
+        require_empty(path)
     failed = []
     for run, directory, questions in zip(runs, directories, added, strict=True):
         if questions.diagnostics:
-            print(f"{run.name}: measuring {', '.join(questions.diagnostics)}, which the comparison needs")
+            show(f"{run.name}: measuring {', '.join(questions.diagnostics)}, which the comparison needs")
             failed += [run.name] if extend(run, directory, questions) else []
     if any(questions.diagnostics for questions in added):
         runs = loaded(directories, trust, config["device"])
     meta = {"runs": [about(run, path) for run in runs], **environment(runs[0].device)}
     directory = ComparisonDirectory.create(path, meta, anew)
-    failed += carry_out(fitting, skipped, runs, config, directory)
+    failed += carry_out(fitting, skipped | incomparable, runs, config, directory)
     return 1 if failed else 0
 
 
@@ -86,8 +96,11 @@ def carry_out(
 ) -> list[str]:
     """Carry the comparisons out and write the page; the names of those that failed."""
     failed = []
-    handler = log_to(directory.path / "compare.log")
+    handler = log_to(directory.folder / "compare.log")
     try:
+        for run in runs:
+            for note in run.notes:
+                LOGGER.warning("%s: %s", run.name, note)
         for name, reason in skipped.items():
             write_skipped(directory, name, reason)
         for name, comparison in comparisons.items():
@@ -154,6 +167,31 @@ def applicable(
         else:
             raise InputError(f"comparison {name!r} {reason} (skip_inapplicable=true leaves it out)")
     return fitting, skipped
+
+
+def comparable(
+    comparisons: Mapping[str, Comparison], candidates: Sequence[Candidate], skip: bool | None
+) -> tuple[dict[str, Comparison], dict[str, str]]:
+    """The comparisons that runs can be compared by, and why not by the others; InputError for those unless
+    ``skip``. Nothing is measured for that."""
+    fitting, skipped = {}, {}
+    for name, comparison in comparisons.items():
+        try:
+            comparison.check(candidates)
+            fitting[name] = comparison
+        except InputError as error:
+            if not skip:
+                raise InputError(
+                    f"comparison {name!r}: {error} (skip_inapplicable=true leaves it out)"
+                ) from None
+            skipped[name] = str(error)
+    return fitting, skipped
+
+
+def candidate(run: Run, questions: Questions) -> Candidate:
+    """A finished run, and what it will be measured by."""
+    specs = {**measured_with(run), **questions.specs}
+    return Candidate(run.name, settings(run.config, run.meta.get("choices", {})), run.data, specs)
 
 
 def unfit(question: Comparison | Diagnostic, run: Run) -> str | None:

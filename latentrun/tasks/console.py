@@ -6,11 +6,22 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from pathlib import Path
+from io import TextIOWrapper
+from typing import Any
 
+from latentrun.system.door import Guarded
+from latentrun.system.pipe import mute
+from latentrun.system.terminal import printable, show
 from latentrun.training.loop import EpochEnded, Event, PhaseEnded, PhaseStarted, Stepped
 
 LOGGER = logging.getLogger("latentrun")
+
+
+class Line(logging.Formatter):
+    """One line a record, whatever is in it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
 
 
 class Terminal(logging.Handler):
@@ -18,21 +29,34 @@ class Terminal(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            print(self.format(record), flush=True)
+            show(self.format(record))
+        except BrokenPipeError:  # nobody looks on any more; the work and its log go on
+            mute()
         except Exception:
             self.handleError(record)
 
 
-def log_to(path: Path) -> logging.Handler:
-    """Send the log to ``path`` as well as to the terminal."""
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+class LogFile(logging.StreamHandler[Any]):
+    """Writes to the end of a file."""
+
+    def __init__(self, file: Guarded):
+        super().__init__(TextIOWrapper(file.appending(), encoding="utf-8"))
+
+    def close(self) -> None:
+        self.stream.close()
+        super().close()
+
+
+def log_to(file: Guarded) -> logging.Handler:
+    """Send the log to ``file`` as well as to the terminal."""
+    handler = LogFile(file)
+    handler.setFormatter(Line("%(asctime)s %(levelname)s %(message)s"))
     LOGGER.addHandler(handler)
     LOGGER.setLevel(logging.INFO)
     LOGGER.propagate = False
     if not any(isinstance(h, Terminal) for h in LOGGER.handlers):
         shown = Terminal()
-        shown.setFormatter(logging.Formatter("%(message)s"))
+        shown.setFormatter(Line("%(message)s"))
         LOGGER.addHandler(shown)
     return handler
 
@@ -59,7 +83,7 @@ class TrainingView:
                 text = describe(event)
                 self._file_only(f"{text}  {self.rate.value:,.0f} rows/s")
                 if self.bar:
-                    self.bar.update(self.task, losses=text)
+                    self.bar.update(self.task, losses=printable(text))
             case PhaseEnded(phase=phase, reason=reason):
                 self.close()
                 LOGGER.info("phase %s ended: %s", phase, reason)
@@ -70,20 +94,20 @@ class TrainingView:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TimeRemainingColumn(),
             TextColumn("{task.fields[rate]}"),
         )
-        self.bar = Progress(*columns, TextColumn("{task.fields[losses]}"))
-        self.task = self.bar.add_task(phase, total=total, rate="", losses="")
+        self.bar = Progress(*columns, TextColumn("{task.fields[losses]}", markup=False))
+        self.task = self.bar.add_task(printable(phase), total=total, rate="", losses="")
         self.bar.start()
 
     def _file_only(self, text: str) -> None:
         """To the log file; to the terminal too where no bar shows it."""
         record = LOGGER.makeRecord(LOGGER.name, logging.INFO, "", 0, text, (), None)
         for handler in LOGGER.handlers:
-            if self.bar is None or isinstance(handler, logging.FileHandler):
+            if self.bar is None or isinstance(handler, LogFile):
                 handler.handle(record)
 
     def close(self) -> None:

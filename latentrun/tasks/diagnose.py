@@ -18,6 +18,8 @@ from latentrun.tasks.questions import questions_of
 class Diagnose(Task):
     """Measure a finished run by what it lacks of the diagnostics; ``force``: by all of them again."""
 
+    beside = ("diagnostic", "device", "threads", "trust", "figures", "skip_inapplicable")
+
     def __init__(self, run: Annotated[str, Printable()], force: bool):
         self.source, self.force = run, force
 
@@ -30,8 +32,11 @@ def diagnose(
 ) -> int:
     """Measure the run in ``path`` by the diagnostics of ``config``; the exit code."""
     directory = RunDirectory(path)
+    directory.require("choices")
+    directory.require_writable()
     run = load(directory.path, trust.directory, device_named(config["device"]))
     directory.require_trained()
     requested = {**config, "trust": trust.fresh, "training": run.config["training"]}
     questions = questions_of(requested, run.model, run.data, directory.meta["choices"], default_list)
+    questions.require_rows(run.data)
     return extend(run, directory, questions, force)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -16,9 +15,11 @@ from latentrun.data.base import SPLITS, Dataset
 from latentrun.errors import InputError
 from latentrun.models.base import HasEncoder
 from latentrun.run import Run
-from latentrun.store import atomic
+from latentrun.store.files import write_table
+from latentrun.system.door import Guarded
 from latentrun.tasks.base import MACHINE, Command, Task
-from latentrun.tasks.outputs import changes, describe, fresh, show_written, trained
+from latentrun.tasks.changed import cautions
+from latentrun.tasks.outputs import describe, fresh, show_written, trained
 from latentrun.types import Factor, Latents
 
 SYMBOLS = {"codes": "z", "posterior_scale": "sigma"}  # arrays that are columns of codes.csv, one a variable
@@ -42,7 +43,7 @@ class Encode(Task):
         if not isinstance(run.model, HasEncoder):
             raise InputError(f"task=encode needs an encoder; the model of {self.source!r} has none")
         data, spec, splits = data_to_encode(command, run)
-        notes = changes(directory, run) if splits else []
+        notes = cautions(run) if splits else list(run.notes)
         with fresh(command.path) as folder:
             arrays = encoded(run, data, splits)
             count = len(arrays["index"])
@@ -84,17 +85,16 @@ def stacked(parts: Sequence[Latents]) -> dict[str, np.ndarray]:
 
 
 def write_codes(
-    folder: Path, arrays: Mapping[str, np.ndarray], factors: Sequence[Factor], formats: Sequence[str]
+    folder: Guarded, arrays: Mapping[str, np.ndarray], factors: Sequence[Factor], formats: Sequence[str]
 ) -> None:
     """``codes.npz`` and ``codes.csv``."""
     if "npz" in formats:
         names = np.array([factor.name for factor in factors], dtype=str)
         content: dict[str, Any] = {**arrays, "factors": names}
-        with atomic(folder / "codes.npz", "wb") as file:
+        with (folder / "codes.npz").writing("wb") as file:
             np.savez(file, **content)
     if "csv" in formats:
-        with atomic(folder / "codes.csv") as file:
-            table(arrays, factors).to_csv(file, index=False)
+        write_table(folder / "codes.csv", table(arrays, factors))
 
 
 def table(arrays: Mapping[str, np.ndarray], factors: Sequence[Factor]) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from latentrun.functional.noise import Noise
 from latentrun.nn.base import parameter_count
 from latentrun.system.disk import free_room
 from latentrun.system.machine import free_memory
+from latentrun.system.terminal import show
 from latentrun.tasks.assembly import Assembly
 from latentrun.tasks.budget import needs
 from latentrun.training.loop import EpochEnded, Loop, PhaseStarted, Stepped
@@ -74,7 +75,7 @@ def estimate(assembly: Assembly, path: Path) -> int:
         *(("skipped", f"{name}: {reason}") for name, reason in assembly.questions.skipped.items()),
     ]
     width = max(len(label) for label, _ in lines)
-    print("\n".join(f"{label:<{width}}  {text}" for label, text in lines))
+    show("\n".join(f"{label:<{width}}  {text}" for label, text in lines))
     return 0
 
 

@@ -23,9 +23,12 @@ from latentrun.store import RunDirectory, now, twin
 from latentrun.system.disk import require_room
 from latentrun.system.interrupts import deferred
 from latentrun.system.provenance import environment
+from latentrun.system.terminal import show
 from latentrun.tasks.assembly import Assembly, caveats
 from latentrun.tasks.budget import needed
+from latentrun.tasks.changed import identity
 from latentrun.tasks.console import LOGGER, TrainingView
+from latentrun.tasks.loading import filling
 from latentrun.tasks.measure import measure, pending
 from latentrun.tasks.records import Records, conclude, recording, write_codes
 from latentrun.training.loop import EpochEnded, Event, Loop, PhaseEnded, Stepped, TrainingEnded
@@ -40,28 +43,45 @@ def train(assembly: Assembly, path: Path, about: Mapping[str, Any]) -> int:
     """Train, checkpoint, measure, report; the exit code. ``about``: what meta.json says of the command."""
     start = time.perf_counter()
     # Before anything is written, for it reads the data: files may turn out to be wrong.
-    identity = {"fit_hash": fit_hash(assembly.config), "data_hash": assembly.data.digest}
+    rows = {"fit_hash": fit_hash(assembly.config), **identity(assembly.data)}
     reading = time.perf_counter() - start
+    assembly.model.check_rows(assembly.data)
+    assembly.questions.require_rows(assembly.data)
     require_room(path, needed(assembly))
-    same_fit = twin(assembly.config["output"], identity)
+    same_fit = twin(assembly.config["output"], rows)
+    source = adoptable(same_fit) if same_fit and assembly.config["reuse"] else None
     meta = {
         **about,
         **environment(assembly.device),
-        **identity,
+        **rows,
         "seed": assembly.config["seed"],
         "data": assembly.data.describe().plain(),
         "caveats": caveats(assembly),
     }
+    source = adoptable(same_fit) if same_fit and assembly.config["reuse"] else None
     directory = RunDirectory.create(path, assembly.config, meta)
     with directory.locked():
         loop = new_loop(assembly, directory)
-        if same_fit and assembly.config["reuse"]:
-            directory.adopt(RunDirectory(same_fit))
+        if source is not None:
+            directory.adopt(source)
             restore(loop, directory)
             directory.amend_meta(reused=str(same_fit))
         elif same_fit:
-            print(f"a run with the same fit is finished: {same_fit} (reuse=true takes its training over)")
+            show(f"a run with the same fit is finished: {same_fit} (reuse=true takes its training over)")
         return work(assembly, directory, loop, reading)
+
+
+def adoptable(path: Path) -> RunDirectory:
+    """The run in ``path``, whose training is taken over; InputError where it is damaged, before anything is
+    written."""
+    source = RunDirectory(path)
+    try:
+        for name in ("best", "last"):
+            source.load_checkpoint(name)
+        source.read_history()
+    except InputError as error:
+        raise InputError(f"reuse: {error}; reuse=false trains anew") from None
+    return source
 
 
 def work(assembly: Assembly, directory: RunDirectory, loop: Loop, reading: float) -> int:
@@ -114,13 +134,9 @@ def restore(loop: Loop, directory: RunDirectory) -> tuple[str, list[str]]:
     state, notes = directory.newest_checkpoint("last")
     if state is None:
         return "from the beginning: there is no checkpoint to go on from", notes
-    try:
+    with filling(loop.model, directory, state["model"]):
         loop.load_state_dict(state)
-        return f"after {loop.progress.place}", notes
-    except (RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise InputError(
-            f"{str(directory.path)!r}: the checkpoint does not fit the run: {str(error).splitlines()[0]}"
-        ) from None
+    return f"after {loop.progress.place}", notes
 
 
 def fit_model(assembly: Assembly, loop: Loop, records: Records) -> Run:
@@ -134,7 +150,7 @@ def fit_model(assembly: Assembly, loop: Loop, records: Records) -> Run:
             view.show(event)
             record(event, assembly, loop, records)
             late = time.monotonic() - saved > CHECKPOINT_EVERY
-            if late or request.signal is not None or isinstance(event, EpochEnded):
+            if late or request.signal is not None or isinstance(event, EpochEnded | TrainingEnded):
                 records.directory.save_checkpoint("last", loop.state_dict())
                 saved = time.monotonic()
             if request.signal is not None:

@@ -14,6 +14,7 @@ from latentrun.functional.noise import Noise
 from latentrun.plotting.style import paper
 from latentrun.run import Run
 from latentrun.store import ReportDirectory, RunDirectory
+from latentrun.tasks.changed import cautions
 from latentrun.tasks.console import LOGGER
 from latentrun.tasks.questions import Questions
 from latentrun.tasks.records import Records, conclude, recording
@@ -23,13 +24,17 @@ from latentrun.types import Report, Status
 def extend(run: Run, directory: RunDirectory, questions: Questions, force: bool = False) -> int:
     """Measure what a finished run lacks of the diagnostics that are asked and bring its directory up to date;
     the exit code. ``force``: measure all of them again."""
-    with directory.locked(), recording(directory, "diagnosing") as records:
-        if directory.meta.get("data_hash", run.data.digest) != run.data.digest:
-            LOGGER.warning("the data are not those the run was trained on")
-        names = pending(directory, questions, force)
-        failed = measure(run, questions, names, records)
-        failed += redraw(directory, questions, [name for name in questions.diagnostics if name not in names])
-        return conclude(run, records, questions.figures, failed)
+    directory.check()
+    with directory.locked():
+        notes = cautions(run)  # before anything is written: files of the data may be gone
+        with recording(directory, "diagnosing") as records:
+            for note in notes:
+                LOGGER.warning("%s", note)
+            names = pending(directory, questions, force)
+            measured = [name for name in questions.diagnostics if name not in names]
+            failed = measure(run, questions, names, records)
+            failed += redraw(directory, questions, measured)
+            return conclude(run, records, questions.figures, failed)
 
 
 def pending(directory: RunDirectory, questions: Questions, force: bool = False) -> list[str]:

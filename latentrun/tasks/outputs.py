@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,9 @@ from latentrun.errors import InputError
 from latentrun.run import Run
 from latentrun.store import RunDirectory, now
 from latentrun.store.files import require_empty, write_json
+from latentrun.system.door import Guarded
 from latentrun.system.provenance import environment
+from latentrun.system.terminal import show
 from latentrun.tasks.assembly import device_named
 from latentrun.tasks.loading import load
 
@@ -27,46 +28,39 @@ def trained(path: str, trust: Sequence[str], device: str) -> tuple[RunDirectory,
     return directory, load(directory.path, trust, device_named(device))
 
 
-def changes(directory: RunDirectory, run: Run) -> list[str]:
-    """Whether the data are still those of the training."""
-    same = directory.meta.get("data_hash", run.data.digest) == run.data.digest
-    return [] if same else ["the run's data are not those it was trained on"]
-
-
 @contextmanager
-def fresh(path: Path) -> Iterator[Path]:
+def fresh(path: Path) -> Iterator[Guarded]:
     """A folder to fill; its files appear in ``path`` together at the end, and not at all where something
     fails.
 
     InputError where ``path`` cannot be made or holds files: nothing is overwritten.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    partial = Guarded(path.with_name(f".{path.name}.{os.getpid()}.part"))
     try:
         if path.exists() and not path.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         require_empty(path)
-        partial.mkdir(parents=True)
+        partial.make_new()
     except OSError as error:
         raise InputError(f"output directory {str(path)!r} cannot be made: {error.strerror}") from None
     try:
         yield partial
-        path.mkdir(exist_ok=True)
-        for entry in partial.iterdir():
-            entry.rename(path / entry.name)
+        partial.move_into(Guarded(path))
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        with suppress(OSError):
+            partial.remove_tree()
 
 
-def describe(path: Path, directory: RunDirectory, run: Run, entries: Mapping[str, Any]) -> None:
+def describe(file: Guarded, directory: RunDirectory, run: Run, entries: Mapping[str, Any]) -> None:
     """Say beside the files what they are, of which run, and with what they were made."""
     source = {
         "created": now(),
         "run": str(directory.path.resolve()),
         "fit_hash": directory.meta.get("fit_hash"),
     }
-    write_json(path, {**source, **entries, **environment(run.device)})
+    write_json(file, {**source, **entries, **environment(run.device)})
 
 
 def show_written(path: Path, what: str, notes: Sequence[str]) -> None:
     """What was written, on the terminal."""
-    print(f"{what} in {path}", *(f"note: {note}" for note in notes), sep="\n")
+    show(f"{what} in {path}", *(f"note: {note}" for note in notes))

@@ -24,6 +24,7 @@ from latentrun.store import RunDirectory, now
 from latentrun.store.files import require_empty
 from latentrun.system.disk import require_room
 from latentrun.system.provenance import environment
+from latentrun.system.terminal import show
 from latentrun.tasks.assembly import build_model
 from latentrun.tasks.base import MACHINE, Command, Task
 from latentrun.tasks.loading import load
@@ -67,11 +68,12 @@ class Prune(Task):
     def run(self, command: Command) -> int:
         trust = command.trust
         source, run = trained(self.source, trust.directory, command.values["device"])
+        source.require("choices")
         require_prunable(run)
         selection = selected(self.keep, run)
         if len(selection.keep) == run.model.latent_dim:
             why = "kept" if self.keep else "in use"
-            print(f"nothing to prune: all {run.model.latent_dim} latent variables of {source.path} are {why}")
+            show(f"nothing to prune: all {run.model.latent_dim} latent variables of {source.path} are {why}")
             return 0
         require_empty(command.path)
         require_room(command.path)
@@ -84,9 +86,9 @@ class Prune(Task):
         errors = require_same(Run(run.model, run.data), Run(model, run.data), selection.keep)
         note = described(source, run, selection, errors)
         meta = meta_of(source, run, command, selection, note) | {"default_list": default_list}
-        directory = write(command.path, settings, meta, source, run, model, selection.keep)
+        directory = write(command.path, settings, meta, run, model, selection.keep)
         before, after = parameter_count(run.model), parameter_count(model)
-        print(f"{note}\nparameters: {before:,} before, {after:,} after")
+        show(*run.notes, note, f"parameters: {before:,} before, {after:,} after")
         pruned = replace(load(directory.path, trust.directory, run.device), data=run.data)  # read already
         write_codes(pruned, directory)
         return extend(pruned, directory, questions)
@@ -183,7 +185,7 @@ def meta_of(
         **command.about,
         "choices": {**meta["choices"], "task": command.values["task"]},
         **environment(run.device),
-        **{key: meta[key] for key in ("seed", "data", "data_hash") if key in meta},
+        **{key: meta[key] for key in ("seed", "data", "data_hash", "data_rows") if key in meta},
         "trained": meta.get("trained", now()),
         "caveats": [note, *meta.get("caveats", [])],
         "pruned_from": {
@@ -199,7 +201,6 @@ def write(
     path: Path,
     settings: Mapping[str, Any],
     meta: Mapping[str, Any],
-    source: RunDirectory,
     run: Run,
     model: Model,
     keep: Sequence[int],
@@ -207,7 +208,7 @@ def write(
     """A new run directory with the smaller model and its part of the history."""
     directory = RunDirectory.create(path, settings, meta)
     directory.write_history(history_of(run.history, keep))
-    directory.save_checkpoint("best", {**source.load_checkpoint("best"), "model": model.state_dict()})
+    directory.save_checkpoint("best", {"model": model.state_dict()})
     return directory
 
 

@@ -23,6 +23,11 @@ class Questions:
     skipped: Mapping[str, str] = field(default_factory=dict)
     figures: Sequence[str] = ("png",)
 
+    def require_rows(self, data: Dataset) -> None:
+        """InputError where a diagnostic asks for more rows than there are; reads them."""
+        for diagnostic in self.diagnostics.values():
+            diagnostic.check_rows(data)
+
 
 def questions_of(
     config: Mapping[str, Any], model: Model, data: Dataset, choices: Mapping[str, str], default_list: bool

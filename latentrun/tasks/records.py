@@ -21,6 +21,7 @@ from latentrun.report.projector import write_projector
 from latentrun.run import Run
 from latentrun.store import Activity, RunDirectory
 from latentrun.tasks.console import LOGGER, log_to
+from latentrun.types import Status
 
 SETTINGS = ("seed", "rows", "model", "network", "training", "data")  # of the configuration, in summary.json
 
@@ -62,11 +63,11 @@ def recording(directory: RunDirectory, state: str, first_step: int | None = None
     work, and the traceback of one that nobody expected, stay there.
 
     ``first_step``: the first step that training will write to TensorBoard; None where nothing is trained."""
-    handler = log_to(directory.path / "run.log")
+    handler = log_to(directory.folder / "run.log")
     try:
         with directory.activity(state) as activity:
             try:
-                with Board(directory.path / "tensorboard", first_step) as board:
+                with Board(directory.folder / "tensorboard", first_step) as board:
                     yield Records(directory, board, Timing(directory), activity)
             except BaseException as error:
                 note_end(directory, activity, error)
@@ -93,7 +94,7 @@ def write_codes(run: Run, directory: RunDirectory) -> None:
     if isinstance(run.model, HasEncoder):
         directory.write_latents("train", run.latents("train"))
         directory.write_latents("test", run.latents("test"))
-        write_projector(directory.path / "tensorboard", run)
+        write_projector(directory.folder / "tensorboard", run)
 
 
 # ---------------------------------------------------------------- the end
@@ -111,6 +112,8 @@ def conclude(run: Run, records: Records, figures: Sequence[str], failed: Sequenc
             with paper():
                 directory.write_pictures("training", training_pictures(curves), figures)
         directory.write_page(page(directory))
+    if not any(entry["status"] == Status.FAILED for entry in directory.entries.values()):
+        directory.clear_error()
     reason = f"failed diagnostics: {', '.join(failed)}" if failed else None
     records.activity.update(state="done", reason=reason)
     LOGGER.info("report %s", directory.path / "report.html")

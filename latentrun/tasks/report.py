@@ -14,6 +14,8 @@ from latentrun.errors import InputError, nearest
 from latentrun.report.sweep import pictures, survey, write_report
 from latentrun.store.files import write_table, write_text
 from latentrun.system.disk import require_room
+from latentrun.system.door import Guarded
+from latentrun.system.terminal import show
 from latentrun.tables.collect import collect, runs_in
 from latentrun.tables.conditions import select
 from latentrun.tables.groups import summarise
@@ -62,8 +64,8 @@ class Report(Task):
                 "table": "by_seed.csv",
                 "command": f"latentrun {' '.join(sys.argv[1:])}",
             }
-            write_report(folder, overview, about, pictures(overview), command.values["figures"])
-        print(f"report on {len(frame)} runs in {command.path / 'report.html'}")
+            write_report(folder.path, overview, about, pictures(overview), command.values["figures"])
+        show(f"report on {len(frame)} runs in {command.path / 'report.html'}")
         return 0
 
 
@@ -86,7 +88,7 @@ def known_keys(frame: pd.DataFrame, keys: Sequence[str]) -> Sequence[str]:
     return keys
 
 
-def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
+def write_tables(folder: Guarded, tables: Mapping[str, pd.DataFrame]) -> None:
     """Each table as a CSV file."""
     for name, table in tables.items():
         write_table(folder / f"{name}.csv", table)

@@ -7,13 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from latentrun.config.fingerprint import fit_hash
+from latentrun.config.fingerprint import data_key, fit_hash
 from latentrun.config.settings import key_of
+from latentrun.data.base import Dataset, Oracle
 from latentrun.errors import InputError
 from latentrun.store import RunDirectory, now
 from latentrun.system.machine import settle
 from latentrun.system.provenance import environment
-from latentrun.tasks.assembly import Assembly, assembled, device_named
+from latentrun.system.terminal import show
+from latentrun.tasks.assembly import Assembly, assembled, build_data, device_named
+from latentrun.tasks.changed import data_changes
 from latentrun.tasks.fit import new_loop, restore, work
 from latentrun.tasks.loading import load
 from latentrun.tasks.measure import extend
@@ -40,22 +43,27 @@ def resume(
     ``trust``: packages that the run's configuration may name; ``threads`` and ``device``: None for those the
     run began with, from which results differ in the last bits."""
     directory = RunDirectory(path)
+    directory.require("choices", "threads")
     meta = directory.meta
-    if "pruned_from" in meta and not directory.finished:
+    if directory.finished:
+        show(f"{directory.path} is finished: nothing to resume")
+        return 0
+    if "pruned_from" in meta:
         settle(threads or meta["threads"])
         return complete(directory, trust, device or "auto")
     with directory.locked():
-        if directory.finished:
-            print(f"{directory.path} is finished: nothing to resume")
-            return 0
         start = time.perf_counter()
+        directory.require("fit_hash", "versions", "device", "caveats")
+        directory.check()
         settle(threads or meta["threads"])
         stored = directory.config
         config = stored | {"trust": list(trust), "device": device or stored["device"]}
-        assembly = assembled(config, meta["choices"], meta.get("default_list", True))
+        data, notes = same_data(directory, config)  # before anything is loaded
+        shared = {data_key(config): data}
+        assembly = assembled(config, meta["choices"], meta.get("default_list", True), shared)
         loop = new_loop(assembly, directory)
-        place, notes = restore(loop, directory)
-        notes += differences(meta, assembly)
+        place, restored = restore(loop, directory)
+        notes += [*failure(directory), *restored, *differences(meta, assembly)]
         entry = {"at": now(), "from": place, "notes": notes}
         directory.amend_meta(resumed=[*meta.get("resumed", []), entry])
         directory.clear_partial()
@@ -74,13 +82,39 @@ def complete(directory: RunDirectory, trust: Sequence[str], device: str) -> int:
     )
 
 
+def same_data(directory: RunDirectory, config: Mapping[str, Any]) -> tuple[Dataset, list[str]]:
+    """The data set of the run; InputError where it is not what the run began with.
+
+    What is made and not read (an :class:`Oracle`) may differ, with a note, as code and versions may: another
+    machine rounds otherwise."""
+    where, meta = repr(str(directory.path)), directory.meta
+    try:
+        data = build_data(config)
+        how = data_changes(meta, data)
+    except InputError as error:
+        raise InputError(f"{where}: its data cannot be had as they were when it began: {error}") from None
+    if how is None:
+        return data, []
+    if isinstance(data, Oracle):
+        return data, [f"the data are not those the run began with: {how}"]
+    measures = f"; task=diagnose run={directory.path} measures what is trained" if "trained" in meta else ""
+    raise InputError(
+        f"{where}: the data have changed since the run began: {how}; a training goes on with the "
+        f"rows that it began with, or would be another one{measures}"
+    )
+
+
+def failure(directory: RunDirectory) -> list[str]:
+    """That the run had failed, and of what."""
+    status = directory.status
+    return [f"it had failed: {status.get('reason')}"] if status["state"] == "failed" else []
+
+
 def differences(meta: Mapping[str, Any], assembly: Assembly) -> list[str]:
     """What is not as it was when the run began, so that its result may differ."""
     here, notes = environment(assembly.device), []
     if meta["fit_hash"] != fit_hash(assembly.config):
         notes.append("the code of data, model, network or training has changed since the run began")
-    if meta.get("data_hash", assembly.data.digest) != assembly.data.digest:
-        notes.append("the data are not those the run began with")
     for package in ("python", "torch", "numpy"):
         before, today = meta["versions"].get(package), here["versions"].get(package)
         if before is not None and before != today:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import IO, Annotated, Literal
 from zipfile import ZipFile
 
@@ -13,15 +12,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentrun.config.bounds import Ge, Printable
+from latentrun.config.bounds import Count, Ge, Printable
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise, seeded
 from latentrun.models.base import HasLikelihood
 from latentrun.plotting.images import grid
 from latentrun.plotting.style import paper
 from latentrun.run import Run
-from latentrun.store import atomic
+from latentrun.store.cells import inert
 from latentrun.system.disk import require_room
+from latentrun.system.door import Guarded
 from latentrun.tasks.base import MACHINE, Command, Task
 from latentrun.tasks.outputs import describe, fresh, show_written, trained
 
@@ -42,7 +42,7 @@ class Sample(Task):
     def __init__(
         self,
         run: Annotated[str, Printable()],
-        n: Annotated[int, Ge(1)],
+        n: Annotated[int, Count(1, 10_000_000)],
         sample_seed: Annotated[int, Ge(0)],
         draw: Draw,
         files: bool,
@@ -53,7 +53,7 @@ class Sample(Task):
         directory, run = trained(self.source, command.trust.directory, command.values["device"])
         self.require_drawable(run)
         require_room(command.path, 4 * self.n * math.prod(run.data.event_shape))
-        notes = [run.sampler_note]
+        notes = [*run.notes, run.sampler_note]
         noise = Noise(self.sample_seed).at("sample")
         with fresh(command.path) as folder:
             z = run.sample_codes(self.n, noise)
@@ -74,14 +74,15 @@ class Sample(Task):
 
 
 # ---------------------------------------------------------------- what is written
-def write_samples(folder: Path, run: Run, z: Tensor, draw: Draw, noise: Noise, files: bool) -> None:
+def write_samples(folder: Guarded, run: Run, z: Tensor, draw: Draw, noise: Noise, files: bool) -> None:
     """``samples.npz``; of tables ``samples.csv`` in the units of the source; of pictures ``samples.png`` and,
     with ``files``, one file each. Decoded and written part by part: memory does not grow with their
     number."""
     data = run.data
     with ExitStack() as stack:
-        archive = stack.enter_context(ZipFile(stack.enter_context(atomic(folder / "samples.npz", "wb")), "w"))
-        lines = stack.enter_context(atomic(folder / "samples.csv")) if data.columns else None
+        content = stack.enter_context((folder / "samples.npz").writing("wb"))
+        archive = stack.enter_context(ZipFile(content, "w"))
+        lines = stack.enter_context((folder / "samples.csv").writing()) if data.columns else None
         with array(archive, "z", tuple(z.shape)) as file:
             file.write(z.cpu().numpy().tobytes())
         with array(archive, "x", (len(z), *data.event_shape)) as file:
@@ -89,11 +90,11 @@ def write_samples(folder: Path, run: Run, z: Tensor, draw: Draw, noise: Noise, f
                 x = decoded(run, part, draw, noise.at(number)).cpu()
                 file.write(x.numpy().tobytes())
                 if lines is not None:
-                    data.frame(x).to_csv(lines, index=False, header=number == 0)
+                    inert(data.frame(x)).to_csv(lines, index=False, header=number == 0)
                 if files:
                     write_pictures(folder / "pictures", x.numpy(), data.value_range, number * CHUNK)
                 if number == 0 and data.is_image:
-                    with paper(), atomic(folder / "samples.png", "wb") as picture:
+                    with paper(), (folder / "samples.png").writing("wb") as picture:
                         grid(x[:SHOWN].numpy(), data.value_range).savefig(picture, format="png")
 
 
@@ -114,13 +115,13 @@ def array(archive: ZipFile, name: str, shape: tuple[int, ...]) -> Iterator[IO[by
         yield file
 
 
-def write_pictures(folder: Path, x: np.ndarray, value_range: tuple[float, float], first: int) -> None:
+def write_pictures(folder: Guarded, x: np.ndarray, value_range: tuple[float, float], first: int) -> None:
     """Pictures ``(n, c, h, w)`` as PNG files, named by their number from ``first`` on."""
     from PIL import Image
 
     low, high = value_range
     levels = (np.clip((x - low) / (high - low), 0, 1) * 255).round().astype(np.uint8)
-    folder.mkdir(exist_ok=True)
     for number, picture in enumerate(levels.transpose(0, 2, 3, 1), first):
         grey = picture.shape[-1] == 1
-        Image.fromarray(picture.squeeze(-1) if grey else picture).save(folder / f"{number:05}.png")
+        with (folder / f"{number:05}.png").appending() as file:
+            Image.fromarray(picture.squeeze(-1) if grey else picture).save(file, format="png")

@@ -3,26 +3,31 @@ carried out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from latentrun.config.fingerprint import fit_hash
-from latentrun.config.options import digests
+from latentrun.comparisons.base import Candidate, Comparison
+from latentrun.config.fingerprint import data_key, fit_hash
+from latentrun.config.options import digests, option
+from latentrun.config.settings import settings
 from latentrun.config.trust import Trust
 from latentrun.data.base import Dataset
+from latentrun.diagnostics.base import misfit
 from latentrun.errors import InputError, Misfit
 from latentrun.report.sweep import write_page
 from latentrun.store import RunDirectory
 from latentrun.sweep.engine import Engine, Launch, Outcome
 from latentrun.sweep.live import View
 from latentrun.sweep.plan import Job, Sweep
+from latentrun.system.door import Guarded
 from latentrun.system.interrupts import Interrupted
+from latentrun.system.terminal import show
 from latentrun.tables.collect import write_tables
 from latentrun.tasks.assembly import assembled
 from latentrun.tasks.base import check_settings
 from latentrun.tasks.child import work
-from latentrun.tasks.compare import compare, comparisons_of
+from latentrun.tasks.compare import comparable, compare, comparisons_of
 
 
 def checked(jobs: Sequence[Job], trust: Trust, shared: dict[str, Dataset] | None = None) -> list[Job]:
@@ -31,9 +36,14 @@ def checked(jobs: Sequence[Job], trust: Trust, shared: dict[str, Dataset] | None
 
     Jobs whose parts do not fit together are marked as skipped where their ``skip_inapplicable`` is true."""
     shared = {} if shared is None else shared
-    if jobs and jobs[0].config["comparison"]:
-        comparisons_of(jobs[0].config, trust)
-    marked = [fitting_or_skipped(job, trust, shared) for job in jobs]
+    comparisons = comparisons_of(jobs[0].config, trust) if jobs and jobs[0].config["comparison"] else {}
+    if comparisons and len(jobs) < 2:
+        raise InputError("comparison: a sweep of one job has nothing to compare: give a key several values")
+    marked, candidates = [], []
+    for job in jobs:
+        marked.append(fitting_or_skipped(job, comparisons, trust, shared))
+        if marked[-1].skipped is None:
+            candidates.append(candidate(job, comparisons, shared[data_key(job.config)]))
     misfits = [job for job in marked if job.skipped is not None]
     if not all(job.config["skip_inapplicable"] for job in misfits):
         reasons = "; ".join(f"{titled(job)}: {job.skipped}" for job in misfits[:4])
@@ -41,16 +51,31 @@ def checked(jobs: Sequence[Job], trust: Trust, shared: dict[str, Dataset] | None
             f"{len(misfits)} of {len(jobs)} jobs do not fit together "
             f"(skip_inapplicable=true leaves them out): {reasons}"
         )
+    comparable(comparisons, candidates, bool(comparisons) and jobs[0].config["skip_inapplicable"])
     return marked
 
 
-def fitting_or_skipped(job: Job, trust: Trust, shared: dict[str, Dataset]) -> Job:
-    """The job, built once; marked with the reason where its parts do not fit together. InputError where
-    something in it is wrong."""
+def candidate(job: Job, comparisons: Mapping[str, Comparison], data: Dataset) -> Candidate:
+    """The run that a job will be, measured by its diagnostics and what the comparisons need beside them."""
+    specs = dict(job.config["diagnostic"])
+    for name in (name for comparison in comparisons.values() for name in comparison.needs):
+        specs.setdefault(name, option("diagnostic", name))
+    return Candidate(job.name, settings(job.config, job.about["choices"]), data, specs)
+
+
+def fitting_or_skipped(
+    job: Job, comparisons: Mapping[str, Comparison], trust: Trust, shared: dict[str, Dataset]
+) -> Job:
+    """The job, built once; marked with the reason where its parts, or it and the ``comparisons``, do not fit
+    together. InputError where something in it is wrong."""
     config = {**job.config, "trust": [*job.config["trust"], *trust.fresh]}
     try:
         check_settings(job.config)
-        assembled(config, job.about["choices"], job.about["default_list"], shared)
+        assembly = assembled(config, job.about["choices"], job.about["default_list"], shared)
+        for name, comparison in comparisons.items():
+            lack = misfit(comparison, assembly.model, assembly.data, job.config["training"])
+            if lack is not None and not job.config["skip_inapplicable"]:
+                raise Misfit(f"comparison {name!r} needs {lack.noun}; its {lack.side} has none")
     except Misfit as error:
         return replace(job, skipped=str(error))
     except InputError as error:
@@ -68,13 +93,14 @@ def unfinished(sweep: Sweep) -> list[Job]:
     jobs, hashes = [], sweep.hashes()
     for job in sweep.jobs():
         path = sweep.directory(job)
+        sweep.log(job).require_appendable()
         if job.skipped is not None:
             continue
-        if not (path / "meta.json").is_file():
+        if not (Guarded(path) / "meta.json").exists():
             jobs.append(job)
             continue
         directory = RunDirectory(path)
-        if directory.meta["fit_hash"] != hashes[job.number]:
+        if directory.meta.get("fit_hash") != hashes[job.number]:
             raise InputError(f"{str(path)!r} holds another run than job {job.number} of the plan")
         if not directory.finished:
             jobs.append(job)
@@ -84,7 +110,7 @@ def unfinished(sweep: Sweep) -> list[Job]:
 def carry_out(sweep: Sweep, jobs: Sequence[Job], launch: Launch, trust: Trust) -> list[Outcome]:
     """Run the jobs, keep the tables up to date after each, and make the sweep's page at the end, however it
     ends."""
-    print(f"sweep {sweep.path}: {len(jobs)} jobs", flush=True)
+    show(f"sweep {sweep.path}: {len(jobs)} jobs")
     with sweep.locked():
         try:
             with View(sweep, len(jobs)) as view:
@@ -95,7 +121,7 @@ def carry_out(sweep: Sweep, jobs: Sequence[Job], launch: Launch, trust: Trust) -
 
                 return Engine(sweep, launch, work, trust, ended, view.show).run(jobs)
         except Interrupted:
-            print(f"to go on: latentrun resume={sweep.path}", flush=True)
+            show(f"to go on: latentrun resume={sweep.path}")
             raise
         finally:
             write_tables(sweep.path)
@@ -106,14 +132,14 @@ def resume_sweep(sweep: Sweep, launch: Launch, trust: Trust) -> int:
     """Do what of a sweep is missing, failed or interrupted; the exit code."""
     jobs = unfinished(sweep)
     if not jobs:
-        print(f"{sweep.path} is finished: nothing to resume")
+        show(f"{sweep.path} is finished: nothing to resume")
         return 0
     hashes = sweep.hashes()
     if any(fit_hash(job.config) != hashes[job.number] for job in jobs):
-        print("the code has changed since the sweep began: what runs now may differ from what is finished")
+        show("the code has changed since the sweep began: what runs now may differ from what is finished")
     for folder, digest in sweep.meta.get("options", {}).items():
         if digests([Path(folder)])[folder] != digest:
-            print(
+            show(
                 f"the options in {folder} have changed since the sweep began; "
                 "it goes on with those of its plan"
             )
@@ -124,11 +150,11 @@ def conclude(sweep: Sweep, outcomes: Sequence[Outcome], trust: Trust) -> int:
     """Say how it went, and compare the finished runs where the sweep asks for that; the exit code."""
     failed = [outcome for outcome in outcomes if outcome.code]
     done = len(outcomes) - len(failed)
-    print(f"{done} done, {len(failed)} failed; tables and report in {sweep.path}", flush=True)
+    show(f"{done} done, {len(failed)} failed; tables and report in {sweep.path}")
     for outcome in failed:
-        print(f"  {titled(outcome.job)}: {outcome.reason}")
+        show(f"  {titled(outcome.job)}: {outcome.reason}")
     if failed:
-        print(f"to go on with them: latentrun resume={sweep.path}")
+        show(f"to go on with them: latentrun resume={sweep.path}")
     return 1 if compared(sweep, trust) or failed else 0
 
 
@@ -141,12 +167,12 @@ def compared(sweep: Sweep, trust: Trust) -> int:
         path for job in jobs if (path := sweep.directory(job)).is_dir() and RunDirectory(path).finished
     ]
     if len(finished) < 2:
-        print(f"nothing to compare: finished runs: {len(finished)}")
+        show(f"nothing to compare: finished runs: {len(finished)}")
         return 1
     # What does not fit some of the runs is left out: nobody waits for days to read that.
     skip = jobs[0].config["skip_inapplicable"] is not False
     config = {**jobs[0].config, "skip_inapplicable": skip}
-    code = compare(finished, config, sweep.path / "comparisons", trust, anew=True)
+    code = compare(finished, config, (sweep.folder / "comparisons").checked(), trust, anew=True)
     write_tables(sweep.path)  # the comparisons may have added diagnostics
     write_page(sweep.path)
     return code

@@ -7,9 +7,11 @@ from typing import Annotated
 
 from latentrun.config.bounds import Printable
 from latentrun.errors import InputError
+from latentrun.store.files import require_empty
 from latentrun.store.sweep import is_sweep
 from latentrun.sweep.engine import Launch
 from latentrun.sweep.plan import Sweep
+from latentrun.system.disk import require_room
 from latentrun.tasks.assembly import assembled
 from latentrun.tasks.base import Command, Task
 from latentrun.tasks.estimate import estimate
@@ -35,11 +37,16 @@ class Train(Task):
             raise InputError(
                 "estimate=true: what one run would take; leave -m out, and choose one value of each key"
             )
+        if self.resume is not None:
+            raise InputError("resume=DIR goes on with the run or the sweep that is there: leave -m out")
 
     def run(self, command: Command) -> int:
         if self.resume is not None:
             return go_on(self.resume, command)
         config = {**command.values, "trust": list(command.trust.fresh)}
+        if not self.estimate:
+            require_room(command.path)
+            require_empty(command.path)
         assembly = assembled(config, command.choices, command.default_list)
         if self.estimate:
             return estimate(assembly, command.path)

@@ -14,6 +14,7 @@ from torch import Tensor
 from latentrun.data.base import Dataset
 from latentrun.functional.noise import Noise
 from latentrun.models.base import Model
+from latentrun.nn.base import mismatch
 from latentrun.training.modes import train_only
 from latentrun.training.optimisers import Optimisers
 from latentrun.training.progress import Progress
@@ -243,13 +244,26 @@ class Loop:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up the position of :meth:`state_dict`."""
+        """Take up the position of :meth:`state_dict`; ValueError where it is none of this training."""
+        self._require_fitting(state["model"])
         self.model.load_state_dict(state["model"])
         self.progress.load_state_dict(state["progress"])
         self._pending = state["within"]
+        if self._pending is not None:  # whether it fits is seen now, not when the phase is gone on with
+            if self.finished:
+                raise ValueError("it is within a phase, and all phases are over")
+            phase = self.phases[self.progress.phase]
+            Optimisers(phase, self.settings).load_state_dict(self._pending["optimisers"])
+        if self.progress.best.weights is not None:
+            self._require_fitting(self.progress.best.weights)
         self.history.load_state_dict(state["history"])
         if not self.finished:  # else the records may have become the history of the run already
             self.history.drop_later()
+
+    def _require_fitting(self, weights: Any) -> None:
+        """ValueError where the model cannot take stored weights."""
+        if wrong := mismatch(weights, self.model.state_dict()):
+            raise ValueError(wrong)
 
     def _begin(self, phase: Phase, source: Source, optimisers: Optimisers) -> None:
         """Begin a phase, or go on within it where :meth:`load_state_dict` says."""

@@ -14,6 +14,9 @@ from latentrun.errors import InputError
 from latentrun.training.settings import Training
 from latentrun.types import Objective, Phase
 
+# What optimizers of torch remember in the shape of each parameter.
+SHAPED = ("exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "square_avg", "acc_delta", "grad_avg")
+
 
 class Optimisers:
     """Makes, steps and decays the optimisers of a phase.
@@ -69,9 +72,16 @@ class Optimisers:
         return {"optimizers": [o.state_dict() for o in self._all], "schedulers": schedulers}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore :meth:`state_dict`."""
+        """Restore :meth:`state_dict`; ValueError where tensors have not the shapes of the parameters."""
         for optimizer, saved in zip(self._all, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
+            for parameter, values in optimizer.state.items():
+                for name, value in values.items():
+                    if name in SHAPED and getattr(value, "shape", None) != parameter.shape:
+                        raise ValueError(
+                            f"{name} of the optimizer has shape {tuple(getattr(value, 'shape', ()))}; its "
+                            f"parameter has {tuple(parameter.shape)}"
+                        )
         for scheduler, saved in zip(self._schedulers, state["schedulers"], strict=True):
             if scheduler is not None:
                 scheduler.load_state_dict(saved)

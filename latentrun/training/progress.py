@@ -9,6 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+COUNTS = ("phase", "epoch", "batch", "total_epochs", "total_steps")  # of Progress
+
 
 class Sums:
     """Terms of the losses, summed over the rows of an epoch that each was computed on."""
@@ -88,9 +90,8 @@ class Progress:
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain values."""
-        counts = ("phase", "epoch", "batch", "total_epochs", "total_steps")
         return {
-            "at": {name: getattr(self, name) for name in counts},
+            "at": {name: getattr(self, name) for name in COUNTS},
             "best": dict(vars(self.best)),
             "rows": list(self.rows),
             "sums": self.sums.state_dict(),
@@ -98,7 +99,24 @@ class Progress:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore :meth:`state_dict`."""
-        for name, value in state["at"].items():
-            setattr(self, name, value)
-        self.best, self.rows = Best(**state["best"]), list(state["rows"])
+        for name in COUNTS:
+            setattr(self, name, _count(name, state["at"][name]))
+        self.best, self.rows = Best(**state["best"]), [_row(row) for row in state["rows"]]
         self.sums.load_state_dict(state["sums"])
+
+
+def _count(name: str, value: Any) -> int:
+    """A number from 0 on, as a checkpoint holds it; ValueError for anything else."""
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"{name} is {value!r}, no number of what is done")
+    return value
+
+
+def _row(row: Any) -> Mapping[str, Any]:
+    """A row of ``tables/train.csv``, as a checkpoint holds it; ValueError for anything else."""
+    if not isinstance(row, Mapping) or not {"phase", "epoch", "step"} <= row.keys():
+        raise ValueError("a row of the training has not its phase, epoch and step")
+    wrong = [key for key, value in row.items() if key != "phase" and not isinstance(value, int | float)]
+    if wrong:
+        raise ValueError(f"{wrong[0]} of a row of the training is {row[wrong[0]]!r}, no number")
+    return row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from abc import ABC, abstractmethod
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from latentrun.data.base import Dataset
+from latentrun.errors import InputError
 from latentrun.functional.distances.divergences import gaussian_kl
 from latentrun.functional.noise import Noise
 from latentrun.models.base import HasEncoder, HasGaussianPosterior, Model
@@ -38,6 +40,10 @@ class Series(ABC):
     def read(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         """The arrays of a series, of that shape, as one ``(count, *shape)``."""
 
+    @abstractmethod
+    def where(self, name: str) -> str:
+        """Where a series is kept, for messages."""
+
 
 class MemorySeries(Series):
     """Series that end with the process."""
@@ -53,6 +59,9 @@ class MemorySeries(Series):
 
     def read(self, name: str, shape: tuple[int, ...]) -> np.ndarray:
         return np.stack(self.arrays[name]) if self.arrays[name] else np.empty((0, *shape), np.float32)
+
+    def where(self, name: str) -> str:
+        return f"the series {name!r} in memory"
 
 
 class Recorder:
@@ -77,6 +86,7 @@ class Recorder:
         self.times = log_spaced(planned_steps)
         self.epochs: list[int] = []
         self.steps: list[int] = []
+        self.checksums = {EPOCHS: 0, STEPS: 0}  # CRC-32 of all records of each series
         if self.active:
             x, index = data.split("train").x, data.split("train").index
             count = min(EPOCH_ROWS, max(STEP_ROWS, EPOCH_NUMBERS // model.latent_dim))
@@ -88,7 +98,7 @@ class Recorder:
         if not self.active or step not in self.times:
             return False
         self.steps.append(step)
-        self.series.append(STEPS, self._codes(self.x[:STEP_ROWS]).numpy())
+        self._append(STEPS, self._codes(self.x[:STEP_ROWS]).numpy())
         return True
 
     def epoch(self, epoch: int) -> dict[str, float]:
@@ -100,7 +110,7 @@ class Recorder:
         # Parts of 128 rows stay in the cache of a small machine: half the time of 512 at once.
         codes = torch.cat([self._codes(part) for part in self.x.split(128)], dim=1)
         self.epochs.append(epoch)
-        self.series.append(EPOCHS, codes.numpy())
+        self._append(EPOCHS, codes.numpy())
         columns = {"var_mean": codes[0].var(0, correction=0)}
         if self.gaussian:
             columns["mean_scale2"] = codes[1].square().mean(0)
@@ -111,6 +121,11 @@ class Recorder:
             for name, values in columns.items()
             for i, value in enumerate(values.tolist())
         }
+
+    def _append(self, name: str, record: np.ndarray) -> None:
+        record = np.ascontiguousarray(record, np.float32)
+        self.checksums[name] = zlib.crc32(record.tobytes(), self.checksums[name])
+        self.series.append(name, record)
 
     @torch.no_grad()
     def _codes(self, x: Tensor) -> Tensor:
@@ -149,18 +164,30 @@ class Recorder:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Which records there are; they themselves are kept where they were written."""
-        return {EPOCHS: list(self.epochs), STEPS: list(self.steps)}
+        """Which records there are, and their checksums; they themselves are kept where they were written."""
+        return {EPOCHS: list(self.epochs), STEPS: list(self.steps), "checksums": dict(self.checksums)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on after the records of :meth:`state_dict`."""
+        for name in (EPOCHS, STEPS):
+            if not all(isinstance(time, int) for time in state[name]):
+                raise ValueError(f"{name} of the history are no whole numbers")
         self.epochs, self.steps = list(state[EPOCHS]), list(state[STEPS])
+        self.checksums = dict(state["checksums"])
 
     def drop_later(self) -> None:
-        """Drop what was recorded after the present state; InputError where there is less."""
+        """Drop what was recorded after the present state; InputError where there is less, or another
+        thing."""
         if self.active:
-            self.series.keep(EPOCHS, len(self.epochs), self._shape(EPOCH_ROWS))
-            self.series.keep(STEPS, len(self.steps), self._shape(STEP_ROWS))
+            self._keep(EPOCHS, len(self.epochs), self._shape(EPOCH_ROWS))
+            self._keep(STEPS, len(self.steps), self._shape(STEP_ROWS))
+
+    def _keep(self, name: str, count: int, shape: tuple[int, ...]) -> None:
+        self.series.keep(name, count, shape)
+        if zlib.crc32(self.series.read(name, shape).tobytes()) != self.checksums[name]:
+            raise InputError(
+                f"{self.series.where(name)} is damaged: it does not hold the codes that were recorded"
+            )
 
 
 def log_spaced(steps: int) -> set[int]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from latentrun.config.bounds import Ge, Gt
+from latentrun.config.bounds import Count, Ge, Gt
 from latentrun.errors import Misfit, unknown
 from latentrun.experiments.base import Experiment
 from latentrun.models.base import Model
@@ -24,11 +24,11 @@ class Training:
     ``then``: an experiment that follows the model's own phases.
     """
 
-    epochs: Annotated[int, Ge(0)]
-    batch_size: Annotated[int, Ge(1)]
+    epochs: Annotated[int, Count(0)]
+    batch_size: Annotated[int, Count(1)]
     optimizer: Any
     scheduler: Any
-    patience: Annotated[int, Ge(1)] | None
+    patience: Annotated[int, Count(1)] | None
     min_delta: Annotated[float, Ge(0)]
     clip: Annotated[float, Gt(0)] | None
     then: Experiment | None

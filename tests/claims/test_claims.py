@@ -22,6 +22,7 @@ from latentrun.command.jobs import composer
 from latentrun.config.options import options, shipped
 from latentrun.errors import InputError
 from latentrun.tasks.claims import composed
+from tests.lines import latest
 
 SHIPPED = sorted(options("claim", [shipped()]))
 TINY = [
@@ -56,7 +57,7 @@ TOY = {
 
 def run(*arguments) -> int:
     with pytest.raises(SystemExit) as exit_:
-        main([str(argument) for argument in arguments])
+        main(latest(arguments))
     return exit_.value.code
 
 
@@ -172,8 +173,13 @@ def test_runs_that_are_only_compared_are_asked_for():
         ({"runs": {1: ["model=ae"]}}, "1 is no name"),
         (
             {"runs": TOY["runs"] | {"one": ["seed=3"]}},
-            "'seed=3': seed, diagnostic, task, skip_inapplicable are not a run's to say",
+            "claim.T.runs.one: 'seed=3': is not a run's to say; what is: data, model, network, ",
         ),
+        ({"runs": TOY["runs"] | {"one": ["output=here"]}}, "'output=here': is not a run's to say"),
+        ({"runs": TOY["runs"] | {"one": ["estimate=true"]}}, "'estimate=true': is not a run's to say"),
+        ({"runs": TOY["runs"] | {"one": ["hydra.job.name=x"]}}, "'hydra.job.name=x': is not a run's to say"),
+        ({"runs": TOY["runs"] | {"one": ["comparison=[metrics]"]}}, "is not a run's to say"),
+        ({"runs": TOY["runs"] | {"one": ["model=ae", "model=vae"]}}, "'model=ae': model is set twice"),
         (
             {"expect": [{"says": "x", "metric": "reconstruction/error_mean"}]},
             "claim.T.expect[0]: of is missing",
@@ -302,17 +308,8 @@ def folder(tmp_path_factory):
 
 
 def claim(folder: Path, out: Path, name: str, *more: str) -> int:
-    given = [
-        "--config-dir",
-        folder,
-        "task=claims",
-        f"claim={name}",
-        f"output={out}",
-        f"hydra.run.dir={out}/said",
-        "figures=[]",
-        "sizes.full.seeds=[0,1,2]",
-    ]
-    return run(*given, *more)
+    given = [f"claim={name}", f"output={out}", f"hydra.run.dir={out}/said", "sizes.full.seeds=[0,1,2]"]
+    return run("--config-dir", folder, "task=claims", "figures=[]", *given, *more)
 
 
 @pytest.fixture(scope="module")

@@ -41,8 +41,27 @@ def test_a_column_without_a_name_gets_one():
         ("a,b\n1,2\n\n3\n", "line 4 has 1 values; the first line names 2 columns"),
         ("a,b\n1,2,3\n", "line 2 has 3 values; the first line names 2 columns"),
         ('a,b\n1,"2\n', "line 2 cannot be read: unexpected end of data"),
+        ("a;b\nx;1,250\ny;20\n", "column 'b': '1,250' has a decimal comma, or one between thousands"),
     ],
 )
 def test_what_is_no_table(text, said):
     with pytest.raises(ValueError, match=said):
         cells(text, "auto", [""])
+
+
+@pytest.mark.parametrize(
+    ("column", "read"),
+    [
+        (["1,5", "2", "-,25", "3,1e-4"], ["1.5", "2", "-.25", "3.1e-4"]),
+        (["1,250", "2,5"], ["1.250", "2.5"]),
+        (["1.5", "2,5"], ["1.5", "2,5"]),  # half of them are no mistake
+        (["a,b", "c"], ["a,b", "c"]),
+        (["1", "2"], ["1", "2"]),
+        ([*["1,5"] * 19, "1.234,5"], [*["1.5"] * 19, "1.234,5"]),  # said where kinds are inferred
+    ],
+)
+def test_decimal_commas_become_points_where_no_comma_separates(column, read):
+    frame, _ = cells("a;b\n" + "".join(f"{value};x\n" for value in column), "auto", [""])
+    assert frame["a"].tolist() == read
+    quoted = "a,b\n" + "".join(f'"{value}",x\n' for value in column)
+    assert cells(quoted, "auto", [""])[0]["a"].tolist() == column

@@ -332,6 +332,29 @@ def test_wrong_files_are_named(tmp_path, content, said):
     assert said in str(error.value) and "homes.csv" in str(error.value) and "\n" not in str(error.value)
 
 
+def test_a_label_of_real_numbers_is_none(tmp_path):
+    file = cycle(tmp_path, price=[0.5, 1.25, 2.5], size=[1, 2, 3])
+    with pytest.raises(
+        InputError, match=r"data.label: column 'price' holds real numbers \(0.5, 1.25, 2.5, ...\)"
+    ):
+        make(file, label="price").event_shape  # noqa: B018
+    assert make(file, label="size").label == "size"
+    assert make(file, label="price", columns={"price": "categorical"}).label == "price"
+
+
+def test_decimal_commas_are_numbers(tmp_path):
+    text = "price;kind\n" + "".join(f"{i / 8};{'ab'[i % 2]}\n" for i in range(40)).replace(".", ",")
+    (tmp_path / "t.csv").write_text(text)
+    data = make(tmp_path / "t.csv")
+    assert kinds(data) == {"price": "real", "kind": "categorical"}
+    assert data.frame(data.split("train").x)["price"].max() <= 39 / 8
+
+
+def test_a_device_is_no_file(tmp_path):
+    with pytest.raises(InputError, match="'/dev/zero' is a device; a plain file was expected"):
+        make(Path("/dev/zero"))
+
+
 def test_a_file_that_is_not_there_has_a_nearest_name(tmp_path):
     (tmp_path / "homes.csv").write_text("a\n1\n")
     with pytest.raises(InputError, match=r"there is no file .* \(did you mean 'homes.csv'\?\)"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from zipfile import ZipFile
+
 import numpy as np
 import pytest
 import torch
@@ -276,7 +278,10 @@ def test_settings_are_held_against_the_data(gaussian, tmp_path):
         make(features="pxels").check(model, gaussian)
     with pytest.raises(Misfit, match="needs labels"):
         make(features="classifier").check(model, gaussian)
-    (tmp_path / "net.pt").touch()
+    with pytest.raises(InputError, match="is no TorchScript file"):
+        make(features=__file__).check(model, gaussian)
+    with ZipFile(tmp_path / "net.pt", "w") as archive:  # the form of TorchScript
+        archive.writestr("net/constants.pkl", b"")
     with pytest.raises(Misfit, match="need pictures"):
         make(features=str(tmp_path / "net.pt")).check(model, gaussian)
     with pytest.raises(InputError, match="at most 4,096 values"):

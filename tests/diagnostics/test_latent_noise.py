@@ -19,6 +19,7 @@ from latentrun.errors import NothingToMeasure
 from latentrun.functional.noise import Noise
 from latentrun.store import RunDirectory
 from tests.conformance import parts
+from tests.lines import latest
 from tests.planted import Gaussian, Rows, noise_curves, planted_run
 
 NAN = math.nan
@@ -225,7 +226,7 @@ SHORT = ["rise=2", "hold=1", "revive=2", "inactive_kl=0.0001"]
 def run(*arguments) -> int:
     """The exit code of the command."""
     try:
-        return main(list(arguments))
+        return main(latest(arguments))
     except SystemExit as stop:
         return stop.code or 0
 

@@ -29,6 +29,7 @@ from latentrun.models.base import (
 from latentrun.nn.dense import Dense
 from latentrun.run import Run
 from latentrun.store.series import FileSeries
+from latentrun.system.door import Guarded
 from latentrun.training.loop import EpochEnded, Loop, PhaseEnded
 from latentrun.training.recorder import Series
 from latentrun.training.settings import Training
@@ -253,13 +254,13 @@ def test_a_second_stage_is_shown_a_fresh_draw_at_every_step():
 def test_taken_up_in_any_phase_it_ends_the_same(stop, tmp_path):
     undisturbed = looped(two_stage(), 2)
     rows = [event.row for event in undisturbed.run() if isinstance(event, EpochEnded)]
-    broken, before = looped(two_stage(), 2, FileSeries(tmp_path)), []
+    broken, before = looped(two_stage(), 2, FileSeries(Guarded(tmp_path))), []
     for number, event in enumerate(broken.run()):
         before += [event.row] if isinstance(event, EpochEnded) else []
         if number == stop:
             break
     torch.save(broken.state_dict(), tmp_path / "last.pt")
-    again = looped(two_stage(), 2, FileSeries(tmp_path))
+    again = looped(two_stage(), 2, FileSeries(Guarded(tmp_path)))
     again.load_state_dict(torch.load(tmp_path / "last.pt", weights_only=True))
     after = [event.row for event in again.run() if isinstance(event, EpochEnded)]
     assert before + after == rows

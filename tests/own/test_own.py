@@ -19,6 +19,7 @@ from latentrun.cli import main
 from latentrun.config.fingerprint import fingerprint
 from latentrun.config.options import extra, packages
 from latentrun.errors import InputError
+from tests.lines import latest
 
 HERE = Path(__file__).parent
 CONF = HERE / "ellipsoids" / "conf"
@@ -27,7 +28,7 @@ MINE = ["data=ellipsoid", "model=pca", "diagnostic=[axes]", "training.epochs=1",
 
 def run(*arguments: object) -> int:
     with pytest.raises(SystemExit) as exit_:
-        main([str(argument) for argument in arguments])
+        main(latest(arguments))
     return exit_.value.code
 
 

@@ -16,6 +16,7 @@ from latentrun.plotting.style import paper
 from latentrun.report.page import page
 from latentrun.store import RunDirectory
 from latentrun.types import Animation, Picture, Report
+from tests.planted_runs import CONFIG
 from tests.test_report import harmless
 
 
@@ -95,7 +96,7 @@ def run(tmp_path) -> RunDirectory:
         "git": None,
         "fit_hash": "",
     }
-    made = RunDirectory.create(tmp_path / "run", {}, meta)
+    made = RunDirectory.create(tmp_path / "run", CONFIG, meta)
     made.write_report("probe", Report(), {}, {"answers": "?"})
     with paper():
         made.write_pictures("probe", {"way": animation()}, ["pdf"])

@@ -18,6 +18,7 @@ from latentrun.report.page import page
 from latentrun.store import RunDirectory
 from latentrun.types import Factor, Picture, Report
 from tests.browser import CHROMIUM, Browser
+from tests.planted_runs import CONFIG
 from tests.plotting.test_sprite import grey, tiles
 
 A, B = Factor("a", "real", 0, 1, "px"), Factor("b", "ordinal", 0, 40)
@@ -243,7 +244,9 @@ def figure_to_touch():
 def browser(tmp_path_factory):
     """A browser that shows the report page of a run with the figure; its complaints are the page's."""
     folder = tmp_path_factory.mktemp("cloud")
-    run = RunDirectory.create(folder / "run", {}, {"choices": {}, "argv": [], "versions": {}, "device": {}})
+    run = RunDirectory.create(
+        folder / "run", CONFIG, {"choices": {}, "argv": [], "versions": {}, "device": {}}
+    )
     run.write_report("probe", Report(notes=("a note",)), {}, {})
     with paper():
         run.write_pictures("probe", {"cloud": Picture(figure_to_touch(), "A cloud.")})

@@ -19,6 +19,7 @@ from latentrun.errors import InputError
 from latentrun.store import RunDirectory
 from latentrun.sweep.engine import Launch, slots
 from latentrun.sweep.plan import Job, Sweep
+from tests.lines import latest
 from tests.test_resume import same
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +65,7 @@ def toys(tmp_path_factory):
 
 def run(*arguments) -> int:
     with pytest.raises(SystemExit) as exit_:
-        main([str(argument) for argument in arguments])
+        main(latest(arguments))
     return exit_.value.code
 
 
@@ -321,7 +322,7 @@ def test_places_for_jobs(monkeypatch):
 
 def test_a_sweep_is_never_overwritten_nor_carried_out_twice(undisturbed, toys, capsys):
     assert run(*sweep(toys, undisturbed, "seed=0,1")) == 2
-    assert "already holds a sweep" in capsys.readouterr().err
+    assert "is not empty; nothing is overwritten" in capsys.readouterr().err
     planned = Sweep(undisturbed)
     with (
         planned.locked(),
@@ -356,7 +357,10 @@ def test_an_experiment_says_what_is_swept_and_compared(tmp_path, capsys):
     )  # no values of knn are left
     assert "model=ae" in (path / "comparisons" / "tables" / "metrics.csv").read_text()
     capsys.readouterr()
-    assert run(*tiny, f"hydra.run.dir={tmp_path / 'one'}") == 0  # one run, and nothing to compare it with
+    assert run(*tiny, f"hydra.run.dir={tmp_path / 'one'}") == 2
+    assert "an option chosen sweeps this: add -m, or choose one value: model=vae" in capsys.readouterr().err
+    # one run, and nothing to compare it with
+    assert run(*tiny, "model=vae", f"hydra.run.dir={tmp_path / 'one'}") == 0
     config = RunDirectory(tmp_path / "one").config
     assert (
         config["model"]["_target_"].endswith("VAE")

@@ -21,6 +21,7 @@ from latentrun.models.ae import AE
 from latentrun.models.vae import VAE
 from latentrun.nn.dense import Dense
 from latentrun.store.series import FileSeries
+from latentrun.system.door import Guarded
 from latentrun.training.loop import (
     EpochEnded,
     Loop,
@@ -106,13 +107,13 @@ def test_two_runs_are_equal_to_the_bit(name):
 def test_taken_up_at_any_event_it_ends_the_same(name, stop, tmp_path):
     undisturbed = make(name)
     rows = [e.row for e in undisturbed.run() if isinstance(e, EpochEnded)]
-    broken, before = make(name, series=FileSeries(tmp_path)), []
+    broken, before = make(name, series=FileSeries(Guarded(tmp_path))), []
     for number, event in enumerate(broken.run()):
         before += [event.row] if isinstance(event, EpochEnded) else []
         if number == stop:
             break
     torch.save(broken.state_dict(), tmp_path / "last.pt")
-    again = make(name, series=FileSeries(tmp_path))
+    again = make(name, series=FileSeries(Guarded(tmp_path)))
     again.load_state_dict(torch.load(tmp_path / "last.pt", weights_only=True))
     after = [e.row for e in again.run() if isinstance(e, EpochEnded)]
     assert before + after == rows
@@ -120,6 +121,41 @@ def test_taken_up_at_any_event_it_ends_the_same(name, stop, tmp_path):
     expected, found = undisturbed.history.history(), again.history.history()
     if expected is not None:
         assert (found.epoch_mean == expected.epoch_mean).all() and (found.steps == expected.steps).all()
+
+
+def first_moments(state: dict) -> dict:
+    """What the first optimizer remembers of its first parameter."""
+    return state["within"]["optimisers"]["optimizers"][0]["state"][0]
+
+
+@pytest.mark.parametrize(
+    "spoil, said",
+    [
+        (lambda state: state["model"].popitem(), "is missing; the model needs it with shape"),
+        (
+            lambda state: state["model"].update({next(iter(state["model"])): torch.zeros(7, 7)}),
+            r"has shape \(7, 7\); the model needs \(",
+        ),
+        (
+            lambda state: first_moments(state).update(exp_avg=torch.zeros(7)),
+            r"exp_avg of the optimizer has shape \(7,\); its parameter has \(",
+        ),
+        (lambda state: state["progress"]["at"].update(phase=99), "within a phase, and all phases are over"),
+        (lambda state: state["progress"]["at"].update(batch=-1), "batch is -1"),
+        (lambda state: state["progress"]["rows"].append(3), "a row of the training"),
+        (lambda state: state["history"].update(steps=["a"]), "steps of the history"),
+    ],
+)
+def test_a_state_of_another_training_is_refused_before_a_step(spoil, said):
+    broken = make("vae")
+    for number, _ in enumerate(broken.run()):
+        if number == 17:
+            break
+    state, series = copy.deepcopy(broken.state_dict()), broken.history.series
+    make("vae", series=series).load_state_dict(copy.deepcopy(state))
+    spoil(state)
+    with pytest.raises(ValueError, match=said):
+        make("vae", series=series).load_state_dict(state)
 
 
 def test_events_come_in_order_and_count_the_rows():
@@ -423,7 +459,9 @@ def test_records_of_wide_codes_are_bounded(tmp_path):
         def phases(self):
             return super().phases()[:1]
 
-    loop = Loop(Wide(), points(), settings(epochs=1), Noise(0), torch.device("cpu"), FileSeries(tmp_path))
+    loop = Loop(
+        Wide(), points(), settings(epochs=1), Noise(0), torch.device("cpu"), FileSeries(Guarded(tmp_path))
+    )
     list(loop.run())
     assert loop.history.history().epoch_mean.shape == (1, 512 * 128 // 3000, 3000)
     (tmp_path / "history_epochs.f32").write_bytes(b"")

@@ -9,6 +9,9 @@ from io import StringIO
 import pandas as pd
 
 SEPARATORS = ",;\t|"
+COMMAS = r"[+-]?(\d+(,\d*)?|,\d+)([eE][+-]?\d+)?"  # a number that may have a decimal comma
+THOUSANDS = r"[+-]?[1-9]\d{0,2},\d{3}"
+MOSTLY = 0.9  # of the cells: what is left is a mistake, which is said where kinds are inferred
 
 
 def cells(text: str, separator: str, missing_values: Sequence[str]) -> tuple[pd.DataFrame, list[int]]:
@@ -17,6 +20,7 @@ def cells(text: str, separator: str, missing_values: Sequence[str]) -> tuple[pd.
 
     ``separator``: a character, or ``auto`` for the one of , ; tab | that occurs most in the first line. Blank
     lines do not count. A column without a name (row names written by R or pandas) is called ``column 1``.
+    Where no comma separates, decimal commas become points (see :func:`with_points`).
     ValueError in one line for a text that is no such table.
     """
     lines = StringIO(text, newline="")
@@ -45,4 +49,25 @@ def cells(text: str, separator: str, missing_values: Sequence[str]) -> tuple[pd.
     frame = pd.DataFrame([row for _, row in rows], columns=names, dtype=object).apply(
         lambda column: column.str.strip()
     )
-    return frame.mask(frame.isin(list(missing_values))), [line for line, _ in rows]
+    frame = frame.mask(frame.isin(list(missing_values)))
+    return frame if separator == "," else frame.apply(with_points), [line for line, _ in rows]
+
+
+def with_points(column: pd.Series) -> pd.Series:
+    """Numbers with decimal commas, as large parts of the world write them, with points; a column where they
+    are not nearly all stays as it is. ValueError where the commas may as well part thousands.
+
+    >>> with_points(pd.Series(["1,5", "2"])).tolist(), with_points(pd.Series(["a,b", "2"])).tolist()
+    (['1.5', '2'], ['a,b', '2'])
+    """
+    present = column.dropna()
+    fits = present.str.fullmatch(COMMAS)
+    decimals = present[fits & present.str.contains(",")]
+    if fits.sum() < MOSTLY * len(present) or not len(decimals):
+        return column
+    if decimals.str.fullmatch(THOUSANDS).all():
+        raise ValueError(
+            f"column {column.name!r}: {decimals.iloc[0]!r} has a decimal comma, or one between thousands; "
+            "write points, or no commas"
+        )
+    return column.where(~column.index.isin(present.index[fits]), column.str.replace(",", "."))

@@ -5,12 +5,15 @@ from __future__ import annotations
 import gzip
 import hashlib
 import math
-from io import BufferedReader
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from latentrun.errors import InputError
+from latentrun.system.plain import DATA, open_plain, require_size
 
 
 def shape_of(path: Path, dims: int) -> tuple[int, ...]:
@@ -19,7 +22,7 @@ def shape_of(path: Path, dims: int) -> tuple[int, ...]:
     try:
         with _open(path) as file:
             head = file.read(4 + 4 * dims)
-    except (OSError, EOFError) as error:
+    except (InputError, OSError, EOFError) as error:
         raise InputError(f"data: {str(path)!r} cannot be read: {error}") from error
     if len(head) < 4 + 4 * dims or head[:4] != bytes([0, 0, 8, dims]):
         raise InputError(f"data: {str(path)!r} is not an IDX file of unsigned bytes with {dims} dimension(s)")
@@ -34,9 +37,10 @@ def read(path: Path, dims: int, checksum: str) -> np.ndarray:
     """
     try:
         with _open(path) as file:
-            content = file.read()
-    except (OSError, EOFError) as error:
+            content = file.read(DATA + 1)
+    except (InputError, OSError, EOFError) as error:
         raise InputError(f"data: {str(path)!r} cannot be read: {error}") from error
+    require_size(path, len(content), DATA)  # a gzipped file unfolds into more than it holds
     kind = algorithm(checksum)
     actual = hashlib.new(kind, content).hexdigest()
     if actual != checksum.lower():
@@ -61,5 +65,8 @@ def algorithm(checksum: str) -> str:
     return kinds[len(checksum)]
 
 
-def _open(path: Path) -> gzip.GzipFile | BufferedReader:
-    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+@contextmanager
+def _open(path: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
+    """The decompressed bytes of a file."""
+    with open_plain(path) as file:
+        yield gzip.GzipFile(fileobj=file) if path.suffix == ".gz" else file

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import warnings
 import zipfile
 from abc import ABC, abstractmethod
@@ -11,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
-from typing import IO
+from pathlib import Path, PurePosixPath
+from typing import IO, BinaryIO, Literal
 
 import numpy as np
 import pandas as pd
@@ -21,6 +20,8 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from torch.nn.functional import interpolate
 
 from latentrun.errors import InputError, few
+from latentrun.system.door import Guarded
+from latentrun.system.plain import MAPPED, PICTURE, open_plain
 
 # Only these decoders may open a file, whatever it is called: others of the library start programs (EPS:
 # Ghostscript).
@@ -31,6 +32,8 @@ WHOLE = {"bool": 1, "uint8": 255, "uint16": 65535}  # what becomes 1, by type of
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, as Pillow has it
 SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations that turn an image by 90 degrees
 CHUNK = 256  # rows of an array that are converted together
+IMAGES = 10_000_000  # files of one folder that are listed at most
+BESIDE = 2**30  # bytes of what is stored beside the images, at most
 
 
 class ImageSource(ABC):
@@ -82,13 +85,15 @@ def image_source(path: Path) -> ImageSource:
 
 # ---------------------------------------------------------------- files
 class Folder(ImageSource):
-    """Image files at any depth; hidden ones and links to folders are left out."""
+    """Image files at any depth; hidden ones and links to folders are left out, a link in the place of an
+    image is refused."""
 
     word = "file"
 
     def __init__(self, path: Path):
         self.path, self.columns = path, {}
-        self.names, others = self._list()
+        names, others = self._list(Guarded(path))
+        self.names = sorted(names)
         if not self.names:
             endings = few(sorted(set(others)))
             seen = f"{len(others)} files with other endings: {endings}" if others else "no files"
@@ -103,25 +108,29 @@ class Folder(ImageSource):
         self.stored = ", ".join(f"{mode} {count:,}" for mode, count in Counter(self.modes).most_common())
         self.floating = "F" in self.modes
 
-    def _list(self) -> tuple[list[str], list[str]]:
-        """Relative names of the images, and the endings of all other files."""
-
-        def stop(error: OSError):
-            raise InputError(f"data.path: {error.filename!r} cannot be read: {error.strerror}")
-
+    def _list(self, folder: Guarded) -> tuple[list[str], list[str]]:
+        """Relative names of the images in a folder, and the endings of all other files."""
         names, others = [], []
-        for folder, inner, files in os.walk(self.path, onerror=stop):
-            inner[:] = [name for name in inner if not name.startswith(".")]
-            for file in (Path(folder, name) for name in files if not name.startswith(".")):
-                if file.suffix.lower() in ENDINGS:
-                    names.append(file.relative_to(self.path).as_posix())
-                else:
-                    others.append(file.suffix or file.name)
-        return sorted(names), others
+        try:
+            items = [item for item in folder.items(IMAGES) if not item.name.startswith(".")]
+        except InputError as error:
+            raise InputError(f"data.path: {error}") from None
+        for file, kind in ((folder / item.name, item.kind) for item in items):
+            if kind == "a folder":
+                inner, rest = self._list(file)
+                names, others = names + inner, others + rest
+            elif file.suffix.lower() in ENDINGS:
+                names.append("/".join(file.names))
+            elif kind == "a file":
+                others.append(file.suffix or file.name)
+        return names, others
+
+    def _file(self, name: str) -> Guarded:
+        return Guarded(self.path, PurePosixPath(name).parts)
 
     def _head(self, name: str) -> tuple[tuple[int, int], str]:
         """Height and width as it is to be seen, and the mode it is stored in."""
-        with _opened(self.path / name) as image:
+        with _opened(self._file(name)) as image:
             # The method of the base class: that of PNG would decode the image.
             orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation)
             width, height = image.size
@@ -147,7 +156,7 @@ class Folder(ImageSource):
         )
 
     def _grey_palette(self, name: str) -> bool:
-        with _opened(self.path / name) as image:
+        with _opened(self._file(name)) as image:
             colours = np.reshape(image.getpalette("RGB") or [], (-1, 3))
         return bool((colours == colours[:, :1]).all())
 
@@ -163,7 +172,7 @@ class Folder(ImageSource):
         x = np.empty((len(rows), *shape), np.float32)
 
         def fill(i: int) -> None:
-            x[i] = read_image(self.path / self.names[rows[i]], shape)
+            x[i] = read_image(self._file(self.names[rows[i]]), shape)
 
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # decoding leaves the interpreter free
             list(pool.map(fill, range(len(rows))))  # the first error ends it and comes out here
@@ -171,30 +180,33 @@ class Folder(ImageSource):
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(file: Guarded) -> Iterator[Image.Image]:
     """The image in a file, not yet decoded; InputError with the file and the reason where that or decoding
     it fails."""
     try:
         # Not by its name: Pillow 13 maps plain TIFF files into memory and turns them wrongly.
-        with path.open("rb") as file, Image.open(file, formats=FORMATS) as image:
+        with file.opened(PICTURE) as content, Image.open(content, formats=FORMATS) as image:
             yield image
+    except InputError as error:
+        raise InputError(f"data.path: {error}") from None
     except Exception as error:  # a broken file makes decoders stumble over anything
         match error:
             case Image.DecompressionBombWarning() | Image.DecompressionBombError():
                 reason = f"more than {Image.MAX_IMAGE_PIXELS:,} pixels, a decompression bomb?"
             case UnidentifiedImageError():
-                reason = "it is not a picture" if path.stat().st_size else "it is empty"
+                status = file.status()
+                reason = "it is not a picture" if status is None or status.st_size else "it is empty"
             case OSError() if error.strerror:
                 reason = error.strerror
             case _:
                 reason = " ".join(str(error).split()) or type(error).__name__
-        raise InputError(f"data.path: {str(path)!r} cannot be read: {reason}") from None
+        raise InputError(f"data.path: {str(file.path)!r} cannot be read: {reason}") from None
 
 
-def read_image(path: Path, shape: tuple[int, ...]) -> np.ndarray:
+def read_image(file: Guarded, shape: tuple[int, ...]) -> np.ndarray:
     """One file as float32 of the given shape (channels, height, width); whole numbers become [0, 1]."""
     channels, height, width = shape
-    with _opened(path) as image:
+    with _opened(file) as image:
         # Large JPEG files are decoded at a half, quarter or eighth.
         image.draft(None, (2 * max(height, width),) * 2)
         image = ImageOps.exif_transpose(image)
@@ -260,10 +272,16 @@ class Array(ImageSource):
                 f"data.path: {str(self.path)!r} cannot be read: {getattr(error, 'strerror', None) or error}"
             ) from None
 
+    def _content(self) -> BinaryIO:
+        try:
+            return open_plain(self.path, MAPPED)
+        except InputError as error:
+            raise InputError(f"data.path: {error}") from None
+
     def _archive(self) -> tuple[tuple[int, ...], np.dtype]:
         """Shape and type of the images in a .npz file; notes where they lie, and what the arrays beside
         them say."""
-        with zipfile.ZipFile(self.path) as archive:
+        with self._content() as content, zipfile.ZipFile(content) as archive:
             names = [name.removesuffix(".npy") for name in archive.namelist()]
             self.member = next((name for name in ("x", "images") if name in names), None)
             if self.member is None:
@@ -274,7 +292,7 @@ class Array(ImageSource):
             for name in ("y", "labels"):
                 if name in names:
                     with archive.open(f"{name}.npy") as file:
-                        self._note(name, np.lib.format.read_array(file, allow_pickle=False))
+                        self._note(name, _few(file))
             with archive.open(f"{self.member}.npy") as file:
                 return _header(file)
 
@@ -297,10 +315,11 @@ class Array(ImageSource):
 
     def _stored(self) -> np.ndarray:
         """The array as it lies on disk."""
-        if self.path.suffix == ".npy":
-            return np.lib.format.open_memmap(self.path, mode="r")
-        with zipfile.ZipFile(self.path) as archive, archive.open(f"{self.member}.npy") as file:
-            return np.lib.format.read_array(file, allow_pickle=False)
+        with self._content() as content:
+            if self.path.suffix == ".npy":
+                return _mapped(content)
+            with zipfile.ZipFile(content) as archive, archive.open(f"{self.member}.npy") as file:
+                return np.lib.format.read_array(file, allow_pickle=False)
 
     def size(self):
         _, _, height, width = self.shape
@@ -330,8 +349,31 @@ class Array(ImageSource):
 
 def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     """Shape and type of an array in .npy format."""
-    first_version = np.lib.format.read_magic(file) == (1, 0)
-    layout = np.lib.format
-    read = layout.read_array_header_1_0 if first_version else layout.read_array_header_2_0
-    shape, _, dtype = read(file)
+    shape, _, dtype = _head(file)
     return shape, dtype
+
+
+def _head(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype]:
+    """Shape, whether columns come first, and type; the file then stands at the first value."""
+    layout = np.lib.format
+    first_version = layout.read_magic(file) == (1, 0)
+    read = layout.read_array_header_1_0 if first_version else layout.read_array_header_2_0
+    return read(file)
+
+
+def _mapped(file: BinaryIO) -> np.ndarray:
+    """The array of a .npy file, of which only what is used comes into the memory."""
+    shape, columns_first, dtype = _head(file)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects")
+    order: Literal["C", "F"] = "F" if columns_first else "C"
+    return np.memmap(file, dtype, "r", file.tell(), shape, order)
+
+
+def _few(file: IO[bytes]) -> np.ndarray:
+    """An array that describes the images, which takes little memory; ValueError for a larger one."""
+    shape, dtype = _header(file)
+    if math.prod(shape) * dtype.itemsize > BESIDE:
+        raise ValueError(f"an array beside the images declares the shape {shape}")
+    file.seek(0)
+    return np.lib.format.read_array(file, allow_pickle=False)

@@ -23,6 +23,8 @@ from latentrun.data.formats.columns import (
 )
 from latentrun.data.formats.delimited import cells
 from latentrun.errors import InputError, nearest
+from latentrun.system.door import Guarded
+from latentrun.system.plain import open_plain
 from latentrun.types import Column
 
 MISSING = "missing"  # the category of missing texts
@@ -111,6 +113,8 @@ class Sheet:
             if len(set(categories)) < len(categories):
                 raise InputError(f"data.columns.{name}: {kind!r} names a level twice")
             return Column(name, "categorical" if is_label else "ordinal", 0, categories=categories)
+        if is_label and kind is None:
+            self._require_classes(texts)
         kind = "categorical" if is_label else kind or inferred(texts, rules.max_levels)
         if kind == "real":
             return Column(name, "real", 0)
@@ -130,6 +134,16 @@ class Sheet:
                 f"{rules.max_categories}: raise it, or leave the column out with 'data.drop=[{name}]'"
             )
         return column
+
+    def _require_classes(self, texts: pd.Series) -> None:
+        """InputError where a label that nobody declares is a column of real numbers."""
+        values = numbers(texts).dropna() if numeric(texts) else pd.Series(dtype=float)
+        if (values % 1 != 0).any():
+            shown = ", ".join(map(plain, values.unique()[:3]))
+            raise InputError(
+                f"data.label: column {texts.name!r} holds real numbers ({shown}, ...), no classes: "
+                f"'data.factors=[{texts.name}]' keeps them out of x too"
+            )
 
     def codes(self, texts: pd.DataFrame, columns: Sequence[Column]) -> pd.DataFrame:
         """The codes of columns; NaN only where a cell is missing."""
@@ -156,13 +170,13 @@ class Sheet:
 def located(file: str) -> Path:
     """The path of a file that is there; InputError with the nearest name where it is not."""
     path = Path(file).expanduser()
-    if path.is_file():
+    if path.is_dir():
+        raise InputError(f"data.file: {file!r} is a folder; a CSV file is needed")
+    if path.exists():
         return path
     if not path.parent.is_dir():
         raise InputError(f"data.file: there is no folder {str(path.parent)!r}")
-    if path.is_dir():
-        raise InputError(f"data.file: {file!r} is a folder; a CSV file is needed")
-    names = [other.name for other in path.parent.iterdir()]
+    names = [item.name for item in Guarded(path.parent).items()]
     raise InputError(f"data.file: there is no file {file!r}{nearest(path.name, names)}")
 
 
@@ -170,7 +184,10 @@ def read(path: Path, separator: str, missing_values: Sequence[str]) -> tuple[pd.
     """The cells of a CSV file in UTF-8 and the line where each row ends (see
     :func:`~latentrun.data.formats.delimited.cells`); InputError where it cannot be read."""
     try:
-        return cells(path.read_bytes().decode("utf-8-sig"), separator, missing_values)
+        with open_plain(path) as content:
+            return cells(content.read().decode("utf-8-sig"), separator, missing_values)
+    except InputError as error:
+        raise InputError(f"data.file: {error}") from None
     except UnicodeDecodeError as error:
         raise InputError(
             f"data.file: {str(path)!r} is not a text in UTF-8 (byte {error.start}); save it as CSV in UTF-8"

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentrun.config.bounds import Between, Each, Ge, Gt
+from latentrun.config.bounds import Between, Count, Each, Ge, Gt
 from latentrun.diagnostics.base import Diagnostic, posterior_training
 from latentrun.diagnostics.codes.aggregate_posterior_measure import (
     LEAST,
@@ -133,15 +133,15 @@ class AggregatePosterior(Diagnostic):
     def __init__(
         self,
         split: Literal["train", "val", "test"],
-        rows: Annotated[int, Ge(LEAST)],
+        rows: Annotated[int, Count(LEAST)],
         inactive_kl: Annotated[float, Ge(0)],
-        n: Annotated[int, Ge(LEAST)],
+        n: Annotated[int, Count(LEAST)],
         widths: Annotated[list[float], Each(Gt(0))],
-        permutations: Annotated[int, Ge(19)],
+        permutations: Annotated[int, Count(19, 100_000)],
         quantile: Annotated[float, Between(0, 1)],
-        bins: Annotated[int, Ge(2)],
-        resamples: Annotated[int, Ge(100)],
-        shown: Annotated[int, Ge(1)],
+        bins: Annotated[int, Count(2, 10_000)],
+        resamples: Annotated[int, Count(100, 100_000)],
+        shown: Annotated[int, Count(1, 10_000)],
     ):
         if not widths:
             raise InputError("aggregate_posterior.widths: at least one is needed")

@@ -11,7 +11,7 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from latentrun.config.bounds import Between, Each, Ge, Gt
+from latentrun.config.bounds import Between, Count, Each, Gt
 from latentrun.diagnostics.base import Diagnostic, decoded, judge
 from latentrun.diagnostics.needs import ENCODER, FLAT, GENERATOR, IMAGES, ORACLE
 from latentrun.errors import NothingToMeasure
@@ -117,16 +117,16 @@ class Density(Diagnostic):
     def __init__(
         self,
         split: Literal["train", "val", "test"],
-        codes: Annotated[int, Ge(2)],
+        codes: Annotated[int, Count(2)],
         flat: Annotated[float, Between(0, 1)],
         q: Annotated[list[float], Each(Gt(0))],
-        points: Annotated[int, Ge(100)],
+        points: Annotated[int, Count(100)],
         core: Annotated[float, Between(0, 1)],
-        n: Annotated[int, Ge(2)],
+        n: Annotated[int, Count(2)],
         step: Annotated[float, Gt(0)],
         beyond: Annotated[float, Gt(0)],
-        resamples: Annotated[int, Ge(100)],
-        shown: Annotated[int, Ge(1)],
+        resamples: Annotated[int, Count(100, 100_000)],
+        shown: Annotated[int, Count(1, 10_000)],
     ):
         self.split, self.codes, self.flat = split, codes, flat
         self.q, self.points, self.core = q, points, core

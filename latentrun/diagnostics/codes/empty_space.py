@@ -11,7 +11,7 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from latentrun.config.bounds import Between, Ge, Gt
+from latentrun.config.bounds import Between, Count, Gt
 from latentrun.diagnostics.base import Diagnostic, Tracks, follow_tracks
 from latentrun.diagnostics.needs import ENCODER, FLAT, IMAGES, ORACLE
 from latentrun.errors import NothingToMeasure
@@ -90,15 +90,15 @@ class EmptySpace(Diagnostic):
     def __init__(
         self,
         split: Literal["train", "val", "test"],
-        codes: Annotated[int, Ge(2)],
+        codes: Annotated[int, Count(2)],
         flat: Annotated[float, Between(0, 1)],
         core: Annotated[float, Between(0, 1)],
-        candidates: Annotated[int, Ge(2)],
-        probes: Annotated[int, Ge(3)],
-        near: Annotated[int, Ge(1)],
-        paths: Annotated[int, Ge(1)],
+        candidates: Annotated[int, Count(2)],
+        probes: Annotated[int, Count(3, 10_000)],
+        near: Annotated[int, Count(1, 10_000)],
+        paths: Annotated[int, Count(1, 10_000)],
         apart: Annotated[float, Gt(0)],
-        steps: Annotated[int, Ge(5)],
+        steps: Annotated[int, Count(5, 10_000)],
         min_change: Annotated[float, Between(0, 1)],
     ):
         self.split, self.codes, self.flat = split, codes, flat

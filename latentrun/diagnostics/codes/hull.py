@@ -12,7 +12,7 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from latentrun.config.bounds import Between, Each, Ge, Gt
+from latentrun.config.bounds import Between, Count, Each, Ge, Gt
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import (
     Diagnostic,
@@ -147,16 +147,16 @@ class HullPaths(Diagnostic):
         factors: tuple[str, str],
         tolerance: Annotated[float, Ge(0)],
         along: Annotated[int, Ge(0)] | None,
-        bins: Annotated[int, Ge(2)],
+        bins: Annotated[int, Count(2, 10_000)],
         plane: tuple[Annotated[int, Ge(0)], Annotated[int, Ge(0)]] | None,
         support: Annotated[float, Between(0, 1)],
-        steps: Annotated[int, Ge(3)],
+        steps: Annotated[int, Count(3, 10_000)],
         min_change: Annotated[float, Between(0, 1)],
         slack: Annotated[float, Between(0, 1)],
         lengths: Annotated[list[float], Each(Gt(0))],
-        points: Annotated[int, Ge(2)],
-        resamples: Annotated[int, Ge(100)],
-        shown: Annotated[int, Ge(1)],
+        points: Annotated[int, Count(2)],
+        resamples: Annotated[int, Count(100, 100_000)],
+        shown: Annotated[int, Count(1, 10_000)],
     ):
         self.split, self.flat, self.factors, self.tolerance = split, flat, tuple(factors), tolerance
         self.along, self.bins, self.plane, self.support = along, bins, plane, support

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from latentrun.config.bounds import Each, Ge
+from latentrun.config.bounds import Count, Each
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.diagnostics.needs import ENCODER, FACTORS, GAUSSIAN_POSTERIOR, IMAGES, LABELS
@@ -96,11 +96,11 @@ class KNN(Diagnostic):
     def __init__(
         self,
         split: Literal["val", "test"],
-        train_rows: Annotated[int, Ge(1)],
-        k: Annotated[int, Ge(1)],
-        neighbours: Annotated[list[int], Each(Ge(1))],
+        train_rows: Annotated[int, Count(1)],
+        k: Annotated[int, Count(1, 10_000)],
+        neighbours: Annotated[list[int], Each(Count(1, 10_000))],
         factors: Literal["all"] | list[str],
-        resamples: Annotated[int, Ge(1)],
+        resamples: Annotated[int, Count(1, 100_000)],
     ):
         self.split, self.train_rows, self.k, self.resamples = split, train_rows, k, resamples
         self.neighbours, self.factors = sorted({*neighbours, k}), factors

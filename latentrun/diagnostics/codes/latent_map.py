@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Normal
 
-from latentrun.config.bounds import Each, Ge
+from latentrun.config.bounds import Count, Each, Ge
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic, check_samples
 from latentrun.diagnostics.needs import ENCODER, FLAT, IMAGES, PRIOR
@@ -66,11 +66,11 @@ class LatentMap(Diagnostic):
     def __init__(
         self,
         over: Annotated[list[int], Each(Ge(0))] | None,
-        wide: Annotated[int, Ge(2)],
-        side: Annotated[int, Ge(2)],
-        slices: Annotated[int, Ge(2)],
-        pairs: Annotated[int, Ge(10)],
-        resamples: Annotated[int, Ge(100)],
+        wide: Annotated[int, Count(2, 10_000)],
+        side: Annotated[int, Count(2, 10_000)],
+        slices: Annotated[int, Count(2, 10_000)],
+        pairs: Annotated[int, Count(10, 10_000)],
+        resamples: Annotated[int, Count(100, 100_000)],
     ):
         self.over, self.wide, self.side, self.slices = over, wide, side, slices
         self.pairs, self.resamples = pairs, resamples

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import numpy as np
 import pandas as pd
 
-from latentrun.config.bounds import Ge
+from latentrun.config.bounds import Count
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic, check_factors
 from latentrun.diagnostics.needs import ENCODER, FACTORS, GAUSSIAN_POSTERIOR, IMAGES, LABELS
@@ -113,11 +113,11 @@ class Latents(Diagnostic):
     def __init__(
         self,
         split: Literal["val", "test"],
-        train_rows: Annotated[int, Ge(1)],
-        neighbours: Annotated[int, Ge(1)],
-        information_rows: Annotated[int, Ge(10)],
-        information_neighbours: Annotated[int, Ge(1)],
-        resamples: Annotated[int, Ge(1)],
+        train_rows: Annotated[int, Count(1)],
+        neighbours: Annotated[int, Count(1, 10_000)],
+        information_rows: Annotated[int, Count(10)],
+        information_neighbours: Annotated[int, Count(1, 10_000)],
+        resamples: Annotated[int, Count(1, 100_000)],
         difference: tuple[str, str] | None,
     ):
         self.split, self.train_rows, self.neighbours = split, train_rows, neighbours

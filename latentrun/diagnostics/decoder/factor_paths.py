@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from scipy.spatial import cKDTree
 
-from latentrun.config.bounds import Between, Each, Ge, Gt
+from latentrun.config.bounds import Between, Count, Each, Gt
 from latentrun.diagnostics.base import Diagnostic, cloud_of, judge
 from latentrun.diagnostics.decoder.factor_paths_decode import Goal, Merits, PathDecoder
 from latentrun.diagnostics.decoder.factor_paths_plot import factor_path_pictures
@@ -98,24 +98,24 @@ class FactorPaths(Diagnostic):
     def __init__(
         self,
         kinds: list[Kind],
-        codes: Annotated[int, Ge(2)],
+        codes: Annotated[int, Count(2)],
         flat: Annotated[float, Between(0, 1)],
-        neighbours: Annotated[int, Ge(2)],
-        ends: Annotated[int, Ge(2)],
-        pairs: Annotated[int, Ge(1)],
-        probes: Annotated[int, Ge(3)],
+        neighbours: Annotated[int, Count(2, 10_000)],
+        ends: Annotated[int, Count(2, 10_000)],
+        pairs: Annotated[int, Count(1, 10_000)],
+        probes: Annotated[int, Count(3, 10_000)],
         depth: Annotated[float, Gt(0)],
-        links: Annotated[int, Ge(1)],
-        knots: Annotated[int, Ge(3)],
-        finalists: Annotated[int, Ge(1)],
+        links: Annotated[int, Count(1, 10_000)],
+        knots: Annotated[int, Count(3, 10_000)],
+        finalists: Annotated[int, Count(1, 10_000)],
         apart: Annotated[float, Gt(0)],
-        variants: Annotated[int, Ge(1)],
+        variants: Annotated[int, Count(1, 10_000)],
         moves: Annotated[list[float], Each(Gt(0))],
         tail: Annotated[float, Between(0, 1)],
         reach: Annotated[float, Gt(0)],
-        reference: Annotated[int, Ge(2)],
-        steps: Annotated[int, Ge(5)],
-        shown: Annotated[int, Ge(2)],
+        reference: Annotated[int, Count(2)],
+        steps: Annotated[int, Count(5, 10_000)],
+        shown: Annotated[int, Count(2, 10_000)],
         min_change: Annotated[float, Between(0, 1)],
     ):
         self.kinds, self.codes, self.flat, self.neighbours = kinds, codes, flat, neighbours

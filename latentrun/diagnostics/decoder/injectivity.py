@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from latentrun.config.bounds import Between, Ge, Gt
+from latentrun.config.bounds import Between, Count, Gt
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic, check_factors, whitened
 from latentrun.diagnostics.decoder.injectivity_corner import ENDS, Corner, against_all
@@ -127,13 +127,13 @@ class Injectivity(Diagnostic):
 
     def __init__(
         self,
-        points: Annotated[int, Ge(2)],
+        points: Annotated[int, Count(2)],
         factor: str | None,
         corner: dict[str, str],
         within: Annotated[float, Between(0, 1)],
         flat: Annotated[float, Between(0, 1)],
         beyond: Annotated[float, Gt(0)],
-        shown: Annotated[int, Ge(1)],
+        shown: Annotated[int, Count(1, 10_000)],
     ):
         for name, end in corner.items():
             if end not in ENDS:

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentrun.config.bounds import Between, Ge
+from latentrun.config.bounds import Between, Count, Ge
 from latentrun.data.base import Oracle
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.diagnostics.decoder.invariant_error_plot import invariant_error_pictures
@@ -88,8 +88,8 @@ class InvariantError(Diagnostic):
         split: Literal["train", "val", "test"],
         shift: Annotated[float, Ge(0)],
         angle: Annotated[float, Between(0, 90)],
-        worst: Annotated[int, Ge(1)],
-        resamples: Annotated[int, Ge(100)],
+        worst: Annotated[int, Count(1, 10_000)],
+        resamples: Annotated[int, Count(100, 100_000)],
     ):
         self.split, self.shift, self.angle, self.worst, self.resamples = split, shift, angle, worst, resamples
 

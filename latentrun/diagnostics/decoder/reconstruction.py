@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentrun.config.bounds import Ge
+from latentrun.config.bounds import Count
 from latentrun.data.base import Dataset, Oracle
 from latentrun.data.formats.columns import decode
 from latentrun.diagnostics.base import Diagnostic
@@ -91,9 +91,9 @@ class Reconstruction(Diagnostic):
     def __init__(
         self,
         split: Literal["train", "val", "test"],
-        worst: Annotated[int, Ge(1)],
-        shown: Annotated[int, Ge(1)],
-        resamples: Annotated[int, Ge(1)],
+        worst: Annotated[int, Count(1, 10_000)],
+        shown: Annotated[int, Count(1, 10_000)],
+        resamples: Annotated[int, Count(1, 100_000)],
     ):
         self.split, self.worst, self.shown, self.resamples = split, worst, shown, resamples
 

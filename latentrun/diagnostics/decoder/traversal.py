@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentrun.config.bounds import Between, Each, Ge, Gt
+from latentrun.config.bounds import Between, Count, Each, Ge, Gt
 from latentrun.data.base import Dataset, Oracle
 from latentrun.data.formats.columns import courses
 from latentrun.diagnostics.base import Diagnostic
@@ -97,17 +97,17 @@ class Traversal(Diagnostic):
     def __init__(
         self,
         paths: list[Kind],
-        steps: Annotated[int, Ge(3)],
+        steps: Annotated[int, Count(3, 10_000)],
         extent: Annotated[float, Gt(0)],
         pairs: list[Pair] | Literal["all"],
         directions: Annotated[list[float], Each(Between(0, 180))],
-        lines: Annotated[int, Ge(0)],
+        lines: Annotated[int, Count(0, 10_000)],
         rows: list[Pair],
         radius: Annotated[float, Gt(0)],
         arcs: list[tuple[float, float]],
         min_change: Annotated[float, Between(0, 1)],
         slack: Annotated[float, Between(0, 1)],
-        strips: Annotated[int, Ge(1)],
+        strips: Annotated[int, Count(1, 10_000)],
     ):
         self.paths, self.steps, self.extent, self.pairs = paths, steps, extent, pairs
         self.directions, self.lines, self.rows, self.radius = directions, lines, rows, radius

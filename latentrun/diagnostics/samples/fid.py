@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentrun.config.bounds import Ge, Program
+from latentrun.config.bounds import Count, Program
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic, check_samples
 from latentrun.diagnostics.needs import ENCODER, GENERATOR, IMAGES, LABELS, SAMPLERS
@@ -27,7 +27,7 @@ from latentrun.functional.distances.kernel_distance import kid
 from latentrun.functional.noise import Noise
 from latentrun.models.base import RENORMALISED, HasEncoder, HasSamplers, Model
 from latentrun.nn.classifier import accuracy, trained
-from latentrun.nn.features import Features, Penultimate, Pixels, Principal, Scripted
+from latentrun.nn.features import Features, Penultimate, Pixels, Principal, Scripted, is_scripted
 from latentrun.run import CHUNK, Run
 from latentrun.types import Estimate, Metric, Picture, Report, Split
 
@@ -128,16 +128,16 @@ class FID(Diagnostic):
     def __init__(
         self,
         features: Annotated[str, Program(SOURCES)],
-        n: Annotated[int, Ge(LEAST)],
-        groups: Annotated[int, Ge(2)] | None,
-        kept: Annotated[int, Ge(LEAST)],
-        k_precision: Annotated[int, Ge(1)],
-        k_coverage: Annotated[int, Ge(1)],
-        components: Annotated[int, Ge(1)],
-        classifier_rows: Annotated[int, Ge(1)],
-        classifier_steps: Annotated[int, Ge(1)],
-        classifier_width: Annotated[int, Ge(1)],
-        size: tuple[Annotated[int, Ge(1)], Annotated[int, Ge(1)]] | None,
+        n: Annotated[int, Count(LEAST)],
+        groups: Annotated[int, Count(2, 10_000)] | None,
+        kept: Annotated[int, Count(LEAST)],
+        k_precision: Annotated[int, Count(1, 10_000)],
+        k_coverage: Annotated[int, Count(1, 10_000)],
+        components: Annotated[int, Count(1, 10_000)],
+        classifier_rows: Annotated[int, Count(1)],
+        classifier_steps: Annotated[int, Count(1)],
+        classifier_width: Annotated[int, Count(1, 65_536)],
+        size: tuple[Annotated[int, Count(1, 8192)], Annotated[int, Count(1, 8192)]] | None,
         channels: Literal[1, 3],
         input_range: tuple[float, float],
     ):
@@ -169,8 +169,20 @@ class FID(Diagnostic):
                 f"fid.features: {self.features!r} is neither {', '.join(SOURCES)} nor a "
                 f"file{nearest(self.features, SOURCES)}"
             )
+        if not is_scripted(Path(self.features).expanduser()):
+            raise InputError(f"fid.features: {self.features!r} is no TorchScript file")
         if not data.is_image:
             raise Misfit("features from a TorchScript file need pictures; the data are none")
+
+    def check_rows(self, data: Dataset) -> None:
+        test, train = (len(data.split(name).x) for name in ("test", "train"))
+        n = min(self.n, test // 2, train)
+        if n >= LEAST and (self.groups or 1) > n // 2:
+            raise InputError(f"fid.groups: {self.groups:,} groups of {n:,} examples: at most {n // 2:,}")
+        if self.features == "pca" and self.components > train:
+            raise InputError(
+                f"fid.components: {self.components:,} principal components of {train:,} training rows"
+            )
 
     # ---------------------------------------------------------------- measuring
     @torch.no_grad()

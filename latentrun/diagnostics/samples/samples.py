@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentrun.config.bounds import Ge
+from latentrun.config.bounds import Count
 from latentrun.data.base import Dataset, Oracle
 from latentrun.diagnostics.base import Diagnostic, check_samples
 from latentrun.diagnostics.needs import ENCODER, GENERATOR, IMAGES, ORACLE
@@ -68,11 +68,11 @@ class Samples(Diagnostic):
 
     def __init__(
         self,
-        n: Annotated[int, Ge(2)],
-        k: Annotated[int, Ge(1)],
-        resamples: Annotated[int, Ge(100)],
-        grid: Annotated[int, Ge(1)],
-        strips: Annotated[int, Ge(1)],
+        n: Annotated[int, Count(2)],
+        k: Annotated[int, Count(1, 10_000)],
+        resamples: Annotated[int, Count(100, 100_000)],
+        grid: Annotated[int, Count(1, 10_000)],
+        strips: Annotated[int, Count(1, 10_000)],
     ):
         self.n, self.k, self.resamples, self.grid, self.strips = n, k, resamples, grid, strips
 

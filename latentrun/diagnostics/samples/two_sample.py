@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentrun.config.bounds import Each, Ge, Gt
+from latentrun.config.bounds import Count, Each, Gt
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic, check_samples
 from latentrun.diagnostics.needs import ENCODER, GENERATOR, IMAGES
@@ -81,12 +81,12 @@ class TwoSample(Diagnostic):
 
     def __init__(
         self,
-        n: Annotated[int, Ge(LEAST)],
+        n: Annotated[int, Count(LEAST)],
         classifiers: list[Classifier],
-        components: Annotated[int, Ge(1)],
+        components: Annotated[int, Count(1, 10_000)],
         widths: Annotated[list[float], Each(Gt(0))],
-        permutations: Annotated[int, Ge(19)],
-        shown: Annotated[int, Ge(1)],
+        permutations: Annotated[int, Count(19, 100_000)],
+        shown: Annotated[int, Count(1, 10_000)],
     ):
         if not classifiers or not widths:
             raise InputError(
@@ -97,6 +97,13 @@ class TwoSample(Diagnostic):
 
     def check(self, model: Model, data: Dataset) -> None:
         check_samples(model)
+
+    def check_rows(self, data: Dataset) -> None:
+        n = min(self.n, *(len(data.split(name).x) for name in ("test", "train")))
+        if n >= LEAST and self.components > n:
+            raise InputError(
+                f"two_sample.components: {self.components:,} principal components of {n:,} examples"
+            )
 
     # ---------------------------------------------------------------- measuring
     @torch.no_grad()

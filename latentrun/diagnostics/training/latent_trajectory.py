@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentrun.config.bounds import Ge, Gt
+from latentrun.config.bounds import Count, Ge, Gt
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.diagnostics.needs import ENCODER, FLAT, IMAGES
@@ -95,13 +95,13 @@ class LatentTrajectory(Diagnostic):
     def __init__(
         self,
         record: Literal["steps", "epochs"],
-        shown: Annotated[int, Ge(1)],
+        shown: Annotated[int, Count(1, 10_000)],
         pair: tuple[Annotated[int, Ge(0)], Annotated[int, Ge(0)]] | None,
         settled: Annotated[float, Gt(0)],
         flat: Annotated[float, Ge(0)],
-        resamples: Annotated[int, Ge(100)],
-        tail: Annotated[int, Ge(1)],
-        milliseconds: Annotated[int, Ge(10)],
+        resamples: Annotated[int, Count(100, 100_000)],
+        tail: Annotated[int, Count(1, 10_000)],
+        milliseconds: Annotated[int, Count(10, 60_000)],
     ):
         self.record, self.shown, self.pair, self.settled, self.flat = record, shown, pair, settled, flat
         self.resamples, self.tail, self.milliseconds = resamples, tail, milliseconds

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentrun.config.bounds import Ge, Gt
+from latentrun.config.bounds import Count, Ge, Gt
 from latentrun.diagnostics.base import Diagnostic, posterior_training
 from latentrun.diagnostics.needs import FLAT, GAUSSIAN_POSTERIOR, IMAGES, LIKELIHOOD
 from latentrun.functional.distances.divergences import gaussian_kl
@@ -90,10 +90,10 @@ class InformationGain(Diagnostic):
     def __init__(
         self,
         split: Literal["train", "val", "test"],
-        rows: Annotated[int, Ge(2)],
+        rows: Annotated[int, Count(2)],
         inactive_kl: Annotated[float, Ge(0)],
-        shown: Annotated[int, Ge(1)],
-        steps: Annotated[int, Ge(2)],
+        shown: Annotated[int, Count(1, 10_000)],
+        steps: Annotated[int, Count(2, 10_000)],
         extent: Annotated[float, Gt(0)],
         around: Literal["mean", "zero", "sample"],
     ):

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentrun.config.bounds import Ge, Gt
+from latentrun.config.bounds import Count, Ge, Gt
 from latentrun.diagnostics.base import Diagnostic, posterior_training
 from latentrun.diagnostics.needs import FLAT, GAUSSIAN_POSTERIOR, GENERATOR, IMAGES
 from latentrun.functional.distances.divergences import gaussian_kl
@@ -107,13 +107,13 @@ class Sparsity(Diagnostic):
     def __init__(
         self,
         split: Literal["train", "val", "test"],
-        rows: Annotated[int, Ge(2)],
+        rows: Annotated[int, Count(2)],
         sampled: bool,
         inactive_scale2: Annotated[float, Ge(0)],
         inactive_variance: Annotated[float, Gt(0)],
         inactive_gain: Annotated[float, Gt(0)],
-        samples: Annotated[int, Ge(2)],
-        shown: Annotated[int, Ge(1)],
+        samples: Annotated[int, Count(2)],
+        shown: Annotated[int, Count(1, 10_000)],
     ):
         self.split, self.rows, self.sampled = split, rows, sampled
         self.inactive_scale2, self.inactive_variance = inactive_scale2, inactive_variance

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentrun.config.bounds import Ge, Gt
+from latentrun.config.bounds import Count, Ge, Gt
 from latentrun.diagnostics.base import Diagnostic, posterior_training
 from latentrun.diagnostics.needs import FLAT, GAUSSIAN_POSTERIOR
 from latentrun.functional.noise import Noise
@@ -86,7 +86,7 @@ class Stationarity(Diagnostic):
     def __init__(
         self,
         split: Literal["train", "val", "test"],
-        resamples: Annotated[int, Ge(100)],
+        resamples: Annotated[int, Count(100, 100_000)],
         inactive_scale2: Annotated[float, Ge(0)],
         inactive_variance: Annotated[float, Gt(0)],
     ):

@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from latentrun.config.bounds import Ge
+from latentrun.config.bounds import Count
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.diagnostics.needs import ENCODER, GENERATOR, IMAGES, POSTERIOR
 from latentrun.functional.noise import Noise
@@ -70,7 +70,9 @@ class VarianceLoss(Diagnostic):
         "ratio": Metric("delta_var / mse", source=SOURCE),
     }
 
-    def __init__(self, split: Literal["train", "val", "test"], resamples: Annotated[int, Ge(100)]):
+    def __init__(
+        self, split: Literal["train", "val", "test"], resamples: Annotated[int, Count(100, 100_000)]
+    ):
         self.split, self.resamples = split, resamples
 
     # ---------------------------------------------------------------- measuring

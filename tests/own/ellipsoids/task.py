@@ -3,7 +3,6 @@ from typing import Annotated, Literal
 import pandas as pd
 
 from latentrun.config.bounds import Printable
-from latentrun.store import atomic
 from latentrun.tasks.base import MACHINE, Command, Task
 from latentrun.tasks.outputs import fresh, show_written, trained
 
@@ -20,7 +19,7 @@ class Norms(Task):
         _, run = trained(self.source, command.trust.directory, command.values["device"])
         latents = run.latents(self.split)
         table = pd.DataFrame({"index": latents.index.tolist(), "norm": latents.codes.norm(dim=1).tolist()})
-        with fresh(command.path) as folder, atomic(folder / "norms.csv") as file:
+        with fresh(command.path) as folder, (folder / "norms.csv").writing() as file:
             table.to_csv(file, index=False)
         show_written(command.path, f"{len(table):,} norms", [])
         return 0

@@ -1,0 +1,33 @@
+"""What a person is shown: text and nothing else. Names and notes of somebody else's directory, data file or
+configuration must not clear a terminal, hide a line or turn one around."""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+
+
+def printable(text: str, lines: bool = False) -> str:
+    r"""The text with all that would steer a terminal written out: control characters, marks that turn the
+    direction of writing, the bytes of a name that is not UTF-8. ``lines``: ends of lines and tabs stay.
+
+    >>> print(printable("a\x1b[2J b\r\n"))
+    a\x1b[2J b\r\n
+    """
+    if text.isprintable():
+        return text
+    kept = "\n\t" if lines else ""
+    return "".join(
+        c if c.isprintable() or c in kept or unicodedata.category(c) == "Zs" else _written_out(c)
+        for c in text
+    )
+
+
+def _written_out(character: str) -> str:
+    return character.encode("unicode_escape").decode("ascii")
+
+
+def show(*texts: str, error: bool = False) -> None:
+    """Print texts, each on lines of its own; ``error``: where errors go. Nothing else prints."""
+    stream = sys.stderr if error else sys.stdout
+    print(*(printable(text, lines=True) for text in texts), sep="\n", file=stream, flush=True)

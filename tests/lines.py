@@ -1,0 +1,14 @@
+"""Command lines of tests, put together from what most of them say and what one of them changes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from latentrun.config.settings import key_of
+
+
+def latest(words: Iterable[object]) -> list[str]:
+    """The words of a command line, of those that set the same key only the last."""
+    words = [str(word) for word in words]
+    last = {key_of(word): place for place, word in enumerate(words) if "=" in word}
+    return [word for place, word in enumerate(words) if last.get(key_of(word), place) == place]
