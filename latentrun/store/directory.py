@@ -49,6 +49,8 @@ class RunDirectory(ReportDirectory):
     def check(self) -> None:
         super().check()
         (self.folder / "run.log").require_appendable()
+        for file in (self.folder / "checkpoints").files():
+            file.opened(CHECKPOINT).close()  # a copy of each is kept when the next is written
         self.read_table("train")
         self.read_history()
 

@@ -34,7 +34,7 @@ READERS = {
     "nonsense at arrays/reconstruction.npz": ("resume", "diagnose"),
     "terabytes at arrays/reconstruction.npz": ("resume", "diagnose"),
     "terabytes at arrays/latents_train.npz": ("encode", "sample"),
-    "terabytes at checkpoints/best.pt": ("encode", "diagnose"),
+    "terabytes at checkpoints/best.pt": ("encode", "diagnose", "resume"),
     "terabytes at checkpoints/last.pt": ("resume",),
     "nonsense at arrays/latents_train.npz": ("encode", "sample"),
     "meta without choices": ("resume", "diagnose"),
