@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import pytest
+
+from latentrun.cli import main
 from latentrun.config.settings import key_of
 
 
@@ -12,3 +15,10 @@ def latest(words: Iterable[object]) -> list[str]:
     words = [str(word) for word in words]
     last = {key_of(word): place for place, word in enumerate(words) if "=" in word}
     return [word for place, word in enumerate(words) if last.get(key_of(word), place) == place]
+
+
+def run(*arguments: object) -> int:
+    """The exit code of a command line, put together by :func:`latest` and carried out in this process."""
+    with pytest.raises(SystemExit) as ended:
+        main(latest(arguments))
+    return ended.value.code

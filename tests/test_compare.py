@@ -8,21 +8,14 @@ import shutil
 import pandas as pd
 import pytest
 
-from latentrun.cli import main
 from latentrun.config.trust import Trust
 from latentrun.errors import InputError
 from latentrun.store import METRIC_COLUMNS, ComparisonDirectory, RunDirectory
 from latentrun.tasks.compare import compare, loaded, opened
-from tests.lines import latest
+from tests.lines import run
 
 TINY = ["debug=quick", "data=digits", "network=dense", "network.widths=[8]", "rows=64", "model.latent_dim=2"]
 ALL = "comparison=[metrics,config_diff,variance_loss_survey]"
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as exit_:
-        main(latest(arguments))
-    return exit_.value.code
 
 
 def line(*arguments: str, capsys) -> str:

@@ -12,7 +12,6 @@ import torch
 import yaml
 from torch import nn
 
-from latentrun.cli import main
 from latentrun.functional.noise import Noise
 from latentrun.models.base import HasEncoder
 from latentrun.tasks.assembly import Assembly
@@ -21,7 +20,7 @@ from latentrun.tasks.estimate import duration, estimate, pace, size, stored
 from latentrun.tasks.questions import Questions
 from latentrun.training.loop import Loop, Training
 from latentrun.types import Objective, Phase
-from tests.lines import latest
+from tests.lines import run
 from tests.planted import TRAINING_VALUES
 from tests.training.toys import AdversarialPair, Points, Stream, Toy, TwoPhase
 
@@ -65,12 +64,6 @@ def planned(model, n=1000, epochs=7, batch_size=10, optimizer=torch.optim.Adam, 
     training = Training(epochs, batch_size, partial(optimizer, lr=0.1), scheduler=None, **values)
     questions = Questions({}, {}, {"sparsity": "needs a Gaussian posterior"})
     return Assembly({"seed": 0}, Points(n), model, training, questions, torch.device("cpu"))
-
-
-def run(*arguments) -> int:
-    with pytest.raises(SystemExit) as exit_:
-        main(latest(arguments))
-    return exit_.value.code
 
 
 @pytest.fixture

@@ -11,21 +11,14 @@ import torch
 import yaml
 
 import latentrun
-from latentrun.cli import main
 from latentrun.data.base import Dataset, Description, Oracle, divide
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.types import Factor, Split
 from tests.conformance import parts
-from tests.lines import latest
+from tests.lines import run
 
 SHORT = ["network=dense", "network.widths=[8]", "training.epochs=1", "diagnostic=[]", "figures=[]"]
-
-
-def run(*arguments) -> int:
-    with pytest.raises(SystemExit) as exit_:
-        main(latest(arguments))
-    return exit_.value.code
 
 
 class Counted(Dataset):

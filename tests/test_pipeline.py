@@ -12,19 +12,12 @@ import torch
 import yaml
 
 import latentrun
-from latentrun.cli import main
 from latentrun.errors import InputError
 from latentrun.store import METRIC_COLUMNS, RunDirectory
-from tests.lines import latest
+from tests.lines import run
 
 TINY = ["debug=quick", "network.channels=[4,8]", "network.strides=[1,1]", "network.widths=[16]", "rows=64"]
 BARE = [*TINY, "figures=[]"]  # half the time, where no picture is looked at
-
-
-def run(*arguments: str) -> int:
-    with pytest.raises(SystemExit) as exit_:
-        main(latest(arguments))
-    return exit_.value.code
 
 
 @pytest.fixture(scope="module")

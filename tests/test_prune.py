@@ -15,7 +15,6 @@ from torch import nn
 from torch.distributions import Independent, MultivariateNormal, Normal
 
 import latentrun
-from latentrun.cli import main
 from latentrun.comparisons.base import groups
 from latentrun.config.fingerprint import fit_hash
 from latentrun.diagnostics.base import Diagnostic
@@ -26,16 +25,10 @@ from latentrun.store import RunDirectory, twin
 from latentrun.tasks import prune, slicing
 from latentrun.types import Objective, Phase, Report
 from tests.conformance.parts import SMALL
-from tests.lines import latest
+from tests.lines import run
 
 D, USED = 6, (0, 2, 5)
 OFF = [i for i in range(D) if i not in USED]
-
-
-def run(*arguments) -> int:
-    with pytest.raises(SystemExit) as exit_:
-        main(latest(arguments))
-    return exit_.value.code
 
 
 def train(path, *arguments):

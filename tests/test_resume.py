@@ -24,7 +24,7 @@ from latentrun.store import RunDirectory, activity
 from latentrun.system import door
 from latentrun.system.interrupts import Interrupted, deferred, interruptible
 from latentrun.training.recorder import Recorder
-from tests.lines import latest
+from tests.lines import run
 
 ROOT = Path(__file__).parents[1]
 LONG = ["rows=96", "training.batch_size=8", "figures=[]"]
@@ -66,12 +66,6 @@ def undisturbed(request, toys, tmp_path_factory):
     path = tmp_path_factory.mktemp("undisturbed") / "run"
     assert run(*arguments, f"hydra.run.dir={path}") == 0
     return arguments, path
-
-
-def run(*arguments) -> int:
-    with pytest.raises(SystemExit) as exit_:
-        main(latest(arguments))
-    return exit_.value.code
 
 
 def started(arguments: list[str], path: Path, epochs: int) -> subprocess.Popen:

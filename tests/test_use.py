@@ -16,7 +16,6 @@ from torch import nn
 from torch.distributions import Independent, Normal
 
 import latentrun
-from latentrun.cli import main
 from latentrun.data.base import Dataset, divide
 from latentrun.manifolds import Euclidean
 from latentrun.models.base import (
@@ -30,7 +29,7 @@ from latentrun.models.base import (
 from latentrun.system.door import Guarded
 from latentrun.tasks import encode, sample
 from latentrun.types import Factor, Objective, Phase, Split
-from tests.lines import latest
+from tests.lines import run
 
 GAMMA = 0.3
 
@@ -100,12 +99,6 @@ class Sure(Doubling, HasEncoder):
 
     def encode(self, x, space="z"):
         return x / 2
-
-
-def run(*arguments) -> int:
-    with pytest.raises(SystemExit) as exit_:
-        main(latest(arguments))
-    return exit_.value.code
 
 
 @pytest.fixture(scope="module")

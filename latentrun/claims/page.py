@@ -14,10 +14,10 @@ from latentrun.claims.judge import Part, Verdict
 from latentrun.claims.plot import Row, expectations
 from latentrun.plotting.pages import policy
 from latentrun.plotting.style import paper
-from latentrun.report.parts import Shown, address, content, interval, number, template
+from latentrun.report.parts import Shown, address, interval, number, template, written_out
 from latentrun.store.files import write_text
-from latentrun.store.reports import write_figure
 from latentrun.system.door import Guarded
+from latentrun.types import Picture
 
 PLACES = ("output=", "hydra.", "--")  # settings of one machine, which a text does not repeat
 HEAD = ("part", "quantity", "source", "expected", "ours (95 % interval over seeds)", "n", "verdict")
@@ -56,11 +56,8 @@ def section(
     path: Path, verdict: Verdict, formats: Sequence[str]
 ) -> tuple[Verdict, list[dict[str, str]], list[Shown]]:
     """A claim on the page: verdict, the lines of its table, its picture, which is written."""
-    name, plots = verdict.claim.name, Guarded(path) / "plots"
-    drawn = expectations([row(part) for part in verdict.parts])
-    for kind in dict.fromkeys(["png", *formats]):
-        write_figure(plots / f"{name}.{kind}", drawn)
-    shown = Shown(name, *content(plots / f"{name}.png"), CAPTION)
+    picture = Picture(expectations([row(part) for part in verdict.parts]), CAPTION)
+    shown = written_out(Guarded(path) / "plots", verdict.claim.name, picture, formats)
     return verdict, [cells(part) for part in verdict.parts], [shown]
 
 

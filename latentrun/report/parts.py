@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,9 +17,11 @@ import jinja2
 
 from latentrun.errors import InputError
 from latentrun.plotting.pages import embedded, read_figure
+from latentrun.store.reports import write_figure
 from latentrun.system.door import Guarded
 from latentrun.system.plain import PICTURE
 from latentrun.system.terminal import printable
+from latentrun.types import Picture
 
 # How files begin that a page shows as they are.
 IMAGES = {"png": (b"\x89PNG\r\n\x1a\n",), "gif": (b"GIF87a", b"GIF89a")}
@@ -58,6 +61,13 @@ def content(file: Guarded) -> tuple[Literal["image", "figure", "wrong"], str]:
         return "figure", embedded(read_figure(file.text(PICTURE)))
     except (InputError, ValueError) as error:
         return "wrong", f"cannot be shown: {error}"
+
+
+def written_out(plots: Guarded, name: str, picture: Picture, formats: Sequence[str]) -> Shown:
+    """Write a still picture as ``<name>.png`` and in other ``formats`` (pdf, svg); what pages show of it."""
+    for kind in dict.fromkeys(["png", *formats]):
+        write_figure(plots / f"{name}.{kind}", picture.figure)
+    return Shown(name, *content(plots / f"{name}.png"), picture.caption)
 
 
 def number(value: Any) -> str:

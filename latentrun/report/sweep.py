@@ -20,11 +20,10 @@ from latentrun.functional.statistics.ranking import over_seeds
 from latentrun.plotting.pages import policy
 from latentrun.plotting.style import paper
 from latentrun.plotting.sweep import Key, Panel, against, over_two, written
-from latentrun.report.parts import HEADLINES, Shown, address, content, interval, number, template
+from latentrun.report.parts import HEADLINES, address, interval, number, template, written_out
 from latentrun.report.trials import trials_drawn
 from latentrun.store.files import write_text
 from latentrun.store.intake import read_json
-from latentrun.store.reports import write_figure
 from latentrun.store.schema import require_columns
 from latentrun.store.sweep import SweepDirectory
 from latentrun.system.door import Guarded
@@ -101,9 +100,7 @@ def write_report(
     shown, plots = [], Guarded(path) / "plots"
     with paper():
         for name, picture in drawn:
-            for kind in dict.fromkeys(["png", *formats]):
-                write_figure(plots / f"{name}.{kind}", picture.figure)
-            shown.append(Shown(name, *content(plots / f"{name}.png"), picture.caption))
+            shown.append(written_out(plots, name, picture, formats))
     board = leaderboard(runs.frame, runs.keys, runs.metrics, runs.meaning)
     states = runs.frame["state"].value_counts()
     html = template("sweep.html.j2").render(

@@ -173,7 +173,7 @@ def require_layout(folder: Guarded) -> None:
     for name in FOLDERS:
         (folder / name).require_kind("a folder")
         for inner in (folder / name).items():
-            if inner.name.endswith(ENDINGS):
+            if inner.kind == "a folder" and inner.name.endswith(ENDINGS):
                 (folder / name / inner.name).require_kind("a file")
 
 

@@ -189,10 +189,10 @@ class Guarded:
         """Write a file whole or not at all: under a temporary name beside it, flushed to the disk, moved into
         its place. The folder is made where it is not there."""
         partial = f".{self.name}.{os.getpid()}.part"
-        text = {} if "b" in mode else {"encoding": "utf-8", "newline": "" if self.suffix == ".csv" else None}
+        newline = "" if mode == "w" and self.suffix == ".csv" else None
         with self._parent(make=True) as folder:
             try:
-                with self._new(folder, partial, mode, **text) as file:
+                with self._new(folder, partial, mode, newline) as file:
                     yield file
                     file.flush()
                     os.fsync(file.fileno())
@@ -205,7 +205,7 @@ class Guarded:
                 with suppress(OSError):
                     os.unlink(partial, dir_fd=folder)
 
-    def _new(self, folder: int, name: str, mode: str, **text: str | None) -> IO:
+    def _new(self, folder: int, name: str, mode: Literal["w", "wb"], newline: str | None = None) -> IO:
         """A file that was not there before."""
         try:
             with suppress(FileNotFoundError):
@@ -213,7 +213,7 @@ class Guarded:
             file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | FILE, 0o666, dir_fd=folder)
         except OSError as error:
             raise self._wrong("written", error) from None
-        return os.fdopen(file, mode, **text)  # type: ignore[arg-type]
+        return os.fdopen(file, mode, encoding=None if "b" in mode else "utf-8", newline=newline)
 
     def _move(self, folder: int, name: str) -> None:
         """Put the file ``name`` in the place of this one."""

@@ -114,10 +114,11 @@ def require_memory(model: Callable[[], Model]) -> None:
             count = parameter_count(model())
     except InputError:
         return  # it cannot be made without its weights, or not at all, which is said then
-    if 4 * count > free_memory():
+    free = free_memory()
+    if 4 * count > free:
         raise InputError(
             f"model: {count:,} parameters do not fit into the memory "
-            f"({4 * count / 2**30:,.0f} GiB are needed, {free_memory() / 2**30:,.0f} GiB are free)"
+            f"({4 * count / 2**30:,.0f} GiB are needed, {free / 2**30:,.0f} GiB are free)"
         )
 
 

@@ -17,12 +17,11 @@ import yaml
 from latentrun.claims.claim import claims_of, size_of
 from latentrun.claims.evidence import check_metrics, merged, requests
 from latentrun.claims.judge import judge, quantity
-from latentrun.cli import main
 from latentrun.command.jobs import composer
 from latentrun.config.options import options, shipped
 from latentrun.errors import InputError
 from latentrun.tasks.claims import composed
-from tests.lines import latest
+from tests.lines import run
 
 SHIPPED = sorted(options("claim", [shipped()]))
 TINY = [
@@ -53,12 +52,6 @@ TOY = {
         }
     ],
 }
-
-
-def run(*arguments) -> int:
-    with pytest.raises(SystemExit) as exit_:
-        main(latest(arguments))
-    return exit_.value.code
 
 
 # ---------------------------------------------------------------- judging

@@ -1,6 +1,8 @@
+from contextlib import chdir
+
 import pytest
 
-from tests.faults.shared import copied, inside, trained
+from tests.faults.shared import copied, trained
 
 
 @pytest.fixture(scope="session")
@@ -13,5 +15,5 @@ def original(tmp_path_factory):
 @pytest.fixture
 def bench(original, tmp_path):
     """A copy of the two runs and their data, which is the working directory."""
-    with inside(tmp_path):
+    with chdir(tmp_path):
         yield copied(original, tmp_path)

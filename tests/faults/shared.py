@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-from contextlib import contextmanager
+from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from latentrun.cli import main
 from latentrun.training.recorder import Recorder
+from tests.lines import run
 
 SMALL = [
     "data=table",
@@ -27,27 +27,11 @@ SMALL = [
 ]
 
 
-def run(*arguments) -> int:
-    with pytest.raises(SystemExit) as exit_:
-        main([str(argument) for argument in arguments])
-    return exit_.value.code
-
-
 def one_line(capsys) -> str:
     """What a refused command said: one line on stderr."""
     error = capsys.readouterr().err
     assert error.startswith("latentrun: ") and error.count("\n") == 1, error
     return error
-
-
-@contextmanager
-def inside(folder: Path):
-    before = Path.cwd()
-    os.chdir(folder)
-    try:
-        yield folder
-    finally:
-        os.chdir(before)
 
 
 def write_homes(folder: Path) -> None:
@@ -71,7 +55,7 @@ def trained(folder: Path) -> None:
             os.kill(os.getpid(), signal.SIGTERM)
         return step(self, number)
 
-    with inside(folder), pytest.MonkeyPatch.context() as patch:
+    with chdir(folder), pytest.MonkeyPatch.context() as patch:
         assert run(*SMALL, "hydra.run.dir=done") == 0
         patch.setattr(Recorder, "step", stopping)
         assert run(*SMALL, "hydra.run.dir=stopped") == 143

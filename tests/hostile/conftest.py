@@ -20,7 +20,8 @@ from latentrun.command.compose import compose
 from latentrun.command.values import settings_of
 from latentrun.store import RunDirectory
 from latentrun.sweep.plan import Job, Sweep
-from tests.hostile.builder import JOB, OUTSIDE, gone
+from tests.hostile.builder import JOB
+from tests.hostile.spoil import OUTSIDE, gone
 
 TINY = ["debug=quick", "data=digits", "network=dense", "network.widths=[8]", "rows=64", "model.latent_dim=2"]
 BOUND = 10  # seconds that a task may take

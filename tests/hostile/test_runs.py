@@ -19,30 +19,30 @@ from tests.hostile.conftest import TASKS, bounded, snapshot
 
 # Tasks that come upon a spoiling and must refuse the run for it, where they are not these two.
 USUAL = ("resume", "encode")
+MEASURED = (
+    *builder.STATUS,
+    *builder.TABLES,
+    *(f"{what} at status.json" for what in ("terabytes", "nonsense")),
+    *(f"{what} at tables/timing.csv" for what in ("terabytes", "nonsense")),
+    *(f"{what} at tables/reconstruction.errors.csv" for what in ("terabytes", "nonsense")),
+    *(f"{what} at arrays/reconstruction.npz" for what in ("terabytes", "nonsense")),
+    "meta without choices",
+    "hard link at run.lock",
+    "hard link at run.log",
+)
+CODED = (*builder.CODES, *(f"{what} at arrays/latents_train.npz" for what in ("terabytes", "nonsense")))
+LOADED = (
+    *builder.BEST,
+    "meta without data",
+    "meta with a strange shape of the data",
+    "meta with a negative shape of the data",
+)
 READERS = {
-    **dict.fromkeys(builder.STATUS, ("resume", "diagnose")),
-    **dict.fromkeys(builder.TABLES, ("resume", "diagnose")),
-    **dict.fromkeys(builder.CODES, ("encode", "sample")),
-    **dict.fromkeys(builder.BEST, ("encode", "diagnose")),
-    **dict.fromkeys(builder.LAST, ("resume",)),
-    "terabytes at status.json": ("resume", "diagnose"),
-    "nonsense at status.json": ("resume", "diagnose"),
-    "terabytes at tables/timing.csv": ("resume", "diagnose"),
-    "nonsense at tables/timing.csv": ("resume", "diagnose"),
-    "terabytes at tables/reconstruction.errors.csv": ("resume", "diagnose"),
-    "nonsense at tables/reconstruction.errors.csv": ("resume", "diagnose"),
-    "nonsense at arrays/reconstruction.npz": ("resume", "diagnose"),
-    "terabytes at arrays/reconstruction.npz": ("resume", "diagnose"),
-    "terabytes at arrays/latents_train.npz": ("encode", "sample"),
+    **dict.fromkeys(MEASURED, ("resume", "diagnose")),
+    **dict.fromkeys(CODED, ("encode", "sample")),
+    **dict.fromkeys(LOADED, ("encode", "diagnose")),
+    **dict.fromkeys((*builder.LAST, "terabytes at checkpoints/last.pt"), ("resume",)),
     "terabytes at checkpoints/best.pt": ("encode", "diagnose", "resume"),
-    "terabytes at checkpoints/last.pt": ("resume",),
-    "nonsense at arrays/latents_train.npz": ("encode", "sample"),
-    "meta without choices": ("resume", "diagnose"),
-    "meta without data": ("encode", "diagnose"),
-    "meta with a strange shape of the data": ("encode", "diagnose"),
-    "meta with a negative shape of the data": ("encode", "diagnose"),
-    "hard link at run.lock": ("resume", "diagnose"),
-    "hard link at run.log": ("resume", "diagnose"),
 }
 # What only task=report reads, which shows the run as unreadable and goes on with the others.
 REPORTED = {*builder.SUMMARY, "terabytes at tables/summary.json", "nonsense at tables/summary.json"}

@@ -20,8 +20,9 @@ from latentrun.sweep.plan import Sweep
 from latentrun.tables.collect import collect, collect_sweep, runs_in, write_tables
 from latentrun.tasks.base import check_settings
 from latentrun.tasks.sweep import unfinished
-from tests.hostile.builder import COMPARISON, JOB, OUTSIDE, RUN, SWEEP, filled
+from tests.hostile.builder import COMPARISON, JOB, RUN, SWEEP
 from tests.hostile.conftest import TINY, bounded, snapshot
+from tests.hostile.spoil import OUTSIDE, filled
 from tests.hostile.test_runs import refused
 
 

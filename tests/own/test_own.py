@@ -15,21 +15,14 @@ import pytest
 import yaml
 
 import latentrun
-from latentrun.cli import main
 from latentrun.config.fingerprint import fingerprint
 from latentrun.config.options import extra, packages
 from latentrun.errors import InputError
-from tests.lines import latest
+from tests.lines import run
 
 HERE = Path(__file__).parent
 CONF = HERE / "ellipsoids" / "conf"
 MINE = ["data=ellipsoid", "model=pca", "diagnostic=[axes]", "training.epochs=1", "training.optimizer.lr=1e-6"]
-
-
-def run(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as exit_:
-        main(latest(arguments))
-    return exit_.value.code
 
 
 @pytest.fixture(autouse=True)

@@ -14,12 +14,11 @@ import pandas as pd
 import pytest
 import yaml
 
-from latentrun.cli import main
 from latentrun.errors import InputError
 from latentrun.store import RunDirectory
 from latentrun.sweep.engine import Launch, slots
 from latentrun.sweep.plan import Job, Sweep
-from tests.lines import latest
+from tests.lines import run
 from tests.test_resume import same
 
 ROOT = Path(__file__).parents[2]
@@ -61,12 +60,6 @@ def toys(tmp_path_factory):
         path.parent.mkdir(exist_ok=True)
         path.write_text(yaml.safe_dump(values))
     return folder
-
-
-def run(*arguments) -> int:
-    with pytest.raises(SystemExit) as exit_:
-        main(latest(arguments))
-    return exit_.value.code
 
 
 def sweep(toys: Path, path: Path, *arguments: str) -> list[str]:
