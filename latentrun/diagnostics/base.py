@@ -26,6 +26,7 @@ from latentrun.functional.noise import Noise
 from latentrun.functional.paths.lines import Reading, read
 from latentrun.functional.paths.tracks import track_tables
 from latentrun.functional.statistics.dependence import targets
+from latentrun.functional.ties import ranked
 from latentrun.models.base import HasEncoder, HasGenerator, HasPosterior, Model, PosteriorTraining
 from latentrun.plotting.sprite import thumbnails
 from latentrun.run import Run
@@ -185,7 +186,7 @@ def cloud_of(run: Run, split: str, rows: np.ndarray) -> tuple[dict[str, pd.DataF
     these."""
     latents = run.latents(split)
     z = latents.codes.cpu().double().numpy()
-    axes = np.sort(np.argsort(-z.var(0), kind="stable")[:3])
+    axes = np.sort(ranked(z.var(0))[:3])
     labels = None if latents.labels is None else latents.labels.cpu().numpy()[rows]
     colours = targets(run.data.factors, run.data.label, latents.y.cpu().numpy()[rows], labels)
     tables, arrays = {}, {"axes": axes, "codes": z[rows].astype(np.float32)}

@@ -11,7 +11,10 @@ import torch
 from torch import Tensor
 from torch.func import jvp, vmap
 
+from latentrun.functional.ties import weakest_axis
+
 Values = tuple[Tensor, ...]
+
 
 CLEAR = 1e-5  # a singular value below this share of the greatest is taken again from J itself
 
@@ -61,13 +64,13 @@ def spectrum(columns: Tensor) -> Spectrum:
     j = columns.flatten(2).double().permute(1, 2, 0)
     values, vectors = torch.linalg.eigh(j.mT @ j)
     values = values.clamp_min(0).sqrt()
-    least, greatest, weakest = values[:, 0].clone(), values[:, -1].clone(), vectors[:, :, 0].clone()
+    least, greatest, weakest = values[:, 0].clone(), values[:, -1].clone(), weakest_axis(values, vectors)
     doubtful = (least <= CLEAR * greatest).nonzero()[:, 0]
     if len(doubtful):
         _, singular, rows = torch.linalg.svd(torch.linalg.qr(j[doubtful], mode="r").R, full_matrices=True)
         # Fewer singular values than arguments: along the directions that are left nothing changes.
         least[doubtful] = singular[:, -1] if singular.shape[1] == j.shape[2] else 0.0
         greatest[doubtful] = singular[:, 0] if singular.shape[1] else 0.0  # no dimension: nothing changes
-        weakest[doubtful] = rows[:, -1]
-    sign = weakest.gather(1, weakest.abs().argmax(1, keepdim=True)).sign()
-    return Spectrum(least, greatest, j.norm(dim=1), weakest * sign)
+        singular = torch.nn.functional.pad(singular, (0, j.shape[2] - singular.shape[1]))
+        weakest[doubtful] = weakest_axis(singular.flip(1), rows.mT.flip(2))
+    return Spectrum(least, greatest, j.norm(dim=1), weakest)

@@ -32,6 +32,7 @@ from latentrun.functional.statistics.mixtures import (
     gaussian_distances,
     marginal_moments,
 )
+from latentrun.functional.ties import ranked
 from latentrun.models.base import HasPrior, is_standard_normal
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
@@ -222,7 +223,7 @@ class AggregatePosterior(Diagnostic):
     ) -> dict[str, np.ndarray]:
         """What is drawn: the variables farthest from the prior, distances to the nearest, and codes in the
         two variables with the smallest mean sigma², which say most of the example."""
-        order = marginal.argsort(descending=True)[: self.shown].sort().values
+        order = np.sort(ranked(marginal)[: self.shown])
         arrays = {
             f"gap_{name}": gap.cpu().numpy().astype(np.float32)
             for name, gap in gaps.items()
@@ -231,16 +232,16 @@ class AggregatePosterior(Diagnostic):
         arrays |= {
             "limits": np.array([limits["prior"], limits["codes"]]),
             "edges": edges.cpu().numpy(),
-            "masses": masses[order].cpu().numpy(),
-            "shown": order.cpu().numpy(),
+            "masses": masses.cpu().numpy()[order],
+            "shown": order,
         }
         if len(marginal) > 1:
-            pair = posteriors.scale.square().mean(0).argsort()[:2].sort().values
+            pair = np.sort(ranked(-posteriors.scale.square().mean(0))[:2])
             arrays |= {
-                "plane": pair.cpu().numpy(),
+                "plane": pair,
                 "plane_empty": (arrays["gap_prior_codes"] > arrays["limits"][0])[: self.n],
-                "plane_codes": posteriors.z[: self.n, pair].cpu().float().numpy(),
-                "plane_prior": posteriors.prior[: self.n, pair].cpu().float().numpy(),
+                "plane_codes": posteriors.z[: self.n][:, pair].cpu().float().numpy(),
+                "plane_prior": posteriors.prior[: self.n][:, pair].cpu().float().numpy(),
             }
         return arrays
 

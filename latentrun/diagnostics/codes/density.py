@@ -19,6 +19,7 @@ from latentrun.functional.clouds.hulls import Hull, convex_hull, measurable
 from latentrun.functional.clouds.whitening import Whitening, perturbed, whitening
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.intervals import bootstrap_each, mean_and_tail, share_interval
+from latentrun.functional.ties import largest
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
 
@@ -285,7 +286,7 @@ def share_beyond(region: Region, limit: float) -> Estimate:
 
 def hole_map(region: Region, tree: cKDTree) -> dict[str, np.ndarray]:
     """Distances to the nearest code on planes of two axes through the widest hole, NaN outside the hull."""
-    hull, centre = region.hull, region.points[region.gap.argmax()]
+    hull, centre = region.hull, region.points[largest(region.gap)]
     u, k = hull.points, hull.points.shape[1]
     low, high = u.min(0), u.max(0)
     sides = np.linspace(low, high, GRID)

@@ -32,6 +32,7 @@ from latentrun.functional.noise import Noise
 from latentrun.functional.paths.lines import Course, purest, segments
 from latentrun.functional.statistics.dependence import spearman
 from latentrun.functional.statistics.intervals import bootstrap_each, mean_interval
+from latentrun.functional.ties import largest, ranked
 from latentrun.models.base import Model
 from latentrun.plotting.cloud import TURNED
 from latentrun.plotting.sprite import thumbnails
@@ -267,9 +268,9 @@ class HullPaths(Diagnostic):
             if factor.name not in self.factors and factor.kind != "categorical"
         ]
         if not others or inside.sum() < 2:
-            return int(z.var(0).argmax()), notes
+            return largest(z.var(0)), notes
         ordered = np.abs(np.nan_to_num(spearman(z[inside], y[inside][:, others[:1]])))[:, 0]
-        return int(ordered.argmax()), notes
+        return largest(ordered), notes
 
     def _edges(self, z: np.ndarray, inside: np.ndarray, along: int) -> Courses:
         """Paths along either edge of the strip of codes ``inside (N,)``, over the latent ``along``."""
@@ -278,7 +279,7 @@ class HullPaths(Diagnostic):
         if edges is None:
             return Courses({}, ["fewer than 2 bins of the strip hold 2 codes: no path along its edges"])
         knots, curves = edges
-        outward = np.argsort([-np.linalg.norm(curve - z.mean(0) / sd, axis=1).mean() for curve in curves])
+        outward = ranked(np.linalg.norm(curves - z.mean(0) / sd, axis=2).mean(1))
         paths = {
             f"strip, {name} edge": curves[i] * sd for name, i in zip(("outer", "inner"), outward, strict=True)
         }
@@ -288,7 +289,7 @@ class HullPaths(Diagnostic):
         """Paths along the tightest lines above and below all codes in the plane given, or in that of the
         latent of highest ``level (d,)`` and ``along``."""
         others = [i for i in range(z.shape[1]) if i != along]
-        a, b = self.plane or (max(others, key=lambda i: level[i]), along)
+        a, b = self.plane or (others[largest(level[others])], along)
         if max(a, b) >= z.shape[1] or a == b:
             return Courses(
                 {}, [f"no bounding planes: the plane [{a}, {b}] does not fit {z.shape[1]} latents"]
@@ -302,7 +303,8 @@ class HullPaths(Diagnostic):
     def _straight(self, z: np.ndarray, white: Whitening) -> dict[str, np.ndarray]:
         """Segments between the codes that are extreme along the leading principal axes."""
         u = white.to(z)[:, :AXES]
-        start, end = (torch.from_numpy(z[ends]) for ends in (u.argmin(0), u.argmax(0)))
+        ends = [[largest(sign * axis) for axis in u.T] for sign in (-1, 1)]
+        start, end = (torch.from_numpy(z[rows]) for rows in ends)
         return {f"axis {i}": path for i, path in enumerate(segments(start, end, self.steps)[1].numpy())}
 
     # ---------------------------------------------------------------- the report

@@ -18,6 +18,7 @@ from latentrun.diagnostics.needs import ENCODER, FLAT, IMAGES, PRIOR
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.intervals import bootstrap_means
+from latentrun.functional.ties import ranked
 from latentrun.models.base import HasEncoder, HasPrior, Model, is_standard_normal
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
@@ -154,8 +155,7 @@ class LatentMap(Diagnostic):
 # ---------------------------------------------------------------- the grid
 def moving_most(codes: Tensor) -> list[int]:
     """The latent variables, at most three, whose ``codes (N, d)`` vary most."""
-    order = codes.var(0, correction=0).argsort(descending=True, stable=True)
-    return sorted(order[:MOST].tolist())
+    return sorted(ranked(codes.var(0, correction=0))[:MOST].tolist())
 
 
 def places(codes: Tensor, n: int, prior: bool) -> Tensor:

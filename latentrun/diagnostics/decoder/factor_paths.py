@@ -26,6 +26,7 @@ from latentrun.functional.paths.cloud import Cloud
 from latentrun.functional.paths.curves import along, longest_part, moved
 from latentrun.functional.paths.search import FINDERS, Effort
 from latentrun.functional.paths.tracks import track_tables
+from latentrun.functional.ties import largest, ranked
 from latentrun.plotting.cloud import TURNED
 from latentrun.run import Run
 from latentrun.types import Estimate, Factor, Metric, Picture, Report
@@ -247,7 +248,7 @@ class FactorPaths(Diagnostic):
         first = [float(merit.score.max()) for merit in merits]
         for stage in range(1 + len(self.moves)):
             curves, merits = self._improve(decoder, goals, curves, merits, stage, noise)
-        best = [int(merit.worth.argmax()) for merit in merits]
+        best = [largest(merit.worth) for merit in merits]
         notes += [
             f"{goal.name}, {goal.kind}: no path that was decoded stays in the data"
             for goal, merit, row in zip(goals, merits, best, strict=True)
@@ -285,7 +286,7 @@ class FactorPaths(Diagnostic):
                 outside = merit.within < 1
                 changed = longest_part(candidates[outside.numpy()], merit.inside[outside].numpy())
             else:
-                best = merit.worth.argsort(descending=True, stable=True)[:IMPROVED].numpy()
+                best = ranked(merit.worth)[:IMPROVED]
                 length, key = self.moves[stage - 1], noise.at(goal.kind, goal.factor, stage)
                 changed = moved(candidates[best], self.variants, length, length / 2, key)
             fresh.append(FINDERS[goal.kind].confine(decoder.cloud, changed, self.effort))

@@ -33,6 +33,7 @@ from latentrun.errors import Misfit, NothingToMeasure
 from latentrun.functional.clouds.neighbours import nearest
 from latentrun.functional.noise import Noise
 from latentrun.functional.paths.lines import Course, Paths, Reading, leading, purest, read
+from latentrun.functional.ties import ranked
 from latentrun.models.base import HasEncoder, Model
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
@@ -178,7 +179,7 @@ class Traversal(Diagnostic):
         """Which paths are drawn ``(P,)``: of the axes those of largest variance."""
         drawn = np.ones(len(walk.names), bool)
         if "axes" in self.paths and len(frame.scale) > self.strips:
-            drawn[frame.scale.argsort(descending=True)[self.strips :].cpu().numpy()] = False
+            drawn[ranked(frame.scale)[self.strips :]] = False
             notes.append(
                 f"only the {self.strips} latents of largest code variance, of {len(frame.scale)}, are drawn"
             )

@@ -12,6 +12,7 @@ from torch import Tensor
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.functional.paths.lines import Paths, arcs, axis_lines, far_apart, plane_lines, segments
+from latentrun.functional.ties import ranked
 from latentrun.models.base import HasEncoder, HasGenerator
 from latentrun.run import Run
 
@@ -79,10 +80,10 @@ def latent_pairs(
     """Those of the ``pairs`` that a latent space of d latents has, ``(K, 2)``; says in ``notes`` what was
     left out. ``scale (d,)``: standard deviations of the codes."""
     if pairs == "all":
-        largest = scale.argsort(descending=True)[:PLANES_OF].sort().values
+        leading = torch.from_numpy(ranked(scale)[:PLANES_OF]).sort().values
         if len(scale) > PLANES_OF:
             notes.append(f"pairs: all pairs of the {PLANES_OF} latents of largest code variance")
-        return torch.combinations(largest) if len(largest) > 1 else largest.new_zeros(0, 2)
+        return torch.combinations(leading) if len(leading) > 1 else leading.new_zeros(0, 2)
     fitting = [pair for pair in pairs if max(pair) < len(scale) and pair[0] != pair[1]]
     if len(fitting) < len(pairs):
         notes.append(

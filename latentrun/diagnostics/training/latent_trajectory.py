@@ -26,6 +26,7 @@ from latentrun.functional.clouds.motion import (
 from latentrun.functional.clouds.whitening import Whitening, whitening
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.intervals import bootstrap_means, interval_columns, mean_interval
+from latentrun.functional.ties import ranked
 from latentrun.models.base import Model
 from latentrun.plotting.sprite import thumbnails
 from latentrun.run import Run
@@ -144,7 +145,7 @@ class LatentTrajectory(Diagnostic):
         """The latents drawn: those named, or the two whose codes vary most; one where there is no other."""
         if self.pair is not None:
             return list(self.pair)
-        return sorted(torch.argsort(last.var(0), descending=True, stable=True)[:2].tolist())
+        return sorted(ranked(last.var(0))[:2].tolist())
 
     def _motion(self, z: Tensor, white: Whitening, epochs: np.ndarray, noise: Noise) -> Motion:
         """Of codes ``z (E, N, d)`` recorded after ``epochs (E,)``."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
+from latentrun.functional.ties import TIE, largest
+
 CHUNK = 2000  # segments looked at first; then as many as so far, again and again
 ROUNDS = 50  # of the local search; it ends long before
 STARTS = 5  # segments from which it begins, for each that is wanted
@@ -44,7 +46,7 @@ def spread_out(points: np.ndarray, n: int) -> tuple[np.ndarray, float]:
     rows, distance = [], np.linalg.norm(points - points.mean(0), axis=1)
     nearest = np.full(len(points), np.inf)
     for _ in range(min(n, len(points))):
-        rows.append(int(distance.argmax()))
+        rows.append(largest(distance))
         nearest = np.minimum(nearest, np.linalg.norm(points - points[rows[-1]], axis=1))
         distance = nearest
     return np.array(rows), float(nearest.max())
@@ -116,7 +118,7 @@ def _distinct(start: np.ndarray, end: np.ndarray, clearance: np.ndarray, n: int,
     taken."""
     left, rows = clearance.copy(), []
     while len(rows) < n and left.max(initial=-np.inf) > -np.inf:
-        row = int(left.argmax())
+        row = largest(left)
         rows.append(row)
         for a, b in ((start, end), (end, start)):
             near_start = np.linalg.norm(a - start[row], axis=1) <= apart
@@ -136,7 +138,7 @@ def _climb(
         ]
         pairs = np.concatenate(moves)
         clearance = _gaps(tree, points[pairs[:, 0]], points[pairs[:, 1]], t).mean(1)
-        if not clearance.max() > best + 1e-12:
+        if not clearance.max() > best * (1 + TIE):
             break
-        best, ends = clearance.max(), pairs[clearance.argmax()]
+        best, ends = clearance.max(), pairs[largest(clearance)]
     return ends

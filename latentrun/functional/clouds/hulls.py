@@ -10,6 +10,7 @@ from scipy.interpolate import PchipInterpolator
 from scipy.spatial import ConvexHull, QhullError
 
 from latentrun.functional.noise import Noise
+from latentrun.functional.ties import largest, principal_axes
 
 CELLS = 1 << 22  # numbers held at once
 MOST, LEADING = 6, 3  # a cloud of more dimensions than MOST is projected onto its LEADING axes
@@ -49,7 +50,8 @@ class Hull:
 
     def uniform(self, n: int, noise: Noise) -> np.ndarray:
         """n points ``(n, k)`` drawn evenly from the hull: a simplex of the fan by its volume, then evenly
-        from that simplex."""
+        from that simplex. Where more than k points lie in one face rounding decides into which simplices it
+        falls, so that the same noise gives other points of the same distribution on another machine."""
         noise = noise.to("cpu")
         edges = np.cumsum(self.fan)
         volume = noise.uniform("simplex", (n,)).double().numpy() * edges[-1]
@@ -74,7 +76,7 @@ def convex_hull(points: np.ndarray) -> Hull | None:
     if n <= k:
         return None
     if k == 1:
-        ends = np.array([points[:, 0].argmin(), points[:, 0].argmax()])
+        ends = np.array([largest(-points[:, 0]), largest(points[:, 0])])
         low, high = points[ends, 0]
         vertices, facets, equations = ends, ends[:, None], np.array([[-1.0, low], [1.0, -high]])
     else:
@@ -160,8 +162,8 @@ def strip_edges(z: np.ndarray, along: int, bins: int, steps: int) -> tuple[np.nd
     for number in np.flatnonzero(np.bincount(bin_of) > 1):
         rows = np.flatnonzero(bin_of == number)
         centred = rest[rows] - rest[rows].mean(0)
-        across = centred @ np.linalg.svd(centred, full_matrices=False)[2][0]
-        pair = rows[[across.argmin(), across.argmax()]]
+        across = centred @ principal_axes(centred.T @ centred)[1][:, 0]
+        pair = rows[[largest(-across), largest(across)]]
         crossed = pairs and _apart(rest[pairs[-1]], rest[pair[::-1]]) < _apart(rest[pairs[-1]], rest[pair])
         pairs.append(pair[::-1] if crossed else pair)
     if len(pairs) < 2:

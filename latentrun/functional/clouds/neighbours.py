@@ -22,9 +22,9 @@ def nearest(queries: Tensor, points: Tensor, k: int, same: bool = False) -> tupl
 
     Candidates come from |q|² + |p|² - 2 q·p in float32, which is wrong by up to about 2⁻²³ √D (|q|² + |p|²);
     their distances are taken again as ||q - p|| in float64. Queries for which a point left out could be
-    nearer than the k-th within that error are searched again in float64, and the few for which that is not
-    enough by plain differences: copies have distance 0 exactly and no neighbour is missed. Of points equally
-    far (squares within 1e-9) any may come.
+    nearer than the k-th, or as near, within that error are searched again in float64, and the few for which
+    that is not enough by plain differences: copies have distance 0 exactly and no neighbour is missed. Of
+    points equally far (within 1e-9 of the distance) those of the lowest rows come, in their order.
 
     >>> nearest(torch.tensor([[2.5]]), torch.tensor([[0.0], [2.0], [4.0]]), k=2)
     (tensor([[0.5000, 1.5000]], dtype=torch.float64), tensor([[1, 2]]))
@@ -71,21 +71,39 @@ def _search(
         exact = _exact(part, p, candidates)
         if itself is not None:
             exact.masked_fill_(candidates == itself[start : start + step, None], torch.inf)
-        exact, order = exact.sort(1)
+        exact, rows = _in_order(exact, candidates, len(p))
         error = unit * (norms.squeeze(1) + squares.max()).double()
-        sure = edge[:, -1].double() - error >= exact[:, k - 1].square() * (1 - EQUAL)
-        results.append((exact[:, :k], candidates.gather(1, order)[:, :k], sure | (wide == len(p))))
+        sure = edge[:, -1].double() - error > exact[:, k - 1].square() * (1 + 3 * EQUAL)
+        results.append((exact[:, :k], rows[:, :k], sure | (wide == len(p))))
     distance, index, sure = map(torch.cat, zip(*results, strict=True))
     return distance, index, sure
 
 
 def _plain(q: Tensor, p: Tensor, k: int, itself: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Neighbours by differences in float64, without products: slow and always right."""
-    distance = torch.cdist(q.double(), p.double(), compute_mode="donot_use_mm_for_euclid_dist")
-    if itself is not None:
-        distance.scatter_(1, itself[:, None], torch.inf)
-    distance, index = distance.topk(k, largest=False)
+    results: list[tuple[Tensor, Tensor]] = []
+    points, every = p.double(), torch.arange(len(p), device=p.device)
+    step = max(1, CELLS // max(len(p), q.shape[1]))
+    for start in range(0, len(q), step):  # over chunks that fit memory, not over rows
+        part = q[start : start + step].double()
+        distance = torch.cdist(part, points, compute_mode="donot_use_mm_for_euclid_dist")
+        if itself is not None:
+            distance.scatter_(1, itself[start : start + step, None], torch.inf)
+        distance, index = _in_order(distance, every.expand(len(part), -1), len(p))
+        results.append((distance[:, :k], index[:, :k]))
+    distance, index = map(torch.cat, zip(*results, strict=True))
     return distance, index, torch.ones(len(q), dtype=torch.bool, device=q.device)
+
+
+def _in_order(distance: Tensor, index: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """Distances ``(Q, C)`` from the smallest, and the row numbers ``index (Q, C)`` < n in the order of their
+    distances, of equal ones in their own: a run of distances each within the share ``EQUAL`` of the one
+    before."""
+    distance, order = distance.sort(1)
+    apart = ~(distance.diff(dim=1) <= EQUAL * distance[:, :-1])
+    group = torch.nn.functional.pad(apart.cumsum(1), (1, 0))
+    index = index.gather(1, order)
+    return distance, index.gather(1, (group * n + index).argsort(1))
 
 
 def _exact(q: Tensor, p: Tensor, candidates: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from latentrun.functional.noise import Noise
+from latentrun.functional.ties import principal_axes
 
 
 @dataclass(frozen=True)
@@ -53,14 +54,11 @@ def whitening(z: np.ndarray, flat: float) -> Whitening:
     """
     z = np.asarray(z, dtype=np.float64)
     centred = z - z.mean(0)
-    variance, axes = np.linalg.eigh(centred.T @ centred / max(1, len(z) - 1))
-    sd, axes = np.sqrt(variance.clip(0))[::-1], axes[:, ::-1]
+    variance, axes = principal_axes(centred.T @ centred / max(1, len(z) - 1))
+    sd = np.sqrt(variance.clip(0))
     # Rounding of the mean leaves equal codes a spread of their own.
     kept = sd > max(flat * sd[0], 1e-7 * np.abs(z).max(initial=0))
-    # Of the two signs of an axis the one whose largest entry is positive, so that equal codes give equal
-    # pictures.
-    sign = np.sign(np.take_along_axis(axes, np.abs(axes).argmax(0)[None], 0))[0]
-    return Whitening(z.mean(0), (axes * sign)[:, kept], sd[kept])
+    return Whitening(z.mean(0), axes[:, kept], sd[kept])
 
 
 def perturbed(u: np.ndarray, length: float, noise: Noise) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from latentrun.functional.noise import Noise
+from latentrun.functional.ties import largest
 
 FINE = 65  # points of a curve between which it counts as straight when it is cut
 
@@ -87,7 +88,7 @@ def distinct(knots: np.ndarray, score: np.ndarray, n: int, apart: float) -> np.n
     square) of a better one."""
     left, rows = np.where(score > 0, score, -np.inf), []
     while len(rows) < n and left.max(initial=-np.inf) > -np.inf:
-        rows.append(int(left.argmax()))
+        rows.append(largest(left))
         left[np.sqrt(((knots - knots[rows[-1]]) ** 2).sum(2).mean(1)) <= apart] = -np.inf
         left[rows[-1]] = -np.inf
     return np.array(rows, dtype=np.int64)

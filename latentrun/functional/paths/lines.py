@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from latentrun.functional.ties import ranked
 from latentrun.types import Factor, Projection
 
 TIE = 1e-6  # share of a factor's range within which values count as equal: rounding is not a trend
@@ -100,7 +101,7 @@ def far_apart(z: Tensor, draws: Tensor, n: int, keep: float = 0.95) -> Tensor:
     d)``, standard normal numbers.
     """
     z = z - z.mean(0)
-    core = z.norm(dim=1).topk(max(2, round(keep * len(z))), largest=False).indices
+    core = torch.from_numpy(ranked(-z.norm(dim=1))[: max(2, round(keep * len(z)))]).to(z.device)
     directions = torch.linalg.qr(draws.to(z)).Q.flatten(0, 1)[:n]
     along = z[core] @ directions.T
     pairs = core[torch.stack((along.argmin(0), along.argmax(0)), 1)]
@@ -212,7 +213,7 @@ def leading(course: Course) -> Tensor:
     does."""
     strength = course.spearman.abs().nan_to_num(0.0)
     most = strength.amax(1, keepdim=True)
-    lead = torch.where(strength >= most - 1e-9, course.variation, -1.0).argmax(1)
+    lead = torch.where(strength >= most - TIE, course.variation, -1.0).argmax(1)
     return torch.where(most[:, 0] > 0, lead, -1)
 
 
