@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from torch import nn
+from toys import AdversarialPair, Points, Stream, Toy, TwoPhase
 
 from latentrun.functional.noise import Noise
 from latentrun.models.base import HasEncoder
@@ -22,7 +23,6 @@ from latentrun.training.loop import Loop, Training
 from latentrun.types import Objective, Phase
 from tests.lines import run
 from tests.planted import TRAINING_VALUES
-from tests.training.toys import AdversarialPair, Points, Stream, Toy, TwoPhase
 
 STEP, BATCH = 0.01, 0.02  # seconds that a training step and a validation batch take
 

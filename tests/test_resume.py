@@ -35,7 +35,7 @@ VAE = [
     "network.widths=[32]",
     "diagnostic=[stationarity,variance_loss]",
 ]
-TOY = [*LONG, "data=points", "training.epochs=40", "training.patience=null", "diagnostic=[]", "trust=[tests]"]
+TOY = [*LONG, "data=points", "training.epochs=40", "training.patience=null", "diagnostic=[]", "trust=[toys]"]
 RUNS = {
     "vae": [*VAE, "training.epochs=60", "threads=1"],
     "adversarial": [*TOY, "model=adversarial", "threads=1"],
@@ -51,11 +51,7 @@ def toys(tmp_path_factory):
     for name, cls in classes.items():
         path = folder / f"{name}.yaml"
         path.parent.mkdir(exist_ok=True)
-        path.write_text(
-            yaml.safe_dump(
-                {"_target_": f"tests.training.toys.{cls}"} | ({"n": 200} if cls == "Points" else {})
-            )
-        )
+        path.write_text(yaml.safe_dump({"_target_": f"toys.{cls}"} | ({"n": 200} if cls == "Points" else {})))
     return folder
 
 
@@ -71,7 +67,7 @@ def undisturbed(request, toys, tmp_path_factory):
 def started(arguments: list[str], path: Path, epochs: int) -> subprocess.Popen:
     """A process of its own, once it has trained for so many epochs."""
     command = [sys.executable, "-m", "latentrun", *arguments, f"hydra.run.dir={path}"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'own'}"}
     with open(path.with_suffix(".txt"), "w") as shown:
         process = subprocess.Popen(command, env=environment, stdout=shown, stderr=shown)
     table = path / "tables" / "train.csv"
@@ -130,7 +126,7 @@ def same(path: Path, other: Path) -> None:
 
 def test_killed_and_resumed_is_as_if_nothing_had_happened(undisturbed, stopped):
     assert RunDirectory(stopped).status["state"] == "training" and not (stopped / "report.html").exists()
-    assert run(f"resume={stopped}", "trust=[tests]") == 0
+    assert run(f"resume={stopped}", "trust=[toys]") == 0
     same(stopped, undisturbed[1])
     meta = RunDirectory(stopped).meta
     assert len(meta["resumed"]) == 1 and meta["resumed"][0]["notes"] == []
@@ -177,8 +173,8 @@ def test_interrupted_in_the_middle_of_an_epoch_and_again(undisturbed, tmp_path, 
     positions = []
     while coming:
         positions.append(torch.load(path / "checkpoints" / "last.pt", weights_only=True)["progress"]["at"])
-        assert run(f"resume={path}", "trust=[tests]") == 143
-    assert run(f"resume={path}", "trust=[tests]") == 0
+        assert run(f"resume={path}", "trust=[toys]") == 143
+    assert run(f"resume={path}", "trust=[toys]") == 0
     assert positions[0]["batch"] == 6 and [p["total_steps"] for p in positions] == [6, 102]
     same(path, whole)
 
@@ -208,7 +204,7 @@ def test_killed_at_any_write(undisturbed, tmp_path, monkeypatch):
         last, writes = {after: done}, 0
         with pytest.raises((Killed, SystemExit)):
             main(command)
-        command = [f"resume={path}", "trust=[tests]"]
+        command = [f"resume={path}", "trust=[toys]"]
     last = {}
     assert run(*command) == 0
     same(path, whole)
@@ -219,7 +215,7 @@ def test_a_torn_checkpoint_is_replaced_by_the_one_before(undisturbed, stopped):
     last = stopped / "checkpoints" / "last.pt"
     content = last.read_bytes()
     last.write_bytes(content[: len(content) // 2])
-    assert run(f"resume={stopped}", "trust=[tests]") == 0
+    assert run(f"resume={stopped}", "trust=[toys]") == 0
     note = RunDirectory(stopped).meta["resumed"][0]["notes"][0]
     assert "last.pt' cannot be read" in note and note.endswith("the checkpoint before it is used")
     same(stopped, undisturbed[1])

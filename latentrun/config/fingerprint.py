@@ -11,7 +11,7 @@ import ast
 import hashlib
 import importlib.util
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -122,32 +122,33 @@ def _parsed(path: Path, changed: int, size: int) -> Code:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):  # of a package that may never come to run it
         return Code(hashlib.sha256(source).digest(), ())
+    words: list[str] = []
     imports: list[str] = []
-    text = "".join(_written(tree, imports))
-    return Code(hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest(), tuple(dict.fromkeys(imports)))
+    _write(tree, words, imports)
+    text = "".join(words).encode("utf-8", "surrogatepass")
+    return Code(hashlib.sha256(text).digest(), tuple(dict.fromkeys(imports)))
 
 
-def _written(node: Any, imports: list[str]) -> Iterator[str]:
-    """A syntax tree as text without what does not count; what it imports of latentrun goes to ``imports``."""
+def _write(node: ast.AST, words: list[str], imports: list[str]) -> None:
+    """Append a syntax tree as text without what does not count to ``words``, and what it imports of latentrun
+    to ``imports``."""
     if isinstance(node, ast.Import):
         imports += [alias.name for alias in node.names if alias.name.startswith("latentrun.")]
     elif isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "latentrun":
         imports += [f"{node.module}.{alias.name}" for alias in node.names]
-    yield f"({type(node).__name__}"
+    words.append(f"({type(node).__name__}")
     for name in node._fields:
         value = getattr(node, name, None)
         if value is None or name in LAID_OUT:
             continue
-        yield f" {name}="
-        if isinstance(value, ast.AST):
-            yield from _written(value, imports)
-        elif isinstance(value, list):
-            for inner in value:
+        words.append(f" {name}=")
+        for inner in value if isinstance(value, list) else (value,):
+            if isinstance(inner, ast.AST):
                 if not _counts_for_nothing(inner):
-                    yield from _written(inner, imports) if isinstance(inner, ast.AST) else (repr(inner), " ")
-        else:
-            yield repr(value)
-    yield ")"
+                    _write(inner, words, imports)
+            else:
+                words.append(f"{inner!r} ")
+    words.append(")")
 
 
 def _counts_for_nothing(node: Any) -> bool:

@@ -285,12 +285,12 @@ def folder(tmp_path_factory):
     }
     files = {
         **{
-            "data/points": {"_target_": "tests.training.toys.Points", "n": 200},
+            "data/points": {"_target_": "toys.Points", "n": 200},
             "claim/T1": {"T1": TOY},
             "claim/T2": {"T2": reversed_},
         },
         **{"claim/T3": {"T3": more}, "claim/T4": {"T4": stone}, "claim/toys": {"defaults": ["T1", "T2"]}},
-        **{"model/stumbling": {"_target_": "tests.training.toys.Stumbling", "stone": "none"}},
+        **{"model/stumbling": {"_target_": "toys.Stumbling", "stone": "none"}},
         "claim/T5": {"T5": TOY | {"expect": [TOY["expect"][0] | {"metric": "reconstruction/error_maen"}]}},
     }
     for name, values in files.items():
@@ -405,7 +405,7 @@ def test_a_run_that_fails_lowers_n_and_is_gone_on_with(folder, tmp_path, capsys)
     table = pd.read_csv(tmp_path / "said" / "claims.csv")
     assert table["verdict"].tolist() == ["undecided"] and table["n"].tolist() == [0]
     assert "stumbled over stone" in capsys.readouterr().out
-    assert claim(folder, tmp_path, "T4", f"hydra.run.dir={tmp_path}/again", "trust=[tests]") == 0
+    assert claim(folder, tmp_path, "T4", f"hydra.run.dir={tmp_path}/again", "trust=[toys]") == 0
     assert "3 of them incomplete; 0 to train" in capsys.readouterr().out
     assert pd.read_csv(tmp_path / "again" / "claims.csv")["n"].tolist() == [3]
 

@@ -53,8 +53,8 @@ def toys(tmp_path_factory):
     """A folder of options with toys of the tests."""
     folder = tmp_path_factory.mktemp("options")
     for name, values in {
-        "model/stumbling": {"_target_": "tests.training.toys.Stumbling", "stone": "none"},
-        "data/points": {"_target_": "tests.training.toys.Points", "n": 200},
+        "model/stumbling": {"_target_": "toys.Stumbling", "stone": "none"},
+        "data/points": {"_target_": "toys.Points", "n": 200},
     }.items():
         path = folder / f"{name}.yaml"
         path.parent.mkdir(exist_ok=True)
@@ -68,7 +68,7 @@ def sweep(toys: Path, path: Path, *arguments: str) -> list[str]:
 
 def process(arguments: list[str], shown: Path) -> subprocess.Popen:
     with open(shown, "w") as file:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'own'}"}
         return subprocess.Popen(
             [sys.executable, "-m", "latentrun", *arguments], env=environment, stdout=file, stderr=file
         )
@@ -153,14 +153,14 @@ def test_a_killed_and_a_failing_job_take_no_other_along_and_can_be_made_up_for(
     )
     failures = pd.read_csv(path / "failures.csv")
     assert sorted(failures["job"]) == [0, 1, 2]
-    assert run(f"resume={path}", "trust=[tests]") == 0
+    assert run(f"resume={path}", "trust=[toys]") == 0
     assert "3 done, 0 failed" in capsys.readouterr().out
     for job in Sweep(path).jobs():
         same(path / job.name, undisturbed / job.name)
     assert not len(pd.read_csv(path / "failures.csv"))
     for name in ("sweep.csv", "sweep_by_seed.csv"):
         assert (path / name).read_bytes() == (undisturbed / name).read_bytes()
-    assert run(f"resume={path}", "trust=[tests]") == 0
+    assert run(f"resume={path}", "trust=[toys]") == 0
     assert "is finished: nothing to resume" in capsys.readouterr().out
 
 
@@ -287,8 +287,8 @@ def test_a_sweep_goes_on_with_its_plan_whatever_became_of_the_options(toys, ston
     stone.touch()
     assert run(*sweep(mine, path, "training.epochs=2", f"model.stone={stone},a")) == 1
     stone.unlink()
-    (mine / "data" / "points.yaml").write_text("_target_: tests.training.toys.Points\nn: 77\n")
-    assert run(f"resume={path}", "trust=[tests]") == 0
+    (mine / "data" / "points.yaml").write_text("_target_: toys.Points\nn: 77\n")
+    assert run(f"resume={path}", "trust=[toys]") == 0
     assert f"the options in {mine} have changed since the sweep began" in capsys.readouterr().out
     assert [RunDirectory(d).config["data"]["n"] for d in sorted(path.glob("[01]_*"))] == [200, 200]
 

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 from torch.distributions import Normal, kl_divergence
 from torch.func import functional_call, stack_module_state
+from toys import AdversarialPair, Remembering, Stream, Toy, TwoPhase
 
 from latentrun.callbacks import MovingAverage
 from latentrun.errors import InputError, Misfit
@@ -37,7 +38,6 @@ from latentrun.training.settings import Training
 from latentrun.training.step import NonFiniteLoss
 from latentrun.types import Batch, Clock, Objective, OfSplit, Phase
 from tests.planted import Rows, vae_values
-from tests.training.toys import AdversarialPair, Remembering, Stream, Toy, TwoPhase
 
 SETTINGS = {
     "epochs": 6,

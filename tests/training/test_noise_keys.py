@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from toys import Toy
 
 from latentrun.functional.noise import Noise
 from latentrun.training.loop import Loop
 from latentrun.types import Objective, Phase
 from tests.training.test_loop import points, settings
-from tests.training.toys import Toy
 
 
 class Listening(Toy):
