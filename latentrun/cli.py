@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except InputError as error:
         if os.environ.get("LATENTRUN_DEBUG"):
             raise
-        show(f"latentrun: {printable(str(error))}", error=True)
+        show(*(f"latentrun: {printable(line)}" for line in error.lines), error=True)
         sys.exit(2)
     except Interrupted as stopped:
         show(f"latentrun: {stopped}", error=True)

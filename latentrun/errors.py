@@ -10,6 +10,23 @@ from collections.abc import Iterable, Sequence
 class InputError(Exception):
     """Wrong input, found before anything trains. Its text is one line; the command ends with exit code 2."""
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What a person is shown: a line for each thing that is wrong."""
+        return (str(self),)
+
+
+class Several(InputError):
+    """Several things that are wrong with the input, found together."""
+
+    def __init__(self, lines: Iterable[str]):
+        self.each = tuple(lines)
+        super().__init__("; ".join(self.each))
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        return self.each
+
 
 class Misfit(InputError):
     """Parts that are right by themselves and do not fit together: a sweep may leave such a job out."""

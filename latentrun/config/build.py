@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import inspect
 import math
+import os
 import sys
 import traceback
 import types
@@ -243,15 +244,22 @@ def imported(name: str, key: str) -> types.ModuleType:
 
 def happened(error: BaseException, module: str) -> str:
     """``ValueError: text (file.py, line 3)``: an error and where in the package of ``module`` it came up."""
-    file = getattr(sys.modules.get(module.partition(".")[0]), "__file__", None)
-    home = str(Path(file).parent) if file else ""
+    text = error.msg if isinstance(error, SyntaxError) else one_line(error)
+    return f"{type(error).__name__}: {text} ({place_of(error, module)})"
+
+
+def place_of(error: BaseException, module: str) -> str:
+    """``file.py, line 3``: the last place in the package of ``module`` that an error came through, else the
+    last of all."""
+    package = sys.modules.get(module.partition(".")[0])
+    file = getattr(package, "__file__", None)
+    home = (str(Path(file).parent) + os.sep if hasattr(package, "__path__") else file) if file else ""
     frames = [(frame.filename, frame.lineno) for frame in traceback.extract_tb(error.__traceback__)]
     if isinstance(error, SyntaxError) and error.filename:
         frames, home = [(error.filename, error.lineno)], ""
     frames = [frame for frame in frames if not frame[0].startswith("<")] or frames
     file, line = next((frame for frame in reversed(frames) if frame[0].startswith(home)), frames[-1])
-    text = error.msg if isinstance(error, SyntaxError) else one_line(error)
-    return f"{type(error).__name__}: {text} ({file}, line {line})"
+    return f"{file}, line {line}"
 
 
 def targets(spec: Any) -> Iterator[str]:
@@ -293,8 +301,9 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
     if origin is Annotated:
         return fit(value, hint, where)
     if origin is Literal:
-        if value not in options:
-            allowed, guess = ", ".join(map(str, options)), nearest(str(value), map(str, options))
+        if not any(value == option and type(value) is type(option) for option in options):
+            names = [option if isinstance(option, str) else shown(option) for option in options]
+            allowed, guess = ", ".join(names), nearest(str(value), names)
             raise InputError(f"{where}: {shown(value)} is not allowed{guess}; allowed: {allowed}")
         return value
     if origin in (Union, types.UnionType):

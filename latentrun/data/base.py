@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import os
@@ -103,6 +104,13 @@ class Dataset(ABC):
     def parts(self) -> tuple[Split, ...]:
         """The rows of all splits, however few there are; an empty split is left out."""
         return tuple(rows for rows in self._splits.values() if len(rows.x))
+
+    def thinned(self, n: int) -> Dataset:
+        """The same data set with at most n rows of each split, evenly spaced; this one stays as it is."""
+        thinned = copy.copy(self)
+        thinned.__dict__.pop("digest", None)
+        thinned.__dict__["_splits"] = {name: thin(rows, n) for name, rows in self._splits.items()}
+        return thinned
 
     @cached_property
     def digest(self) -> str:

@@ -28,6 +28,7 @@ SETTINGS = {
     "output": Annotated[str, Printable()],
     "skip_inapplicable": bool | None,
     "reuse": bool,
+    "check": Literal["auto", True, False],
     "optimized_metric": Annotated[str, Printable()] | list[str] | None,
     "figures": list[Literal["png", "pdf", "svg"]],
     "trust": list[str],

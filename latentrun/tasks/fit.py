@@ -31,6 +31,7 @@ from latentrun.tasks.console import LOGGER, TrainingView
 from latentrun.tasks.loading import filling
 from latentrun.tasks.measure import measure, pending
 from latentrun.tasks.records import Records, conclude, recording, write_codes
+from latentrun.tasks.trial import require_working
 from latentrun.training.loop import EpochEnded, Event, Loop, PhaseEnded, Stepped, TrainingEnded
 from latentrun.training.step import NonFiniteLoss
 from latentrun.types import History
@@ -47,6 +48,7 @@ def train(assembly: Assembly, path: Path, about: Mapping[str, Any]) -> int:
     reading = time.perf_counter() - start
     assembly.model.check_rows(assembly.data)
     assembly.questions.require_rows(assembly.data)
+    require_working(assembly)
     require_room(path, needed(assembly))
     same_fit = twin(assembly.config["output"], rows)
     source = adoptable(same_fit) if same_fit and assembly.config["reuse"] else None
@@ -58,7 +60,6 @@ def train(assembly: Assembly, path: Path, about: Mapping[str, Any]) -> int:
         "data": assembly.data.describe().plain(),
         "caveats": caveats(assembly),
     }
-    source = adoptable(same_fit) if same_fit and assembly.config["reuse"] else None
     directory = RunDirectory.create(path, assembly.config, meta)
     with directory.locked():
         loop = new_loop(assembly, directory)

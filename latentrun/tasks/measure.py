@@ -7,18 +7,20 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from latentrun.config.build import happened
 from latentrun.config.fingerprint import fingerprint
 from latentrun.diagnostics.base import Question
-from latentrun.errors import NothingToMeasure
+from latentrun.errors import InputError, NothingToMeasure
 from latentrun.functional.noise import Noise
 from latentrun.plotting.style import paper
 from latentrun.run import Run
 from latentrun.store import ReportDirectory, RunDirectory
 from latentrun.tasks.changed import cautions
 from latentrun.tasks.console import LOGGER
+from latentrun.tasks.contract import picture_slips, report_slips
 from latentrun.tasks.questions import Questions
 from latentrun.tasks.records import Records, conclude, recording
-from latentrun.types import Report, Status
+from latentrun.types import Picture, Report, Status
 
 
 def extend(run: Run, directory: RunDirectory, questions: Questions, force: bool = False) -> int:
@@ -86,17 +88,16 @@ def ask(
     formats: Collection[str],
 ) -> Report:
     """What a diagnostic says of a run, or a comparison of several, by ``answer``; stored with its pictures in
-    these ``formats``, none where it names none, also where it failed."""
+    these ``formats``, none where it names none, also where it failed: then it names file and line."""
     with paper():
+        report, pictures = answered(question, answer, directory, name, bool(formats))
         try:
-            report = answer()
-            pictures = question.plot(report) if formats else {}
-        except NothingToMeasure as reason:
-            report, pictures = Report(status=Status.SKIPPED, notes=(str(reason),)), {}
-        except Exception as error:
-            note_failure(directory, name, error)
-            report, pictures = Report(status=Status.FAILED, notes=(f"{type(error).__name__}: {error}",)), {}
-        directory.write_pictures(name, pictures, formats)
+            directory.write_pictures(name, pictures, formats)
+        except (InputError, OSError):  # not the figure's fault: the directory's, or the disk's
+            raise
+        except Exception as error:  # some figures fail only as they are drawn
+            report = failure(directory, name, question, error)
+            directory.write_pictures(name, {}, formats)
     entry = {"config": spec, "hash": fingerprint(spec), "answers": question.answers()}
     directory.write_report(name, report, question.metrics, entry)
     if report.status is Status.OK:
@@ -105,6 +106,23 @@ def ask(
     elif report.status is Status.SKIPPED:
         LOGGER.info("%s: skipped, %s", name, " ".join(report.notes))
     return report
+
+
+def answered(
+    question: Question, answer: Callable[[], Report], directory: ReportDirectory, name: str, draws: bool
+) -> tuple[Report, Mapping[str, Picture]]:
+    """The report, and its pictures where it ``draws``; of a question that fails, or does not keep what it
+    promises, a report that says so."""
+    try:
+        report = answer()
+        require_kept(report_slips(question, report))
+        pictures = question.plot(report) if draws else {}
+        require_kept(picture_slips(question, pictures))
+    except NothingToMeasure as reason:
+        return Report(status=Status.SKIPPED, notes=(str(reason),)), {}
+    except Exception as error:
+        return failure(directory, name, question, error), {}
+    return report, pictures
 
 
 def write_skipped(directory: ReportDirectory, name: str, reason: str) -> None:
@@ -118,16 +136,33 @@ def redraw(directory: RunDirectory, questions: Questions, names: Sequence[str]) 
     failed = []
     for name in names if questions.figures else ():
         with paper():
+            diagnostic = questions.diagnostics[name]
             try:
-                pictures = questions.diagnostics[name].plot(directory.read_report(name))
+                pictures = diagnostic.plot(directory.read_report(name))
+                require_kept(picture_slips(diagnostic, pictures))
                 directory.write_pictures(name, pictures, questions.figures)
             except Exception as error:
                 failed.append(name)
-                note_failure(directory, name, error)
+                failure(directory, name, diagnostic, error)
     return failed
 
 
-def note_failure(directory: ReportDirectory, name: str, error: Exception) -> None:
-    """Log that a diagnostic or comparison failed and leave the traceback."""
-    LOGGER.error("%s failed: %s: %s", name, type(error).__name__, error)
+class BrokenPromise(Exception):
+    """A diagnostic or comparison does not keep what it promises; the text says what, in which file and
+    line."""
+
+
+def require_kept(slips: Sequence[str]) -> None:
+    """BrokenPromise where there are any."""
+    if slips:
+        raise BrokenPromise("; ".join(slips))
+
+
+def failure(directory: ReportDirectory, name: str, question: Question, error: Exception) -> Report:
+    """The report of a diagnostic or comparison that failed, which says where in its file; logged, with the
+    traceback in error.txt."""
+    broken = isinstance(error, BrokenPromise)
+    text = str(error) if broken else happened(error, type(question).__module__)
+    LOGGER.error("%s failed: %s", name, text)
     directory.write_error(traceback.format_exc())
+    return Report(status=Status.FAILED, notes=(text,))

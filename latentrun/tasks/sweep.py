@@ -8,13 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from latentrun.comparisons.base import Candidate, Comparison
+from latentrun.config.build import targets
 from latentrun.config.fingerprint import data_key, fit_hash
 from latentrun.config.options import digests, option
 from latentrun.config.settings import settings
 from latentrun.config.trust import Trust
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import misfit
-from latentrun.errors import InputError, Misfit
+from latentrun.errors import InputError, Misfit, Several
 from latentrun.report.sweep import write_page
 from latentrun.store import RunDirectory
 from latentrun.sweep.engine import Engine, Launch, Outcome
@@ -28,6 +29,7 @@ from latentrun.tasks.assembly import assembled
 from latentrun.tasks.base import check_settings
 from latentrun.tasks.child import work
 from latentrun.tasks.compare import comparable, compare, comparisons_of
+from latentrun.tasks.trial import TRIED, require_working
 
 
 def checked(jobs: Sequence[Job], trust: Trust, shared: dict[str, Dataset] | None = None) -> list[Job]:
@@ -39,9 +41,9 @@ def checked(jobs: Sequence[Job], trust: Trust, shared: dict[str, Dataset] | None
     comparisons = comparisons_of(jobs[0].config, trust) if jobs and jobs[0].config["comparison"] else {}
     if comparisons and len(jobs) < 2:
         raise InputError("comparison: a sweep of one job has nothing to compare: give a key several values")
-    marked, candidates = [], []
+    marked, candidates, tried = [], [], set()
     for job in jobs:
-        marked.append(fitting_or_skipped(job, comparisons, trust, shared))
+        marked.append(fitting_or_skipped(job, comparisons, trust, shared, tried))
         if marked[-1].skipped is None:
             candidates.append(candidate(job, comparisons, shared[data_key(job.config)]))
     misfits = [job for job in marked if job.skipped is not None]
@@ -64,10 +66,15 @@ def candidate(job: Job, comparisons: Mapping[str, Comparison], data: Dataset) ->
 
 
 def fitting_or_skipped(
-    job: Job, comparisons: Mapping[str, Comparison], trust: Trust, shared: dict[str, Dataset]
+    job: Job,
+    comparisons: Mapping[str, Comparison],
+    trust: Trust,
+    shared: dict[str, Dataset],
+    tried: set[tuple[str, ...]],
 ) -> Job:
     """The job, built once; marked with the reason where its parts, or it and the ``comparisons``, do not fit
-    together. InputError where something in it is wrong."""
+    together. InputError where something in it is wrong. ``tried``: classes that a job before has tried
+    together, which this one tries only when it runs."""
     config = {**job.config, "trust": [*job.config["trust"], *trust.fresh]}
     try:
         check_settings(job.config)
@@ -76,8 +83,14 @@ def fitting_or_skipped(
             lack = misfit(comparison, assembly.model, assembly.data, job.config["training"])
             if lack is not None and not job.config["skip_inapplicable"]:
                 raise Misfit(f"comparison {name!r} needs {lack.noun}; its {lack.side} has none")
+        classes = tuple(targets([job.config[group] for group in TRIED]))
+        if classes not in tried:
+            require_working(assembly)
+        tried.add(classes)
     except Misfit as error:
         return replace(job, skipped=str(error))
+    except Several as error:
+        raise Several(f"{titled(job)}: {line}" for line in error.lines) from None
     except InputError as error:
         raise InputError(f"{titled(job)}: {error}") from None
     return job
