@@ -43,8 +43,8 @@ def test_eight_mistakes_are_named_at_once_before_training(tmp_path, capsys, monk
     said = [
         "model (clumsy.model.Clumsy): the loss of 'all' gives no 'loss'; its terms: 'total'",
         "model (clumsy.model.Clumsy): the monitor of phase 'clumsy': 'monitor' gives the shape (); (5,) was",
-        "diagnostic 'undeclared' (clumsy.diagnostics.Undeclared): metric 'sise' is not declared in its metrics "
-        "(did you mean 'size'?)",
+        "diagnostic 'undeclared' (clumsy.diagnostics.Undeclared): metric 'sise' is not declared in its "
+        "metrics (did you mean 'size'?)",
         "diagnostic 'bare' (clumsy.diagnostics.Bare): metric 'size' is a float; an Estimate was expected",
         "diagnostic 'mapped' (clumsy.diagnostics.Mapped): table 'sizes' is a dict; a pandas DataFrame was",
         "diagnostic 'raising' (clumsy.diagnostics.Raising): KeyError: 'size'",
