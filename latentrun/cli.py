@@ -12,7 +12,8 @@ from latentrun import __version__
 from latentrun.command.completion import complete
 from latentrun.command.compose import compose
 from latentrun.command.flags import folders_of, parse
-from latentrun.command.help import help_text
+from latentrun.command.help import START, help_text
+from latentrun.command.listing import listing
 from latentrun.command.registration import register, search_path, version_base
 from latentrun.command.typed import typed
 from latentrun.command.values import place_of, readable_errors, settings_of
@@ -63,6 +64,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def command(argv: list[str]) -> int:
     """Do what ``argv`` asks for; the exit code."""
+    if not argv:
+        show(START)
+        return 0
     arguments = parse(argv)
     if arguments.version:
         show(f"latentrun {__version__}")
@@ -71,10 +75,13 @@ def command(argv: list[str]) -> int:
         return complete(arguments)
     folders = folders_of(arguments)
     arguments.overrides = [typed(text, arguments.multirun) for text in arguments.overrides]
-    if arguments.help:
+    if arguments.help and not arguments.overrides:
         show(help_text([shipped(), *folders]))
         return 0
     cfg = compose(arguments.overrides, folders, sweep=arguments.multirun)
+    if arguments.help:
+        show(listing(cfg, arguments.overrides))
+        return 0
     if arguments.multirun:
         return sweep(arguments.overrides, cfg, folders)
     if arguments.info or arguments.hydra_help:

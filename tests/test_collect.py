@@ -32,7 +32,7 @@ def sweep(path: Path, dims=(1, 2), seeds=(0, 1, 2), error=lambda dim, seed: dim 
     """A sweep of ours, all its jobs done."""
     rows = []
     for job, (dim, seed) in enumerate(product(dims, seeds)):
-        name = f"{job}_model.latent_dim={dim},seed={seed}"
+        name = f"{job}_model.latent_dim={dim}_seed={seed}"
         plant(
             path / name,
             {"seed": seed, "rows": None, "model.latent_dim": dim, "model.beta": 1},

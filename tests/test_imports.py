@@ -124,7 +124,8 @@ def test_no_room_is_unknown():
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["--cfg", "job", "--resolve"], ["--version"], ["model=vea"]]
+    "arguments",
+    [[], ["--help"], ["model=vae", "--help"], ["--cfg", "job", "--resolve"], ["--version"], ["model=vea"]],
 )
 def test_start_up_without_heavy_libraries(arguments):
     code = (

@@ -21,8 +21,19 @@ EXAMPLES = {
     "estimate=true": "what training would take: time, memory, disk",
     "debug=quick": "everything in seconds, to try a set-up",
 }
+START = f"""\
+{TITLE}
+
+To begin with:
+  latentrun debug=quick                           everything in seconds, to try a set-up
+  latentrun model=vae data=heatmaps               train, measure, report: some minutes on two cores
+  latentrun -m model.latent_dim=1,2,3 seed=0,1    one run for each combination, and a page of all
+
+latentrun --help lists every option, latentrun model=vae data=heatmaps --help every setting of what is chosen.
+Each run gets a directory of its own below outputs/; its report.html shows what came out."""
 END = """\
 Any value of the configuration can be set: latentrun training.epochs=20 model.beta=4 seed=1 device=cpu
+  model=ae --help       every setting of what is chosen, with type, bounds, value and what it means
   --cfg job --resolve   show the configuration and stop       -m   sweep over comma-separated values
   --config-dir DIR      a folder with options of your own      --version
   --info                how the configuration came about       -sc install=bash|zsh|fish   tab completion

@@ -27,7 +27,8 @@ def version_base() -> dict[str, str]:
 
 
 def register() -> None:
-    """Tell Hydra of ours: ``${slug:text}`` (text as a folder name, at most 80 characters), and where our
+    """Tell Hydra of ours: ``${slug:text}`` (text as a folder name that needs no
+    quotes in a list, at most 80 characters), and where our
     launcher lies."""
     from omegaconf import OmegaConf
 
@@ -38,7 +39,7 @@ def register() -> None:
     make = OmegaConf.register_new_resolver if stable() else OmegaConf.register_resolver
     make(
         "slug",
-        lambda text: re.sub(r"[^\w.=,+-]+", "-", re.sub(r"\w+@", "", str(text)))[:80] or "job",
+        lambda text: re.sub(r"[^\w.=+-]+", "-", re.sub(r"\w+@", "", str(text)))[:80] or "job",
         replace=True,
     )
 

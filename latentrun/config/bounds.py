@@ -14,8 +14,11 @@ class Ge:
 
     low: float
 
+    def __str__(self) -> str:
+        return f"at least {self.low}"
+
     def broken(self, value: Any) -> str | None:
-        return None if value >= self.low else f"at least {self.low}"
+        return None if value >= self.low else str(self)
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,9 @@ class Count:
 
     low: int
     high: int = 1_000_000
+
+    def __str__(self) -> str:
+        return f"{self.low} to {self.high:,}"
 
     def broken(self, value: Any) -> str | None:
         if value > self.high:
@@ -38,8 +44,11 @@ class Gt:
 
     low: float
 
+    def __str__(self) -> str:
+        return f"more than {self.low}"
+
     def broken(self, value: Any) -> str | None:
-        return None if value > self.low else f"more than {self.low}"
+        return None if value > self.low else str(self)
 
 
 @dataclass(frozen=True)
@@ -50,12 +59,12 @@ class Between:
     high: float
     open_: bool = False
 
+    def __str__(self) -> str:
+        return f"between {self.low} and {self.high}{' (ends excluded)' if self.open_ else ''}"
+
     def broken(self, value: Any) -> str | None:
-        if self.open_:
-            fits, ends = self.low < value < self.high, " (ends excluded)"
-        else:
-            fits, ends = self.low <= value <= self.high, ""
-        return None if fits else f"between {self.low} and {self.high}{ends}"
+        inside = self.low < value < self.high if self.open_ else self.low <= value <= self.high
+        return None if inside else str(self)
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,9 @@ class Each:
 
     bound: Ge | Count | Gt | Between
     most: int = 1000
+
+    def __str__(self) -> str:
+        return f"each {self.bound}"
 
     def broken(self, value: Any) -> str | None:
         if len(value) > self.most:
@@ -75,6 +87,9 @@ class Each:
 @dataclass(frozen=True)
 class Printable:
     """A text that is not empty and has no control characters, such as a path."""
+
+    def __str__(self) -> str:
+        return ""
 
     def broken(self, value: str) -> str | None:
         fits = value.strip() and value.isprintable()
@@ -90,6 +105,9 @@ class Makes:
     kind: type
     given: tuple[str, ...]
 
+    def __str__(self) -> str:
+        return ""
+
 
 @dataclass(frozen=True)
 class Program:
@@ -99,12 +117,18 @@ class Program:
 
     known: tuple[str, ...]
 
+    def __str__(self) -> str:
+        return f"{' | '.join(self.known)} or a file of yours" if self.known else ""
+
 
 @dataclass(frozen=True)
 class Number:
     """What is a number, and no list or tensor in its place, keeps the bound."""
 
     bound: Ge | Count | Gt | Between
+
+    def __str__(self) -> str:
+        return str(self.bound)
 
     def broken(self, value: Any) -> str | None:
         return self.bound.broken(value) if isinstance(value, int | float) else None

@@ -147,7 +147,7 @@ def composed(
         except InputError as error:
             claim, run = request.asked[0]
             raise InputError(f"claim.{claim}, run {run!r}: {error}") from None
-        pairs.append((request, replace(job, name=f"{number}_{request.name},seed={request.seed}")))
+        pairs.append((request, replace(job, name=f"{number}_{request.name}_seed={request.seed}")))
     return pairs
 
 

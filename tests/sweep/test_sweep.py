@@ -337,7 +337,7 @@ def test_an_experiment_says_what_is_swept_and_compared(tmp_path, capsys):
     planned = Sweep(path)
     assert planned.meta["swept"] == ["model", "seed"]
     assert list(planned.table()["directory"]) == [
-        f"{2 * i + s}_model={m},seed={s}" for i, m in enumerate(("vae", "ae")) for s in (0, 1)
+        f"{2 * i + s}_model={m}_seed={s}" for i, m in enumerate(("vae", "ae")) for s in (0, 1)
     ]
     assert [job.config["model"]["_target_"].rpartition(".")[2] for job in planned.jobs()] == [
         "VAE",
