@@ -13,16 +13,18 @@ from pathlib import Path
 import pytest
 
 from latentrun.errors import Absent, InputError
-from latentrun.system import door
+from latentrun.system import door, folders
 from latentrun.system.door import Guarded
 from latentrun.system.plain import MIB, open_plain
 
 LIMIT = 100
 
 
-@pytest.fixture
-def root(tmp_path):
-    """A directory with a file, and outside it a file and a folder."""
+@pytest.fixture(params=["by handles", "by paths"])
+def root(request, tmp_path, monkeypatch):
+    """A directory with a file, and outside it a file and a folder; on a system that can open folders, and on
+    one that cannot."""
+    monkeypatch.setattr(folders, "HANDLES", request.param == "by handles")
     (tmp_path / "root" / "inner").mkdir(parents=True)
     (tmp_path / "root" / "inner" / "a.txt").write_text("inside")
     (tmp_path / "outside").mkdir()
@@ -240,7 +242,7 @@ def test_files_that_the_user_names_are_plain(root):
 
 # ---------------------------------------------------------------- nobody walks past it
 ROOT = Path(__file__).parents[1] / "latentrun"
-DOOR = {"system/door.py", "system/plain.py"}
+DOOR = {"system/door.py", "system/plain.py", "system/folders.py"}
 # Functions that open, list, make, move or remove by a path, and methods of paths that do; of libraries what
 # reads or writes a file, by its name or open.
 FUNCTIONS = (
@@ -256,7 +258,9 @@ METHODS = (
 # Who may, and what: what the user's own machine and options consist of, and libraries that are given files
 # which are open already, or memory.
 MAY = {
+    "command/listing.py": {"file.read_text", "path.read_text"},  # options
     "command/values.py": {"files[0].read_text"},  # options
+    "config/annotations.py": {"file.read_bytes"},  # code
     "config/fingerprint.py": {"Path(folder).rglob", "path.read_bytes"},  # code
     "config/options.py": {
         "open",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import platform
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -24,7 +25,7 @@ class Activity:
 
     def __init__(self, file: Guarded, state: str):
         self.file = file
-        self.entries: dict[str, Any] = {"state": state, "pid": os.getpid(), "host": os.uname().nodename}
+        self.entries: dict[str, Any] = {"state": state, "pid": os.getpid(), "host": platform.node()}
         self._stopping = threading.Event()
         self._write_lock = threading.Lock()
         self.write()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import platform
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -100,7 +100,7 @@ class RunDirectory(ReportDirectory):
                 who = f"process {self.status.get('pid', '?')} on {self.status.get('host', '?')}"
                 raise InputError(f"{str(self.path)!r} is in use by another process ({who})")
             status = self.status
-            if status["state"] in WORKING and status.get("host") != os.uname().nodename:
+            if status["state"] in WORKING and status.get("host") != platform.node():
                 age = silence(status)
                 if age < SILENCE:
                     raise InputError(

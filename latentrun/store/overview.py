@@ -3,7 +3,7 @@ not it can be opened as a run."""
 
 from __future__ import annotations
 
-import os
+import platform
 from collections.abc import Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from glob import has_magic
@@ -116,6 +116,6 @@ def meanings_of(path: Path) -> dict[str, tuple[str, str]]:
 def _is_worked_on(path: Path, status: Mapping[str, Any]) -> bool:
     """Whether some process holds the run's lock; on another machine, whether its last sign of life is
     young."""
-    if status.get("host") != os.uname().nodename:
+    if status.get("host") != platform.node():
         return silence(status) < SILENCE
     return (Guarded(path) / "run.lock").is_held()

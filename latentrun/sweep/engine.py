@@ -9,11 +9,9 @@ import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from multiprocessing import forkserver
 from multiprocessing.connection import wait
-from multiprocessing.context import ForkServerContext
 from multiprocessing.process import BaseProcess
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from latentrun.config.bounds import Count, Ge, Gt
 from latentrun.config.build import fit, signature
@@ -22,6 +20,9 @@ from latentrun.errors import unknown
 from latentrun.store.files import last_line
 from latentrun.sweep.plan import Job, Places
 from latentrun.system.interrupts import deferred
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext
 
 PATIENCE = 60.0  # seconds that a process has to save its state before it is killed
 TICK = 0.5  # seconds between two looks at the clock and at the screen
@@ -108,11 +109,16 @@ def slots(launch: Launch, jobs: Sequence[Job]) -> list[Slot]:
     return [Slot(device, max(1, cores() // len(devices))) for device in devices]
 
 
-def warm(module: str) -> ForkServerContext:
+def warm(module: str) -> ForkServerContext | SpawnContext:
     """Start the server that is forked for each job, if it does not run yet.
 
     It has imported ``module`` and all that this needs, so that a job has no start-up and finds nothing that
-    another left behind. The imports take seconds, in which whoever calls this early can do something else."""
+    another left behind. The imports take seconds, in which whoever calls this early can do something else. On
+    Windows, which cannot fork, each job starts anew."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    from multiprocessing import forkserver
+
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([module, *LATE])
     forkserver.ensure_running()

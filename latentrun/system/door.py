@@ -8,11 +8,9 @@ after the other from the root, no link is followed on the way, and only plain fi
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import shutil
 import stat
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,13 +18,20 @@ from pathlib import Path
 from typing import IO, BinaryIO, Literal
 
 from latentrun.errors import Absent, InputError
+from latentrun.system.folders import Folder
+from latentrun.system.locks import acquire, acquired
 from latentrun.system.plain import CHECKPOINT, TEXT, kind_of, plain, require_size, unexpected
 
 ENTRIES = 100_000  # of one folder that are listed at most
 DEPTH = 12  # folders within each other that are looked into at most
-FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # to open a pipe would wait for its other end
-LACKING = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+LACKING = (
+    errno.ENOSPC,
+    getattr(errno, "EDQUOT", errno.ENOSPC),
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+)
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ class Guarded:
             if not self.names:
                 return os.stat(self.root)
             with self._parent() as folder:
-                return os.stat(self.name, dir_fd=folder, follow_symlinks=False)
+                return folder.stat(self.name)
         except (Absent, FileNotFoundError):
             return None
         except OSError as error:
@@ -105,7 +110,7 @@ class Guarded:
         """The names in a folder, sorted, and the mode of each."""
         modes: list[tuple[str, int]] = []
         try:
-            with self._folder() as folder, os.scandir(folder) as entries:
+            with self._folder() as folder, folder.entries() as entries:
                 for entry in entries:
                     if len(modes) >= most:
                         raise InputError(f"{str(self.path)!r} holds more than {most:,} files")
@@ -181,8 +186,10 @@ class Guarded:
     def move_into(self, other: Guarded) -> None:
         """Move all that the folder holds into another, which is made where it is not there."""
         with self._folder() as here, other._folder(make=True) as there:
-            for name in os.listdir(here):
-                os.rename(name, name, src_dir_fd=here, dst_dir_fd=there)
+            with here.entries() as entries:
+                names = [entry.name for entry in entries]
+            for name in names:
+                here.move(name, there, name)
 
     @contextmanager
     def writing(self, mode: Literal["w", "wb"] = "w") -> Iterator[IO]:
@@ -203,30 +210,29 @@ class Guarded:
                 raise
             finally:
                 with suppress(OSError):
-                    os.unlink(partial, dir_fd=folder)
+                    folder.remove(partial)
 
-    def _new(self, folder: int, name: str, mode: Literal["w", "wb"], newline: str | None = None) -> IO:
+    def _new(self, folder: Folder, name: str, mode: Literal["w", "wb"], newline: str | None = None) -> IO:
         """A file that was not there before."""
         try:
             with suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=folder)  # of a killed process that had the same number
-            file = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | FILE, 0o666, dir_fd=folder)
+                folder.remove(name)  # of a killed process that had the same number
+            file = folder.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         except OSError as error:
             raise self._wrong("written", error) from None
         return os.fdopen(file, mode, encoding=None if "b" in mode else "utf-8", newline=newline)
 
-    def _move(self, folder: int, name: str) -> None:
+    def _move(self, folder: Folder, name: str) -> None:
         """Put the file ``name`` in the place of this one."""
         try:
-            os.replace(name, self.name, src_dir_fd=folder, dst_dir_fd=folder)
+            folder.move(name, folder, self.name)
         except IsADirectoryError:
             raise unexpected(self.path, stat.S_IFDIR, "a plain file") from None
 
     def create(self) -> None:
         """An empty file; FileExistsError where there is anything of that name."""
         with self._parent() as folder:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | FILE
-            os.close(os.open(self.name, flags, 0o666, dir_fd=folder))
+            os.close(folder.open(self.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
 
     def appending(self) -> BinaryIO:
         """A file to whose end something is written; made, with its folder, where it is not there."""
@@ -242,12 +248,12 @@ class Guarded:
     def truncate(self, size: int) -> None:
         """Keep only the first ``size`` bytes."""
         with self._parent() as folder, self._opened(folder, os.O_WRONLY) as file:
-            os.truncate(file.fileno(), size)
+            file.truncate(size)
 
     def remove(self) -> None:
         """Take a file away, of a link the link itself; nothing where there is none."""
         with suppress(Absent, FileNotFoundError), self._parent() as folder:
-            os.unlink(self.name, dir_fd=folder)
+            folder.remove(self.name)
 
     def remove_tree(self) -> None:
         """Take a folder away with all that it holds, nothing that a link in it leads to."""
@@ -255,12 +261,12 @@ class Guarded:
             shutil.rmtree(self.root)
             return
         with self._parent() as folder:
-            shutil.rmtree(self.name, dir_fd=folder)
+            folder.remove_tree(self.name)
 
     def remove_empty(self) -> None:
         """Take an empty folder away; OSError where it is none."""
         with self._parent() as folder:
-            os.rmdir(self.name, dir_fd=folder)
+            folder.remove_folder(self.name)
 
     def keep_copy(self, name: str) -> None:
         """Give the file a second name beside the first, in the place of what had it; a copy where the file
@@ -269,13 +275,13 @@ class Guarded:
         with self._parent() as folder:
             with self._opened(folder, os.O_RDONLY, CHECKPOINT) as source:
                 try:
-                    os.link(self.name, copy, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
+                    folder.link(self.name, copy)
                 except OSError:
                     with self._new(folder, copy, "wb") as file:
                         shutil.copyfileobj(source, file)
-            os.replace(copy, plain(name, repr(str(self.path))), src_dir_fd=folder, dst_dir_fd=folder)
+            folder.move(copy, folder, plain(name, repr(str(self.path))))
             with suppress(FileNotFoundError):  # it stays where the two were links to one file already
-                os.unlink(copy, dir_fd=folder)
+                folder.remove(copy)
 
     # ---------------------------------------------------------------- locks
     @contextmanager
@@ -283,20 +289,20 @@ class Guarded:
         """Hold the exclusive lock of the file, which is made where it is not there; False where another
         process holds it for longer than a look takes."""
         with self.appending() as file:
-            yield _taken(file)
+            yield acquired(file)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Be the only process that holds the lock; others wait."""
         with self.appending() as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            acquire(file, wait=True)
             yield
 
     def is_held(self) -> bool:
         """Whether some process holds the lock."""
         try:
             with self.opened(TEXT) as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                acquire(file, shared=True)
         except BlockingIOError:
             return True
         except Absent:
@@ -305,29 +311,29 @@ class Guarded:
 
     # ---------------------------------------------------------------- on the way
     @contextmanager
-    def _parent(self, make: bool = False) -> Iterator[int]:
+    def _parent(self, make: bool = False) -> Iterator[Folder]:
         """The open folder that holds it."""
         with self.parent._folder(make) as folder:
             yield folder
 
     @contextmanager
-    def _folder(self, make: bool = False) -> Iterator[int]:
+    def _folder(self, make: bool = False) -> Iterator[Folder]:
         """It itself as an open folder, reached from the root without a link; ``make``: what is missing."""
         folder, at = self._root(make), Guarded(self.root)
         try:
             for name in self.names:
                 at = at / name
                 folder, outer = at._enter(folder, make), folder
-                os.close(outer)
+                outer.close()
             yield folder
         finally:
-            os.close(folder)
+            folder.close()
 
-    def _root(self, make: bool) -> int:
+    def _root(self, make: bool) -> Folder:
         try:
             if make:
                 self.root.mkdir(parents=True, exist_ok=True)
-            return os.open(self.root, FOLDER)
+            return Folder.at(self.root)
         except FileNotFoundError:
             raise Absent(f"there is no directory {str(self.root)!r}") from None
         except (NotADirectoryError, FileExistsError):
@@ -335,30 +341,30 @@ class Guarded:
         except OSError as error:
             raise Guarded(self.root)._wrong("read", error) from None
 
-    def _enter(self, folder: int, make: bool) -> int:
+    def _enter(self, folder: Folder, make: bool) -> Folder:
         """Open this folder, from the one that holds it."""
         try:
             if make:
                 with suppress(FileExistsError):
-                    os.mkdir(self.name, dir_fd=folder)
-            return os.open(self.name, FOLDER | os.O_NOFOLLOW, dir_fd=folder)
+                    folder.make(self.name)
+            return folder.enter(self.name)
         except FileNotFoundError:
             raise Absent(f"there is no {str(self.path)!r}") from None
         except NotADirectoryError:
-            mode = os.stat(self.name, dir_fd=folder, follow_symlinks=False).st_mode
+            mode = folder.stat(self.name).st_mode
             raise unexpected(self.path, mode, "a folder") from None
         except OSError as error:
             raise self._wrong("read", error) from None
 
-    def _opened(self, folder: int, flags: int, limit: int | None = None) -> BinaryIO:
+    def _opened(self, folder: Folder, flags: int, limit: int | None = None) -> BinaryIO:
         """The plain file, of at most ``limit`` bytes; what is written in place has no second name, by which
         it would be somebody else's too."""
         reads = flags == os.O_RDONLY
         try:
             # Looked at first: to open a device may do something.
             with suppress(FileNotFoundError):
-                self._require_plain(os.stat(self.name, dir_fd=folder, follow_symlinks=False))
-            number = os.open(self.name, flags | FILE, 0o666, dir_fd=folder)
+                self._require_plain(folder.stat(self.name))
+            number = folder.open(self.name, flags)
         except FileNotFoundError:
             raise Absent(f"there is no {str(self.path)!r}") from None
         except OSError as error:
@@ -384,15 +390,3 @@ class Guarded:
         if error.errno in LACKING:
             return OSError(error.errno, error.strerror, str(self.path))
         return InputError(f"{str(self.path)!r} cannot be {verb}: {error.strerror}")
-
-
-def _taken(file: IO) -> bool:
-    """Take the exclusive lock of an open file; False where another process keeps it."""
-    for wait in (0.01, 0.05, 0.2, None):
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except OSError:
-            if wait is not None:
-                time.sleep(wait)
-    return False

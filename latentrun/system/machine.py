@@ -10,6 +10,8 @@ from pathlib import Path
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc, malloc.h
 
+UNKNOWN = 2**62  # bytes: where a system does not say, nothing is refused
+
 
 def prepare() -> None:
     """To be called before torch is imported.
@@ -43,8 +45,10 @@ def settle(threads: int | None) -> None:
 
 def free_memory() -> int:
     """Bytes that the process may still take: what Linux calls available, within the limit of its control
-    group (version 2); on other systems all the memory of the machine."""
+    group (version 2); on other systems all the memory of the machine, and UNKNOWN on Windows."""
     memory = Path("/proc/meminfo")
+    if not memory.is_file() and not hasattr(os, "sysconf"):
+        return UNKNOWN
     if not memory.is_file():
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     (available,) = re.findall(r"MemAvailable:\s+(\d+)", memory.read_text())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from latentrun.errors import InputError
+from latentrun.system.folders import FILE, NOFOLLOW
 
 # The largest files that are read, in bytes, by what they hold.
 MIB = 2**20
@@ -64,7 +65,7 @@ def open_plain(path: Path, limit: int = DATA) -> BinaryIO:
     mode = os.stat(path).st_mode  # looked at first: to open a device may do something
     if not stat.S_ISREG(mode):
         raise unexpected(path, mode, "a plain file")
-    file: BinaryIO = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
+    file: BinaryIO = os.fdopen(os.open(path, os.O_RDONLY | (FILE & ~NOFOLLOW)), "rb")
     status = os.fstat(file.fileno())
     try:
         if not stat.S_ISREG(status.st_mode):

@@ -202,11 +202,19 @@ def few_steps(assembly: Assembly) -> tuple[str, ...]:
 
 
 def device_named(name: str) -> torch.device:
-    """``auto``, ``cpu``, ``cuda`` or ``cuda:1`` to a device that is there."""
+    """``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps`` (a Mac's GPU) to a device that is there; ``auto``
+    takes no Mac's, for nothing was tried there."""
     count = torch.cuda.device_count()
     if name == "auto":
         return torch.device("cuda" if count else "cpu")
-    known = ["auto", "cpu", *(["cuda"] if count else []), *(f"cuda:{i}" for i in range(count))]
+    gpus = [*(["cuda"] if count else []), *(f"cuda:{i}" for i in range(count))]
+    known = ["auto", "cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]
     if name not in known:
         raise InputError(f"device: {name!r} is not on this machine; allowed: {', '.join(known)}")
     return torch.device(name)
+
+
+def measuring(device: torch.device) -> torch.device:
+    """Where a run is measured that is trained on ``device``: a Mac's GPU has no float64, in which diagnostics
+    compute."""
+    return torch.device("cpu") if device.type == "mps" else device

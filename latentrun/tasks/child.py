@@ -38,7 +38,8 @@ def work(
     It prints to the file ``log``, is no part of the terminal's process group (Ctrl-C goes to the parent,
     which asks every job to stop once), and ends in order when the parent has gone.
     """
-    os.setpgrp()
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()
     print_to(log)
     end_with(parent)
     prepare()
@@ -124,7 +125,10 @@ def end_with(parent: Connection) -> None:
     def watch() -> None:
         with suppress(EOFError):
             parent.recv()
-        os.kill(os.getpid(), signal.SIGTERM)
+        if os.name == "posix":
+            os.kill(os.getpid(), signal.SIGTERM)
+        else:  # there it would end the process at once
+            signal.raise_signal(signal.SIGTERM)
         time.sleep(GRACE)
         os._exit(143)
 

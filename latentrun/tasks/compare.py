@@ -27,7 +27,7 @@ from latentrun.system.disk import require_room
 from latentrun.system.provenance import environment
 from latentrun.system.terminal import show
 from latentrun.tables.collect import runs_in
-from latentrun.tasks.assembly import device_named
+from latentrun.tasks.assembly import device_named, measuring
 from latentrun.tasks.base import MACHINE, Command, Task
 from latentrun.tasks.console import LOGGER, log_to
 from latentrun.tasks.loading import load
@@ -141,7 +141,7 @@ def opened(paths: Sequence[str | Path]) -> list[RunDirectory]:
 
 def loaded(directories: Sequence[RunDirectory], trust: Trust, device: str) -> list[Run]:
     """The runs, under names that tell them apart; those with the same settings of the data share them."""
-    place = device_named(device)
+    place = measuring(device_named(device))
     names = [directory.path.resolve().name for directory in directories]
     if len(set(names)) < len(names):
         root = os.path.commonpath([directory.path.resolve() for directory in directories])

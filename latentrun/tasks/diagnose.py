@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from latentrun.config.bounds import Printable
 from latentrun.config.trust import Trust
 from latentrun.store import RunDirectory
-from latentrun.tasks.assembly import device_named
+from latentrun.tasks.assembly import device_named, measuring
 from latentrun.tasks.base import Command, Task
 from latentrun.tasks.loading import load
 from latentrun.tasks.measure import extend
@@ -34,7 +34,7 @@ def diagnose(
     directory = RunDirectory(path)
     directory.require("choices")
     directory.require_writable()
-    run = load(directory.path, trust.directory, device_named(config["device"]))
+    run = load(directory.path, trust.directory, measuring(device_named(config["device"])))
     directory.require_trained()
     requested = {**config, "trust": trust.fresh, "training": run.config["training"]}
     questions = questions_of(requested, run.model, run.data, directory.meta["choices"], default_list)

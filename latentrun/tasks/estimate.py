@@ -4,7 +4,6 @@ written."""
 from __future__ import annotations
 
 import copy
-import resource
 import statistics
 import sys
 import time
@@ -173,6 +172,10 @@ def memory(device: torch.device) -> tuple[int, int]:
     there."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device), torch.cuda.mem_get_info(device)[0]
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0, free_memory()
     unit = 1 if sys.platform == "darwin" else 1024
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, free_memory()
 

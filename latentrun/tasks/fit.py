@@ -24,7 +24,7 @@ from latentrun.system.disk import require_room
 from latentrun.system.interrupts import deferred
 from latentrun.system.provenance import environment
 from latentrun.system.terminal import show
-from latentrun.tasks.assembly import Assembly, caveats
+from latentrun.tasks.assembly import Assembly, caveats, measuring
 from latentrun.tasks.budget import needed
 from latentrun.tasks.changed import identity
 from latentrun.tasks.console import LOGGER, TrainingView
@@ -194,7 +194,7 @@ def trained(assembly: Assembly, loop: Loop, records: Records, history: History |
     return Run(
         model=assembly.model,
         data=assembly.data,
-        device=assembly.device,
+        device=measuring(assembly.device),
         seed=assembly.config["seed"],
         name=directory.path.name,
         config=assembly.config,

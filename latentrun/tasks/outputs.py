@@ -17,7 +17,7 @@ from latentrun.store.files import require_empty, write_json
 from latentrun.system.door import Guarded
 from latentrun.system.provenance import environment
 from latentrun.system.terminal import show
-from latentrun.tasks.assembly import device_named
+from latentrun.tasks.assembly import device_named, measuring
 from latentrun.tasks.loading import load
 
 
@@ -25,7 +25,7 @@ def trained(path: str, trust: Sequence[str], device: str) -> tuple[RunDirectory,
     """The run in a directory; InputError where its training is not finished."""
     directory = RunDirectory(path)
     directory.require_trained()
-    return directory, load(directory.path, trust, device_named(device))
+    return directory, load(directory.path, trust, measuring(device_named(device)))
 
 
 @contextmanager

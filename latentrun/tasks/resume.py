@@ -15,7 +15,7 @@ from latentrun.store import RunDirectory, now
 from latentrun.system.machine import settle
 from latentrun.system.provenance import environment
 from latentrun.system.terminal import show
-from latentrun.tasks.assembly import Assembly, assembled, build_data, device_named
+from latentrun.tasks.assembly import Assembly, assembled, build_data, device_named, measuring
 from latentrun.tasks.changed import data_changes
 from latentrun.tasks.fit import new_loop, restore, work
 from latentrun.tasks.loading import load
@@ -74,7 +74,7 @@ def complete(directory: RunDirectory, trust: Sequence[str], device: str) -> int:
     """Measure what a pruned model still lacks of its diagnostics: there is no training to go on with; the
     exit code."""
     meta = directory.meta
-    run = load(directory.path, trust, device_named(device))
+    run = load(directory.path, trust, measuring(device_named(device)))
     write_codes(run, directory)
     default_list = meta.get("default_list", True)
     return extend(

@@ -23,7 +23,7 @@ from latentrun.functional.noise import Noise, seeded
 from latentrun.models.base import Model
 from latentrun.plotting.style import paper
 from latentrun.run import Run
-from latentrun.tasks.assembly import Assembly
+from latentrun.tasks.assembly import Assembly, measuring
 from latentrun.tasks.contract import picture_slips, report_slips
 from latentrun.tasks.promises import broken_by_codes, broken_by_data, broken_by_phase
 from latentrun.training.loop import Loop
@@ -154,7 +154,7 @@ class Trial:
         return Run(
             model=model,
             data=data,
-            device=self.device,
+            device=measuring(self.device),
             seed=self.config["seed"],
             name="trial",
             config=self.config,
@@ -170,7 +170,9 @@ class Trial:
                 self._runs[rows] = self.trained(rows)
             except Exception:  # said of the model, where that is tried
                 seed, config = self.config["seed"], self.config
-                self._runs[rows] = Run(self.fresh_model(), self.few(rows), self.device, seed, config=config)
+                self._runs[rows] = Run(
+                    self.fresh_model(), self.few(rows), measuring(self.device), seed, config=config
+                )
         return self._runs[rows]
 
     def diagnostic_slips(self, name: str, diagnostic: Diagnostic) -> list[str]:
