@@ -24,7 +24,7 @@ from latentrun.system.disk import require_room
 from latentrun.system.interrupts import Interrupted, interruptible
 from latentrun.system.machine import prepare, settle
 from latentrun.system.pipe import CLOSED, mute
-from latentrun.system.terminal import printable, show
+from latentrun.system.terminal import Voice, clear, printable, show, wait_for
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -36,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     try:
         with interruptible():
             code = command(argv)
+            clear()
             sys.stdout.flush()
         sys.exit(code)
     except InputError as error:
@@ -78,6 +79,8 @@ def command(argv: list[str]) -> int:
     if arguments.help and not arguments.overrides:
         show(help_text([shipped(), *folders]))
         return 0
+    Voice.quiet = arguments.quiet
+    wait_for("latentrun: reading the settings ...")
     cfg = compose(arguments.overrides, folders, sweep=arguments.multirun)
     if arguments.help:
         show(listing(cfg, arguments.overrides))
@@ -110,6 +113,7 @@ def show_settings(cfg: DictConfig, which: str, package: str | None, resolve: boo
 def perform(settings: DictConfig, hydra: DictConfig, path: Path) -> int:
     """Carry out the task of a composed configuration in the directory ``path``; the exit code."""
     prepare()
+    wait_for("latentrun: loading torch ...")
     from latentrun.command.command import command_of
 
     task, given = command_of(settings, hydra, path)
@@ -124,6 +128,7 @@ def sweep(overrides: list[str], cfg: DictConfig, folders: list[Path]) -> int:
     path = place_of(cfg.hydra, "sweep")
     require_room(path)
     prepare()
+    wait_for("latentrun: loading torch ...")
     from latentrun.sweep.engine import warm
 
     if cfg.hydra.runtime.choices["hydra/launcher"] == "process":

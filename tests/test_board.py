@@ -16,7 +16,7 @@ from tensorboard.plugins.custom_scalar import metadata as charts
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.summary.writer import event_file_writer
 
-from latentrun.report.board import Board
+from latentrun.report.board import Board, tag_of
 from latentrun.report.projector import PICTURED, POINTS, sprites, write_projector
 from latentrun.system.door import Guarded
 from latentrun.types import Factor
@@ -95,15 +95,56 @@ def test_training_and_validation_of_a_term_share_a_chart(tmp_path):
     rows = [row("vae", 1, train__loss=2.0, train__kl=1.0, val__monitor=3.0, val__kl=1.5, learning_rate=0.1)]
     with Board(Guarded(tmp_path)) as board:
         board.epoch(rows, phases=1)
-    loss, kl = ["^train/loss$", "^val/monitor$"], ["^train/kl$", "^val/kl$"]
-    assert layout_of(tmp_path) == {"training": {"loss": loss, "kl": kl, "learning rate": ["^learning_rate$"]}}
+    loss, kl = ["^loss/train$", "^loss/validation$"], ["^terms/kl/train$", "^terms/kl/validation$"]
+    rate = ["^terms/learning_rate$"]
+    assert layout_of(tmp_path) == {"training": {"loss": loss, "kl": kl, "learning rate": rate}}
     assert set(events(tmp_path).Tags()["scalars"]) == {
-        "train/loss",
-        "train/kl",
-        "val/monitor",
-        "val/kl",
-        "learning_rate",
+        "loss/train",
+        "terms/kl/train",
+        "loss/validation",
+        "terms/kl/validation",
+        "terms/learning_rate",
     }
+
+
+def test_the_loss_comes_first_the_chief_metrics_next_and_latent_variables_last(tmp_path):
+    """TensorBoard sorts the groups of its cards, and the page HParams the tags it takes for metrics."""
+    values = {f"latent__kl.{i}": 1.0 for i in range(32)}
+    columns = {
+        "train__loss": 2.0,
+        "train__kl": 1.0,
+        "val__monitor": 3.0,
+        "val__loss": 3.0,
+        "learning_rate": 0.1,
+    }
+    with Board(Guarded(tmp_path), purge_step=1) as board:
+        board.epoch([row("vae", 1, **columns, **values)], phases=1)
+        board.metrics(1, {"knn/accuracy": 0.5, "reconstruction/error_mean": 1.0, "fid/fid": float("nan")})
+    tags = sorted(events(tmp_path).Tags()["scalars"])
+    groups = list(dict.fromkeys(tag.partition("/")[0] for tag in tags))
+    assert groups == ["loss", "main", "metrics", "terms", "variables"]
+    assert tags[:4] == [
+        "loss/train",
+        "loss/validation",
+        "main/reconstruction/error_mean",
+        "metrics/knn/accuracy",
+    ]
+    assert len(tags) == 2 + 2 + 3 + 32
+
+
+@pytest.mark.parametrize(
+    ("column", "phase", "tag"),
+    [
+        ("train/critic/loss", "", "loss/critic/train"),
+        ("train/critic/loss", "gan/", "loss/gan/critic/train"),
+        ("val/monitor", "first/", "loss/first/validation"),
+        ("train/mse", "first/", "terms/first/mse/train"),
+        ("gamma", "", "terms/gamma"),
+        ("latent/var_mean.3", "first/", "variables/var_mean.3"),
+    ],
+)
+def test_tags_of_columns(column, phase, tag):
+    assert tag_of(column, phase) == tag
 
 
 def test_charts_of_several_phases_also_where_the_run_goes_on_in_the_second(tmp_path):
@@ -118,11 +159,11 @@ def test_charts_of_several_phases_also_where_the_run_goes_on_in_the_second(tmp_p
         board.epoch(rows[:2], phases=2)
         board.epoch(rows, phases=2)
     assert layout_of(tmp_path) == {
-        "first": {"loss": ["^first/train/loss$"]},
-        "second": {"mse": ["^second/train/mse$"]},
+        "first": {"loss": ["^loss/first/train$"]},
+        "second": {"mse": ["^terms/second/mse/train$"]},
     }
-    assert [event.value for event in events(tmp_path).Scalars("first/train/loss")] == [2.0, 1.0]
-    assert [event.value for event in events(tmp_path).Scalars("second/train/mse")] == [5.0]
+    assert [event.value for event in events(tmp_path).Scalars("loss/first/train")] == [2.0, 1.0]
+    assert [event.value for event in events(tmp_path).Scalars("terms/second/mse/train")] == [5.0]
 
 
 def test_latent_variables_share_a_chart_for_each_quantity_and_their_names_in_all_phases(tmp_path):
@@ -136,16 +177,19 @@ def test_latent_variables_share_a_chart_for_each_quantity_and_their_names_in_all
         board.epoch(rows, phases=2)
     found = layout_of(tmp_path)
     assert list(found) == ["first", "second", "latent variables"] and found["second"] == {
-        "loss": ["^second/train/loss$"]
+        "loss": ["^loss/second/train$"]
     }
-    assert found["latent variables"] == {"var mean": [r"^latent/var_mean\.\d+$"], "kl": [r"^latent/kl\.\d+$"]}
+    assert found["latent variables"] == {
+        "var mean": [r"^variables/var_mean\.\d+$"],
+        "kl": [r"^variables/kl\.\d+$"],
+    }
     scalars = events(tmp_path)
     tags = scalars.Tags()["scalars"]
     (pattern,) = found["latent variables"]["kl"]
     assert sorted(tag for tag in tags if re.fullmatch(pattern, tag)) == sorted(
-        f"latent/kl.{i}" for i in range(12)
+        f"variables/kl.{i}" for i in range(12)
     )
-    assert [(event.step, round(event.value, 5)) for event in scalars.Scalars("latent/kl.11")] == [
+    assert [(event.step, round(event.value, 5)) for event in scalars.Scalars("variables/kl.11")] == [
         (1, 1.1),
         (2, 2.1),
     ]

@@ -28,6 +28,7 @@ class Flags(ArgumentParser):
     def __init__(self):
         super().__init__("latentrun", add_help=False, allow_abbrev=False)
         self.add_argument("overrides", nargs="*")
+        self.add_argument("--quiet", "-q", action="store_true")
         self.add_argument("--resolve", action="store_true")
         self.add_argument("--package", "-p")
         self.add_argument("--config-dir", "-cd", action="append", default=[])

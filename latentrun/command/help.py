@@ -36,6 +36,7 @@ Any value of the configuration can be set: latentrun training.epochs=20 model.be
   model=ae --help       every setting of what is chosen, with type, bounds, value and what it means
   --cfg job --resolve   show the configuration and stop       -m   sweep over comma-separated values
   --config-dir DIR      a folder with options of your own      --version
+  --quiet, -q           nothing on the terminal but results, warnings and errors
   --info                how the configuration came about       -sc install=bash|zsh|fish   tab completion
 
 Exit codes: 0 done, 1 failed, 2 wrong input, 130 interrupted. LATENTRUN_DEBUG=1 shows tracebacks."""

@@ -22,6 +22,7 @@ from tensorboard.plugins.custom_scalar.layout_pb2 import Category, Chart, Layout
 from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from latentrun.report.parts import is_headline
 from latentrun.system.door import Guarded
 from latentrun.system.terminal import printable
 
@@ -56,20 +57,17 @@ class Board:
 
     def epoch(self, rows: Sequence[Mapping[str, Any]], phases: int) -> None:
         """The last of the ``rows`` of ``tables/train.csv`` as scalars, and charts of them where it brings new
-        names.
-
-        One name for all models of one phase, so that runs lie side by side in one chart; where there are
-        several ``phases``, the name of the phase stands before it. What is known of the latent variables has
-        the same name in all phases: it goes on from one to the next.
-        """
+        names (see :func:`tag_of`)."""
         tags: dict[str, dict[str, str]] = {}  # phase: {name: tag}
-        latent: dict[str, None] = {}
+        latent: dict[str, str] = {}
         for row in rows:
-            prefix = f"{row['phase']}/" if phases > 1 else ""
-            names = [name for name, value in row.items() if isinstance(value, float)]
-            latent |= dict.fromkeys(name for name in names if name.startswith(LATENT))
-            tags.setdefault(prefix, {}).update({name: prefix + name for name in names if name not in latent})
-        named = tags[prefix] | {name: name for name in latent}
+            phase = f"{row['phase']}/" if phases > 1 else ""
+            named = {name: tag_of(name, phase) for name, value in row.items() if isinstance(value, float)}
+            latent |= {name: tag for name, tag in named.items() if name.startswith(LATENT)}
+            tags.setdefault(phase, {}).update(
+                {name: tag for name, tag in named.items() if name not in latent}
+            )
+        named = tags[phase] | latent
         self.scalars(row["step"], {tag: row[name] for name, tag in named.items() if name in row})
         layout = Layout(category=[_category(prefix, names) for prefix, names in tags.items()])
         if latent:
@@ -79,6 +77,13 @@ class Board:
             text = TensorProto(dtype=DT_STRING, string_val=[layout.SerializeToString()])
             about = {"tag": charts.CONFIG_SUMMARY_TAG, "metadata": charts.create_summary_metadata()}
             self._add(row["step"], Summary.Value(**about, tensor=text))
+
+    def metrics(self, step: int, values: Mapping[str, float]) -> None:
+        """What diagnostics measured, by ``diagnostic/metric``, without NaN; the chief numbers stand before
+        others."""
+        groups = {True: "main", False: "metrics"}
+        shown = {key: value for key, value in values.items() if value == value}
+        self.scalars(step, {f"{groups[is_headline(key)]}/{key}": value for key, value in shown.items()})
 
     def image(self, step: int, tag: str, image: np.ndarray) -> None:
         """An image ``(H, W)`` or ``(H, W, 3)`` with values in [0, 1]."""
@@ -130,6 +135,31 @@ class Board:
         self._writer.flush()  # what a checkpoint counts as done must not be lost when the process is killed
 
 
+def tag_of(name: str, phase: str) -> str:
+    """The tag of a column of ``tables/train.csv``.
+
+    TensorBoard groups tags by their first part and sorts them: it is to open on ``loss``, ``main`` holds the
+    chief metrics (the page HParams, which takes all scalars, begins with these two), then come ``metrics``,
+    ``terms`` of the losses, and ``variables`` last: of d latent variables there are four each. One name for
+    all models of one phase, so that runs lie side by side in one chart; where there are several phases, the
+    name of the ``phase/`` stands within. A latent variable has one name in all: it goes on from one to the
+    next.
+
+    >>> tag_of("train/loss", ""), tag_of("val/monitor", "first/"), tag_of("latent/kl.3", "first/")
+    ('loss/train', 'loss/first/validation', 'variables/kl.3')
+    """
+    if name.startswith(LATENT):
+        return f"variables/{name.removeprefix(LATENT)}"
+    part, _, term = name.partition("/")
+    split = {"train": "train", "val": "validation"}.get(part)
+    if split is None:
+        return f"terms/{phase}{name}"
+    objective, _, last = term.rpartition("/")
+    if (part, last) in (("train", "loss"), ("val", "monitor")):
+        return "/".join(filter(None, ("loss", phase.rstrip("/"), objective, split)))
+    return f"terms/{phase}{term}/{split}"
+
+
 def _category(prefix: str, tags: Mapping[str, str]) -> Category:
     """Charts of one phase: training and validation of each term in one, the value that steers training with
     the loss."""
@@ -150,7 +180,7 @@ def _latent_variables(names: Iterable[str]) -> Category:
     charts = [
         Chart(
             title=quantity.replace("_", " "),
-            multiline=MultilineChartContent(tag=[rf"^{re.escape(LATENT + quantity)}\.\d+$"]),
+            multiline=MultilineChartContent(tag=[rf"^{re.escape('variables/' + quantity)}\.\d+$"]),
         )
         for quantity in quantities
     ]

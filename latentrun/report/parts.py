@@ -37,6 +37,15 @@ HEADLINES = (
 )
 
 
+def is_headline(key: str) -> bool:
+    """Whether ``diagnostic/metric`` is one of the numbers on top.
+
+    >>> is_headline("latents/knn_r2.angle"), is_headline("sparsity/inactive")
+    (True, False)
+    """
+    return any(key.startswith(name) if name.endswith(".") else key == name for name, _ in HEADLINES)
+
+
 @dataclass(frozen=True)
 class Shown:
     """A picture on the page: ``data`` is the data: address of a PNG or GIF, a plotly figure as JSON, or why

@@ -3,7 +3,6 @@ that ended always."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 
@@ -11,7 +10,7 @@ from latentrun.store.files import last_line
 from latentrun.sweep.engine import Outcome, Running
 from latentrun.sweep.plan import Places
 from latentrun.system.door import Guarded
-from latentrun.system.terminal import printable, show
+from latentrun.system.terminal import is_watched, printable, show
 
 
 class View:
@@ -20,7 +19,7 @@ class View:
     def __init__(self, places: Places, total: int):
         self.places, self.total, self.ended, self.failed = places, total, 0, 0
         self.live = None
-        if sys.stdout.isatty():
+        if is_watched():
             from rich.live import Live
 
             self.live = Live(auto_refresh=False, transient=True)

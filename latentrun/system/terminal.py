@@ -27,7 +27,37 @@ def _written_out(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 
 
+class Voice:
+    """How much is said: ``quiet``: nothing but results, warnings and errors; ``passing``: a line stands on
+    the terminal whose place the next one takes."""
+
+    quiet = False
+    passing = False
+
+
 def show(*texts: str, error: bool = False) -> None:
-    """Print texts, each on lines of its own; ``error``: where errors go. Nothing else prints."""
+    """Print texts, each on lines of its own; ``error``: where errors go. Nothing else prints, but
+    :func:`wait_for`."""
+    clear()
     stream = sys.stderr if error else sys.stdout
     print(*(printable(text, lines=True) for text in texts), sep="\n", file=stream, flush=True)
+
+
+def is_watched() -> bool:
+    """Whether a person looks on, and wants to: what moves is for a terminal alone."""
+    return not Voice.quiet and sys.stdout.isatty()
+
+
+def wait_for(text: str) -> None:
+    """A line that passes, of what the command is about to do; on a terminal only."""
+    if is_watched():
+        clear()
+        print(printable(text), end="", flush=True)
+        Voice.passing = True
+
+
+def clear() -> None:
+    """Take the passing line away, if there is one."""
+    if Voice.passing:
+        Voice.passing = False
+        print("\r\x1b[K", end="", flush=True)

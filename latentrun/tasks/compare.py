@@ -29,7 +29,7 @@ from latentrun.system.terminal import show
 from latentrun.tables.collect import runs_in
 from latentrun.tasks.assembly import device_named, measuring
 from latentrun.tasks.base import MACHINE, Command, Task
-from latentrun.tasks.console import LOGGER, log_to
+from latentrun.tasks.console import LOGGER, RESULT, log_to
 from latentrun.tasks.loading import load
 from latentrun.tasks.measure import ask, extend, write_skipped
 from latentrun.tasks.questions import Questions
@@ -109,7 +109,7 @@ def carry_out(
             report = ask(comparison, answer, directory, name, spec, config["figures"])
             failed += [name] if report.status is Status.FAILED else []
         directory.write_page(comparison_page(directory))
-        LOGGER.info("report %s", directory.path / "report.html")
+        LOGGER.log(RESULT, "report %s", directory.path / "report.html")
     finally:
         LOGGER.removeHandler(handler)
         handler.close()

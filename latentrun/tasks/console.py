@@ -4,17 +4,23 @@ run.log."""
 from __future__ import annotations
 
 import logging
-import sys
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from io import TextIOWrapper
 from typing import Any
 
+from latentrun.report.parts import is_headline
 from latentrun.system.door import Guarded
 from latentrun.system.pipe import mute
-from latentrun.system.terminal import printable, show
+from latentrun.system.terminal import Voice, is_watched, printable, show
 from latentrun.training.loop import EpochEnded, Event, PhaseEnded, PhaseStarted, Stepped
+from latentrun.types import Metric, Report
 
 LOGGER = logging.getLogger("latentrun")
+RESULT = 25  # the level of what is shown in quiet mode too, with warnings and errors
+SHOWN = 4  # numbers on the line of a diagnostic
+LONGEST = 36  # characters of a unit on that line
 
 
 class Line(logging.Formatter):
@@ -28,6 +34,8 @@ class Terminal(logging.Handler):
     """Writes to whatever standard output is at the moment: a progress bar may have put itself in between."""
 
     def emit(self, record: logging.LogRecord) -> None:
+        if Voice.quiet and record.levelno < RESULT:
+            return
         try:
             show(self.format(record))
         except BrokenPipeError:  # nobody looks on any more; the work and its log go on
@@ -53,6 +61,7 @@ def log_to(file: Guarded) -> logging.Handler:
     handler.setFormatter(Line("%(asctime)s %(levelname)s %(message)s"))
     LOGGER.addHandler(handler)
     LOGGER.setLevel(logging.INFO)
+    logging.addLevelName(RESULT, "RESULT")
     LOGGER.propagate = False
     if not any(isinstance(h, Terminal) for h in LOGGER.handlers):
         shown = Terminal()
@@ -89,7 +98,7 @@ class TrainingView:
                 LOGGER.info("phase %s ended: %s", phase, reason)
 
     def _open(self, phase: str, total: int) -> None:
-        if not sys.stdout.isatty():
+        if not is_watched():
             return
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -115,6 +124,37 @@ class TrainingView:
         if self.bar:
             self.bar.stop()
             self.bar = None
+
+
+@contextmanager
+def measuring(name: str, number: int, count: int) -> Iterator[None]:
+    """Show which diagnostic is at work, the ``number``-th of ``count``, and on a terminal for how long."""
+    text = f"measuring {name} ({number} of {count})"
+    if not is_watched():
+        LOGGER.info("%s", text)
+        yield
+        return
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, transient=True) as bar:
+        bar.add_task(printable(text), total=None)
+        yield
+
+
+def told(name: str, declared: Mapping[str, Metric], report: Report) -> str:
+    """``reconstruction: error_mean 3.787 units of x, ...``: the first numbers of a report with their units;
+    those that the report page has on top come before others."""
+    known = [key for key, estimate in report.metrics.items() if estimate.value == estimate.value]  # not NaN
+    first = sorted(known, key=lambda key: not is_headline(f"{name}/{key}"))[:SHOWN]
+    values = (f"{key} {report.metrics[key].value:.4g}{unit(declared, key)}" for key in first)
+    return f"{name}: {', '.join(values)}"
+
+
+def unit(declared: Mapping[str, Metric], key: str) -> str:
+    """The unit of a number behind a blank, without how it is averaged; nothing where it takes a sentence."""
+    text = declared[key.partition(".")[0]].unit.partition(",")[0].partition(" (")[0].strip()
+    return f" {text}" if text and len(text) <= LONGEST else ""
 
 
 class Rate:

@@ -16,7 +16,7 @@ from latentrun.plotting.style import paper
 from latentrun.run import Run
 from latentrun.store import ReportDirectory, RunDirectory
 from latentrun.tasks.changed import cautions
-from latentrun.tasks.console import LOGGER
+from latentrun.tasks.console import LOGGER, measuring, told
 from latentrun.tasks.contract import picture_slips, report_slips
 from latentrun.tasks.questions import Questions
 from latentrun.tasks.records import Records, conclude, recording
@@ -65,17 +65,16 @@ def measure(run: Run, questions: Questions, names: Sequence[str], records: Recor
     last = int(curves["step"].max()) if len(curves) else 0
     for name, reason in questions.skipped.items():
         write_skipped(directory, name, reason)
-    for name in names:
+    for number, name in enumerate(names, 1):
         noise = Noise(run.seed).at("diagnostic", name)
-        with records.timing.of("diagnostic", name):
+        with records.timing.of("diagnostic", name), measuring(name, number, len(names)):
             diagnostic, spec = questions.diagnostics[name], questions.specs[name]
             answer = partial(diagnostic, run, noise)
             report = ask(diagnostic, answer, directory, name, spec, questions.figures)
         if report.status is Status.FAILED:
             failed.append(name)
         numbers = {key: estimate.value for key, estimate in report.metrics.items()}
-        shown = {f"{name}/{key}": value for key, value in numbers.items() if value == value}  # not NaN
-        records.board.scalars(last, shown)
+        records.board.metrics(last, {f"{name}/{key}": value for key, value in numbers.items()})
     return failed
 
 
@@ -101,8 +100,7 @@ def ask(
     entry = {"config": spec, "hash": fingerprint(spec), "answers": question.answers()}
     directory.write_report(name, report, question.metrics, entry)
     if report.status is Status.OK:
-        shown = ", ".join(f"{key} {value.value:.4g}" for key, value in list(report.metrics.items())[:4])
-        LOGGER.info("%s: %s", name, shown)
+        LOGGER.info("%s", told(name, question.metrics, report))
     elif report.status is Status.SKIPPED:
         LOGGER.info("%s: skipped, %s", name, " ".join(report.notes))
     return report

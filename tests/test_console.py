@@ -1,0 +1,104 @@
+"""What a person sees while the work goes on: on a terminal what moves, elsewhere plain lines, in quiet mode
+the result alone."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from latentrun.cli import command
+from latentrun.system import terminal
+from latentrun.system.door import Guarded
+from latentrun.tasks.console import LOGGER, RESULT, log_to, measuring, told
+from latentrun.types import Estimate, Metric, Report
+
+
+class Tty(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def log(tmp_path):
+    handler = log_to(Guarded(tmp_path) / "run.log")
+    yield tmp_path / "run.log"
+    LOGGER.removeHandler(handler)
+    handler.close()
+
+
+def watched(monkeypatch) -> Tty:
+    """A terminal in the place of standard output."""
+    monkeypatch.setattr("sys.stdout", screen := Tty())
+    monkeypatch.setattr(terminal.Voice, "quiet", False)
+    return screen
+
+
+def test_a_line_passes_on_a_terminal_and_the_next_takes_its_place(monkeypatch):
+    tty = watched(monkeypatch)
+    terminal.wait_for("loading ...")
+    assert tty.getvalue() == "loading ..." and terminal.Voice.passing
+    terminal.show("done")
+    assert tty.getvalue() == "loading ...\r\x1b[Kdone\n" and not terminal.Voice.passing
+
+
+def test_nothing_passes_where_nobody_looks(capsys):
+    terminal.wait_for("loading ...")
+    assert capsys.readouterr().out == ""
+
+
+def test_the_first_sign_comes_before_anything_is_composed(monkeypatch):
+    """Composing takes half a second, torch some more."""
+    tty = watched(monkeypatch)
+    monkeypatch.setattr("latentrun.cli.compose", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        command(["model=vae"])
+    assert tty.getvalue() == "latentrun: reading the settings ..."
+    terminal.clear()
+
+
+def test_diagnostics_are_named_and_counted(log, monkeypatch):
+    tty = watched(monkeypatch)
+    with measuring("hull", 3, 7):
+        assert "hull (3 of 7)" in tty.getvalue()
+
+
+def test_without_a_terminal_they_get_a_line(capsys, log):
+    with measuring("hull", 3, 7):
+        assert capsys.readouterr().out == "measuring hull (3 of 7)\n"
+    assert "measuring hull (3 of 7)" in log.read_text()
+
+
+def test_quiet_shows_results_and_what_is_wrong(capsys, log, monkeypatch):
+    monkeypatch.setattr(terminal.Voice, "quiet", True)
+    LOGGER.info("an epoch")
+    LOGGER.log(RESULT, "a report")
+    LOGGER.error("a failure")
+    assert capsys.readouterr().out == "a report\na failure\n"
+    assert log.read_text().count("\n") == 3 and "an epoch" in log.read_text()
+
+
+@pytest.mark.parametrize(("flags", "quiet"), [(["-q"], True), (["--quiet"], True), ([], False)])
+def test_quiet_is_a_flag(flags, quiet, monkeypatch):
+    monkeypatch.setattr(terminal.Voice, "quiet", not quiet)
+    monkeypatch.setattr("latentrun.cli.perform", lambda *_: 0)
+    assert command([*flags, "model=vae"]) == 0 and terminal.Voice.quiet is quiet
+
+
+def test_numbers_have_units_and_the_chief_ones_come_first():
+    declared = {
+        "spread": Metric("nats per example, mean over test rows"),
+        "active": Metric("latent variables"),
+        "share": Metric("1 where the gain fell below the KL while there was noise, else 0"),
+        "nothing": Metric("pixels"),
+    }
+    report = Report(
+        {
+            "spread": Estimate(1.23456),
+            "nothing": Estimate(float("nan")),
+            "share": Estimate(1.0),
+            "active": Estimate(2.0),
+        }
+    )
+    line = "sparsity: active 2 latent variables, spread 1.235 nats per example, share 1"
+    assert told("sparsity", declared, report) == line
