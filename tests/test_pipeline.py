@@ -189,7 +189,7 @@ def test_tensorboard_reads_scalars_pictures_and_hyperparameters(finished):
     tags = events.Tags()
     assert {"train/loss", "val/monitor", "reconstruction/mse"} <= set(tags["scalars"])
     assert set(tags["images"]) == {"reconstructions", "samples"}
-    assert len(events.Scalars("train/loss")) == 2
+    assert len(events.Scalars("loss/train")) == 2
     content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     assert b"model.latent_dim" in content
 

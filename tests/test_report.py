@@ -396,9 +396,9 @@ def test_pictures_are_drawn_again_without_measuring(tmp_path, capsys):
     assert {file: file.read_bytes() for file in (path / "plots").iterdir()} == pictures
     found = EventAccumulator(str(path / "tensorboard")).Reload()
     assert (
-        len(found.Scalars("variance_loss/mse.mean"))
-        == len(found.Scalars("stationarity/mean"))
-        == len(found.Scalars("val/monitor")) / 2
+        len(found.Scalars("metrics/variance_loss/mse.mean"))
+        == len(found.Scalars("main/stationarity/mean"))
+        == len(found.Scalars("loss/validation")) / 2
         == 1
     )
     assert run("task=diagnose", f"run={path}", "diagnostic=[stationarity]", "figures=[gif]") == 2
