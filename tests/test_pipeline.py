@@ -187,7 +187,7 @@ def test_tensorboard_reads_scalars_pictures_and_hyperparameters(finished):
     events = EventAccumulator(str(finished / "tensorboard"))
     events.Reload()
     tags = events.Tags()
-    assert {"train/loss", "val/monitor", "reconstruction/mse"} <= set(tags["scalars"])
+    assert {"loss/train", "loss/validation", "metrics/reconstruction/mse"} <= set(tags["scalars"])
     assert set(tags["images"]) == {"reconstructions", "samples"}
     assert len(events.Scalars("loss/train")) == 2
     content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
