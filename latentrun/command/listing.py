@@ -12,7 +12,7 @@ import yaml
 
 from latentrun.command.overrides import SEVERAL
 from latentrun.command.values import choices_of, readable_errors, settings_of, user_folders
-from latentrun.config.annotations import described, hints_of
+from latentrun.config.annotations import described, hints_of, texts_of
 from latentrun.config.bounds import OF_TORCH
 from latentrun.config.build import TARGET, shown
 from latentrun.config.options import GROUPS, PARTS, options, shipped
@@ -34,12 +34,19 @@ def listing(cfg: DictConfig, overrides: Sequence[str]) -> str:
         values = OmegaConf.to_container(settings_of(cfg), resolve=True)
     folders, choices = [shipped(), *user_folders(cfg.hydra)], choices_of(cfg.hydra)
     comments = {**comments_of(shipped() / "config.yaml"), **comments_of_choices(choices, folders)}
-    named = [key_of(text).partition(".")[0] for text in overrides]
-    groups = sorted((group for group in GROUPS if group != "task"), key=lambda group: group not in named)
+    target = values["task"][TARGET]
+    named, hints = [key_of(text).partition(".")[0] for text in overrides], hints_of(target)
+    taken = texts_of(target, "beside")  # None: everything
+    groups = [group for group in GROUPS if group != "task" and (taken is None or group in taken)]
+    groups.sort(key=lambda group: group not in named)
     sections = [section(group, values.get(group), choices, comments, folders) for group in groups]
-    general = {key: value for key, value in values.items() if key not in GROUPS}
+    general = {
+        key: value
+        for key, value in values.items()
+        if key not in GROUPS and (taken is None or key in (*taken, *hints))
+    }
     about = options("task", folders).get(str(choices["task"]), "")
-    rows = rows_of(general, SETTINGS | hints_of(values["task"][TARGET]), "", comments)
+    rows = rows_of(general, SETTINGS | hints, "", comments)
     sections.append(f"task={choices['task']}  {about}\n" + table(list(rows)))
     return "\n\n".join(filter(None, sections)) + "\n\nlatentrun --help lists what each group offers."
 

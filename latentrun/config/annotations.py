@@ -43,12 +43,9 @@ def hints_of(target: str) -> dict[str, Any]:
     """The annotations of the arguments that the class ``package.module.Class`` takes, by name, as far as they
     can be read; what they name beside plain types and bounds is an empty class of that name. Nothing is
     known of torch's classes but what holds for all of them."""
-    module, _, name = target.rpartition(".")
-    tree = parsed(module)
-    cls = None if tree is None else next((node for node in classes(tree) if node.name == name), None)
+    tree, cls = found(target)
     if tree is None or cls is None:
-        elsewhere = None if tree is None else imported_as(tree, name)
-        return hints_of(elsewhere) if elsewhere else {}
+        return {}
     made = next((node for node in cls.body if getattr(node, "name", "") == "__init__"), None)
     if isinstance(made, ast.FunctionDef):
         arguments = [*made.args.posonlyargs, *made.args.args, *made.args.kwonlyargs]
@@ -62,9 +59,42 @@ def hints_of(target: str) -> dict[str, Any]:
     inherited: dict[str, Any] = {}
     for base in [] if isinstance(made, ast.FunctionDef) else cls.bases:
         if isinstance(base, ast.Name):
+            module = target.rpartition(".")[0]
             inherited |= hints_of(imported_as(tree, base.id) or f"{module}.{base.id}")
     hints = {key: evaluated(node, tree) for key, node in annotated.items() if node is not None}
     return inherited | {key: hint for key, hint in hints.items() if hint is not None}
+
+
+def texts_of(target: str, attribute: str) -> tuple[str, ...] | None:
+    """The texts in an attribute of a class; None where it has none of its own, or they cannot be read."""
+    tree, cls = found(target)
+    for node in () if cls is None else cls.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == attribute and tree is not None:
+            return tuple(texts_in(node.value, tree)) or None
+    return None
+
+
+def texts_in(node: ast.expr, tree: ast.Module) -> Iterator[str]:
+    """The texts of a tuple, and of those that are named in it."""
+    if isinstance(node, ast.Tuple):
+        for element in node.elts:
+            yield from texts_in(element, tree)
+    elif isinstance(node, ast.Starred):
+        yield from texts_in(node.value, tree)
+    elif isinstance(node, ast.Constant):
+        yield str(node.value)
+    elif isinstance(node, ast.Name):
+        shared = meant_by(tree, node.id)
+        yield from shared if isinstance(shared, tuple) else ()
+
+
+def found(target: str) -> tuple[ast.Module | None, ast.ClassDef | None]:
+    """A class, and the module that it is written in."""
+    module, _, name = target.rpartition(".")
+    tree = parsed(module)
+    cls = None if tree is None else next((node for node in classes(tree) if node.name == name), None)
+    elsewhere = imported_as(tree, name) if tree is not None and cls is None else None
+    return found(elsewhere) if elsewhere else (tree, cls)
 
 
 @cache

@@ -23,7 +23,7 @@ from latentrun.store import RunDirectory, now, twin
 from latentrun.system.disk import require_room
 from latentrun.system.interrupts import deferred
 from latentrun.system.provenance import environment
-from latentrun.system.terminal import show
+from latentrun.system.terminal import show, wait_for
 from latentrun.tasks.assembly import Assembly, caveats, measuring
 from latentrun.tasks.budget import needed
 from latentrun.tasks.changed import identity
@@ -43,6 +43,7 @@ CHECKPOINT_EVERY = 300.0  # seconds at most between two checkpoints, where epoch
 def train(assembly: Assembly, path: Path, about: Mapping[str, Any]) -> int:
     """Train, checkpoint, measure, report; the exit code. ``about``: what meta.json says of the command."""
     start = time.perf_counter()
+    wait_for("latentrun: reading the data ...")
     # Before anything is written, for it reads the data: files may turn out to be wrong.
     rows = {"fit_hash": fit_hash(assembly.config), **identity(assembly.data)}
     reading = time.perf_counter() - start

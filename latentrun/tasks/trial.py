@@ -23,6 +23,7 @@ from latentrun.functional.noise import Noise, seeded
 from latentrun.models.base import Model
 from latentrun.plotting.style import paper
 from latentrun.run import Run
+from latentrun.system.terminal import wait_for
 from latentrun.tasks.assembly import Assembly, measuring
 from latentrun.tasks.contract import picture_slips, report_slips
 from latentrun.tasks.promises import broken_by_codes, broken_by_data, broken_by_phase
@@ -38,6 +39,8 @@ def require_working(assembly: Assembly) -> None:
     """Several lines, each with class, file and line, where something that the setting ``check`` asks for does
     not work; the assembly is left as it is, and nothing is written."""
     seed, check = assembly.config["seed"], assembly.config["check"]
+    if check:
+        wait_for("latentrun: trying model and diagnostics on a few rows ...")
     with undisturbed(seed, assembly.device):
         mistakes = list(dict.fromkeys(Trial(assembly).mistakes(check is True) if check else ()))
     if mistakes:
