@@ -112,7 +112,7 @@ class Stone(Callback):
         self.stone = stone
 
     def epoch_end(self, clock):
-        if clock.epoch >= 1 and self.stone.exists():
+        if clock.epoch >= 2 and self.stone.exists():
             raise OSError(f"stumbled over {self.stone.name}")
 
 
