@@ -14,6 +14,7 @@ from latentrun.functional.noise import Noise
 from latentrun.plotting.style import paper
 from latentrun.run import Run
 from latentrun.store import ReportDirectory, RunDirectory
+from latentrun.system.provenance import commit
 from latentrun.tasks.changed import cautions
 from latentrun.tasks.console import LOGGER
 from latentrun.tasks.questions import Questions
@@ -97,7 +98,7 @@ def ask(
             note_failure(directory, name, error)
             report, pictures = Report(status=Status.FAILED, notes=(f"{type(error).__name__}: {error}",)), {}
         directory.write_pictures(name, pictures, formats)
-    entry = {"config": spec, "hash": fingerprint(spec), "answers": question.answers()}
+    entry = {"config": spec, "hash": fingerprint(spec), "git": commit(), "answers": question.answers()}
     directory.write_report(name, report, question.metrics, entry)
     if report.status is Status.OK:
         shown = ", ".join(f"{key} {value.value:.4g}" for key, value in list(report.metrics.items())[:4])
