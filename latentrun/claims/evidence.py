@@ -15,6 +15,7 @@ from latentrun.claims.claim import Claim, Size
 from latentrun.comparisons.base import Comparison
 from latentrun.config.build import build
 from latentrun.config.fingerprint import fingerprint, fit_hash
+from latentrun.config.settings import key_of
 from latentrun.diagnostics.base import Diagnostic, Question
 from latentrun.errors import InputError, unknown
 from latentrun.store import RunDirectory, fits
@@ -56,13 +57,31 @@ def requests(claims: Sequence[Claim], size: Size) -> list[Request]:
         Request(
             name=asking[overrides][0][1],
             seed=seed,
-            overrides=(*overrides, *size.overrides, f"seed={seed}"),
+            overrides=(*overrides, *cut(overrides, size.overrides), f"seed={seed}"),
             diagnostics=tuple(diagnostics[overrides]),
             asked=tuple(asking[overrides]),
         )
         for overrides in asking
         for seed in size.seeds
     ]
+
+
+def cut(overrides: Sequence[str], limits: Sequence[str]) -> list[str]:
+    """What the ``limits`` of a size say of a run with these overrides: a number that the run sets itself and
+    that is no greater stays, so that a short training is not made longer.
+
+    >>> cut(["training.epochs=5", "rows=20000"], ["training.epochs=10", "rows=12000"])
+    ['rows=12000']
+    """
+    own = {key_of(text): text.partition("=")[2] for text in overrides}
+    return [text for text in limits if not _is_at_most(own.get(key_of(text), ""), text.partition("=")[2])]
+
+
+def _is_at_most(number: str, limit: str) -> bool:
+    try:
+        return float(number) <= float(limit)
+    except ValueError:  # not a number, or none is set
+        return False
 
 
 @dataclass
