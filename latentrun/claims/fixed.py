@@ -49,7 +49,10 @@ def digest_of(runs: Mapping[str, Sequence[str]], expect: Sequence[Any], conditio
         }
         for part in expect
     ]
-    content = {"runs": {name: list(texts) for name, texts in runs.items()}, "expect": judged_by}
+    content: dict[str, Any] = {
+        "runs": {name: list(texts) for name, texts in runs.items()},
+        "expect": judged_by,
+    }
     if conditions is not None:
         content["conditions"] = " ".join(conditions.split())
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:DIGITS]
@@ -86,17 +89,15 @@ def history(amended: Sequence[Amendment]) -> str:
     """How often expectations were changed, in words; empty where they never were.
 
     >>> history([Amendment("2026-11-20", "a margin", "too narrow", True, "0123456789ab")])
-    'amended once, with numbers seen'
+    'once, with numbers seen'
     """
     if not amended:
         return ""
     seen = sum(amendment.seen for amendment in amended)
     times = "once" if len(amended) == 1 else f"{len(amended)} times"
     if not seen:
-        return f"amended {times}, no number seen"
-    return f"amended {times}, " + (
-        "with numbers seen" if seen == len(amended) else f"{seen} with numbers seen"
-    )
+        return f"{times}, no number seen"
+    return f"{times}, " + ("with numbers seen" if seen == len(amended) else f"{seen} with numbers seen")
 
 
 def lines(amended: Sequence[Amendment]) -> list[str]:

@@ -123,7 +123,7 @@ def markdown(verdicts: Sequence[Verdict], runs: pd.DataFrame, about: Mapping[str
 def _summary(verdict: Verdict) -> list[str]:
     """A claim in the table of all."""
     claim = verdict.claim
-    amended = history(claim.amended).removeprefix("amended ") or "–"
+    amended = history(claim.amended) or "–"
     return [claim.name, claim.kind, f"**{verdict.verdict}**", amended, claim.sentence]
 
 

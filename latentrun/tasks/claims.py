@@ -319,7 +319,8 @@ def show_verdicts(verdicts: Sequence[Verdict], path: Path) -> None:
     for verdict in verdicts:
         decided = [part.finding.verdict for part in verdict.parts if part.finding.verdict != REPORTED]
         counts = ", ".join(f"{decided.count(kind)} {kind}" for kind in dict.fromkeys(decided))
-        amended = history(verdict.claim.amended)
+        changes = history(verdict.claim.amended)
+        amended = f"amended {changes}" if changes else ""
         beside = "; ".join(text for text in (verdict.claim.kind, counts, amended) if text)
         show(f"{verdict.claim.name:<4} {verdict.verdict:<12} ({beside}) {verdict.claim.sentence}")
     show(f"claims.csv and report in {path}")

@@ -97,7 +97,7 @@ def test_shipped_expectations_are_those_of_their_last_entry(path):
 def test_tables_show_changes_beside_the_verdict():
     change = CHANGE | {"digest": FIRST}
     (claim,) = claims_of({"T": stated() | {"kind": "ours", "amended": [change, change | {"seen": False}]}})
-    assert history(claim.amended) == "amended 2 times, 1 with numbers seen" and history(()) == ""
+    assert history(claim.amended) == "2 times, 1 with numbers seen" and history(()) == ""
     by_seed = {seed: {"reconstruction/error_mean": 1.0 + seed} for seed in range(3)}
     better = {seed: {"reconstruction/error_mean": 0.4 + seed / 2} for seed in range(3)}
     verdict = judge(claim, {"one": by_seed, "two": better})
