@@ -22,7 +22,7 @@ from latentrun.config.options import options, shipped
 from latentrun.errors import InputError
 from latentrun.system.provenance import git_commit
 from latentrun.tasks.claims import composed, gathered
-from tests.claims.toys import TINY, TOY, stated, toy
+from tests.claims.example import TINY, TOY, stated, toy
 from tests.lines import run
 
 SHIPPED = sorted(options("claim", [shipped()]))

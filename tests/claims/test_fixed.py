@@ -16,7 +16,7 @@ from latentrun.claims.page import commits_of, markdown
 from latentrun.config.options import shipped
 from latentrun.errors import InputError
 from latentrun.system.provenance import git_commit
-from tests.claims.toys import TOY, stated, toy
+from tests.claims.example import TOY, stated, toy
 
 FIRST = toy().digest
 CHANGE = {"date": "2026-11-21", "what": "a wider margin", "why": "it was narrow", "seen": True}

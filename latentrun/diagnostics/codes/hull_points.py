@@ -16,6 +16,7 @@ from latentrun.diagnostics.base import decoded, judge
 from latentrun.functional.clouds.whitening import Whitening, perturbed
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.intervals import bootstrap_each, mean_interval
+from latentrun.functional.ties import ranked
 from latentrun.run import Run
 from latentrun.types import Estimate
 
@@ -46,8 +47,7 @@ def points_of(
     ``vertices (V,)`` from the mean code, and row numbers of at most ``most`` of the ``hull``'s corners and as
     many ``inner`` codes: of the half of all codes nearest to the mean, corners left out."""
     norm = np.linalg.norm(u, axis=1)
-    order = np.argsort(norm, kind="stable")
-    middle = np.setdiff1d(order[: math.ceil(INNER * len(u))], vertices)
+    middle = np.setdiff1d(ranked(-norm)[: math.ceil(INNER * len(u))], vertices)
     drawn = {
         "hull": vertices[noise.to("cpu").permutation("corners", len(vertices)).numpy()[:most]],
         "inner": middle[
