@@ -218,6 +218,7 @@ def gathered(evidence: Evidence, runs: Path, launch: Launch, trust: Trust) -> di
         f"{len(new)} to train",
     )
     if new:
+        new = [replace(job, about={**job.about, "fit_hash": evidence.hashes[job.number]}) for job in new]
         sweep = Sweep.create(
             runs, {"launcher": "process", "sweeper": "claims", "swept": [], "argv": sys.argv[1:]}
         )

@@ -18,6 +18,7 @@ from latentrun.claims.claim import claims_of, size_of
 from latentrun.claims.evidence import Evidence, check_metrics, merged, requests
 from latentrun.claims.judge import judge, quantity
 from latentrun.command.jobs import composer
+from latentrun.config.fingerprint import fit_hash
 from latentrun.config.options import options, shipped
 from latentrun.errors import InputError
 from latentrun.system.provenance import git_commit
@@ -271,8 +272,8 @@ def folder(tmp_path_factory):
     return folder
 
 
-def claim(folder: Path, out: Path, name: str, *more: str) -> int:
-    given = [f"claim={name}", f"output={out}", f"hydra.run.dir={out}/said", "sizes.full.seeds=[0,1,2]"]
+def claim(folder: Path, out: Path, name: str, *more: str, seeds: str = "0,1,2") -> int:
+    given = [f"claim={name}", f"output={out}", f"hydra.run.dir={out}/said", f"sizes.full.seeds=[{seeds}]"]
     return run("--config-dir", folder, "task=claims", "figures=[]", *given, *more)
 
 
@@ -351,6 +352,14 @@ def test_runs_of_other_code_are_no_evidence(folder, judged, capsys, monkeypatch)
     runs, table = (pd.read_csv(judged / "edited" / f"{name}.csv") for name in ("runs", "claims"))
     assert set(runs["state"]) == {"failed"} and runs["reason"].str.contains("the code was changed").all()
     assert table["verdict"].tolist() == ["undecided"] and table["n"].tolist() == [0]
+
+
+def test_a_process_with_older_code_trains_nothing(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("latentrun.claims.evidence.fit_hash", lambda config: f"older {fit_hash(config)}")
+    assert claim(folder, tmp_path, "T1", seeds="0") == 1
+    runs = pd.read_csv(tmp_path / "said" / "runs.csv")
+    assert len(runs) == 2 and runs["reason"].str.contains("changed since this run was planned").all()
+    assert not list(tmp_path.glob("multirun/*/*/checkpoints"))
 
 
 def test_comparisons_are_made_once_and_found_again(folder, judged, capsys):
