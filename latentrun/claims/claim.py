@@ -8,15 +8,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Annotated, Any, Literal
 
-from latentrun.config.bounds import Ge, Printable
+from latentrun.claims.fixed import Amendment, Fixed, Text, check_history, digest_of
+from latentrun.config.bounds import Ge
 from latentrun.config.boxes import box
 from latentrun.config.settings import key_of
 from latentrun.errors import InputError, unknown
 
-Text = Annotated[str, Printable()]
 NAME = r"[A-Za-z0-9_-]+"  # of claims and of their runs: they become names of files
 SAID = ("data", "model", "network", "training", "rows", "experiment", "debug")  # what a run may say of itself
 SIGNS = {"difference": "−", "ratio": "/"}
+KINDS = {  # whose a sentence is
+    "claim": "the source's claim",
+    "idea": "an idea of the source, which claims nothing of it",
+    "ours": "our expectation, not the source's",
+}
 Subject = str | tuple[str, ...]  # the name of a run, or those of runs that are compared
 
 
@@ -99,16 +104,26 @@ class Expectation:
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence and how it is judged. ``source``: where it stands; ``fixed``: the day on which the
-    expectations were written down, before the runs; ``runs``: overrides of a training by name, seeds left
-    out; ``expect``: what the sentence says, part by part, all of which it asserts."""
+    """A sentence and how it is judged. ``kind``: whose it is, see ``KINDS``; ``source``: where it stands;
+    ``fixed``: when the expectations were written down, and their digest; ``runs``: overrides of a training by
+    name, seeds left out; ``expect``: what the sentence says, part by part, all of which it asserts;
+    ``conditions``: under which it is judged, as far as the sentence does not say; ``amended``: every change
+    of runs, conditions and expectations since, the oldest first."""
 
     name: str
+    kind: Literal["claim", "idea", "ours"]
     sentence: Text
     source: Text
-    fixed: Text
+    fixed: Fixed
     runs: dict[str, list[Text]]
     expect: tuple[Expectation, ...]
+    conditions: Text | None = None
+    amended: tuple[Amendment, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """Of what it is judged by, as it is now."""
+        return digest_of(self.runs, self.expect, self.conditions)
 
 
 @dataclass(frozen=True)
@@ -140,7 +155,7 @@ def size_of(sizes: Mapping[str, Any], name: str) -> Size:
 def _claim(name: str, node: Mapping[str, Any]) -> Claim:
     where = f"claim.{name}"
     if not isinstance(node, Mapping):
-        raise InputError(f"{where}: must be a mapping with sentence, source, fixed, runs and expect")
+        raise InputError(f"{where}: must be a mapping with kind, sentence, source, fixed, runs and expect")
     runs = node.get("runs")
     for key in (name, *(runs if isinstance(runs, Mapping) else ())):
         if not isinstance(key, str) or not re.fullmatch(NAME, key):
@@ -155,6 +170,7 @@ def _claim(name: str, node: Mapping[str, Any]) -> Claim:
         _check_range(part, f"{where}.expect[{i}]")
     if not claim.expect:
         raise InputError(f"{where}.expect: names nothing to judge the sentence by")
+    check_history(claim.fixed, claim.amended, claim.digest, where)
     return claim
 
 

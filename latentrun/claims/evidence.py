@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from latentrun.claims.claim import Claim, Size
 from latentrun.comparisons.base import Comparison
 from latentrun.config.build import build
 from latentrun.config.fingerprint import fingerprint, fit_hash
+from latentrun.config.settings import key_of
 from latentrun.diagnostics.base import Diagnostic, Question
 from latentrun.errors import InputError, unknown
 from latentrun.store import RunDirectory, fits
@@ -55,7 +57,7 @@ def requests(claims: Sequence[Claim], size: Size) -> list[Request]:
         Request(
             name=asking[overrides][0][1],
             seed=seed,
-            overrides=(*overrides, *size.overrides, f"seed={seed}"),
+            overrides=(*overrides, *cut(overrides, size.overrides), f"seed={seed}"),
             diagnostics=tuple(diagnostics[overrides]),
             asked=tuple(asking[overrides]),
         )
@@ -64,16 +66,36 @@ def requests(claims: Sequence[Claim], size: Size) -> list[Request]:
     ]
 
 
+def cut(overrides: Sequence[str], limits: Sequence[str]) -> list[str]:
+    """What the ``limits`` of a size say of a run with these overrides: a number that the run sets itself and
+    that is no greater stays, so that a short training is not made longer.
+
+    >>> cut(["training.epochs=5", "rows=20000"], ["training.epochs=10", "rows=12000"])
+    ['rows=12000']
+    """
+    own = {key_of(text): text.partition("=")[2] for text in overrides}
+    return [text for text in limits if not _is_at_most(own.get(key_of(text), ""), text.partition("=")[2])]
+
+
+def _is_at_most(number: str, limit: str) -> bool:
+    try:
+        return float(number) <= float(limit)
+    except ValueError:  # not a number, or none is set
+        return False
+
+
 @dataclass
 class Evidence:
     """``jobs`` that claims need and where the run of each is; what its process prints goes to ``logs``.
 
-    ``places``: the directory of each job's run, by its number, where there is one."""
+    ``places``: the directory of each job's run, by its number, where there is one; ``hashes``: the fit that
+    each asks for by the code as it was when runs were looked for."""
 
     jobs: list[Job]
     logs: Guarded
     data: Mapping[int, str]  # digest of the rows of each job
     places: dict[int, Path] = field(default_factory=dict)
+    hashes: dict[int, str] = field(default_factory=dict)
 
     def directory(self, job: Job) -> Path:
         """Where the job's run is."""
@@ -87,16 +109,17 @@ class Evidence:
         """Find runs at most three folders under ``root`` with the fit that a job asks for and its rows: of
         several the one that has the most of its diagnostics; where none is trained to its end, one that
         nobody works on and that can be gone on with."""
-        hashes = {job.number: fit_hash(job.config) for job in self.jobs}
-        runs = [(path, meta) for path, meta in fits(root, set(hashes.values())) if readable(path)]
+        self.hashes = {job.number: fit_hash(job.config) for job in self.jobs}
+        runs = [(path, meta) for path, meta in fits(root, set(self.hashes.values())) if readable(path)]
         paths = [path for path, _ in runs]
         states = dict(zip(paths, collect(paths)["state"], strict=True))
         for job in self.jobs:
-            wanted = hashes[job.number], self.data[job.number]
+            wanted = self.hashes[job.number], self.data[job.number]
             ranked = [
                 (rank(meta, job), path)
                 for path, meta in runs
                 if (meta["fit_hash"], meta.get("data_hash")) == wanted
+                and meta.get("versions", {}).get("torch") == version("torch")
                 # What somebody works on is there already where it lacks nothing.
                 and (states[path] not in WORKING or (trained(meta) and not lacking(meta, job)))
             ]
@@ -126,11 +149,16 @@ class Evidence:
             RunDirectory(path).meta if path is not None and (Guarded(path) / "meta.json").exists() else None
         )
 
+    def is_of_one_code(self, job: Job, meta: Mapping[str, Any]) -> bool:
+        """Whether a run has the fit that the job asked for, by code and settings as they were then and still
+        are on disk: a table is made of runs of one code."""
+        return meta["fit_hash"] == self.hashes[job.number] == fit_hash(job.config)
+
     def metrics(self, job: Job) -> dict[str, float]:
         """``diagnostic/metric`` of the job's run, of the diagnostics as the job has them; what is there of a
-        run that failed counts."""
+        run that failed counts, nothing of one that other code has trained."""
         meta = self.meta(job)
-        if meta is None:
+        if meta is None or not self.is_of_one_code(job, meta):
             return {}
         return values_of(RunDirectory(self.places[job.number]).read_table("metrics"), lacking(meta, job))
 
@@ -148,6 +176,15 @@ def values_of(table: pd.DataFrame, left_out: Sequence[str] = (), of: str = "diag
 def trained(meta: Mapping[str, Any]) -> bool:
     """Whether a run's training came to its end."""
     return "trained" in meta
+
+
+def commits(meta: Mapping[str, Any], job: Job) -> tuple[str, str]:
+    """The commit that trained a run, and those that measured it for the job, where they are others; with
+    ``+`` where that code was changed, ``unknown`` outside a checkout."""
+    trained_by = str(meta.get("git") or "unknown")
+    entries = (meta["diagnostics"].get(name, {}) for name in job.config["diagnostic"])
+    measured = {str(entry.get("git") or "unknown") for entry in entries if entry.get("status") == Status.OK}
+    return trained_by, ", ".join(sorted(measured - {trained_by}))
 
 
 def readable(path: Path) -> bool:

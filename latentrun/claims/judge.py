@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from latentrun.claims.claim import Claim, Expectation, Subject
+from latentrun.claims.fixed import lines
 from latentrun.functional.statistics.verdicts import (
     REPORTED,
     UNDECIDED,
@@ -111,12 +112,17 @@ def claims_table(verdicts: Sequence[Verdict]) -> pd.DataFrame:
 
 def part_row(verdict: Verdict, number: int, part: Part) -> dict[str, Any]:
     """One row of claims.csv."""
+    claim = verdict.claim
     return {
-        "claim": verdict.claim.name,
+        "claim": claim.name,
+        "kind": claim.kind,
         "verdict": verdict.verdict,
-        "sentence": verdict.claim.sentence,
-        "source": verdict.claim.source,
-        "fixed": verdict.claim.fixed,
+        "sentence": claim.sentence,
+        "conditions": claim.conditions,
+        "source": claim.source,
+        "fixed": claim.fixed.date,
+        "digest": claim.digest,
+        "amended": "; ".join(lines(claim.amended)),
         "part": number,
         "says": part.expectation.says,
         "quantity": part.expectation.quantity,

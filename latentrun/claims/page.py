@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from latentrun.claims.claim import KINDS, Claim
+from latentrun.claims.fixed import history, lines
 from latentrun.claims.judge import Part, Verdict
 from latentrun.claims.plot import Row, expectations
 from latentrun.plotting.pages import policy
@@ -22,7 +26,7 @@ from latentrun.types import Picture
 PLACES = ("output=", "hydra.", "--")  # settings of one machine, which a text does not repeat
 HEAD = ("part", "quantity", "source", "expected", "ours (95 % interval over seeds)", "n", "verdict")
 CAPTION = (
-    "Each axis is one thing that the sentence says. Green: the range expected, fixed before the runs. "
+    "Each axis is one thing that the sentence says. Green: the range expected. "
     "Ticks: the seeds; above them the mean with its 95 % t interval over seeds (ratios: geometric mean, "
     "logarithmic axis; shares: the exact interval). Square: reported, without expectation."
 )
@@ -38,16 +42,19 @@ def write_claims(
     """``plots/<claim>.png`` and ``report.html`` in ``path``."""
     with paper():
         sections = [section(path, verdict, formats) for verdict in verdicts]
-    columns = ["run", "seed", "state", "directory", "reason"]
+    columns = ["run", "seed", "state", "commit", "measured_by", "directory", "reason"]
+    shown = runs.assign(commit=runs["commit"].map(commit), measured_by=runs["measured_by"].map(several))
+    directory_of = itemgetter(columns.index("directory"))
     html = template("claims.html.j2").render(
         policy=policy(False),
         name=path.resolve().name,
         meta=about,
         sections=sections,
-        runs=[
-            (*line, link(path, line[columns.index("directory")]))
-            for line in runs[columns].itertuples(index=False, name=None)
-        ],
+        kinds=KINDS,
+        history=history,
+        changes=lines,
+        commits=commits_of(runs),
+        runs=[(*line, link(path, directory_of(line))) for line in shown[columns].values.tolist()],
     )
     write_text(Guarded(path) / "report.html", html)
 
@@ -90,27 +97,49 @@ def cells(part: Part) -> dict[str, str]:
     }
 
 
-def markdown(verdicts: Sequence[Verdict], about: Mapping[str, Any]) -> str:
-    """Tables for a text, with what they were made with."""
+def markdown(verdicts: Sequence[Verdict], runs: pd.DataFrame, about: Mapping[str, Any]) -> str:
+    """Tables for a text, with what they and the ``runs`` behind them were made with."""
     versions, device = about["versions"], about["device"]
     settings = [text for text in about["argv"] if "=" in text and not text.startswith(PLACES)]
-    lines = [
+    text = [
         f"{about['created'][:10]}, size `{about['size']}`, seeds {', '.join(map(str, about['seeds']))}; "
         f"{device['kind']} ({device['name']}), "
-        f"Python {versions['python']}, torch {versions['torch']}, commit {commit(about['git'])}.",
+        f"Python {versions['python']}, torch {versions['torch']}, commit {commit(about['git'])}. "
+        f"{commits_of(runs)}.",
         "",
         f"`latentrun {shlex.join(settings)}`",
         "",
         *_table(
-            ["claim", "verdict", "sentence"],
-            [[verdict.claim.name, f"**{verdict.verdict}**", verdict.claim.sentence] for verdict in verdicts],
+            ["claim", "whose", "verdict", "amended", "sentence"],
+            [_summary(verdict) for verdict in verdicts],
         ),
     ]
     for verdict in verdicts:
-        claim = verdict.claim
-        lines += ["", f"### {claim.name}: {verdict.verdict}", "", f"{claim.sentence} ({claim.source})", ""]
-        lines += _table(HEAD, [_line(cells(part)) for part in verdict.parts])
-    return "\n".join(lines) + "\n"
+        text += ["", f"### {verdict.claim.name}: {verdict.verdict}", "", *_statement(verdict.claim), ""]
+        text += _table(HEAD, [_line(cells(part)) for part in verdict.parts])
+    return "\n".join(text) + "\n"
+
+
+def _summary(verdict: Verdict) -> list[str]:
+    """A claim in the table of all."""
+    claim = verdict.claim
+    amended = history(claim.amended) or "–"
+    return [claim.name, claim.kind, f"**{verdict.verdict}**", amended, claim.sentence]
+
+
+def _statement(claim: Claim) -> list[str]:
+    """Sentence, source and conditions of a claim, when it was fixed and what was changed of it."""
+    text = [f"{claim.sentence} ({claim.source}; {KINDS[claim.kind]})"]
+    if claim.conditions is not None:
+        text += ["", f"Judged {claim.conditions}."]
+    text += ["", f"Fixed {claim.fixed.date}, digest {claim.fixed.digest}."]
+    if claim.amended:
+        text += ["", "Amended:", ""]
+        text += [
+            f"- {line}; digest {change.digest}"
+            for line, change in zip(lines(claim.amended), claim.amended, strict=True)
+        ]
+    return text
 
 
 def _line(cell: Mapping[str, str]) -> list[str]:
@@ -129,6 +158,21 @@ def _line(cell: Mapping[str, str]) -> list[str]:
 def commit(git: str | None) -> str:
     """The commit, shortened, with the sign of code that was changed since."""
     return "unknown" if not git else git[:12] + "+" * git.endswith("+")
+
+
+def several(names: str) -> str:
+    """Commits, shortened, of which there may be none."""
+    return ", ".join(commit(name) for name in names.split(", ")) if names else ""
+
+
+def commits_of(runs: pd.DataFrame) -> str:
+    """By which commits the runs were trained, and measured where it was another, in words."""
+    pairs = zip(runs["commit"], runs["measured_by"], strict=True)
+    counts = Counter(
+        f"{commit(trained)}, measured by {several(measured)}" if measured else commit(trained)
+        for trained, measured in pairs
+    )
+    return "Runs by commit: " + "; ".join(f"{name} ({count})" for name, count in counts.most_common())
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -114,10 +114,11 @@ class Judgement:
     """How far N examples lie from the data, ``miss (N,)`` float64 on the CPU. ``kind``: with an oracle the
     ``residual``, the distance to the nearest member of the family as a share of the example's norm, and its
     ``fits``; without one the Euclidean ``distance`` to the nearest training example, over all dimensions, in
-    data units."""
+    data units. ``absolute (N,)``: either as a distance in data units, which faint examples do not blow up."""
 
     kind: Literal["residual", "distance"]
     miss: Tensor
+    absolute: Tensor
     fits: Projection | None
 
 
@@ -141,8 +142,10 @@ def judge(run: Run, x: Tensor) -> Judgement:
     """Hold decoded examples ``(N, *event_shape)`` against the data."""
     if isinstance(run.data, Oracle):
         fits = run.data.project(x)
-        return Judgement("residual", fits.residual.double().cpu(), fits)
-    return Judgement("distance", nearest(x, run.x("train"), 1)[0][:, 0].cpu(), None)
+        residual, norm = fits.residual.double().cpu(), x.flatten(1).double().norm(dim=1).cpu()
+        return Judgement("residual", residual, residual * norm, fits)
+    distance = nearest(x, run.x("train"), 1)[0][:, 0].cpu()
+    return Judgement("distance", distance, distance, None)
 
 
 @dataclass(frozen=True)

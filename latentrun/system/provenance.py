@@ -7,12 +7,15 @@ import os
 import platform
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import latentrun
+
+PACKAGE = Path(__file__).parents[1]
 
 
 def environment(device: torch.device) -> dict[str, Any]:
@@ -22,7 +25,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     return {
         "versions": {"latentrun": latentrun.__version__, "python": platform.python_version()}
         | {package: importlib.metadata.version(package) for package in packages},
-        "git": git_commit(),
+        "git": commit(),
         "host": platform.node(),
         "device": {"kind": str(device), "name": name},
         "threads": torch.get_num_threads(),
@@ -31,17 +34,27 @@ def environment(device: torch.device) -> dict[str, Any]:
     }
 
 
-def git_commit() -> str | None:
-    """The commit of the code that runs, with ``+`` where it was changed since; None outside a checkout."""
+@cache
+def commit() -> str | None:
+    """:func:`git_commit` when this process first asked: what it runs it has read by then."""
+    return git_commit()
+
+
+def git_commit(package: Path = PACKAGE) -> str | None:
+    """The commit of the code that runs, with ``+`` where it or the settings that it ships, in ``conf/``, were
+    changed since; None outside a checkout, and where the package only lies in somebody else's."""
+    # An installed package has its settings inside it.
+    settings = [] if (package / "conf").is_dir() else ["../conf"]
     try:
-        commit, changes = _git("rev-parse", "HEAD"), _git("status", "--porcelain", "--", ".")
+        _git(package, "ls-files", "--error-unmatch", "--", "__init__.py")
+        commit = _git(package, "rev-parse", "HEAD")
+        changes = _git(package, "status", "--porcelain", "--", ".", *settings)
     except (OSError, subprocess.SubprocessError):
         return None
     return commit + ("+" if changes else "")
 
 
-def _git(*words: str) -> str:
-    """What git says of this package's folder."""
-    here = Path(__file__).parents[1]
-    done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=10, check=True)
+def _git(folder: Path, *words: str) -> str:
+    """What git says in a folder."""
+    done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
     return done.stdout.strip()

@@ -27,11 +27,13 @@ from latentrun.claims.evidence import (
     Numbers,
     Request,
     check_metrics,
+    commits,
     lacking,
     merged,
     requests,
     trained,
 )
+from latentrun.claims.fixed import history
 from latentrun.claims.judge import Verdict, claims_table, judge, values_table
 from latentrun.claims.page import markdown, write_claims
 from latentrun.config.fingerprint import data_key, fingerprint
@@ -60,6 +62,7 @@ from latentrun.tasks.compare import compare
 from latentrun.tasks.sweep import checked
 
 SCHEMA = 1
+CHANGED = "the code was changed meanwhile: the same command trains it again"
 SHARED = ("output", "device", "threads", "figures", "trust")  # what the runs take over
 Metrics = Mapping[Subject, Mapping[int, Mapping[str, float]]]  # of runs, or of comparisons of some, by seed
 
@@ -215,6 +218,7 @@ def gathered(evidence: Evidence, runs: Path, launch: Launch, trust: Trust) -> di
         f"{len(new)} to train",
     )
     if new:
+        new = [replace(job, about={**job.about, "fit_hash": evidence.hashes[job.number]}) for job in new]
         sweep = Sweep.create(
             runs, {"launcher": "process", "sweeper": "claims", "swept": [], "argv": sys.argv[1:]}
         )
@@ -246,8 +250,8 @@ def carried_out(jobs: Sequence[Job], evidence: Evidence, launch: Launch, trust: 
 
 # ---------------------------------------------------------------- what is written
 def runs_table(evidence: Evidence, outcomes: Mapping[int, Outcome]) -> pd.DataFrame:
-    """A row for each run: its seed, directory, fit and data, whether it was there, completed, trained or
-    failed, and why."""
+    """A row for each run: its seed, directory, fit and data, the commits that trained and measured it,
+    whether it was there, completed, trained or failed, and why."""
     rows = []
     for job in evidence.jobs:
         meta, outcome = evidence.meta(job), outcomes.get(job.number)
@@ -255,6 +259,9 @@ def runs_table(evidence: Evidence, outcomes: Mapping[int, Outcome]) -> pd.DataFr
         reason = ", ".join(left)
         if left and outcome:
             reason = outcome.reason or f"{reason} failed: {evidence.log(job).path}"
+        if meta is not None and trained(meta) and not evidence.is_of_one_code(job, meta):
+            left, reason = ["its training"], CHANGED
+        commit, measured = commits(meta, job) if meta is not None else ("", "")
         rows.append(
             {
                 "run": job.name,
@@ -262,6 +269,8 @@ def runs_table(evidence: Evidence, outcomes: Mapping[int, Outcome]) -> pd.DataFr
                 "state": state_of(left, outcome),
                 "reason": reason,
                 "directory": str(evidence.places[job.number]),
+                "commit": commit,
+                "measured_by": measured,
                 "fit_hash": (meta or {}).get("fit_hash"),
                 "data_hash": evidence.data[job.number],
             }
@@ -302,7 +311,7 @@ def write(
         **environment(device_named(config["device"])),
     }
     write_json(folder / "meta.json", meta)
-    write_text(folder / "claims.md", markdown(verdicts, meta))
+    write_text(folder / "claims.md", markdown(verdicts, runs, meta))
     write_claims(path, verdicts, runs, meta, config["figures"])
 
 
@@ -311,5 +320,8 @@ def show_verdicts(verdicts: Sequence[Verdict], path: Path) -> None:
     for verdict in verdicts:
         decided = [part.finding.verdict for part in verdict.parts if part.finding.verdict != REPORTED]
         counts = ", ".join(f"{decided.count(kind)} {kind}" for kind in dict.fromkeys(decided))
-        show(f"{verdict.claim.name:<4} {verdict.verdict:<12} ({counts}) {verdict.claim.sentence}")
+        changes = history(verdict.claim.amended)
+        amended = f"amended {changes}" if changes else ""
+        beside = "; ".join(text for text in (verdict.claim.kind, counts, amended) if text)
+        show(f"{verdict.claim.name:<4} {verdict.verdict:<12} ({beside}) {verdict.claim.sentence}")
     show(f"claims.csv and report in {path}")

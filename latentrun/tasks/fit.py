@@ -41,11 +41,17 @@ CHECKPOINT_EVERY = 300.0  # seconds at most between two checkpoints, where epoch
 
 # ---------------------------------------------------------------- a run
 def train(assembly: Assembly, path: Path, about: Mapping[str, Any]) -> int:
-    """Train, checkpoint, measure, report; the exit code. ``about``: what meta.json says of the command."""
+    """Train, checkpoint, measure, report; the exit code. ``about``: what meta.json says of the command; with
+    a ``fit_hash`` where the run was planned by another process, InputError where it is another now."""
     start = time.perf_counter()
     wait_for("latentrun: reading the data ...")
     # Before anything is written, for it reads the data: files may turn out to be wrong.
     rows = {"fit_hash": fit_hash(assembly.config), **identity(assembly.data)}
+    if about.get("fit_hash", rows["fit_hash"]) != rows["fit_hash"]:
+        # This process may run what it read before: its run would pass for one of the new code.
+        raise InputError(
+            "the code was changed since this run was planned: give the command that planned it once more"
+        )
     reading = time.perf_counter() - start
     assembly.model.check_rows(assembly.data)
     assembly.questions.require_rows(assembly.data)

@@ -15,6 +15,7 @@ from latentrun.functional.noise import Noise
 from latentrun.plotting.style import paper
 from latentrun.run import Run
 from latentrun.store import ReportDirectory, RunDirectory
+from latentrun.system.provenance import commit
 from latentrun.tasks.changed import cautions
 from latentrun.tasks.console import LOGGER, measuring, told
 from latentrun.tasks.contract import picture_slips, report_slips
@@ -97,7 +98,7 @@ def ask(
         except Exception as error:  # some figures fail only as they are drawn
             report = failure(directory, name, question, error)
             directory.write_pictures(name, {}, formats)
-    entry = {"config": spec, "hash": fingerprint(spec), "answers": question.answers()}
+    entry = {"config": spec, "hash": fingerprint(spec), "git": commit(), "answers": question.answers()}
     directory.write_report(name, report, question.metrics, entry)
     if report.status is Status.OK:
         LOGGER.info("%s", told(name, question.metrics, report))

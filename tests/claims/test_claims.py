@@ -15,50 +15,24 @@ import torch
 import yaml
 
 from latentrun.claims.claim import claims_of, size_of
-from latentrun.claims.evidence import check_metrics, merged, requests
+from latentrun.claims.evidence import Evidence, check_metrics, merged, requests
 from latentrun.claims.judge import judge, quantity
 from latentrun.command.jobs import composer
+from latentrun.config.fingerprint import fit_hash
 from latentrun.config.options import options, shipped
 from latentrun.errors import InputError
-from latentrun.tasks.claims import composed
+from latentrun.system.provenance import git_commit
+from latentrun.tasks.claims import composed, gathered
+from tests.claims.example import TINY, TOY, stated, toy
 from tests.lines import run
 
 SHIPPED = sorted(options("claim", [shipped()]))
-TINY = [
-    "data=points",
-    "network=dense",
-    "network.widths=[16]",
-    "training.batch_size=16",
-    "training.epochs=30",
-    "training.optimizer.lr=0.03",
-    "rows=64",
-]
-TOY = {
-    "sentence": "Two latents reconstruct points of the plane better than one.",
-    "source": "plane geometry",
-    "fixed": "2026-11-20",
-    "runs": {
-        "one": [*TINY, "model=ae", "model.latent_dim=1"],
-        "two": [*TINY, "model=ae", "model.latent_dim=2"],
-    },
-    "expect": [
-        {
-            "says": "smaller error",
-            "metric": "reconstruction/error_mean",
-            "of": "two",
-            "against": "one",
-            "by": "difference",
-            "below": 0,
-        }
-    ],
-}
 
 
 # ---------------------------------------------------------------- judging
 def planted(part: dict, one: list[float], two: list[float]):
-    (claim,) = claims_of({"T": TOY | {"expect": [{"says": "so", "metric": "d/m", "of": "two", **part}]}})
     return judge(
-        claim,
+        toy({"expect": [{"says": "so", "metric": "d/m", "of": "two", **part}]}),
         {
             name: {seed: {"d/m": v, "d/n": 2 * v} for seed, v in enumerate(values)}
             for name, values in (("one", one), ("two", two))
@@ -94,14 +68,13 @@ def test_quantities_of_one_run():
         ({"over": "d/zero"}, math.nan),
         ({"minus": "d/gone"}, math.nan),
     ):
-        (claim,) = claims_of({"T": TOY | {"expect": [{"says": "so", "metric": "d/m", "of": "one", **extra}]}})
+        claim = toy({"expect": [{"says": "so", "metric": "d/m", "of": "one", **extra}]})
         assert quantity(claim.expect[0], measured) == pytest.approx(expected, nan_ok=True)
 
 
 def test_a_missing_run_lowers_n():
-    (claim,) = claims_of({"T": TOY})
     found = judge(
-        claim,
+        toy(),
         {
             "one": {s: {"reconstruction/error_mean": 1.0 + s} for s in range(3)},
             "two": {0: {}, **{s: {"reconstruction/error_mean": 0.5} for s in (1, 2)}},
@@ -132,7 +105,7 @@ def test_a_share_of_seeds_is_judged_by_its_exact_interval():
 
 def test_a_comparison_of_runs_is_judged_seed_by_seed():
     part = {"says": "so", "metric": "c/gap.two", "minus": "c/gap.one", "between": ["one", "two"], "below": 0}
-    (claim,) = claims_of({"T": TOY | {"expect": [part]}})
+    claim = toy({"expect": [part]})
     assert claim.expect[0].quantity == "c/gap.two − c/gap.one; one with two"
     by_seed = {seed: {"c/gap.one": 1.0 + seed, "c/gap.two": 0.5 + 1.1 * seed} for seed in range(4)}
     found = judge(claim, {("one", "two"): by_seed})
@@ -144,8 +117,7 @@ def test_a_comparison_of_runs_is_judged_seed_by_seed():
 
 def test_runs_that_are_only_compared_are_asked_for():
     part = {"says": "so", "metric": "emptiness/gap.two", "between": ["one", "two"]}
-    claims = claims_of({"T": TOY | {"expect": [part]}})
-    asked = requests(claims, size_of({"full": {"seeds": [0, 1], "overrides": []}}, "full"))
+    asked = requests([toy({"expect": [part]})], size_of({"full": {"seeds": [0, 1], "overrides": []}}, "full"))
     assert [(request.name, request.seed, request.diagnostics) for request in asked] == [
         ("one", 0, ()),
         ("one", 1, ()),
@@ -276,22 +248,22 @@ def test_shipped_claims_fit_what_they_speak_of(name):
 def folder(tmp_path_factory):
     """Options of one's own: a data set and claims about it."""
     folder = tmp_path_factory.mktemp("options")
-    reversed_ = TOY | {"expect": [TOY["expect"][0] | {"below": None, "above": 0}]}
-    more = TOY | {
-        "expect": [*TOY["expect"], {"says": "both move", "metric": "variance_loss/mse.mean", "of": "two"}]
-    }
-    stone = TOY | {
-        "runs": TOY["runs"] | {"one": [*TINY, "model=stumbling", f"model.stone={folder / 'stone'}"]}
-    }
+    reversed_ = stated({"expect": [TOY["expect"][0] | {"below": None, "above": 0}]})
+    more = stated(
+        {"expect": [*TOY["expect"], {"says": "both move", "metric": "variance_loss/mse.mean", "of": "two"}]}
+    )
+    stone = stated(
+        {"runs": TOY["runs"] | {"one": [*TINY, "model=stumbling", f"model.stone={folder / 'stone'}"]}}
+    )
     files = {
         **{
             "data/points": {"_target_": "toys.Points", "n": 200},
-            "claim/T1": {"T1": TOY},
+            "claim/T1": {"T1": stated()},
             "claim/T2": {"T2": reversed_},
         },
         **{"claim/T3": {"T3": more}, "claim/T4": {"T4": stone}, "claim/toys": {"defaults": ["T1", "T2"]}},
         **{"model/stumbling": {"_target_": "toys.Stumbling", "stone": "none"}},
-        "claim/T5": {"T5": TOY | {"expect": [TOY["expect"][0] | {"metric": "reconstruction/error_maen"}]}},
+        "claim/T5": {"T5": stated({"expect": [TOY["expect"][0] | {"metric": "reconstruction/error_maen"}]})},
     }
     for name, values in files.items():
         path = folder / f"{name}.yaml"
@@ -300,8 +272,8 @@ def folder(tmp_path_factory):
     return folder
 
 
-def claim(folder: Path, out: Path, name: str, *more: str) -> int:
-    given = [f"claim={name}", f"output={out}", f"hydra.run.dir={out}/said", "sizes.full.seeds=[0,1,2]"]
+def claim(folder: Path, out: Path, name: str, *more: str, seeds: str = "0,1,2") -> int:
+    given = [f"claim={name}", f"output={out}", f"hydra.run.dir={out}/said", f"sizes.full.seeds=[{seeds}]"]
     return run("--config-dir", folder, "task=claims", "figures=[]", *given, *more)
 
 
@@ -318,6 +290,7 @@ def test_claims_train_what_is_missing_and_come_out_as_planted(judged):
     assert table["verdict"].to_dict() == {"T1": "reproduced", "T2": "contradicted"}
     assert (table["n"] == 3).all() and table["mean"].nunique() == 1
     runs = pd.read_csv(judged / "said" / "runs.csv")
+    assert set(runs["commit"]) == {git_commit() or "unknown"} and runs["measured_by"].isna().all()
     assert len(runs) == 6 and set(runs["state"]) == {"trained"} and sorted(runs["seed"]) == [0, 0, 1, 1, 2, 2]
     values = pd.read_csv(judged / "said" / "values.csv")
     measured = {
@@ -330,13 +303,18 @@ def test_claims_train_what_is_missing_and_come_out_as_planted(judged):
     (sweep,) = (judged / "multirun").iterdir()
     assert len(pd.read_csv(sweep / "sweep.csv")) == 6 and (sweep / "report.html").is_file()
     page = (judged / "said" / "report.html").read_text()
-    assert TOY["sentence"] in page and "contradicted" in page and 'href="./../multirun/' in page
+    assert (
+        TOY["sentence"] in page
+        and (git_commit() or "unknown")[:12] in page
+        and "contradicted" in page
+        and 'href="./../multirun/' in page
+    )
     meta = json.loads((judged / "said" / "meta.json").read_text())
     assert meta["kind"] == "claims" and meta["claims"]["T1"]["verdict"] == "reproduced"
     text = (judged / "said" / "claims.md").read_text()
-    assert "| T1 | **reproduced** |" in text and "### T2: contradicted" in text
+    assert "| T1 | claim | **reproduced** | – |" in text and "### T2: contradicted" in text
     tables = [line for line in text.splitlines() if line.startswith("|")]
-    assert {line.count("|") for line in tables} == {4, 8}  # claims, and their parts
+    assert {line.count("|") for line in tables} == {6, 8}  # claims, and their parts
 
 
 def test_what_is_there_is_found_and_what_is_lacking_measured(folder, judged, capsys):
@@ -352,6 +330,38 @@ def test_what_is_there_is_found_and_what_is_lacking_measured(folder, judged, cap
     } == before
 
 
+def test_runs_of_other_code_are_no_evidence(folder, judged, capsys, monkeypatch):
+    """Those of another torch are trained again; where code or settings change while runs are gathered, none
+    of them is judged by."""
+
+    def looked(evidence: Evidence, *_) -> None:
+        raise InputError(f"{len(evidence.missing())} runs are missing")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("latentrun.tasks.claims.gathered", looked)
+        patch.setattr("latentrun.claims.evidence.version", lambda _: "0.0")
+        assert claim(folder, judged, "T1", f"hydra.run.dir={judged}/older") == 2
+        assert "6 runs are missing" in capsys.readouterr().err
+
+    def edited(*given):
+        monkeypatch.setattr("latentrun.claims.evidence.fit_hash", lambda _: "of edited code")
+        return gathered(*given)
+
+    monkeypatch.setattr("latentrun.tasks.claims.gathered", edited)
+    assert claim(folder, judged, "T1", f"hydra.run.dir={judged}/edited") == 1
+    runs, table = (pd.read_csv(judged / "edited" / f"{name}.csv") for name in ("runs", "claims"))
+    assert set(runs["state"]) == {"failed"} and runs["reason"].str.contains("the code was changed").all()
+    assert table["verdict"].tolist() == ["undecided"] and table["n"].tolist() == [0]
+
+
+def test_a_process_with_older_code_trains_nothing(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("latentrun.claims.evidence.fit_hash", lambda config: f"older {fit_hash(config)}")
+    assert claim(folder, tmp_path, "T1", seeds="0") == 1
+    runs = pd.read_csv(tmp_path / "said" / "runs.csv")
+    assert len(runs) == 2 and runs["reason"].str.contains("changed since this run was planned").all()
+    assert not list(tmp_path.glob("multirun/*/*/checkpoints"))
+
+
 def test_comparisons_are_made_once_and_found_again(folder, judged, capsys):
     """Their metrics name the runs as the claim does; one made before stands while its runs are the same."""
     gain = {
@@ -362,10 +372,10 @@ def test_comparisons_are_made_once_and_found_again(folder, judged, capsys):
     }
     worse = gain | {"metric": "metrics/error_difference.tow"}
     for name, part in (("T8", gain), ("T9", worse)):
-        spec = TOY | {"expect": [*TOY["expect"], part]}
+        spec = stated({"expect": [*TOY["expect"], part]})
         (folder / "claim" / f"{name}.yaml").write_text(yaml.safe_dump({name: spec}))
     unknown = folder / "claim" / "T10.yaml"
-    unknown.write_text(yaml.safe_dump({"T10": TOY | {"expect": [gain | {"metric": "metrics/gain"}]}}))
+    unknown.write_text(yaml.safe_dump({"T10": stated({"expect": [gain | {"metric": "metrics/gain"}]})}))
     try:
         assert claim(folder, judged, "T8", f"hydra.run.dir={judged}/day/compared") == 0
         (stale,) = judged.glob("day/compared/comparisons/*_seed=1/meta.json")
@@ -413,7 +423,7 @@ def test_a_run_that_fails_lowers_n_and_is_gone_on_with(folder, tmp_path, capsys)
 def test_a_metric_that_no_run_has_is_said(folder, judged, capsys):
     """Its diagnostic declares `mse`; which parts it has is known only of what was measured."""
     part = TOY["expect"][0] | {"metric": "variance_loss/mse.maen"}
-    (folder / "claim" / "T6.yaml").write_text(yaml.safe_dump({"T6": TOY | {"expect": [part]}}))
+    (folder / "claim" / "T6.yaml").write_text(yaml.safe_dump({"T6": stated({"expect": [part]})}))
     try:
         assert claim(folder, judged, "T6", f"hydra.run.dir={judged}/part") == 1
     finally:
@@ -448,16 +458,13 @@ def test_a_program_is_taken_where_the_command_trusts_it(folder, judged):
     with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
         torch.jit.script(torch.nn.Flatten()).save(str(folder / "net.pt"))
     part = {"says": "is measured", "metric": "fid/fid.floor", "of": "two"}
-    spec = TOY | {
-        "runs": {"two": ["data=digits", "network=dense", "rows=64", "training.epochs=1"]},
-        "expect": [part],
-    }
+    small = ["data=digits", "network=dense", "rows=64", "training.epochs=1"]
     chosen = [
         f"diagnostic.fid.{text}"
         for text in (f"features={folder / 'net.pt'}", "n=20", "kept=20", "size=null", "channels=1")
     ]
     (folder / "claim" / "T7.yaml").write_text(
-        yaml.safe_dump({"T7": spec | {"runs": {"two": [*spec["runs"]["two"], *chosen]}}})
+        yaml.safe_dump({"T7": stated({"runs": {"two": [*small, *chosen]}, "expect": [part]})})
     )
     try:
         given = ("sizes.full.seeds=[0]", f"hydra.run.dir={judged}/program")

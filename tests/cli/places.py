@@ -24,7 +24,8 @@ class Points(Dataset):
 def claim(name: str, runs: str, expect: str) -> str:
     """The file of a claim about one run."""
     return (
-        f"# A claim\n{name}:\n  sentence: the error is small\n  source: nobody\n  fixed: 2026-01-01\n"
+        f"# A claim\n{name}:\n  kind: claim\n  sentence: the error is small\n  source: nobody\n"
+        f"  fixed: {{date: '2026-01-01', digest: '000000000000'}}\n"
         f"  runs: {{one: [{runs}]}}\n  expect: [{expect}]\n"
     )
 
@@ -86,6 +87,7 @@ PLACES = {
     "claims/claim/ignored.yaml": claim("ignored", "model=ae, output=here", SMALL),
     "claims/claim/ignored_too.yaml": claim("ignored_too", "model=ae, hydra.job.name=x", SMALL),
     "claims/claim/doubled.yaml": claim("doubled", "model=ae, model=vae", SMALL),
+    "claims/claim/edited.yaml": claim("edited", "model=ae", SMALL),
     "claims/claim/unjudged.yaml": claim("unjudged", "model=ae", ""),
 }
 

@@ -13,7 +13,7 @@ from scipy.stats import ncx2
 
 from latentrun.config.build import build
 from latentrun.diagnostics.base import Diagnostic
-from latentrun.errors import NothingToMeasure
+from latentrun.errors import InputError, NothingToMeasure
 from latentrun.functional.clouds.hulls import convex_hull
 from latentrun.functional.clouds.whitening import whitening
 from latentrun.functional.noise import Noise
@@ -110,6 +110,25 @@ def test_what_is_decoded_in_the_hole():
     assert len(labels) == 36 and float(labels[12]) == pytest.approx(
         points.loc[points["kind"] == "empty", "residual"].min(), rel=0.01
     )
+
+
+def test_faults_at_equal_distance_and_in_data_units():
+    """The fault grows with the distance from the codes, or does not; a faint picture blows up only shares."""
+    data = Span(cube(6000, HOLE))
+    sd = data.split("train").x.flatten(1).norm(dim=1).square().mean().div(3).sqrt().item()
+    hole = make(n=300)(data.run(lambda z: (HOLE - z.norm(dim=1)).clamp_min(0)), Noise(0))
+    bands = hole.tables["bands"].set_index("gap")
+    near, far = bands.loc["0.2-0.4"], bands.loc["0.4-0.8"]
+    # The nearest code is at the rim: the fault is the distance to it, but for the spacing of codes.
+    assert 0.15 * sd < near["absolute"] < 0.4 * sd < far["absolute"] < 0.8 * sd
+    assert value(hole, "absolute_band.0.4-0.8") == pytest.approx(far["absolute"])
+    assert value(hole, "residual_band.0.4-0.8") > value(hole, "residual_band.0.2-0.4")
+    even = make(n=300)(data.run(lambda z: torch.full((len(z),), 0.1)), Noise(0))
+    assert value(even, "absolute_band.0.4-0.8") == pytest.approx(0.1, rel=1e-4)
+    assert value(even, "absolute_empty.mean") == pytest.approx(0.1, rel=1e-4)
+    assert value(even, "residual_band.0.4-0.8") > 1.5 * value(even, "residual_near.mean")
+    with pytest.raises(InputError, match="bands: must grow"):
+        make(bands=[0.2, 0.1])
 
 
 def test_without_an_oracle_the_distance_to_the_training_examples(holed):

@@ -92,12 +92,33 @@ def test_a_fault_outside_the_hull_is_seen_near_it():
         make()(Span(GRID).run(off), Noise(0)),
     )
     # The same share of the norm everywhere: moving changes nothing.
-    for length in (0, 0.05, 0.1, 0.2):
-        assert value(good, f"residual_hull.{length}") == pytest.approx(0.1 / math.hypot(1, 0.1), rel=1e-4)
+    for step in (0, 0.05, 0.1, 0.2):
+        assert value(good, f"residual_hull.{step}") == pytest.approx(0.1 / math.hypot(1, 0.1), rel=1e-4)
     assert value(good, "ratio.0.2") == pytest.approx(1, rel=1e-4)
     assert 1 < value(bad, "ratio.0.05") < value(bad, "ratio.0.1") < value(bad, "ratio.0.2")
     assert bad.metrics["ratio.0.2"].low > 1
     assert value(bad, "residual") > 0.04
+
+
+def test_steps_grow_with_the_hull_and_hull_points_are_held_against_inner_codes():
+    """A step of fixed length is nothing to a wide hull; a fault at the hull alone is none of moving."""
+    inside = 1.6 * torch.rand(3000, 3, generator=torch.Generator().manual_seed(0)) - 0.8
+    y = torch.cat([inside, torch.cartesian_prod(*[torch.tensor([-1.0, 1.0])] * 3)])  # eight corners
+    report = make()(Span(y).run(lambda z: torch.where(z.abs().amax(1) > 0.82, 0.3, 0.03)), Noise(0))
+    corner = math.sqrt(3) / y.std(0).mean().item()
+    assert value(report, "vertices") == 8 and value(report, "radius") == pytest.approx(corner, rel=0.02)
+    table = report.tables["moved"]
+    assert np.allclose(table["length"], table["step"] * value(report, "radius"))
+    assert table["points"].value_counts().to_dict() == {"hull": 40, "inner": 40}  # as many, at five steps
+    # The corners: a fault of 0.3 on a norm of sqrt(3).
+    assert value(report, "absolute_hull.0") == pytest.approx(0.3, rel=1e-4)
+    assert value(report, "residual_hull.0") == pytest.approx(0.3 / math.hypot(0.3, math.sqrt(3)), rel=1e-4)
+    assert value(report, "absolute_inner.0") == pytest.approx(0.03, rel=1e-4)
+    assert value(report, "inner_ratio_absolute.0") == pytest.approx(10, rel=1e-4)
+    assert value(report, "ratio.0.05") < 1.2 and 3 < value(report, "inner_ratio.0") < 10
+    # Moved by the radius, inner codes are in the fault too.
+    assert value(report, "absolute_inner.1") > 0.2 and value(report, "inner_ratio_absolute.1") < 1.5
+    assert value(report, "spacing.hull") > 2 * value(report, "spacing.inner")
 
 
 def test_pictures(cube):

@@ -74,6 +74,7 @@ def test_a_planted_course_is_read_as_it_was_planted():
             "gain_share.crossing": 0.04,
             "gain_share.held": 0.0025,
             "gain_share.revived": 0.25,
+            "margin": -0.6,  # after the crossing, with the noise at its end
             "steepest": 16 / 40,
             "var_mean.before": 0.9,
             "var_mean.crossing": 0.5,

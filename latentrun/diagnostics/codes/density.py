@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
-import pandas as pd
 import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
 from latentrun.config.bounds import Between, Count, Each, Gt
 from latentrun.diagnostics.base import Diagnostic, decoded, judge
+from latentrun.diagnostics.codes.density_tables import (
+    Decoded,
+    Region,
+    band_metrics,
+    band_table,
+    empty_table,
+    points_table,
+    share_beyond,
+)
 from latentrun.diagnostics.needs import ENCODER, FLAT, GENERATOR, IMAGES, ORACLE
-from latentrun.errors import NothingToMeasure
-from latentrun.functional.clouds.hulls import Hull, convex_hull, measurable
+from latentrun.errors import InputError, NothingToMeasure
+from latentrun.functional.clouds.hulls import convex_hull, measurable
 from latentrun.functional.clouds.whitening import Whitening, perturbed, whitening
 from latentrun.functional.noise import Noise
-from latentrun.functional.statistics.intervals import bootstrap_each, mean_and_tail, share_interval
+from latentrun.functional.statistics.intervals import bootstrap_each, mean_and_tail
 from latentrun.functional.ties import largest
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
@@ -27,28 +35,8 @@ GRID = 90  # points a side of the map
 DOTS = 3000  # codes kept for it
 ROUNDING = 1e-6  # a mean miss below this is rounding: no ratio is made of it
 REGIONS = {"hull": "hull of all codes", "core": "hull of the core", "gaussian": "Gaussian, as many points"}
+BAND = "mean over hull points whose distance to the nearest code lies between two whitened units"
 KINDS = {"near": "near codes", "empty": "empty regions", "prior": "prior"}
-
-
-@dataclass(frozen=True)
-class Region:
-    """Points ``(n, k)`` drawn evenly from the hull of some codes, in whitened units, and their distance ``gap
-    (n,)`` to the nearest code."""
-
-    hull: Hull
-    points: np.ndarray
-    gap: np.ndarray
-
-
-@dataclass(frozen=True)
-class Decoded:
-    """Decoded points of one kind: ``x (n, *event)``, how far they lie from the data, ``miss (n,)``, by the
-    measure ``measure``, and how far their codes lie from the nearest code, ``gap (n,)``."""
-
-    x: Tensor
-    miss: Tensor
-    measure: str
-    gap: np.ndarray
 
 
 class Density(Diagnostic):
@@ -65,8 +53,11 @@ class Density(Diagnostic):
     Then n points of each kind are decoded: ``near``, codes moved by ``step`` in random directions; ``empty``,
     points of the hull farther than ``beyond`` from every code, evenly; ``prior``, draws from the prior or
     what stands in for it. With an oracle their *residual* is the distance to the data's family as a share of
-    the picture's norm; without one *distance* is that to the nearest training example. ``ratio.empty``: mean
-    in the empty regions over the mean near codes.
+    the picture's norm; without one *distance* is that to the nearest training example; *absolute* is either
+    in data units, which a faint picture does not blow up. ``ratio.empty``: mean in the empty regions over the
+    mean near codes. An emptier hull has its points farther from codes: ``residual_band.a-b`` and
+    ``absolute_band.a-b`` are means over at most n points of the hull whose distance to the nearest code is
+    from a to b, the ``bands``, and so compare models at equal distance.
 
     Intervals: Wilson's for shares (over drawn points, for these codes), normal approximation for means,
     bootstrap for the rest.
@@ -112,6 +103,22 @@ class Density(Diagnostic):
             )
             for kind, text in KINDS.items()
         },
+        **{
+            f"absolute_{kind}": Metric(
+                f"data units to the family, or to the nearest training example, over decoded points: {text}",
+                0,
+                None,
+                "none",
+            )
+            for kind, text in KINDS.items()
+        },
+        "residual_band": Metric(
+            f"distance to the family as a share of the picture's norm, {BAND}", 0, None, "zero"
+        ),
+        "distance_band": Metric(f"data units to the nearest training example, {BAND}", 0, None, "none"),
+        "absolute_band": Metric(
+            f"data units to the family, or to the nearest training example, {BAND}", 0, None, "none"
+        ),
         "ratio": Metric("mean residual (or distance) of decoded points over that near codes", 0, None, "one"),
     }
 
@@ -126,12 +133,16 @@ class Density(Diagnostic):
         n: Annotated[int, Count(2)],
         step: Annotated[float, Gt(0)],
         beyond: Annotated[float, Gt(0)],
+        bands: Annotated[list[float], Each(Gt(0))],
         resamples: Annotated[int, Count(100, 100_000)],
         shown: Annotated[int, Count(1, 10_000)],
     ):
         self.split, self.codes, self.flat = split, codes, flat
         self.q, self.points, self.core = q, points, core
         self.n, self.step, self.beyond, self.resamples, self.shown = n, step, beyond, resamples, shown
+        if sorted(set(bands)) != bands:
+            raise InputError(f"density.bands: must grow from one to the next, got {bands}")
+        self.bands = bands
 
     # ---------------------------------------------------------------- measuring
     @torch.no_grad()
@@ -149,12 +160,15 @@ class Density(Diagnostic):
             kind: self._decode(run, codes, tree.query(white.to(codes)[:, : u.shape[1]])[0])
             for kind, codes in points.items()
         }
+        bands = self._bands(run, white, regions.get("hull"))
         arrays = {f"gap_{name}": np.sort(region.gap).astype(np.float32) for name, region in regions.items()}
         if "hull" in regions and u.shape[1] > 1:
             arrays |= hole_map(regions["hull"], tree)
         return Report(
-            metrics=gap_metrics(u, tree, regions, self.q) | self._miss_metrics(kinds, noise),
-            tables={"empty": empty_table(regions, self.q), "points": points_table(kinds)},
+            metrics=gap_metrics(u, tree, regions, self.q)
+            | self._miss_metrics(kinds, noise)
+            | band_metrics(bands),
+            tables={"empty": empty_table(regions, self.q), "points": points_table(kinds)} | band_table(bands),
             arrays=arrays | self._shown(run, kinds),
             notes=self._notes(run, z, white, projected, u.shape[1], regions, len(points.get("empty", ()))),
         )
@@ -192,7 +206,17 @@ class Density(Diagnostic):
     def _decode(self, run: Run, codes: np.ndarray, gap: np.ndarray) -> Decoded:
         x = decoded(run, codes)
         judged = judge(run, x)
-        return Decoded(x, judged.miss, judged.kind, gap)
+        return Decoded(x, judged.miss, judged.absolute, judged.kind, gap)
+
+    def _bands(self, run: Run, white: Whitening, hull: Region | None) -> dict[str, Decoded]:
+        """What is decoded of hull points at each distance from the codes, where two are so far."""
+        decoded_at = {}
+        for low, high in pairwise(self.bands):
+            rows = np.flatnonzero((hull.gap >= low) & (hull.gap < high))[: self.n] if hull is not None else ()
+            if hull is not None and len(rows) > 1:
+                codes = white.back(hull.points[rows])
+                decoded_at[f"{low:g}-{high:g}"] = self._decode(run, codes, hull.gap[rows])
+        return decoded_at
 
     # ---------------------------------------------------------------- the report
     def _miss_metrics(self, kinds: dict[str, Decoded], noise: Noise) -> dict[str, Estimate]:
@@ -200,6 +224,8 @@ class Density(Diagnostic):
         for kind, points in kinds.items():
             tail = mean_and_tail(points.miss, noise.at("miss", kind), self.resamples)
             metrics |= {f"{points.measure}_{kind}.{part}": estimate for part, estimate in tail.items()}
+            tail = mean_and_tail(points.absolute, noise.at("absolute", kind), self.resamples)
+            metrics |= {f"absolute_{kind}.{part}": estimate for part, estimate in tail.items()}
         for kind in [kind for kind in kinds if kind != "near"]:
             metrics[f"ratio.{kind}"] = ratio_of_means(
                 kinds[kind].miss, kinds["near"].miss, noise.at("ratio", kind), self.resamples
@@ -279,11 +305,6 @@ def gap_metrics(
     return metrics
 
 
-def share_beyond(region: Region, limit: float) -> Estimate:
-    """The share of a hull's volume that is farther than ``limit`` from every code."""
-    return share_interval(int((region.gap > limit).sum()), len(region.gap))
-
-
 def hole_map(region: Region, tree: cKDTree) -> dict[str, np.ndarray]:
     """Distances to the nearest code on planes of two axes through the widest hole, NaN outside the hull."""
     hull, centre = region.hull, region.points[largest(region.gap)]
@@ -316,24 +337,3 @@ def ratio_of_means(above: Tensor, below: Tensor, noise: Noise, resamples: int) -
         return torch.where(below > ROUNDING, above / below, torch.nan)[:, None]
 
     return bootstrap_each(statistic, torch.stack((above[:n], below[:n]), 1), noise, resamples)[0]
-
-
-# ---------------------------------------------------------------- tables
-def empty_table(regions: dict[str, Region], q: list[float]) -> pd.DataFrame:
-    """A row for each hull and distance."""
-    rows = []
-    for name, region in regions.items():
-        for limit in q:
-            share = share_beyond(region, limit)
-            size = (region.hull.volume, len(region.hull.vertices))
-            rows.append((name, limit, share.value, share.low, share.high, *size))
-    return pd.DataFrame(rows, columns=["region", "q", "share", "low", "high", "volume", "vertices"])
-
-
-def points_table(kinds: dict[str, Decoded]) -> pd.DataFrame:
-    """A row for each decoded point."""
-    parts = [
-        pd.DataFrame({"kind": kind, "gap": points.gap, points.measure: points.miss.numpy()})
-        for kind, points in kinds.items()
-    ]
-    return pd.concat(parts, ignore_index=True)

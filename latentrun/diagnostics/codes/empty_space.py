@@ -40,8 +40,8 @@ class EmptySpace(Diagnostic):
 
     Along it the decoded points are held against the data: with an oracle ``residual``, the distance to the
     family as a share of the norm, and the fitted factors (see ``traversal`` for monotonicity and leakage);
-    without one ``distance`` to the nearest training example. ``rise``: mean of the inner three fifths over
-    mean of the two outer ones, which lie nearer to codes.
+    without one ``distance`` to the nearest training example; ``absolute``: either in data units. ``rise``:
+    mean of the inner three fifths over mean of the two outer ones, which lie nearer to codes.
     """
 
     requires = (ENCODER, FLAT)
@@ -69,6 +69,12 @@ class EmptySpace(Diagnostic):
         ),
         "distance": Metric(
             "data units to the nearest training example along that segment; mean, greatest", 0, None, "none"
+        ),
+        "absolute": Metric(
+            "data units to the family, or to the nearest training example, on that segment; mean, greatest",
+            0,
+            None,
+            "none",
         ),
         "rise": Metric(
             "mean residual (or distance) of the inner three fifths of the segment over that of the outer two",
@@ -183,6 +189,8 @@ def path_table(tracks: Tracks, empty: Segments, t: Tensor) -> pd.DataFrame:
     table = tracks.tables["paths"].copy()
     for place, name in enumerate(("clearance", "widest", "length", "relative"), 1):
         table.insert(place, name, getattr(empty, name))
+    absolute = tracks.judgement.absolute.view(t.shape).numpy()
+    table["absolute_mean"], table["absolute_max"] = absolute.mean(1), absolute.max(1)
     miss, share = tracks.judgement.miss.view(t.shape).numpy(), t[0].numpy()
     outer = np.minimum(share, 1 - share) < END
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -195,7 +203,8 @@ def path_metrics(tables: Mapping[str, pd.DataFrame], kind: str, bound: float) ->
     first = tables["paths"].iloc[0]
     numbers = {name: first[name] for name in ("clearance", "widest", "relative", "rise")}
     numbers["bound"] = bound
-    numbers |= {f"{kind}.{part}": first[f"{kind}_{part}"] for part in ("mean", "max")}
+    for name in (kind, "absolute"):
+        numbers |= {f"{name}.{part}": first[f"{name}_{part}"] for part in ("mean", "max")}
     if "factors" in tables:
         factors = tables["factors"]
         for row in factors[factors["path"] == first["path"]].itertuples():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.spatial import cKDTree
-from torch import Tensor
 
 from latentrun.config.bounds import Between, Count, Each, Ge, Gt
 from latentrun.data.base import Dataset
@@ -19,19 +18,17 @@ from latentrun.diagnostics.base import (
     Tracks,
     check_factors,
     cloud_of,
-    decoded,
     follow_tracks,
-    judge,
     whitened,
 )
+from latentrun.diagnostics.codes.hull_points import MovedPoints, move, moved_table, point_metrics, points_of
 from latentrun.diagnostics.needs import ENCODER, FACTORS, FLAT, IMAGES, ORACLE
 from latentrun.errors import NothingToMeasure
 from latentrun.functional.clouds.hulls import Hull, bounding_path, convex_hull, measurable, strip_edges
-from latentrun.functional.clouds.whitening import Whitening, perturbed
+from latentrun.functional.clouds.whitening import Whitening
 from latentrun.functional.noise import Noise
 from latentrun.functional.paths.lines import Course, purest, segments
 from latentrun.functional.statistics.dependence import spearman
-from latentrun.functional.statistics.intervals import bootstrap_each, mean_interval
 from latentrun.functional.ties import largest, ranked
 from latentrun.models.base import Model
 from latentrun.plotting.cloud import TURNED
@@ -40,18 +37,6 @@ from latentrun.run import Run
 from latentrun.types import Estimate, Factor, Metric, Picture, Report
 
 AXES = 4  # straight paths where there is no strip
-ROUNDING = 1e-6  # a mean miss below this is rounding: no ratio is made of it
-
-
-@dataclass(frozen=True)
-class HullPoints:
-    """Hull points as they are and moved by ``lengths (L,)``, the first 0: ``x (L, V, *event)`` is what they
-    decode to, ``miss (L, V)`` how far it lies from the data by the measure ``measure``."""
-
-    lengths: list[float]
-    x: Tensor
-    miss: Tensor
-    measure: str
 
 
 @dataclass(frozen=True)
@@ -62,6 +47,37 @@ class Courses:
     paths: dict[str, np.ndarray]
     notes: list[str]
     knots: np.ndarray | None = None
+
+
+POINTS = {"hull": "hull points", "inner": "inner codes"}
+MOVED = "moved by a share of the hull's radius, mean over"
+NEAR = {  # of moved points
+    **{
+        f"{measure}_{name}": Metric(f"{unit}, {MOVED} {text}", 0, None, better)
+        for name, text in POINTS.items()
+        for measure, unit, better in (
+            ("residual", "distance to the family as a share of the picture's norm", "zero"),
+            ("distance", "data units to the nearest training example", "none"),
+            ("absolute", "data units to the family, or to the nearest training example", "none"),
+        )
+    },
+    "ratio": Metric(
+        "mean residual (or distance) of moved hull points over that of the points themselves", 0, None, "one"
+    ),
+    "inner_ratio": Metric(
+        "mean residual (or distance) of moved hull points over that of inner codes moved as far",
+        0,
+        None,
+        "one",
+    ),
+    "inner_ratio_absolute": Metric("the same ratio of distances in data units", 0, None, "one"),
+    "spacing": Metric(
+        "whitened units to the next code, mean over hull points (hull) and inner codes (inner)",
+        0,
+        None,
+        "none",
+    ),
+}
 
 
 class HullPaths(Diagnostic):
@@ -84,10 +100,13 @@ class HullPaths(Diagnostic):
     ``leakage.f`` the least of those within ``slack`` of it (see ``traversal``); without one ``distance`` to
     the nearest training example.
 
-    *Close to the hull*: hull points of the whitened codes, moved by fixed ``lengths`` in random directions;
-    ``residual_hull.l`` (``distance_hull.l``) after a move by l, 0 for the points themselves, and ``ratio.l``
-    to the mean of those, both means over the same points. Intervals: normal approximation, bootstrap for
-    ratios, over hull points.
+    *Close to the hull*: hull points of the whitened codes, moved in random directions by ``moves``, shares of
+    the hull's ``radius``: a step of so many units would be nothing to a wide hull. ``residual_hull.s``
+    (``distance_hull.s``) after a move by s, 0 for the points themselves, and ``ratio.s`` to the mean of
+    those, both means over the same points. ``residual_inner.s``: as many codes of the half nearest to the
+    mean, moved as far; ``inner_ratio.s``: the hull's mean over theirs. ``absolute``: the same as distances in
+    data units, which faint pictures do not blow up. ``spacing``: how far the next code is from a hull point,
+    and from an inner code. Intervals: normal approximation, bootstrap for ratios to the same points.
     """
 
     requires = (ENCODER, FLAT)
@@ -100,24 +119,13 @@ class HullPaths(Diagnostic):
             "none",
         ),
         "vertices": Metric("codes that are corners of that hull", 0, None, "none"),
-        "residual_hull": Metric(
-            "share of the norm to the family, mean over hull points moved by so many whitened units",
-            0,
-            None,
-            "zero",
-        ),
-        "distance_hull": Metric(
-            "data units to the nearest training example, hull points moved by so many whitened units",
+        "radius": Metric(
+            "whitened units, root mean square distance of the hull's corners from the mean code",
             0,
             None,
             "none",
         ),
-        "ratio": Metric(
-            "mean residual (or distance) of moved hull points over that of the points themselves",
-            0,
-            None,
-            "one",
-        ),
+        **NEAR,
         "residual": Metric(
             "distance to the family as a share of the picture's norm, mean over all path points",
             0,
@@ -154,7 +162,7 @@ class HullPaths(Diagnostic):
         steps: Annotated[int, Count(3, 10_000)],
         min_change: Annotated[float, Between(0, 1)],
         slack: Annotated[float, Between(0, 1)],
-        lengths: Annotated[list[float], Each(Gt(0))],
+        moves: Annotated[list[float], Each(Gt(0))],
         points: Annotated[int, Count(2)],
         resamples: Annotated[int, Count(100, 100_000)],
         shown: Annotated[int, Count(1, 10_000)],
@@ -162,7 +170,7 @@ class HullPaths(Diagnostic):
         self.split, self.flat, self.factors, self.tolerance = split, flat, tuple(factors), tolerance
         self.along, self.bins, self.plane, self.support = along, bins, plane, support
         self.steps, self.min_change, self.slack = steps, min_change, slack
-        self.lengths, self.points, self.resamples, self.shown = lengths, points, resamples, shown
+        self.moves, self.points, self.resamples, self.shown = moves, points, resamples, shown
 
     def check(self, model: Model, data: Dataset) -> None:
         check_factors("diagnostic.hull.factors", self.factors, data)
@@ -177,16 +185,16 @@ class HullPaths(Diagnostic):
             raise NothingToMeasure("the codes do not move: they have no hull")
         measured, projected = measurable(u)
         hull = convex_hull(measured)
-        points = None if hull is None else self._move(run, white, u[hull.vertices], noise)
+        points = {} if hull is None else self._near(run, white, u, hull.vertices, noise)
         courses = self._courses(run, z, white)
         tracks = self._follow(run, courses.paths, white, u) if courses.paths else None
         colours, arrays = self._cloud(run, len(z), courses.knots, noise)
         tables = {}
-        if points is not None:
+        if points:
             tables["moved"] = moved_table(points)
             arrays |= {
-                "moved": points.x[:, : self.shown].cpu().float().numpy(),
-                "moved_miss": points.miss[:, : self.shown].numpy(),
+                "moved": points["hull"].x[:, : self.shown].cpu().float().numpy(),
+                "moved_miss": points["hull"].miss[:, : self.shown].numpy(),
             }
         if tracks is not None:
             tables, arrays = tables | tracks.tables, arrays | tracks.arrays
@@ -203,15 +211,15 @@ class HullPaths(Diagnostic):
             notes=(*notes, *courses.notes),
         )
 
-    def _move(self, run: Run, white: Whitening, corners: np.ndarray, noise: Noise) -> HullPoints:
-        """Decode hull points ``(V, k)`` as they are and after moves of fixed lengths."""
-        corners = corners[noise.to("cpu").permutation("corners", len(corners)).numpy()[: self.points]]
-        lengths = [0.0, *self.lengths]
-        places = [perturbed(corners, length, noise.at("move", i)) for i, length in enumerate(lengths)]
-        x = decoded(run, white.back(np.concatenate(places)))
-        judged = judge(run, x)
-        miss = judged.miss.view(len(lengths), -1)
-        return HullPoints(lengths, x.unflatten(0, miss.shape), miss, judged.kind)
+    def _near(
+        self, run: Run, white: Whitening, u: np.ndarray, vertices: np.ndarray, noise: Noise
+    ) -> dict[str, MovedPoints]:
+        """Hull points and inner codes of whitened codes ``u (N, k)``, as they are and moved."""
+        radius, rows = points_of(u, vertices, self.points, noise)
+        return {
+            name: move(run, white, u, chosen, radius, self.moves, noise.at(name))
+            for name, chosen in rows.items()
+        }
 
     def _follow(self, run: Run, paths: dict[str, np.ndarray], white: Whitening, u: np.ndarray) -> Tracks:
         """Decode the paths, hold them against the data and read the factors off the fits."""
@@ -309,17 +317,17 @@ class HullPaths(Diagnostic):
 
     # ---------------------------------------------------------------- the report
     def _hull_metrics(
-        self, hull: Hull | None, points: HullPoints | None, noise: Noise
+        self, hull: Hull | None, points: Mapping[str, MovedPoints], noise: Noise
     ) -> dict[str, Estimate]:
-        if hull is None or points is None:
+        if hull is None:
             return {}
-        metrics = {"volume": Estimate(hull.volume), "vertices": Estimate(float(len(hull.vertices)))}
-        for length, miss in zip(points.lengths, points.miss, strict=True):
-            metrics[f"{points.measure}_hull.{length:g}"] = mean_interval(miss)
-        ratios = ratios_to_first(points.miss, noise.at("ratio"), self.resamples)
-        return metrics | {
-            f"ratio.{length:g}": ratio for length, ratio in zip(self.lengths, ratios, strict=True)
+        shape = {
+            "volume": hull.volume,
+            "vertices": float(len(hull.vertices)),
+            "radius": points["hull"].radius,
         }
+        metrics = {name: Estimate(number) for name, number in shape.items()}
+        return metrics | point_metrics(points, noise, self.resamples)
 
     def _path_metrics(self, tracks: Tracks | None) -> dict[str, Estimate]:
         if tracks is None:
@@ -350,16 +358,6 @@ class HullPaths(Diagnostic):
 
 
 # ---------------------------------------------------------------- numbers
-def ratios_to_first(miss: Tensor, noise: Noise, resamples: int) -> list[Estimate]:
-    """Of ``miss (L, V)`` the means over V points of all rows but the first, over that of the first."""
-
-    def statistic(rows: Tensor) -> Tensor:
-        means = rows.mean(1)
-        return torch.where(means[:, :1] > ROUNDING, means[:, 1:] / means[:, :1], torch.nan)
-
-    return bootstrap_each(statistic, miss.T, noise, resamples)
-
-
 def course_metrics(factors: Sequence[Factor], course: Course, slack: float) -> dict[str, Estimate]:
     """How well the path that orders a factor best does so, and how little the others need move while it is
     ordered nearly as well; for each ordered factor."""
@@ -373,15 +371,3 @@ def course_metrics(factors: Sequence[Factor], course: Course, slack: float) -> d
             f"leakage.{factor.name}": Estimate(leak),
         }
     return metrics
-
-
-def moved_table(points: HullPoints) -> pd.DataFrame:
-    """A row for each length and hull point."""
-    n = points.miss.shape[1]
-    return pd.DataFrame(
-        {
-            "length": np.repeat(points.lengths, n),
-            "point": np.tile(np.arange(n), len(points.lengths)),
-            points.measure: points.miss.flatten().numpy(),
-        }
-    )

@@ -46,14 +46,14 @@ def along_paths(report: Report) -> Picture:
 
 
 def moved(report: Report) -> Picture:
-    lengths = report.tables["moved"]["length"].unique()
-    names = ["hull points" if length == 0 else f"moved by {length:g}" for length in lengths]
+    steps = report.tables["moved"]["step"].unique()
+    names = ["hull points" if step == 0 else f"moved by {step:g}" for step in steps]
     rows = list(zip(names, report.arrays["moved"], strict=True))
     under = [[f"{value:.2g}" for value in row] for row in report.arrays["moved_miss"]]
     return Picture(
         strips(rows, tuple(report.arrays["value_range"]), under=under),
         "Decoded hull points of the codes (first row), and what they become when they are moved in random "
-        "directions by so many whitened units. Beneath each picture: its distance from the data.",
+        "directions by such shares of the hull's radius. Beneath each picture: its distance from the data.",
     )
 
 

@@ -31,18 +31,20 @@ from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
 
 LEAST = 4  # examples a set, for a half to fit and a half to judge of each, and for the variance of the MMD
-EACH = "one value for each pair of sets (floor, reconstructions, prior, samples)"
+EACH = "one value for each pair of sets (floor, reconstructions, prior_floor, prior, samples)"
 
 
 class TwoSample(Diagnostic):
     """Do decoded random codes follow the distribution of the data?
 
-    Four pairs of equally large sets of disjoint examples: ``samples``, codes from the prior (or the Gaussian
+    Five pairs of equally large sets of disjoint examples: ``samples``, codes from the prior (or the Gaussian
     that stands in for it) decoded, against test examples; ``floor``, training against test examples, what the
     tests say where there is no difference; ``reconstructions`` of one half of the test examples against the
     other half, what the decoder loses whatever the codes; ``prior``, samples against reconstructions of test
-    examples, both decoded: what is wrong with the codes alone. n is cut to the number of test and of training
-    rows; ``reconstructions`` has at most half the test rows.
+    examples, both decoded: what is wrong with the codes alone; ``prior_floor``, reconstructions of training
+    examples against those of test examples, what the tests say of codes decoded against codes decoded where
+    there is no difference. n is cut to the number of test and of training rows; ``reconstructions`` has at
+    most half the test rows.
 
     *Classifier two-sample test*: ``accuracy`` and ``auc`` on held-out halves of a classifier fitted to the
     other halves (the first of ``classifiers``; the table has all), 0.5 where the distributions are equal;
@@ -115,7 +117,7 @@ class TwoSample(Diagnostic):
         notes = [run.sampler_note]
         order = noise.permutation("train", len(train)).to(train.device)
         width = self._width(train[order[-n:]], 2 * n > len(train), notes)
-        pairs = self._pairs(run, train[order[:n]], noise, n)
+        pairs = self._pairs(run, order[:n], noise, n)
         verdicts = {
             pair: told_apart(x, y, self.classifiers, self.components, noise.at(pair))
             for pair, (x, y) in pairs.items()
@@ -159,16 +161,18 @@ class TwoSample(Diagnostic):
         )
         return width
 
-    def _pairs(self, run: Run, train: Tensor, noise: Noise, n: int) -> dict[str, tuple[Tensor, Tensor]]:
-        """Sets of equal size in random order, the made ones first."""
-        rows = noise.permutation("test", len(run.x("test"))).to(train.device)
-        test = run.x("test")[rows]
+    def _pairs(self, run: Run, order: Tensor, noise: Noise, n: int) -> dict[str, tuple[Tensor, Tensor]]:
+        """Sets of equal size in random order, the made ones first; ``order (n,)``: the rows of training
+        examples."""
+        rows = noise.permutation("test", len(run.x("test"))).to(order.device)
+        test, train = run.x("test")[rows], run.x("train")[order]
         samples = run.decode(run.sample_codes(n, noise))
         pairs = {"floor": (train, test[:n])}
         if isinstance(run.model, HasEncoder):
             made, half = run.reconstructions("test")[rows], min(n, len(test) // 2)
             if half >= LEAST:
                 pairs["reconstructions"] = made[:half], test[half : 2 * half]
+            pairs["prior_floor"] = run.reconstructions("train")[order], made[:n]
             pairs["prior"] = samples, made[:n]
         return pairs | {"samples": (samples, test[:n])}
 

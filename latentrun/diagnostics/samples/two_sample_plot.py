@@ -21,6 +21,7 @@ BINS = np.linspace(0, 1, 21)  # of scores
 PAIRS = {
     "floor": "training examples against test examples",
     "reconstructions": "reconstructions against other test examples",
+    "prior_floor": "reconstructions of training against those of test examples",
     "prior": "samples against reconstructions",
     "samples": "samples against test examples",
 }

@@ -106,6 +106,10 @@ class VariableUnderNoise(Diagnostic):
             "largest loss of gain in one epoch up to the end of the noise, share of the gain before it",
             source=SOURCE,
         ),
+        "margin": Metric(
+            "nats, least of gain less KL in an epoch up to the end of the noise: below 0 where it crossed",
+            source=SOURCE,
+        ),
         "var_mean": Metric(
             f"variance of mu over fixed training rows: {WHEN}; the `greatest` up to the end of the noise",
             low=0,
@@ -289,7 +293,12 @@ def event_numbers(curve: pd.DataFrame, events: Events) -> dict[str, float]:
         numbers["epochs.collapse"] = float(collapse - crossing)
     if revival is not None and events.removed is not None:
         numbers["epochs.revival"] = float(revival - events.removed + 1)
-    return {"steepest": at(losses(curve), events.steepest and events.steepest - 1), **numbers}
+    margin = float((curve["gain"] - curve["kl"])[under_noise(curve)].min())
+    return {
+        "margin": margin,
+        "steepest": at(losses(curve), events.steepest and events.steepest - 1),
+        **numbers,
+    }
 
 
 def spread_numbers(curve: pd.DataFrame, events: Events) -> dict[str, float]:
