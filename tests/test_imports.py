@@ -16,7 +16,7 @@ FLOORS = [
     {"__init__", "types", "errors"},
     {"system", "config", "manifolds"},
     {"functional"},
-    {"callbacks"},
+    {"callbacks", "judgement"},
     {"distributions", "plotting"},
     {"nn"},
     {"data"},

@@ -15,6 +15,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from latentrun.errors import InputError
+from latentrun.judgement import Finding, Weight
 from latentrun.plotting.pages import embedded, policy, read_figure, scripts, standalone
 from latentrun.plotting.style import figure, paper
 from latentrun.report.page import page
@@ -337,6 +338,30 @@ def test_json_of_another_form_is_refused_in_one_line(tmp_path, file, content, sa
     with pytest.raises(InputError, match=said) as error:
         RunDirectory(run.path).status  # noqa: B018
     assert "\n" not in str(error.value) and file in str(error.value)
+
+
+# ---------------------------------------------------------------- what is said on top
+def test_findings_stand_on_top_the_weightiest_first_and_run_nothing(tmp_path):
+    run = directory(tmp_path / "run")
+    for name, weight in (("probe", Weight.GOOD), ("other", Weight.PROBLEM)):
+        run.write_findings(name, [Finding("rule", weight, f"{weight} {CANARY}", CANARY)])
+    run.write_findings("other", [Finding("rule", Weight.PROBLEM, "said once", "")])
+    assert [row["sentence"] for row in run.read_findings()] == ["said once", f"good {CANARY}"]
+    elements = harmless(page(run))
+    assert [attrs["class"] for attrs in elements.of("li") if "class" in attrs] == ["problem", "good"]
+    assert elements.text.count(CANARY) == 2
+    table = run.read_table("findings").assign(weight=1.5)
+    run.write_table("findings", table)
+    with pytest.raises(InputError, match="weight '1.5' is not allowed; allowed: problem, hint, good"):
+        page(run)
+
+
+def test_active_variables_are_said_with_how_many_there_are(tmp_path):
+    run = directory(tmp_path / "run")
+    counts = {"active": 6, "inactive": 1, "doubtful": 1}
+    report = Report({name: Estimate(float(value)) for name, value in counts.items()})
+    run.write_report("sparsity", report, {name: Metric("latent variables") for name in counts}, {})
+    assert "6 of 8" in Elements(page(run)).text
 
 
 # ---------------------------------------------------------------- files of pictures

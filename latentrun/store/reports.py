@@ -11,18 +11,27 @@ import numpy as np
 import pandas as pd
 
 from latentrun.errors import Absent, InputError
+from latentrun.judgement import Finding, Weight
 from latentrun.plotting.animation import gif
 from latentrun.plotting.pages import standalone
 from latentrun.plotting.style import without_formulas
 from latentrun.store.files import now, write_json, write_table, write_text
 from latentrun.store.intake import read_npz
-from latentrun.store.schema import SCHEMA, read_meta, read_named_table, require_layout, require_schema
+from latentrun.store.schema import (
+    COLUMNS,
+    SCHEMA,
+    read_meta,
+    read_named_table,
+    require_layout,
+    require_schema,
+)
 from latentrun.system.door import Guarded
 from latentrun.system.terminal import printable
 from latentrun.types import Animation, Estimate, Metric, Picture, Report, Status
 
 # formats of figures; without dates, so that equals are equal
 SAVED = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
+WEIGHTS = [str(weight) for weight in Weight]  # of findings, the weightiest first
 METRIC_COLUMNS = ("metric", "value", "low", "high", "unit", "direction", "status")
 
 
@@ -150,6 +159,34 @@ class ReportDirectory:
             metrics = pd.concat(frames, ignore_index=True)
             metrics = metrics.sort_values(self.of, key=lambda column: column.map(place), kind="stable")
             self.write_table("metrics", metrics)
+
+    def write_findings(self, name: str, findings: Sequence[Finding]) -> None:
+        """Put what is to be said of the report ``name`` into ``tables/findings.csv``, in the place of what
+        was said of it before; the weightiest first."""
+        rows = [row for row in self.read_findings() if row[self.of] != name]
+        rows += [
+            {
+                self.of: name,
+                "finding": finding.name,
+                "weight": str(finding.weight),
+                "sentence": finding.sentence,
+                "command": finding.command,
+            }
+            for finding in findings
+        ]
+        rows.sort(key=lambda row: WEIGHTS.index(row["weight"]))
+        self.write_table("findings", pd.DataFrame(rows, columns=list(COLUMNS["findings"])))
+
+    def read_findings(self) -> list[dict[str, str]]:
+        """The rows of ``tables/findings.csv``; InputError where one has a weight that there is not."""
+        rows = self.read_table("findings").fillna("").astype(str).to_dict("records")
+        for row in rows:
+            if row["weight"] not in WEIGHTS:
+                path = self.path / "tables" / "findings.csv"
+                raise InputError(
+                    f"{str(path)!r}: weight {row['weight']!r} is not allowed; allowed: {', '.join(WEIGHTS)}"
+                )
+        return rows
 
     @property
     def reports(self) -> Mapping[str, Report]:

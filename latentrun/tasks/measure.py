@@ -16,6 +16,7 @@ from latentrun.run import Run
 from latentrun.store import ReportDirectory, RunDirectory
 from latentrun.tasks.changed import cautions
 from latentrun.tasks.console import LOGGER
+from latentrun.tasks.findings import note_findings
 from latentrun.tasks.questions import Questions
 from latentrun.tasks.records import Records, conclude, recording
 from latentrun.types import Report, Status
@@ -71,6 +72,7 @@ def measure(run: Run, questions: Questions, names: Sequence[str], records: Recor
             report = ask(diagnostic, answer, directory, name, spec, questions.figures)
         if report.status is Status.FAILED:
             failed.append(name)
+        note_findings(run, directory, name, diagnostic, report)
         numbers = {key: estimate.value for key, estimate in report.metrics.items()}
         shown = {f"{name}/{key}": value for key, value in numbers.items() if value == value}  # not NaN
         records.board.scalars(last, shown)

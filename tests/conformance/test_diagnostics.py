@@ -53,8 +53,10 @@ PAIRS = [
     if CASES[case].fits(diagnostic(name).requires)
 ]
 CHEAPEST = sorted(PAIRS, key=lambda pair: pair[1] == "vae-heatmaps")  # fits of real pictures take seconds
-# Where there turns out to be nothing to measure: no factor of the digits has an order along a path.
+# Where there turns out to be nothing to measure: no factor of the digits has an order along a path; there is
+# no record of the training.
 NOTHING = {("factor_paths", case) for case in CASES if "digits" in case and case != "sphere-digits"}
+NOTHING |= {("convergence", case) for case in ("vae-digits-2d", "sphere-digits")}
 ONCE = {name: case for name, case in reversed(CHEAPEST)}  # a run for each diagnostic
 # What is put on paper, which takes half the time of all promises together: many latent variables are where
 # panels, axes and colours go wrong.

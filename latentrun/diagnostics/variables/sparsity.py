@@ -19,6 +19,8 @@ from latentrun.functional.gains import zeroing_gains
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.intervals import interval_columns, mean_interval
 from latentrun.functional.usage import ACTIVE, DOUBTFUL, INACTIVE, Limits, Usage, classify, ignored
+from latentrun.judgement import Again, Condition, Further, Rule, Weight
+from latentrun.judgement import count as counted
 from latentrun.models.base import PosteriorTraining
 from latentrun.run import CHUNK, Run
 from latentrun.types import Estimate, History, Metric, Picture, Report
@@ -103,6 +105,35 @@ class Sparsity(Diagnostic):
             "the same for z drawn from q(z|x), where inactive variables are noise", low=0, better="one"
         ),
     }
+
+    rules = (
+        Rule(
+            "collapsed",
+            Weight.PROBLEM,
+            (
+                Condition("active", under=1, exact=True),
+                Condition("doubtful", under=1, exact=True),
+            ),
+            lambda m: (
+                f"Collapsed: none of {counted(m['inactive'], 'latent variable')} is in use; the decoder "
+                "answers the same whatever the code."
+            ),
+            (Again("model.beta", 0.1), Again("training.optimizer.lr", 0.3)),
+        ),
+        Rule(
+            "unused",
+            Weight.HINT,
+            (
+                Condition("inactive", over=0, exact=True),
+                Condition("active", over=0, exact=True),
+            ),
+            lambda m: (
+                f"{m['inactive']:.0f} of {m['active'] + m['inactive'] + m['doubtful']:.0f} latent variables "
+                "unused: the decoder does not need them."
+            ),
+            (Further("task=prune"),),
+        ),
+    )
 
     def __init__(
         self,
