@@ -23,7 +23,7 @@ from latentrun.judgement import Again, Condition, Further, Rule, Weight
 from latentrun.judgement import count as counted
 from latentrun.models.base import PosteriorTraining
 from latentrun.run import Run
-from latentrun.types import Estimate, History, Metric, Picture, Report
+from latentrun.types import Estimate, Metric, Picture, Report
 
 SOURCE = "Asperti, Sparsity in Variational Autoencoders, 2018, arXiv 1812.07238"
 PRUNING = (
@@ -149,8 +149,6 @@ class Sparsity(Diagnostic):
         state = self.criteria.states(run, measured)
         without, pictures = self._without(run, sample, measured.error, state, noise)
         tables = {"variables": variable_table(measured, self._kl(run), state)}
-        if run.history is not None and run.history.epoch_scale.size:
-            tables["evolution"] = evolution(run.history)
         return Report(
             metrics=count_states(state) | {"ignored": count(self.criteria.ignored(measured))} | without,
             tables=tables,
@@ -158,7 +156,7 @@ class Sparsity(Diagnostic):
             notes=(
                 *self._measure_notes(measured),
                 *state_notes(state, posterior_training(run)),
-                *self._pruning_notes(run, state, "evolution" in tables),
+                *self._pruning_notes(run, state),
             ),
         )
 
@@ -214,7 +212,7 @@ class Sparsity(Diagnostic):
             self.criteria.words(measured),
         ]
 
-    def _pruning_notes(self, run: Run, state: np.ndarray, evolved: bool) -> list[str]:
+    def _pruning_notes(self, run: Run, state: np.ndarray) -> list[str]:
         notes = []
         if (state == INACTIVE).any():
             notes.append(
@@ -226,8 +224,6 @@ class Sparsity(Diagnostic):
                 "No variable is inactive: there is nothing to zero or to prune, and those four numbers are "
                 "empty."
             )
-        if not evolved:
-            notes.append("No record of the codes during training: their evolution is not shown.")
         return notes
 
     # ---------------------------------------------------------------- drawing
@@ -296,19 +292,3 @@ def ratio_interval(above: Tensor, below: Tensor) -> Estimate:
     ratio = above.double().mean() / bottom
     around = mean_interval(ratio + (above.double() - ratio * below.double()) / bottom)
     return Estimate(ratio.item(), around.low, around.high)
-
-
-def evolution(history: History) -> pd.DataFrame:
-    """A row per epoch and variable: ``epoch, variable, var_mean, mean_scale2, kl`` over the history's fixed
-    rows."""
-    epochs, d = len(history.epochs), history.epoch_mean.shape[2]
-    mean = history.epoch_mean.astype(np.float64)
-    return pd.DataFrame(
-        {
-            "epoch": np.repeat(history.epochs, d),
-            "variable": np.tile(np.arange(d), epochs),
-            "var_mean": mean.var(1).ravel(),
-            "mean_scale2": np.square(history.epoch_scale.astype(np.float64)).mean(1).ravel(),
-            "kl": history.epoch_kl.astype(np.float64).mean(1).ravel(),
-        }
-    )

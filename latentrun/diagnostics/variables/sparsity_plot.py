@@ -7,7 +7,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from latentrun.plotting.bars import breadth, by_state, name_ticks, stacked, state_legend
-from latentrun.plotting.evolution import over_training
 from latentrun.plotting.images import strips
 from latentrun.plotting.style import figure
 from latentrun.types import Picture, Report
@@ -22,11 +21,6 @@ CONTRIBUTIONS = (
     "squared error, summed over data dimensions, grows when the variable is set to 0 (whiskers: 95 % "
     "interval of the mean over examples). Sorted by KL; grey ground: inactive variables."
 )
-EVOLUTION = (
-    "Variance of mu, mean sigma^2, their sum (by the law 1, dotted) and mean KL of each latent variable "
-    "after every epoch, over a fixed set of training rows. Grey, dashed: variables that end up inactive; the "
-    "others are coloured by their mean KL at the end."
-)
 
 
 def pictures(report: Report) -> dict[str, Picture]:
@@ -37,9 +31,6 @@ def pictures(report: Report) -> dict[str, Picture]:
         "variances": Picture(variances(variables), VARIANCES),
         "contributions": Picture(contributions(variables), CONTRIBUTIONS),
     }
-    if "evolution" in report.tables:
-        figure = evolution(report.tables["evolution"], report.tables["variables"])
-        drawn["evolution"] = Picture(figure, EVOLUTION)
     if "samples" in report.arrays:
         whole, zeroed, value_range = (
             report.arrays[name] for name in ("samples", "samples_zeroed", "value_range")
@@ -94,12 +85,3 @@ def contributions(variables: pd.DataFrame) -> Figure:
 def zeroing(samples: np.ndarray, zeroed: np.ndarray, value_range: tuple[float, float]) -> Figure:
     """Samples above, the same with inactive variables at 0 below."""
     return strips([("samples", samples), ("inactive zeroed", zeroed)], value_range)
-
-
-def evolution(epochs: pd.DataFrame, variables: pd.DataFrame) -> Figure:
-    """Moments and KL of each variable over the epochs; inactive ones grey."""
-    wide = epochs.pivot(index="epoch", columns="variable")
-    inactive = variables.set_index("variable")["state"].sort_index() == "inactive"
-    values = {name: wide[name].to_numpy() for name in ("var_mean", "mean_scale2", "kl")}
-    values["sum"] = values["var_mean"] + values["mean_scale2"]
-    return over_training(wide.index.to_numpy(), values, inactive.to_numpy())
