@@ -195,6 +195,13 @@ def test_report_is_one_page_that_needs_nothing_else(finished):
     assert html.count('<img src="data:image/png;base64,') >= 10
 
 
+def test_a_run_takes_little_room_beside_its_weights(finished):
+    sizes = {path: path.stat().st_size for path in finished.rglob("*") if path.is_file()}
+    beside = sum(size for path, size in sizes.items() if path.parent.name != "checkpoints")
+    assert beside < 15e6
+    assert {path.name for path in sizes if path.parent.name == "checkpoints"} == {"best.pt", "last.pt"}
+
+
 def test_tensorboard_reads_scalars_pictures_and_hyperparameters(finished):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,12 +18,12 @@ from matplotlib.figure import Figure
 
 from latentrun.errors import InputError
 from latentrun.judgement import Finding, Weight
-from latentrun.plotting.pages import embedded, policy, read_figure, scripts, standalone
+from latentrun.plotting.pages import embedded, policy, read_figure, scripts
 from latentrun.plotting.style import figure, paper
 from latentrun.report.page import page
 from latentrun.store import RunDirectory
 from latentrun.types import Estimate, Metric, Picture, Report
-from tests.browser import CHROMIUM
+from tests.browser import CHROMIUM, Browser, page_of
 from tests.planted_runs import CONFIG
 
 CANARY = (
@@ -134,16 +136,19 @@ def hashes(html: str) -> list[str]:
     return [f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in texts]
 
 
-@pytest.mark.parametrize("kind", ["report", "standalone"])
+@pytest.mark.parametrize("kind", ["report", "figure"])
 def test_the_policy_allows_the_scripts_of_the_page_and_nothing_else(tmp_path, kind):
-    html = page(directory(tmp_path / "run")) if kind == "report" else standalone(cloud(), "a cloud")
+    html = page(directory(tmp_path / "run"))
+    if kind == "figure":
+        html = (tmp_path / "run" / "plots" / "probe.cloud.html").read_text()
     [rule] = [
         attrs["content"]
         for attrs in Elements(html).of("meta")
         if attrs.get("http-equiv") == "Content-Security-Policy"
     ]
     rules = dict(part.split(" ", 1) for part in rule.split("; "))
-    assert rules.pop("script-src").split() == hashes(html) and len(hashes(html)) == 2
+    assert rules.pop("script-src").split() == (hashes(html) or ["'none'"])
+    assert len(hashes(html)) == (2 if kind == "report" else 0)
     assert rules == {
         "default-src": "'none'",
         "img-src": "data: blob:",
@@ -165,24 +170,63 @@ INJECTED = "<body><script>document.title = 'ran'</script><img src=x onerror=\"do
 
 
 @needs_browser
-@pytest.mark.parametrize("kind", ["report", "standalone"])
-def test_the_cloud_is_drawn_under_the_policy_and_what_is_injected_is_not_run(tmp_path, kind):
+def test_the_cloud_is_drawn_under_the_policy_and_what_is_injected_is_not_run(tmp_path):
     made, path = directory(tmp_path / "run", CANARY), tmp_path / "page.html"
-    html = page(made) if kind == "report" else (tmp_path / "run" / "plots" / "probe.cloud.html").read_text()
-    path.write_text(html.replace("<body>", INJECTED))  # the policy holds even where escaping would not
+    path.write_text(page(made).replace("<body>", INJECTED))  # it holds even where escaping would not
     shown = Elements(in_browser(path, tmp_path))
     assert {"gl-container"} & {attrs.get("class") for attrs in shown.of("div")} and shown.of("canvas")
-    assert (
-        shown.title.strip() == ("run" if kind == "report" else "probe.cloud")
-        and "cannot be drawn" not in shown.text
-    )
+    assert shown.title.strip() == "run" and "cannot be drawn" not in shown.text
+
+
+# ---------------------------------------------------------------- one copy of what draws
+def test_the_page_of_a_figure_leads_to_the_report_which_alone_holds_what_draws(tmp_path):
+    run = directory(tmp_path / "run")
+    run.write_page(page(run))
+    plotly = str(scripts()[0])
+    holding = [path.name for path in run.path.rglob("*.html") if plotly in path.read_text()]
+    assert holding == ["report.html"]
+    figure = Elements((run.path / "plots" / "probe.cloud.html").read_text())
+    [link] = figure.of("a")
+    path, _, place = link["href"].partition("#")
+    assert (run.path / "plots" / path).resolve() == run.path / "report.html"
+    assert place in [attrs.get("id") for attrs in Elements(page(run)).of("figure")]
+    assert f"url={link['href']}" in figure.of("meta")[-1]["content"] and "copy report.html" in figure.text
+
+
+# ---------------------------------------------------------------- a narrow window
+STYLES = Path(__file__).parents[1] / "latentrun" / "report"
+
+
+def test_nothing_on_a_page_is_wider_than_a_phone():
+    """Tables scroll within themselves, pictures shrink, columns may be narrower than what is in them."""
+    style = (STYLES / "base.html.j2").read_text()
+    narrow = style[style.index("@media (max-width: 900px)") :]
+    assert "grid-template-columns: minmax(0, 1fr)" in narrow
+    wide = [int(number) for number in re.findall(r"(?<!max-)(?:min-)?width: (\d+)px", style)]
+    assert all(number <= 390 for number in wide)
+    assert "figure img { max-width: 100%" in style and "figure { margin: 18px 0; overflow-x: auto; }" in style
+    for file in STYLES.glob("*.html.j2"):
+        text = file.read_text()
+        assert text.count("<table") == text.count('<div class="scroll"><table'), file.name
+
+
+@needs_browser
+def test_a_phone_shows_a_report_without_scrolling_sideways(tmp_path):
+    run = directory(tmp_path / "run", "word " * 40 + "x" * 200)
+    run.write_page(page(run))
+    with Browser(tmp_path / "profile") as browser:
+        browser.call(
+            "Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=2, mobile=True
+        )
+        browser.open(run.path / "report.html", "document.querySelector('.js-plotly-plot')")
+        assert browser.read("document.documentElement.scrollWidth") <= 390
 
 
 @needs_browser
 def test_without_the_policy_the_injected_script_would_have_run(tmp_path):
     path = tmp_path / "page.html"
     path.write_text(
-        standalone(cloud(), "a cloud")
+        page_of([json.loads(cloud().to_json())], "a cloud")
         .replace("Content-Security-Policy", "no-policy")
         .replace("<body>", INJECTED)
     )

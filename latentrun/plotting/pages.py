@@ -15,6 +15,7 @@ import re
 from functools import cache
 from html import escape
 from typing import Any
+from urllib.parse import quote
 
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
@@ -107,6 +108,8 @@ function letThrough(place) {
 
 async function draw(place, text) {
   const { data, layout, frames } = JSON.parse(text);
+  const room = place.parentElement.clientWidth; // of a phone: less than the figure was made for
+  if (room > 0 && layout?.width > room) layout.width = room;
   await Plotly.newPlot(place, { data, layout, frames, config: CONFIG });
   touchable(place, layout?.meta);
   place.on("plotly_afterplot", () => letThrough(place));
@@ -159,17 +162,25 @@ def embedded(figure: dict[str, Any]) -> Markup:
     return Markup(FIGURE.format(htmlsafe_json_dumps(parts, allow_nan=False)))
 
 
-def standalone(figure: Any, title: str) -> str:
-    """A plotly figure as a page of its own that needs no network."""
-    plotly, draw = scripts()
-    guard = f'<meta http-equiv="Content-Security-Policy" content="{policy(True)}">'
-    head = f'<meta charset="utf-8">{guard}<title>{escape(title)}</title><script>{plotly}</script>'
-    body = f"{embedded(json.loads(figure.to_json()))}<script>{draw}</script>"
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>'
+def beside_report(figure: Any, name: str) -> str:
+    """A plotly figure as a page ``plots/<name>.html`` of a directory: its data, and the way to the report,
+    the one page that holds what draws it. It runs no script."""
+    link = f"../report.html#plot.{quote(name)}"
+    head = (
+        f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy(False)}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta http-equiv="refresh" content="1; url={link}"><title>{escape(name)}</title>'
+    )
+    body = (
+        f'<p>The figure {escape(name)} is drawn by <a href="{link}">report.html</a> in the folder above, '
+        "which opens in a moment. This file holds its data alone: copy report.html to show it elsewhere.</p>"
+    )
+    data = embedded(json.loads(figure.to_json()))
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}{data}</body></html>'
 
 
 def read_figure(page: str) -> dict[str, Any]:
-    """The figure of a page made by :func:`standalone`; ValueError where there is none."""
+    """The figure of a page made by :func:`beside_report`; ValueError where there is none."""
     start, end = FIGURE.split("{}")
     match = re.search(f"{re.escape(start)}(.*?){end}", page, re.DOTALL)
     try:

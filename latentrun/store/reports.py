@@ -13,7 +13,7 @@ import pandas as pd
 from latentrun.errors import Absent, InputError
 from latentrun.judgement import Finding, Weight
 from latentrun.plotting.animation import gif
-from latentrun.plotting.pages import standalone
+from latentrun.plotting.pages import beside_report
 from latentrun.plotting.style import without_formulas
 from latentrun.store.files import now, write_json, write_table, write_text
 from latentrun.store.intake import read_npz
@@ -248,7 +248,7 @@ class ReportDirectory:
             captions = {f"{stem}.png": picture.caption}
         else:
             names = {f"{stem}.html"}
-            write_text(folder / f"{stem}.html", standalone(picture.figure, stem))
+            write_text(folder / f"{stem}.html", beside_report(picture.figure, stem))
             captions = {f"{stem}.html": picture.caption}
         if isinstance(picture, Animation):
             with (folder / f"{stem}.gif").writing("wb") as file:
