@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from latentrun.plotting.pages import embedded, policy, scripts
+from latentrun.plotting.pages import embedded, packed, policy, scripts
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OPTIONS = (
@@ -37,10 +37,9 @@ PATIENCE = 240  # seconds: a busy machine draws in software
 
 def page_of(figures: Sequence[dict[str, Any]], title: str) -> str:
     """A page that draws plotly figures, each as JSON, in the way reports do."""
-    plotly, draw = scripts()
     guard = f'<meta http-equiv="Content-Security-Policy" content="{policy(True)}">'
-    head = f'<meta charset="utf-8">{guard}<title>{title}</title><script>{plotly}</script>'
-    body = f"{''.join(map(embedded, figures))}<script>{draw}</script>"
+    head = f'<meta charset="utf-8">{guard}<title>{title}</title>{packed()}'
+    body = f"{''.join(map(embedded, figures))}<script>{scripts()[1]}</script>"
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>'
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import re
@@ -18,7 +19,7 @@ from matplotlib.figure import Figure
 
 from latentrun.errors import InputError
 from latentrun.judgement import Finding, Weight
-from latentrun.plotting.pages import embedded, policy, read_figure, scripts
+from latentrun.plotting.pages import embedded, packed, policy, read_figure, scripts
 from latentrun.plotting.style import figure, paper
 from latentrun.report.page import page
 from latentrun.store import RunDirectory
@@ -124,15 +125,23 @@ def in_browser(path, tmp_path) -> str:
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
 
+def running(elements: Elements) -> list[str]:
+    """The scripts that a browser would run: those that are no data, and the one that is packed."""
+    texts = []
+    for text, attrs in zip(elements.scripts, elements.of("script"), strict=True):
+        if attrs.get("id") == "plotly":
+            assert attrs["type"] == "text/plain"
+            texts.append(gzip.decompress(base64.b64decode(text)).decode())
+        elif attrs.get("type") != "application/json":
+            texts.append(text)
+    return texts
+
+
 # ---------------------------------------------------------------- the policy
 def hashes(html: str) -> list[str]:
-    """sha256 of each script of a page that a browser would run, as its policy writes it."""
-    elements = Elements(html)
-    texts = [
-        text
-        for text, attrs in zip(elements.scripts, elements.of("script"), strict=True)
-        if attrs.get("type") != "application/json"
-    ]
+    """sha256 of each script of a page that a browser would run, the packed one unpacked, as its policy writes
+    it."""
+    texts = running(Elements(html))
     return [f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in texts]
 
 
@@ -182,8 +191,7 @@ def test_the_cloud_is_drawn_under_the_policy_and_what_is_injected_is_not_run(tmp
 def test_the_page_of_a_figure_leads_to_the_report_which_alone_holds_what_draws(tmp_path):
     run = directory(tmp_path / "run")
     run.write_page(page(run))
-    plotly = str(scripts()[0])
-    holding = [path.name for path in run.path.rglob("*.html") if plotly in path.read_text()]
+    holding = [path.name for path in run.path.rglob("*.html") if packed() in path.read_text()]
     assert holding == ["report.html"]
     figure = Elements((run.path / "plots" / "probe.cloud.html").read_text())
     [link] = figure.of("a")
@@ -237,12 +245,7 @@ def test_without_the_policy_the_injected_script_would_have_run(tmp_path):
 def harmless(html: str, drawing: bool = True) -> Elements:
     """The elements of a page, of which none can run anything but what draws figures, where there are any."""
     elements = Elements(html)
-    runs = [
-        text
-        for text, attrs in zip(elements.scripts, elements.of("script"), strict=True)
-        if attrs.get("type") != "application/json"
-    ]
-    assert runs == (list(scripts()) if drawing else [])
+    assert running(elements) == (list(scripts()) if drawing else [])
     assert not [name for _, attrs in elements.found for name in attrs if name.startswith("on")]
     assert all(
         attrs["src"].startswith(("data:image/png;base64,", "data:image/gif;base64,"))
@@ -282,7 +285,7 @@ def test_a_page_that_is_read_and_written_again_takes_data_alone(tmp_path):
     found = [
         text
         for text, attrs in zip(harmless(html).scripts, Elements(html).of("script"), strict=True)
-        if "type" in attrs
+        if attrs.get("type") == "application/json"
     ]
     assert [json.loads(text)["data"][0]["name"] for text in found] == [CANARY]
 

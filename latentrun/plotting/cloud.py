@@ -18,7 +18,7 @@ from latentrun.plotting.sprite import sprite, thumbnails
 from latentrun.plotting.style import PALETTE
 from latentrun.types import Factor
 
-TURNED = 3000  # points that a browser turns smoothly
+TURNED = 1000  # points with a picture each: more make large pages, and hide each other
 # Of classes beyond the palette, with their signs.
 SYMBOLS = (("circle", ""), ("diamond", " \u25c6"), ("square", " \u25a0"), ("x", " \u2715"))
 # Of paths; the other colours are of surfaces and points.

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from latentrun.plotting.pages import policy, scripts
+from latentrun.plotting.pages import packed, policy, scripts
 from latentrun.report.parts import HEADLINES, PARTS_OF, Shown, address, content, interval, number, template
 from latentrun.store import ComparisonDirectory, ReportDirectory, RunDirectory
 
@@ -54,7 +54,7 @@ def rendered(name: str, directory: ReportDirectory, pictures: Sequence[Shown], *
     drawing = any(
         shown.kind == "figure" for shown in sum((section["pictures"] for section in sections), list(pictures))
     )
-    plotly, draw = scripts() if drawing else ("", "")
+    plotly, draw = (packed(), scripts()[1]) if drawing else ("", "")
     return template(name).render(
         policy=policy(drawing),
         plotly=plotly,

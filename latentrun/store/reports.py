@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import pandas as pd
 from latentrun.errors import Absent, InputError
 from latentrun.judgement import Finding, Weight
 from latentrun.plotting.animation import gif
+from latentrun.plotting.images import smaller
 from latentrun.plotting.pages import beside_report
 from latentrun.plotting.style import without_formulas
 from latentrun.store.files import now, write_json, write_table, write_text
@@ -300,14 +302,16 @@ class Reports(Mapping[str, Report]):
 def write_figure(target: Guarded, figure: Any) -> None:
     """A figure of matplotlib, in the format that the name of the file says."""
     kind = target.suffix[1:]
+    drawn = io.BytesIO()
+    try:
+        figure.savefig(drawn, format=kind, metadata=SAVED[kind])
+    except ValueError:  # of a text that matplotlib takes for a formula
+        without_formulas(figure)
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format=kind, metadata=SAVED[kind])
+    content = drawn.getvalue()
     with target.writing("wb") as file:
-        try:
-            figure.savefig(file, format=kind, metadata=SAVED[kind])
-        except ValueError:  # of a text that matplotlib takes for a formula
-            without_formulas(figure)
-            file.seek(0)
-            file.truncate()
-            figure.savefig(file, format=kind, metadata=SAVED[kind])
+        file.write(smaller(content) if kind == "png" else content)
 
 
 def _metric_rows(report: Report, declared: Mapping[str, Metric]) -> list[dict[str, Any]]:
