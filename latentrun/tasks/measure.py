@@ -11,7 +11,7 @@ from latentrun.config.fingerprint import fingerprint
 from latentrun.diagnostics.base import Question
 from latentrun.errors import NothingToMeasure
 from latentrun.functional.noise import Noise
-from latentrun.plotting.style import paper
+from latentrun.plotting.style import GREY, paper
 from latentrun.run import Run
 from latentrun.store import ReportDirectory, RunDirectory
 from latentrun.tasks.changed import cautions
@@ -34,7 +34,7 @@ def extend(run: Run, directory: RunDirectory, questions: Questions, force: bool 
             names = pending(directory, questions, force)
             measured = [name for name in questions.diagnostics if name not in names]
             failed = measure(run, questions, names, records)
-            failed += redraw(directory, questions, measured)
+            failed += redraw(directory, questions, measured, run.data.cmap)
             return conclude(run, records, questions.figures, failed)
 
 
@@ -69,7 +69,7 @@ def measure(run: Run, questions: Questions, names: Sequence[str], records: Recor
         with records.timing.of("diagnostic", name):
             diagnostic, spec = questions.diagnostics[name], questions.specs[name]
             answer = partial(diagnostic, run, noise)
-            report = ask(diagnostic, answer, directory, name, spec, questions.figures)
+            report = ask(diagnostic, answer, directory, name, spec, questions.figures, run.data.cmap)
         if report.status is Status.FAILED:
             failed.append(name)
         note_findings(run, directory, name, diagnostic, report)
@@ -86,10 +86,12 @@ def ask(
     name: str,
     spec: Mapping[str, Any],
     formats: Collection[str],
+    cmap: str = GREY,
 ) -> Report:
     """What a diagnostic says of a run, or a comparison of several, by ``answer``; stored with its pictures in
-    these ``formats``, none where it names none, also where it failed."""
-    with paper():
+    these ``formats``, none where it names none, also where it failed. ``cmap``: see
+    :func:`~latentrun.plotting.style.paper`."""
+    with paper(cmap):
         try:
             report = answer()
             pictures = question.plot(report) if formats else {}
@@ -115,11 +117,11 @@ def write_skipped(directory: ReportDirectory, name: str, reason: str) -> None:
     directory.write_report(name, Report(status=Status.SKIPPED, notes=(reason,)), {}, {})
 
 
-def redraw(directory: RunDirectory, questions: Questions, names: Sequence[str]) -> list[str]:
+def redraw(directory: RunDirectory, questions: Questions, names: Sequence[str], cmap: str) -> list[str]:
     """Draw the pictures of what is measured already, from what is on disk; the names of those that failed."""
     failed = []
     for name in names if questions.figures else ():
-        with paper():
+        with paper(cmap):
             try:
                 pictures = questions.diagnostics[name].plot(directory.read_report(name))
                 directory.write_pictures(name, pictures, questions.figures)

@@ -20,5 +20,5 @@ def beside(errors: pd.DataFrame) -> Figure:
         ax, errors.index.to_numpy(), *(errors[name].to_numpy() for name in ("mse", "mse_low", "mse_high"))
     )
     ax.set_xticks(at, [NAMES[name] for name in errors["what"]])
-    ax.set(ylabel="squared error\n(squared data units, mean over dimensions)", ylim=(0, None))
+    ax.set(ylabel="mean squared error\n(squared data units)", ylim=(0, None))
     return fig

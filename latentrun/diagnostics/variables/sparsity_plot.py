@@ -12,8 +12,8 @@ from latentrun.plotting.style import figure
 from latentrun.types import Picture, Report
 
 VARIANCES = (
-    "Variance of mu (blue) and mean sigma^2 (orange) of each latent variable, stacked; sorted by mean KL, "
-    "largest first. The law var(mu) + mean sigma^2 = 1 is the dashed line. Hatched: inactive; grey dots over "
+    "Variance of μ (blue) and mean σ² (orange) of each latent variable, stacked; sorted by mean KL, "
+    "largest first. The law var(μ) + mean σ² = 1 is the dashed line. Hatched: inactive; grey dots over "
     "a bar: doubtful."
 )
 CONTRIBUTIONS = (
@@ -45,7 +45,7 @@ def pictures(report: Report) -> dict[str, Picture]:
 
 
 def variances(variables: pd.DataFrame) -> Figure:
-    """var(mu) and mean sigma² stacked per variable, in the order of the rows; inactive ones hatched."""
+    """var(μ) and mean σ² stacked per variable, in the order of the rows; inactive ones hatched."""
     fig, axes = figure(width=breadth(len(variables)), height=2.8)
     ax = axes[0, 0]
     parts = {"var(μ)": variables["var_mean"].to_numpy(), "mean σ²": variables["mean_scale2"].to_numpy()}

@@ -1,4 +1,4 @@
-"""The variance law of the Kullback-Leibler term: var(mu) + mean sigma² = 1 for every latent variable."""
+"""The variance law of the Kullback-Leibler term: var(μ) + mean σ² = 1 for every latent variable."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Law:
 
 
 class Stationarity(Diagnostic):
-    """Does var(mu) + mean sigma² equal 1 for every latent variable?
+    """Does var(μ) + mean σ² equal 1 for every latent variable?
 
     With averages over a split, S_i = var(mu_i) + mean sigma_i² and M_i = mean mu_i² + mean sigma_i². A
     decoder can undo any rescaling z_i -> c z_i, so a trained model sits where the KL is stationary in c: M_i
@@ -60,22 +60,22 @@ class Stationarity(Diagnostic):
     requires = (GAUSSIAN_POSTERIOR, FLAT)
     metrics = {
         "mean": Metric(
-            "var(mu) + mean sigma^2, mean over latent variables (all, active, inactive)",
+            "var(μ) + mean σ², mean over latent variables (all, active, inactive)",
             low=0,
             better="one",
             source=SOURCE,
         ),
         "second_moment": Metric(
-            "mean mu^2 + mean sigma^2, mean over latent variables", low=0, better="one", source=SOURCE
+            "mean μ² + mean σ², mean over latent variables", low=0, better="one", source=SOURCE
         ),
         "spread": Metric(
-            "standard deviation over latent variables of var(mu) + mean sigma^2",
+            "standard deviation over latent variables of var(μ) + mean σ²",
             low=0,
             better="zero",
             source=SOURCE,
         ),
         "worst": Metric(
-            "largest |var(mu) + mean sigma^2 - 1| of any latent variable", low=0, better="zero", source=SOURCE
+            "largest |var(μ) + mean σ² - 1| of any latent variable", low=0, better="zero", source=SOURCE
         ),
         "rescaling_loss": Metric(
             "nats per example, summed over latent variables",
@@ -136,12 +136,12 @@ class Stationarity(Diagnostic):
 
         table = report.tables["variables"]
         law = (
-            "S = var(mu) + mean sigma^2 of each latent variable with its 95 % bootstrap interval over "
+            "S = var(μ) + mean σ² of each latent variable with its 95 % bootstrap interval over "
             "examples; the dashed line is the law S = 1. Blue discs: active variables; orange "
             "triangles: doubtful ones; grey squares: inactive ones."
         )
         scatter = (
-            "Mean sigma^2 against the variance of mu, one point per latent variable; on the dashed line they "
+            "Mean σ² against the variance of μ, one point per latent variable; on the dashed line they "
             "add to 1. Active variables (blue discs) belong to the lower right, inactive ones (grey squares) "
             "to the upper left corner."
         )
