@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from latentrun.functional.ties import TIE, settled
+
 CHUNK = 4096  # rows turned to float64 at a time
+NOTHING = 1e-12  # share of the largest eigenvalue below which others are rounding
+BEYOND = 64  # eigenvalues after those wanted that are looked at for equals
 EXACT = 2048  # the side of a matrix of which all eigenvectors are computed
 
 
@@ -40,17 +45,27 @@ def principal_components(x: Tensor, k: int) -> Components:
         n = min(n, EXACT)
         x = x[torch.linspace(0, len(x) - 1, n, device=x.device).round().long()]
     mean = torch.stack([part.double().sum(0) for part in x.split(CHUNK)]).sum(0) / n
-    k = min(k, n - 1, size)
     if size <= EXACT:
         covariance = torch.zeros(size, size, dtype=torch.float64, device=x.device)
         for part in x.split(CHUNK):
             centred = part.double() - mean
             covariance += centred.T @ centred
-        axes = torch.linalg.eigh(covariance).eigenvectors.flip(1)[:, :k].T
+        axes = leading_axes(covariance, k).T
     else:
         centred = x.double() - mean
-        values, vectors = torch.linalg.eigh(centred @ centred.T)
-        used = values.flip(0)[:k] > 1e-12 * values[-1]
-        directions = centred.T @ vectors.flip(1)[:, :k][:, used]
+        directions = centred.T @ leading_axes(centred @ centred.T, k)
         axes = (directions / directions.norm(dim=0)).T
     return Components(mean, axes, n)
+
+
+def leading_axes(gram: Tensor, k: int) -> Tensor:
+    """The k eigenvectors of largest eigenvalue of the symmetric ``gram (m, m)``, in columns ``(m, k)``; fewer
+    where fewer are above 0. Equal ones as :func:`~latentrun.functional.ties.settled` has them."""
+    values, axes = np.linalg.eigh(gram.cpu().numpy())
+    values, axes = values[::-1], axes[:, ::-1]
+    k = min(k, int((values > NOTHING * values[0]).sum()))
+    equal = values[:-1] - values[1:] <= TIE * np.abs(values).max(initial=0.0)
+    last = next((i for i in range(max(k, 1), len(values)) if not equal[i - 1]), len(values))
+    last = min(last, k + BEYOND)
+    found = settled(values[:last], axes[:, :last])[:, :k]
+    return torch.from_numpy(np.ascontiguousarray(found)).to(gram.device)
