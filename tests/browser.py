@@ -12,8 +12,11 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from latentrun.plotting.pages import embedded, packed, policy, scripts
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 OPTIONS = (
@@ -30,6 +33,14 @@ OPTIONS = (
     "--use-angle=swiftshader",
 )
 PATIENCE = 240  # seconds: a busy machine draws in software
+
+
+def page_of(figures: Sequence[dict[str, Any]], title: str) -> str:
+    """A page that draws plotly figures, each as JSON, in the way reports do."""
+    guard = f'<meta http-equiv="Content-Security-Policy" content="{policy(True)}">'
+    head = f'<meta charset="utf-8">{guard}<title>{title}</title>{packed()}'
+    body = f"{''.join(map(embedded, figures))}<script>{scripts()[1]}</script>"
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>'
 
 
 class Browser:

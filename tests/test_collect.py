@@ -322,6 +322,19 @@ def test_a_sweep_has_a_row_for_every_job(tmp_path):
     assert bad["overrides"][2] == "model.latent_dim=1 seed=2" and bad["directory"][2] == names[2]
 
 
+def test_what_is_said_of_the_runs_is_one_table(tmp_path):
+    path = sweep(tmp_path / "s", dims=(1,))
+    said = {"finding": "unused", "weight": "hint", "sentence": "1 of 2 unused", "command": "latentrun"}
+    for job in (0, 2):
+        table = pd.DataFrame([{"diagnostic": "sparsity", **said}])
+        table.to_csv(next(path.glob(f"{job}_*")) / "tables" / "findings.csv", index=False)
+    next(path.glob("1_*")).joinpath("tables", "findings.csv").write_text("nonsense\n")
+    write_tables(path)
+    table = read(path, "findings")
+    assert table["job"].tolist() == [0, 2] and table["directory"][1].startswith("2_")
+    assert table[list(said)].to_dict("records") == [said, said]
+
+
 def test_without_a_plan_the_runs_are_what_is_there(tmp_path):
     planned, unplanned = sweep(tmp_path / "a"), sweep(tmp_path / "b", seeds=tuple(range(6)))
     (unplanned / "plan.csv").unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 
@@ -48,13 +49,25 @@ def test_tables_are_tidy_and_name_their_units(finished):
     assert set(metrics["diagnostic"]) == set(
         yaml.safe_load((finished / ".hydra/config.yaml").read_text())["diagnostic"]
     )
-    assert (metrics["status"] == "ok").all() and metrics["unit"].notna().all()
+    measured = metrics[metrics["status"] == "ok"]
+    assert measured["unit"].notna().all()
+    assert metrics.drop(measured.index)["diagnostic"].tolist() == ["convergence"]  # of two epochs
     inside = metrics.dropna(subset=["low", "high", "value"])
     assert (inside["low"] <= inside["high"]).all() and len(inside) > 20
     train = pd.read_csv(finished / "tables" / "train.csv")
     assert list(train["epoch"]) == [1, 2] and not any("second" in column for column in train)
     summary = json.loads((finished / "tables" / "summary.json").read_text())
     assert summary["model"] == "vae" and summary["model.latent_dim"] == 3 and "reconstruction/mse" in summary
+
+
+def test_what_a_colleague_would_say_is_in_a_table_on_the_page_and_on_the_terminal(finished):
+    table = pd.read_csv(finished / "tables" / "findings.csv")
+    log, page = (finished / "run.log").read_text(), (finished / "report.html").read_text()
+    assert table["finding"].str.endswith("than_mean").any()  # two steps of training
+    for row in table.itertuples():
+        assert row.sentence in log and html.escape(row.sentence) in page
+        assert f"to try: {row.command}" in log and f'href="#{row.diagnostic}"' in page
+    assert "training.epochs=" in table["command"].iloc[0] and "hydra.run.dir" not in log.split("to try:")[1]
 
 
 def test_meta_tells_how_the_run_was_made(finished):
@@ -157,7 +170,7 @@ def test_two_runs_of_one_configuration_are_equal(finished, tmp_path):
     assert run(*BARE, f"diagnostic=[{','.join(few)}]", f"hydra.run.dir={again}") == 0
     tables = {path.name for path in (again / "tables").iterdir()} - {"timing.csv", "summary.json"}
     assert len(tables) > 5
-    for name in tables - {"metrics.csv"}:
+    for name in tables - {"metrics.csv", "findings.csv"}:  # of all that was asked
         assert (finished / "tables" / name).read_bytes() == (again / "tables" / name).read_bytes(), name
     both = [
         pd.read_csv(path / "tables" / "metrics.csv").set_index("diagnostic") for path in (finished, again)
@@ -176,9 +189,17 @@ def test_report_is_one_page_that_needs_nothing_else(finished):
     )  # plotly's own code names addresses it never asks
     outside = re.findall(r'(?:src|href)="(?!data:|#)([^"]+)"', page)
     assert outside == []
-    for name in yaml.safe_load((finished / ".hydra/config.yaml").read_text())["diagnostic"]:
+    asked = yaml.safe_load((finished / ".hydra/config.yaml").read_text())["diagnostic"]
+    for name in asked.keys() - {"convergence"}:  # two epochs have none
         assert f'<section id="{name}">' in html
     assert html.count('<img src="data:image/png;base64,') >= 10
+
+
+def test_a_run_takes_little_room_beside_its_weights(finished):
+    sizes = {path: path.stat().st_size for path in finished.rglob("*") if path.is_file()}
+    beside = sum(size for path, size in sizes.items() if path.parent.name != "checkpoints")
+    assert beside < 15e6
+    assert {path.name for path in sizes if path.parent.name == "checkpoints"} == {"best.pt", "last.pt"}
 
 
 def test_tensorboard_reads_scalars_pictures_and_hyperparameters(finished):
@@ -227,7 +248,7 @@ def test_what_does_not_fit_is_skipped_in_the_default_list(tmp_path):
     assert run(*digits, "model=ae", f"hydra.run.dir={tmp_path / 'ae'}") == 0
     metrics = pd.read_csv(tmp_path / "ae" / "tables" / "metrics.csv")
     skipped = metrics[metrics["status"] == "skipped"]
-    assert set(skipped["diagnostic"]) == {"sparsity", "stationarity"}
+    assert set(skipped["diagnostic"]) == {"convergence", "sparsity", "stationarity"}
     assert "needs a Gaussian posterior" in (tmp_path / "ae" / "report.html").read_text()
 
 

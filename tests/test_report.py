@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,12 +18,13 @@ import pytest
 from matplotlib.figure import Figure
 
 from latentrun.errors import InputError
-from latentrun.plotting.pages import embedded, policy, read_figure, scripts, standalone
+from latentrun.judgement import Finding, Weight
+from latentrun.plotting.pages import embedded, packed, policy, read_figure, scripts
 from latentrun.plotting.style import figure, paper
 from latentrun.report.page import page
 from latentrun.store import RunDirectory
 from latentrun.types import Estimate, Metric, Picture, Report
-from tests.browser import CHROMIUM
+from tests.browser import CHROMIUM, Browser, page_of
 from tests.planted_runs import CONFIG
 
 CANARY = (
@@ -121,28 +125,39 @@ def in_browser(path, tmp_path) -> str:
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
 
+def running(elements: Elements) -> list[str]:
+    """The scripts that a browser would run: those that are no data, and the one that is packed."""
+    texts = []
+    for text, attrs in zip(elements.scripts, elements.of("script"), strict=True):
+        if attrs.get("id") == "plotly":
+            assert attrs["type"] == "text/plain"
+            texts.append(gzip.decompress(base64.b64decode(text)).decode())
+        elif attrs.get("type") != "application/json":
+            texts.append(text)
+    return texts
+
+
 # ---------------------------------------------------------------- the policy
 def hashes(html: str) -> list[str]:
-    """sha256 of each script of a page that a browser would run, as its policy writes it."""
-    elements = Elements(html)
-    texts = [
-        text
-        for text, attrs in zip(elements.scripts, elements.of("script"), strict=True)
-        if attrs.get("type") != "application/json"
-    ]
+    """sha256 of each script of a page that a browser would run, the packed one unpacked, as its policy writes
+    it."""
+    texts = running(Elements(html))
     return [f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in texts]
 
 
-@pytest.mark.parametrize("kind", ["report", "standalone"])
+@pytest.mark.parametrize("kind", ["report", "figure"])
 def test_the_policy_allows_the_scripts_of_the_page_and_nothing_else(tmp_path, kind):
-    html = page(directory(tmp_path / "run")) if kind == "report" else standalone(cloud(), "a cloud")
+    html = page(directory(tmp_path / "run"))
+    if kind == "figure":
+        html = (tmp_path / "run" / "plots" / "probe.cloud.html").read_text()
     [rule] = [
         attrs["content"]
         for attrs in Elements(html).of("meta")
         if attrs.get("http-equiv") == "Content-Security-Policy"
     ]
     rules = dict(part.split(" ", 1) for part in rule.split("; "))
-    assert rules.pop("script-src").split() == hashes(html) and len(hashes(html)) == 2
+    assert rules.pop("script-src").split() == (hashes(html) or ["'none'"])
+    assert len(hashes(html)) == (2 if kind == "report" else 0)
     assert rules == {
         "default-src": "'none'",
         "img-src": "data: blob:",
@@ -164,24 +179,62 @@ INJECTED = "<body><script>document.title = 'ran'</script><img src=x onerror=\"do
 
 
 @needs_browser
-@pytest.mark.parametrize("kind", ["report", "standalone"])
-def test_the_cloud_is_drawn_under_the_policy_and_what_is_injected_is_not_run(tmp_path, kind):
+def test_the_cloud_is_drawn_under_the_policy_and_what_is_injected_is_not_run(tmp_path):
     made, path = directory(tmp_path / "run", CANARY), tmp_path / "page.html"
-    html = page(made) if kind == "report" else (tmp_path / "run" / "plots" / "probe.cloud.html").read_text()
-    path.write_text(html.replace("<body>", INJECTED))  # the policy holds even where escaping would not
+    path.write_text(page(made).replace("<body>", INJECTED))  # it holds even where escaping would not
     shown = Elements(in_browser(path, tmp_path))
     assert {"gl-container"} & {attrs.get("class") for attrs in shown.of("div")} and shown.of("canvas")
-    assert (
-        shown.title.strip() == ("run" if kind == "report" else "probe.cloud")
-        and "cannot be drawn" not in shown.text
-    )
+    assert shown.title.strip() == "run" and "cannot be drawn" not in shown.text
+
+
+# ---------------------------------------------------------------- one copy of what draws
+def test_the_page_of_a_figure_leads_to_the_report_which_alone_holds_what_draws(tmp_path):
+    run = directory(tmp_path / "run")
+    run.write_page(page(run))
+    holding = [path.name for path in run.path.rglob("*.html") if packed() in path.read_text()]
+    assert holding == ["report.html"]
+    figure = Elements((run.path / "plots" / "probe.cloud.html").read_text())
+    [link] = figure.of("a")
+    path, _, place = link["href"].partition("#")
+    assert (run.path / "plots" / path).resolve() == run.path / "report.html"
+    assert place in [attrs.get("id") for attrs in Elements(page(run)).of("figure")]
+    assert f"url={link['href']}" in figure.of("meta")[-1]["content"] and "copy report.html" in figure.text
+
+
+# ---------------------------------------------------------------- a narrow window
+STYLES = Path(__file__).parents[1] / "latentrun" / "report"
+
+
+def test_nothing_on_a_page_is_wider_than_a_phone():
+    """Tables scroll within themselves, pictures shrink, columns may be narrower than what is in them."""
+    style = (STYLES / "base.html.j2").read_text()
+    narrow = style[style.index("@media (max-width: 900px)") :]
+    assert "grid-template-columns: minmax(0, 1fr)" in narrow
+    wide = [int(number) for number in re.findall(r"(?<!max-)(?:min-)?width: (\d+)px", style)]
+    assert all(number <= 390 for number in wide)
+    assert "figure img { max-width: 100%" in style and "figure { margin: 18px 0; overflow-x: auto; }" in style
+    for file in STYLES.glob("*.html.j2"):
+        text = file.read_text()
+        assert text.count("<table") == text.count('<div class="scroll"><table'), file.name
+
+
+@needs_browser
+def test_a_phone_shows_a_report_without_scrolling_sideways(tmp_path):
+    run = directory(tmp_path / "run", "word " * 40 + "x" * 200)
+    run.write_page(page(run))
+    with Browser(tmp_path / "profile") as browser:
+        browser.call(
+            "Emulation.setDeviceMetricsOverride", width=390, height=844, deviceScaleFactor=2, mobile=True
+        )
+        browser.open(run.path / "report.html", "document.querySelector('.js-plotly-plot')")
+        assert browser.read("document.documentElement.scrollWidth") <= 390
 
 
 @needs_browser
 def test_without_the_policy_the_injected_script_would_have_run(tmp_path):
     path = tmp_path / "page.html"
     path.write_text(
-        standalone(cloud(), "a cloud")
+        page_of([json.loads(cloud().to_json())], "a cloud")
         .replace("Content-Security-Policy", "no-policy")
         .replace("<body>", INJECTED)
     )
@@ -192,12 +245,7 @@ def test_without_the_policy_the_injected_script_would_have_run(tmp_path):
 def harmless(html: str, drawing: bool = True) -> Elements:
     """The elements of a page, of which none can run anything but what draws figures, where there are any."""
     elements = Elements(html)
-    runs = [
-        text
-        for text, attrs in zip(elements.scripts, elements.of("script"), strict=True)
-        if attrs.get("type") != "application/json"
-    ]
-    assert runs == (list(scripts()) if drawing else [])
+    assert running(elements) == (list(scripts()) if drawing else [])
     assert not [name for _, attrs in elements.found for name in attrs if name.startswith("on")]
     assert all(
         attrs["src"].startswith(("data:image/png;base64,", "data:image/gif;base64,"))
@@ -237,7 +285,7 @@ def test_a_page_that_is_read_and_written_again_takes_data_alone(tmp_path):
     found = [
         text
         for text, attrs in zip(harmless(html).scripts, Elements(html).of("script"), strict=True)
-        if "type" in attrs
+        if attrs.get("type") == "application/json"
     ]
     assert [json.loads(text)["data"][0]["name"] for text in found] == [CANARY]
 
@@ -337,6 +385,30 @@ def test_json_of_another_form_is_refused_in_one_line(tmp_path, file, content, sa
     with pytest.raises(InputError, match=said) as error:
         RunDirectory(run.path).status  # noqa: B018
     assert "\n" not in str(error.value) and file in str(error.value)
+
+
+# ---------------------------------------------------------------- what is said on top
+def test_findings_stand_on_top_the_weightiest_first_and_run_nothing(tmp_path):
+    run = directory(tmp_path / "run")
+    for name, weight in (("probe", Weight.GOOD), ("other", Weight.PROBLEM)):
+        run.write_findings(name, [Finding("rule", weight, f"{weight} {CANARY}", CANARY)])
+    run.write_findings("other", [Finding("rule", Weight.PROBLEM, "said once", "")])
+    assert [row["sentence"] for row in run.read_findings()] == ["said once", f"good {CANARY}"]
+    elements = harmless(page(run))
+    assert [attrs["class"] for attrs in elements.of("li") if "class" in attrs] == ["problem", "good"]
+    assert elements.text.count(CANARY) == 2
+    table = run.read_table("findings").assign(weight=1.5)
+    run.write_table("findings", table)
+    with pytest.raises(InputError, match="weight '1.5' is not allowed; allowed: problem, hint, good"):
+        page(run)
+
+
+def test_active_variables_are_said_with_how_many_there_are(tmp_path):
+    run = directory(tmp_path / "run")
+    counts = {"active": 6, "inactive": 1, "doubtful": 1}
+    report = Report({name: Estimate(float(value)) for name, value in counts.items()})
+    run.write_report("sparsity", report, {name: Metric("latent variables") for name in counts}, {})
+    assert "6 of 8" in Elements(page(run)).text
 
 
 # ---------------------------------------------------------------- files of pictures

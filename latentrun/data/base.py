@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SPLITS = ("train", "val", "test")
+Colours = Literal["gray", "gray_r", "viridis", "magma", "inferno", "plasma", "cividis"]  # of matplotlib
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Description:
     notes: tuple[str, ...]
     intrinsic_dim: int | None = None
     betti: tuple[int, ...] | None = None
+    cmap: Colours = "gray"
     beside: tuple[Column, ...] = ()
     filling: dict[str, float] = field(default_factory=dict)
 
@@ -68,7 +70,9 @@ class Dataset(ABC):
     Attributes: ``event_shape`` of one example (images: channels, height, width); ``value_range`` (low, high)
     of x; ``factors``, one per column of y; ``label`` the name of the factor that ``labels`` codes, or None;
     ``binary`` whether every value is 0 or 1; ``columns`` what the variables of a table are, empty for
-    everything else; ``notes`` what reading found that a reader of the report must know, in plain sentences.
+    everything else; ``cmap`` the colours in which pictures of one channel are shown: grey for photographs and
+    handwriting, others for quantities; ``notes`` what reading found that a reader of the report must know, in
+    plain sentences.
     """
 
     event_shape: tuple[int, ...]
@@ -77,6 +81,7 @@ class Dataset(ABC):
     label: str | None = None
     binary: bool = False  # whether every value of x is 0 or 1
     columns: tuple[Column, ...] = ()
+    cmap: Colours = "gray"
     notes: tuple[str, ...] = ()
     rows: int | None = None  # use only so many rows of each split, evenly spaced
 
@@ -139,6 +144,7 @@ class Dataset(ABC):
             notes=tuple(self.notes),
             intrinsic_dim=getattr(self, "intrinsic_dim", None) if oracle else None,
             betti=getattr(self, "betti", None) if oracle else None,
+            cmap=self.cmap,
         )
 
     def align(self, reference: Dataset) -> None:

@@ -35,6 +35,7 @@ class Heatmaps(Dataset, Oracle):
 
     intrinsic_dim = 3
     betti: tuple[int, ...] | None = (1, 0, 0, 0)
+    cmap = "viridis"  # densities, no photographs
     further: tuple[tuple[float, ...], ...] = ((),)  # all that the factors after the first three may be
 
     def __init__(

@@ -24,6 +24,7 @@ class Recorded(Dataset):
         self.event_shape, self.value_range = description.event_shape, description.value_range
         self.factors, self.label = description.factors, description.label
         self.binary, self.columns, self.notes = description.binary, description.columns, description.notes
+        self.cmap = description.cmap
 
     @cached_property
     def source(self) -> Dataset:

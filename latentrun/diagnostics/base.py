@@ -27,6 +27,7 @@ from latentrun.functional.paths.lines import Reading, read
 from latentrun.functional.paths.tracks import track_tables
 from latentrun.functional.statistics.dependence import targets
 from latentrun.functional.ties import ranked
+from latentrun.judgement import Rule
 from latentrun.models.base import HasEncoder, HasGenerator, HasPosterior, Model, PosteriorTraining
 from latentrun.plotting.sprite import thumbnails
 from latentrun.run import Run
@@ -52,10 +53,12 @@ class Question(ABC):
 class Diagnostic(Question):
     """A callable built from config. Writes nothing, alters nothing, draws all randomness from ``noise``.
 
-    ``uses``: what it exploits when it is there.
+    ``uses``: what it exploits when it is there. ``rules``: what its metrics mean in plain words, on top of
+    the report and at the end of the run; a rule speaks of its own metrics alone.
     """
 
     uses: ClassVar[tuple[Need, ...]] = ()
+    rules: ClassVar[tuple[Rule, ...]] = ()
 
     def check(self, model: Model, data: Dataset) -> None:
         """Hold settings that name something of the data or the model against them, before anything trains:

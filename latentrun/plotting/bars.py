@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from latentrun.plotting.style import PALETTE
+from latentrun.plotting.style import PALETTE, legible
 
 # How the three states of a latent variable look in every picture: colour and hatch, so that print and
 # colour-blind eyes tell them apart.
@@ -86,6 +86,7 @@ def grouped(
     """Bars of several series side by side in each group: ``series[label] = (values, low, high)``, NaN where
     there is no bar."""
     width = 0.8 / len(series)
+    small = legible(ax.figure.get_size_inches()[0], 7)
     above = {"xytext": (0, 3), "textcoords": "offset points", "ha": "center"}
     for k, (label, (values, low, high)) in enumerate(series.items()):
         at = np.arange(len(groups)) + (k - (len(series) - 1) / 2) * width
@@ -93,7 +94,7 @@ def grouped(
         ax.bar(at[given], values[given], width=0.92 * width, color=PALETTE[k], label=label)
         whiskers(ax, at[given], values[given], low[given], high[given])
         for place in at[~given]:
-            ax.annotate(f"no {label}", (place, 0), fontsize=7, color="#555555", **above)
+            ax.annotate(f"no {label}", (place, 0), fontsize=small, color="#555555", **above)
     ax.set_xticks(range(len(groups)), groups)
     ax.set_xlim(-0.6, len(groups) - 0.4)
     ax.axhline(0, color="black", linewidth=0.6)

@@ -15,10 +15,10 @@ import numpy as np
 from latentrun.functional.factors import Target
 from latentrun.plotting.scatter import caption, category_names, colours_of
 from latentrun.plotting.sprite import sprite, thumbnails
-from latentrun.plotting.style import PALETTE
+from latentrun.plotting.style import PALETTE, palette_of
 from latentrun.types import Factor
 
-TURNED = 3000  # points that a browser turns smoothly
+TURNED = 1000  # points with a picture each: more make large pages, and hide each other
 # Of classes beyond the palette, with their signs.
 SYMBOLS = (("circle", ""), ("diamond", " \u25c6"), ("square", " \u25a0"), ("x", " \u2715"))
 # Of paths; the other colours are of surfaces and points.
@@ -280,11 +280,12 @@ def _class_marker(factor: Factor, classes: np.ndarray, bar: dict) -> dict:
     """A colour for each class, beyond the palette's with another symbol."""
     names = category_names(factor)
     n = len(names)
-    colours = [mpl.colors.to_hex(PALETTE[i % len(PALETTE)]) for i in range(n)]
-    symbols = [SYMBOLS[i // len(PALETTE) % len(SYMBOLS)] for i in range(n)]
+    palette = palette_of(n)
+    colours = [mpl.colors.to_hex(palette[i % len(palette)]) for i in range(n)]
+    symbols = [SYMBOLS[i // len(palette) % len(SYMBOLS)] for i in range(n)]
     ticks = [_plain(name) + sign for name, (_, sign) in zip(names, symbols, strict=True)]
     symbol = "circle"
-    if n > len(PALETTE):
+    if n > len(palette):
         symbol = np.array([name for name, _ in symbols])[classes].tolist()
     return {
         "color": classes.tolist(),

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from latentrun.plotting.images import canvas
-from latentrun.plotting.style import DIVERGING, SEQUENTIAL, figure
+from latentrun.plotting.style import DIVERGING, figure, picture_colours
 
 
 def coloured(x: np.ndarray, cmap: str, low: float, high: float) -> np.ndarray:
@@ -44,9 +44,10 @@ def differences(
     n, _, h, w = x.shape
     signed = [farthest(x, answer) for answer in made.values()]
     top = max(float(np.abs(signed).max()), 1e-9)
-    rows, labels = [coloured(x, SEQUENTIAL, *value_range)], ["original"]
+    colours = picture_colours().name
+    rows, labels = [coloured(x, colours, *value_range)], ["original"]
     for (name, answer), off in zip(made.items(), signed, strict=True):
-        rows += [coloured(answer, SEQUENTIAL, *value_range), coloured(off, DIVERGING, -top, top)]
+        rows += [coloured(answer, colours, *value_range), coloured(off, DIVERGING, -top, top)]
         labels += [name, "difference"]
     inches, lines = tile / w, max(label.count("\n") for label in columns) + 1
     width, height = n * (w + 1) * inches + 2.1, len(rows) * (h + 1) * inches + 0.22 + 0.13 * lines

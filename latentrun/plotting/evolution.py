@@ -22,29 +22,23 @@ FEW = 20  # variables whose lines are drawn at full width
 def over_training(
     epochs: np.ndarray,
     values: Mapping[str, np.ndarray],
-    inactive: np.ndarray,
     phases: Sequence[tuple[float, str]] = (),
 ) -> Figure:
-    """A panel for each of the ``values (E, d)`` against the ``epochs (E,)``, a line for each variable; grey
-    and dashed are those ``inactive (d,)``, the colour of the others is their KL (without a KL: var(mu)) at
-    the end. ``phases``: where each begins and its name, nothing for a single one."""
+    """A panel for each of the ``values (E, d)`` against the ``epochs (E,)``, a line for each variable,
+    coloured by its KL (without a KL: var(mu)) at the end. ``phases``: where each begins and its name, nothing
+    for a single one."""
     panels = {name: label for name, label in PANELS.items() if name in values}
     columns = min(2, len(panels))
     rows, width = -(-len(panels) // columns), 3.2 if columns > 1 else 4.6
     fig, axes = figure(rows, columns, width=width, height=2.2, sharex=True)
     by = "kl" if "kl" in values else "var_mean"
     final = values[by][-1]
-    norm = Normalize(0, 1)
-    if not inactive.all():
-        norm = Normalize(np.nanmin(final[~inactive]), np.nanmax(final[~inactive]))
-    order = np.argsort(~inactive, kind="stable")  # inactive first, so that they lie below
+    norm = Normalize(np.nanmin(final), np.nanmax(final))
+    order = np.argsort(final, kind="stable")  # those that say most lie above
     look = {"linewidth": 1.1 if len(final) <= FEW else 0.7, "marker": "." if len(epochs) == 1 else None}
     for place, (ax, (name, label)) in enumerate(zip(axes.flat, panels.items(), strict=True)):
         for i in order:
-            style = {"color": "#AAAAAA", "linestyle": "--"}
-            if not inactive[i]:
-                style = {"color": INK(np.nan_to_num(norm(final[i])))}
-            ax.plot(epochs, values[name][:, i], **look, **style)
+            ax.plot(epochs, values[name][:, i], color=INK(np.nan_to_num(norm(final[i]))), **look)
         ax.set(ylabel=label)
         if name != "kl" and len(panels) > 1:  # a code without sigma has no scale of its own
             ax.axhline(1, color="black", linestyle=":", linewidth=0.8)

@@ -9,12 +9,14 @@ anywhere.
 from __future__ import annotations
 
 import base64
+import gzip
 import hashlib
 import json
 import re
 from functools import cache
 from html import escape
 from typing import Any
+from urllib.parse import quote
 
 from jinja2.utils import htmlsafe_json_dumps
 from markupsafe import Markup
@@ -105,8 +107,23 @@ function letThrough(place) {
   }
 }
 
+// plotly stands in the page as packed bytes, a third of its size; the page's policy knows it by its hash.
+async function library() {
+  const text = document.getElementById("plotly").textContent;
+  const packed = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const unpacked = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
+  const script = document.createElement("script");
+  script.textContent = await new Response(unpacked).text();
+  document.head.append(script);
+}
+
+const ready = library();
+
 async function draw(place, text) {
+  await ready;
   const { data, layout, frames } = JSON.parse(text);
+  const room = place.parentElement.clientWidth; // of a phone: less than the figure was made for
+  if (room > 0 && layout?.width > room) layout.width = room;
   await Plotly.newPlot(place, { data, layout, frames, config: CONFIG });
   touchable(place, layout?.meta);
   place.on("plotly_afterplot", () => letThrough(place));
@@ -126,12 +143,22 @@ FIGURE = '<script type="application/json" class="figure">{}</script>'
 PARTS = ("data", "layout", "frames")  # what of a figure is drawn; its own configuration is not heeded
 
 
+PLOTLY = '<script type="text/plain" id="plotly">{}</script>'
+
+
 @cache
 def scripts() -> tuple[Markup, Markup]:
     """plotly.js and what draws with it."""
     from plotly.offline import get_plotlyjs
 
     return Markup(get_plotlyjs()), Markup(DRAW)
+
+
+@cache
+def packed() -> Markup:
+    """plotly.js as it stands in a page, packed: data that no browser runs before :data:`DRAW` unpacks it."""
+    content = gzip.compress(scripts()[0].encode(), mtime=0)
+    return Markup(PLOTLY.format(base64.b64encode(content).decode()))
 
 
 @cache
@@ -159,17 +186,25 @@ def embedded(figure: dict[str, Any]) -> Markup:
     return Markup(FIGURE.format(htmlsafe_json_dumps(parts, allow_nan=False)))
 
 
-def standalone(figure: Any, title: str) -> str:
-    """A plotly figure as a page of its own that needs no network."""
-    plotly, draw = scripts()
-    guard = f'<meta http-equiv="Content-Security-Policy" content="{policy(True)}">'
-    head = f'<meta charset="utf-8">{guard}<title>{escape(title)}</title><script>{plotly}</script>'
-    body = f"{embedded(json.loads(figure.to_json()))}<script>{draw}</script>"
-    return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>'
+def beside_report(figure: Any, name: str) -> str:
+    """A plotly figure as a page ``plots/<name>.html`` of a directory: its data, and the way to the report,
+    the one page that holds what draws it. It runs no script."""
+    link = f"../report.html#plot.{quote(name)}"
+    head = (
+        f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy(False)}">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta http-equiv="refresh" content="1; url={link}"><title>{escape(name)}</title>'
+    )
+    body = (
+        f'<p>The figure {escape(name)} is drawn by <a href="{link}">report.html</a> in the folder above, '
+        "which opens in a moment. This file holds its data alone: copy report.html to show it elsewhere.</p>"
+    )
+    data = embedded(json.loads(figure.to_json()))
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}{data}</body></html>'
 
 
 def read_figure(page: str) -> dict[str, Any]:
-    """The figure of a page made by :func:`standalone`; ValueError where there is none."""
+    """The figure of a page made by :func:`beside_report`; ValueError where there is none."""
     start, end = FIGURE.split("{}")
     match = re.search(f"{re.escape(start)}(.*?){end}", page, re.DOTALL)
     try:

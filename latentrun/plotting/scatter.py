@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from latentrun.functional.factors import Target
-from latentrun.plotting.style import CYCLIC, DIVERGING, PALETTE, SEQUENTIAL, blank, figure
+from latentrun.plotting.style import CYCLIC, DIVERGING, PALETTE, SEQUENTIAL, blank, figure, palette_of
 from latentrun.types import Factor
 
-MARKERS = "o^sDvP*X"  # classes beyond the palette's eight repeat its colours with another marker
+MARKERS = "o^sDvP*X"  # classes beyond the palette repeat its colours with another marker
 LEGEND = 16  # classes named in a legend at most
 
 
@@ -63,8 +63,9 @@ def draw(ax: Axes, x: np.ndarray, y: np.ndarray, target: Target | None):
     factor, values = target
     if factor.kind == "categorical":
         classes = np.rint(values).astype(int)
-        colours = np.array([mpl.colors.to_rgba(c) for c in PALETTE])[classes % len(PALETTE)]
-        shape = classes // len(PALETTE) % len(MARKERS)
+        palette = palette_of(len(category_names(factor)))
+        colours = np.array([mpl.colors.to_rgba(c) for c in palette])[classes % len(palette)]
+        shape = classes // len(palette) % len(MARKERS)
         for i in np.unique(shape):
             at = shape == i
             ax.scatter(x[at], y[at], c=colours[at], marker=MARKERS[i], **points(len(x)))
@@ -76,9 +77,9 @@ def draw(ax: Axes, x: np.ndarray, y: np.ndarray, target: Target | None):
 def legend(ax: Axes, factor: Factor) -> None:
     """Names of the classes at the bottom of an empty panel."""
     names = category_names(factor)
-    handles = []
+    palette, handles = palette_of(len(names)), []
     for i, name in enumerate(names[:LEGEND]):
-        marker, colour = MARKERS[i // len(PALETTE) % len(MARKERS)], PALETTE[i % len(PALETTE)]
+        marker, colour = MARKERS[i // len(palette) % len(MARKERS)], palette[i % len(palette)]
         handles.append(Line2D([], [], ls="", marker=marker, ms=4, color=colour, label=name))
     title = caption(factor) + (f" (first {LEGEND} of {len(names)})" if len(names) > LEGEND else "")
     place = {"loc": "lower center", "bbox_to_anchor": (0.5, -0.05), "borderpad": 0, "borderaxespad": 0}

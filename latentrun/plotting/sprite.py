@@ -7,11 +7,10 @@ import io
 import math
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from PIL import Image
 
-from latentrun.plotting.style import SEQUENTIAL
+from latentrun.plotting.style import picture_colours
 
 SIDE = 36  # pixels of the longer side of a tile; larger images are reduced
 SIDES = (SIDE, 24, 16)  # the same, until the PNG is small enough
@@ -57,8 +56,8 @@ def sprite(x: np.ndarray) -> dict[str, Any]:
     """Images ``(N, c, h, w)`` uint8 as tiles of one PNG, in rows of ``columns`` tiles: ``{"sprite": data:
     address, "columns", "width", "height"}``, the size that of a tile in pixels.
 
-    One channel is shown in the sequential colours, as it is everywhere. Large or many images are reduced
-    once more, until the PNG has at most ``LARGEST`` bytes, or they can be no smaller.
+    One channel is shown in the colours that the data name, as it is everywhere. Large or many images are
+    reduced once more, until the PNG has at most ``LARGEST`` bytes, or they can be no smaller.
     """
     for side in SIDES:
         tiles = thumbnails(x, side=side)
@@ -79,7 +78,7 @@ def _png(tiles: np.ndarray) -> tuple[bytes, int]:
     sheet = sheet.reshape(rows, columns, h, w, c).swapaxes(1, 2).reshape(rows * h, columns * w, c)
     if c == 1:
         image = Image.fromarray(np.rint(sheet[..., 0] * ((LEVELS - 1) / 255)).astype(np.uint8))
-        colours = 255 * mpl.colormaps[SEQUENTIAL](np.linspace(0, 1, LEVELS))[:, :3]
+        colours = 255 * picture_colours()(np.linspace(0, 1, LEVELS))[:, :3]
         image.putpalette(colours.round().astype(np.uint8).tobytes())
     else:
         method, dither = Image.Quantize.FASTOCTREE, Image.Dither.NONE

@@ -21,6 +21,7 @@ LEGEND = 0.5  # inches below the panels for the names of lines
 ACROSS = 3  # panels side by side
 MARKS = "osD^vP*X"  # lines beyond the palette's eight repeat its colours with another marker
 WRITTEN = 64  # cells of a map with their number written in; more would not be readable
+TITLE = 34  # letters of a line above a panel: they are as wide as it
 NARROW = 0.16  # a place among categories that all lines share
 
 
@@ -80,7 +81,7 @@ def against(panels: Sequence[Panel], key: Key, lines: Key | None) -> Figure:
             label = None if lines is None else lines.labels[number]
             _line(ax, key, panel.values[:, number], number, panel.values.shape[1], label)
         _axis(ax, key)
-        title = plain(panel.name) + arrow(panel.better)
+        title = titled(panel.name) + arrow(panel.better)
         ax.set(xlabel=plain(key.name), ylabel=plain(short(panel.unit), 80), title=title)
     if lines is not None:
         legends = [ax.get_legend_handles_labels() for ax in axes[: len(panels)]]
@@ -108,10 +109,15 @@ def over_two(panels: Sequence[Panel], rows: Key, columns: Key) -> Figure:
                 ax.text(j, i, f"{mean[i, j]:.3g}", ha="center", va="center", fontsize=7, color=colour)
         _ticks(ax.xaxis, columns, np.arange(c))
         _ticks(ax.yaxis, rows, np.arange(r))
-        ax.set(xlabel=plain(columns.name), ylabel=plain(rows.name), title=plain(panel.name))
+        ax.set(xlabel=plain(columns.name), ylabel=plain(rows.name), title=titled(panel.name))
         ax.tick_params(length=0)
         ax.spines[:].set_visible(False)
     return fig
+
+
+def titled(name: str, letters: int = TITLE) -> str:
+    """The name of a metric above its panel, in as many lines as it takes."""
+    return plain("\n".join(wrap(name, letters)), 4 * letters)
 
 
 def short(unit: str) -> str:

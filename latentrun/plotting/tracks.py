@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from latentrun.plotting.images import strips
 from latentrun.plotting.paths import factor_curves
 
-SHORT = {"residual": "residual", "distance": "distance to\ntraining data"}
+SHORT = {"residual": "residual\n(share of norm)", "distance": "distance to data\n(data units)"}
 
 
 def judged_strips(names: Sequence[str], x: np.ndarray, steps: pd.DataFrame, kind: str, value_range) -> Figure:
@@ -34,7 +34,7 @@ def judged_curves(
     ]
     below = {
         SHORT[kind]: np.stack([track[kind] for track in tracks]),
-        "distance to\nnearest code": np.stack([track["gap"] for track in tracks]),
+        "nearest code\n(whitened units)": np.stack([track["gap"] for track in tracks]),
     }
     factors = [column.removeprefix("fitted.") for column in columns]
     return factor_curves(panels, below, factors, ranges.reshape(-1, 2), unit)

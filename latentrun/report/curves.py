@@ -14,8 +14,6 @@ from latentrun.types import Picture
 
 # No panels of their own: drawn with the loss, or numbers of states.
 APART = ("monitor", "noise_stage", "noise_variable")
-# Off is a variable with more of the one and less of the other at the end, as in `sparsity`.
-SWITCHED_OFF = {"mean_scale2": 0.8, "var_mean": 0.05}
 WIDE = 20  # values that span more than this ratio are drawn on a log axis
 
 
@@ -86,29 +84,18 @@ def latent_variables(table: pd.DataFrame) -> Picture:
             values[name] = table[sorted(columns, key=_variable)].to_numpy()
     d = values["var_mean"].shape[1]
     scaled = "mean_scale2" in values
-    inactive = np.zeros(d, bool)
-    if scaled:
-        inactive = (values["mean_scale2"][-1] > SWITCHED_OFF["mean_scale2"]) & (
-            values["var_mean"][-1] < SWITCHED_OFF["var_mean"]
-        )
     phases = phases_of(table)
-    fig = over_training(np.arange(1, len(table) + 1), values, inactive, phases if len(phases) > 1 else ())
+    fig = over_training(np.arange(1, len(table) + 1), values, phases if len(phases) > 1 else ())
     what, by = "variance of its code", "its variance"
     if scaled:
         what, by = (
-            "variance of mu, mean sigma^2, their sum (by the law 1, dotted) and mean KL(q(z_i|x) || N(0, 1))",
+            "variance of μ, mean σ², their sum (by the law 1, dotted) and mean KL(q(z_i|x) || N(0, 1))",
             "its KL",
         )
     caption = (
         f"Of each of {d} latent variables after each epoch, over the same training rows: {what}; coloured by "
         f"{by} at the end."
     )
-    if scaled:
-        caption += (
-            f" Grey, dashed: the {inactive.sum()} that end inactive (mean sigma^2 above "
-            f"{SWITCHED_OFF['mean_scale2']:g} and var(mu) under {SWITCHED_OFF['var_mean']:g} after the last "
-            "epoch, which need not be that of the best weights)."
-        )
     if len(phases) > 1:
         caption += f" Phases: {', '.join(f'{name} from epoch {start}' for start, name in phases)}."
     return Picture(fig, caption)

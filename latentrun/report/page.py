@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from latentrun.plotting.pages import policy, scripts
-from latentrun.report.parts import HEADLINES, Shown, address, content, interval, number, template
+from latentrun.plotting.pages import packed, policy, scripts
+from latentrun.report.parts import HEADLINES, PARTS_OF, Shown, address, content, interval, number, template
 from latentrun.store import ComparisonDirectory, ReportDirectory, RunDirectory
 
 ROWS_SHOWN = 12
@@ -26,6 +26,7 @@ def page(directory: RunDirectory) -> str:
         directory,
         pictures,
         status=directory.status,
+        findings=directory.read_findings(),
         headlines=_headlines(directory.read_table("metrics")),
         training=pictures,
         timing=_times(directory.read_table("timing")),
@@ -53,7 +54,7 @@ def rendered(name: str, directory: ReportDirectory, pictures: Sequence[Shown], *
     drawing = any(
         shown.kind == "figure" for shown in sum((section["pictures"] for section in sections), list(pictures))
     )
-    plotly, draw = scripts() if drawing else ("", "")
+    plotly, draw = (packed(), scripts()[1]) if drawing else ("", "")
     return template(name).render(
         policy=policy(drawing),
         plotly=plotly,
@@ -105,7 +106,9 @@ def _headlines(metrics: pd.DataFrame) -> list[tuple[str, list[tuple[str, str, st
     for name, title in HEADLINES:
         rows = metrics[keys.str.startswith(name) if name.endswith(".") else keys == name]
         parts = [str(metric).partition(".")[2].replace("_", " ") for metric in rows["metric"]]
-        values = [(number(row.value), interval(row.low, row.high)) for row in rows.itertuples()]
+        total = metrics[keys.isin(PARTS_OF.get(name, ()))]["value"].sum()
+        whole = f" of {number(float(total))}" if name in PARTS_OF else ""
+        values = [(f"{number(row.value)}{whole}", interval(row.low, row.high)) for row in rows.itertuples()]
         if parts:
             cards.append((title, [(part, *texts) for part, texts in zip(parts, values, strict=True)]))
     return cards

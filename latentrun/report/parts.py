@@ -35,6 +35,8 @@ HEADLINES = (
     ("variance_loss/ratio.", "Δvar / mse, decoded from code"),
     ("samples/distance_ratio", "sample / test distance to training data"),
 )
+# Counts that are said with the whole they are of, which is the sum of these.
+PARTS_OF = {"sparsity/active": ("sparsity/active", "sparsity/inactive", "sparsity/doubtful")}
 
 
 def is_headline(key: str) -> bool:

@@ -157,7 +157,8 @@ class RunDirectory(ReportDirectory):
         return self.folder / "checkpoints" / f"{name}.pt"
 
     def save_checkpoint(self, name: str, state: Mapping[str, Any]) -> None:
-        """``checkpoints/<name>.pt``; the one before it is kept as ``<name>.previous.pt``."""
+        """``checkpoints/<name>.pt``; the one before it is kept as ``<name>.previous.pt`` until the training
+        ends (:meth:`drop_previous`)."""
         import torch
 
         checkpoint = self._checkpoint(name)
@@ -168,6 +169,12 @@ class RunDirectory(ReportDirectory):
                 raise error.__context__ if isinstance(error.__context__, OSError) else error from None
             if checkpoint.exists():
                 checkpoint.keep_copy(f"{name}.previous.pt")
+
+    def drop_previous(self) -> None:
+        """Remove the checkpoints before the last ones: a training that has come to its end does not go back
+        to them, and ``best.pt`` and ``last.pt`` hold its weights twice."""
+        for name in ("best", "last"):
+            self._checkpoint(f"{name}.previous").remove()
 
     def adopt(self, other: RunDirectory) -> None:
         """Copy the checkpoints and the history of another run, whose training is the same."""

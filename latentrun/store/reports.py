@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,18 +12,28 @@ import numpy as np
 import pandas as pd
 
 from latentrun.errors import Absent, InputError
+from latentrun.judgement import Finding, Weight
 from latentrun.plotting.animation import gif
-from latentrun.plotting.pages import standalone
+from latentrun.plotting.images import smaller
+from latentrun.plotting.pages import beside_report
 from latentrun.plotting.style import without_formulas
 from latentrun.store.files import now, write_json, write_table, write_text
 from latentrun.store.intake import read_npz
-from latentrun.store.schema import SCHEMA, read_meta, read_named_table, require_layout, require_schema
+from latentrun.store.schema import (
+    COLUMNS,
+    SCHEMA,
+    read_meta,
+    read_named_table,
+    require_layout,
+    require_schema,
+)
 from latentrun.system.door import Guarded
 from latentrun.system.terminal import printable
 from latentrun.types import Animation, Estimate, Metric, Picture, Report, Status
 
 # formats of figures; without dates, so that equals are equal
 SAVED = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
+WEIGHTS = [str(weight) for weight in Weight]  # of findings, the weightiest first
 METRIC_COLUMNS = ("metric", "value", "low", "high", "unit", "direction", "status")
 
 
@@ -151,6 +162,34 @@ class ReportDirectory:
             metrics = metrics.sort_values(self.of, key=lambda column: column.map(place), kind="stable")
             self.write_table("metrics", metrics)
 
+    def write_findings(self, name: str, findings: Sequence[Finding]) -> None:
+        """Put what is to be said of the report ``name`` into ``tables/findings.csv``, in the place of what
+        was said of it before; the weightiest first."""
+        rows = [row for row in self.read_findings() if row[self.of] != name]
+        rows += [
+            {
+                self.of: name,
+                "finding": finding.name,
+                "weight": str(finding.weight),
+                "sentence": finding.sentence,
+                "command": finding.command,
+            }
+            for finding in findings
+        ]
+        rows.sort(key=lambda row: WEIGHTS.index(row["weight"]))
+        self.write_table("findings", pd.DataFrame(rows, columns=list(COLUMNS["findings"])))
+
+    def read_findings(self) -> list[dict[str, str]]:
+        """The rows of ``tables/findings.csv``; InputError where one has a weight that there is not."""
+        rows = self.read_table("findings").fillna("").astype(str).to_dict("records")
+        for row in rows:
+            if row["weight"] not in WEIGHTS:
+                path = self.path / "tables" / "findings.csv"
+                raise InputError(
+                    f"{str(path)!r}: weight {row['weight']!r} is not allowed; allowed: {', '.join(WEIGHTS)}"
+                )
+        return rows
+
     @property
     def reports(self) -> Mapping[str, Report]:
         """The reports that are there whole, by name; each is read when it is asked for."""
@@ -211,7 +250,7 @@ class ReportDirectory:
             captions = {f"{stem}.png": picture.caption}
         else:
             names = {f"{stem}.html"}
-            write_text(folder / f"{stem}.html", standalone(picture.figure, stem))
+            write_text(folder / f"{stem}.html", beside_report(picture.figure, stem))
             captions = {f"{stem}.html": picture.caption}
         if isinstance(picture, Animation):
             with (folder / f"{stem}.gif").writing("wb") as file:
@@ -263,14 +302,16 @@ class Reports(Mapping[str, Report]):
 def write_figure(target: Guarded, figure: Any) -> None:
     """A figure of matplotlib, in the format that the name of the file says."""
     kind = target.suffix[1:]
+    drawn = io.BytesIO()
+    try:
+        figure.savefig(drawn, format=kind, metadata=SAVED[kind])
+    except ValueError:  # of a text that matplotlib takes for a formula
+        without_formulas(figure)
+        drawn = io.BytesIO()
+        figure.savefig(drawn, format=kind, metadata=SAVED[kind])
+    content = drawn.getvalue()
     with target.writing("wb") as file:
-        try:
-            figure.savefig(file, format=kind, metadata=SAVED[kind])
-        except ValueError:  # of a text that matplotlib takes for a formula
-            without_formulas(figure)
-            file.seek(0)
-            file.truncate()
-            figure.savefig(file, format=kind, metadata=SAVED[kind])
+        file.write(smaller(content) if kind == "png" else content)
 
 
 def _metric_rows(report: Report, declared: Mapping[str, Metric]) -> list[dict[str, Any]]:

@@ -160,6 +160,7 @@ COLUMNS = {
     "metrics": ("metric", "value", "low", "high", "unit", "direction", "status"),
     "train": ("phase", "epoch", "step"),
     "timing": ("stage", "name", "seconds"),
+    "findings": ("diagnostic", "finding", "weight", "sentence", "command"),
 }
 NUMBERS = {"metrics": ("value", "low", "high"), "train": ("epoch", "step"), "timing": ("seconds",)}
 

@@ -25,6 +25,7 @@ from latentrun.store.overview import inside, matching, state_of, summary_of
 from latentrun.store.sweep import Entry, SweepDirectory, is_sweep
 from latentrun.system.door import Guarded
 from latentrun.system.terminal import printable
+from latentrun.tables.findings import findings
 from latentrun.tables.groups import summarise
 from latentrun.tables.settings import ABOUT, SIZES, but_seed, meanings, varied
 
@@ -174,14 +175,15 @@ def _natural(path: Path) -> tuple[int, str]:
 
 def write_tables(path: str | Path) -> None:
     """``sweep.csv`` (a row per job), ``sweep_by_seed.csv`` (:func:`summarise` over the swept keys but the
-    seed) and ``failures.csv`` of the sweep in a directory, as it is now. Several processes may call it at
-    once."""
+    seed), ``failures.csv`` and ``findings.csv`` of the sweep in a directory, as it is now. Several processes
+    may call it at once."""
     path, folder = Path(path), Guarded(path)
     with (folder / ".tables.lock").alone():
         frame, keys = collect_sweep(path)
         write_table(folder / "sweep.csv", frame)
         write_table(folder / "sweep_by_seed.csv", summarise(frame, but_seed(keys), meanings(frame, path)))
         write_table(folder / "failures.csv", failures(frame, path))
+        write_table(folder / "findings.csv", findings(frame, path))
 
 
 def failures(frame: pd.DataFrame, root: str | Path) -> pd.DataFrame:

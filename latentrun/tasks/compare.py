@@ -106,7 +106,7 @@ def carry_out(
         for name, comparison in comparisons.items():
             noise, spec = Noise(config["seed"]).at("comparison", name), config["comparison"][name]
             answer = partial(comparison, runs, noise)
-            report = ask(comparison, answer, directory, name, spec, config["figures"])
+            report = ask(comparison, answer, directory, name, spec, config["figures"], runs[0].data.cmap)
             failed += [name] if report.status is Status.FAILED else []
         directory.write_page(comparison_page(directory))
         LOGGER.log(RESULT, "report %s", directory.path / "report.html")

@@ -197,6 +197,7 @@ def trained(assembly: Assembly, loop: Loop, records: Records, history: History |
     show_pictures(assembly, loop, records.board)
     directory.write_history(history)
     directory.amend_meta(trained=now())
+    directory.drop_previous()
     directory.series().remove()
     return Run(
         model=assembly.model,

@@ -12,13 +12,14 @@ from latentrun.config.fingerprint import fingerprint
 from latentrun.diagnostics.base import Question
 from latentrun.errors import InputError, NothingToMeasure
 from latentrun.functional.noise import Noise
-from latentrun.plotting.style import paper
+from latentrun.plotting.style import GREY, paper
 from latentrun.run import Run
 from latentrun.store import ReportDirectory, RunDirectory
 from latentrun.system.provenance import commit
 from latentrun.tasks.changed import cautions
 from latentrun.tasks.console import LOGGER, measuring, told
 from latentrun.tasks.contract import picture_slips, report_slips
+from latentrun.tasks.findings import note_findings
 from latentrun.tasks.questions import Questions
 from latentrun.tasks.records import Records, conclude, recording
 from latentrun.types import Picture, Report, Status
@@ -36,7 +37,7 @@ def extend(run: Run, directory: RunDirectory, questions: Questions, force: bool 
             names = pending(directory, questions, force)
             measured = [name for name in questions.diagnostics if name not in names]
             failed = measure(run, questions, names, records)
-            failed += redraw(directory, questions, measured)
+            failed += redraw(directory, questions, measured, run.data.cmap)
             return conclude(run, records, questions.figures, failed)
 
 
@@ -71,9 +72,10 @@ def measure(run: Run, questions: Questions, names: Sequence[str], records: Recor
         with records.timing.of("diagnostic", name), measuring(name, number, len(names)):
             diagnostic, spec = questions.diagnostics[name], questions.specs[name]
             answer = partial(diagnostic, run, noise)
-            report = ask(diagnostic, answer, directory, name, spec, questions.figures)
+            report = ask(diagnostic, answer, directory, name, spec, questions.figures, run.data.cmap)
         if report.status is Status.FAILED:
             failed.append(name)
+        note_findings(run, directory, name, diagnostic, report)
         numbers = {key: estimate.value for key, estimate in report.metrics.items()}
         records.board.metrics(last, {f"{name}/{key}": value for key, value in numbers.items()})
     return failed
@@ -86,10 +88,12 @@ def ask(
     name: str,
     spec: Mapping[str, Any],
     formats: Collection[str],
+    cmap: str = GREY,
 ) -> Report:
     """What a diagnostic says of a run, or a comparison of several, by ``answer``; stored with its pictures in
-    these ``formats``, none where it names none, also where it failed: then it names file and line."""
-    with paper():
+    these ``formats``, none where it names none, also where it failed: then it names file and line. ``cmap``: see
+    :func:`~latentrun.plotting.style.paper`."""
+    with paper(cmap):
         report, pictures = answered(question, answer, directory, name, bool(formats))
         try:
             directory.write_pictures(name, pictures, formats)
@@ -130,11 +134,11 @@ def write_skipped(directory: ReportDirectory, name: str, reason: str) -> None:
     directory.write_report(name, Report(status=Status.SKIPPED, notes=(reason,)), {}, {})
 
 
-def redraw(directory: RunDirectory, questions: Questions, names: Sequence[str]) -> list[str]:
+def redraw(directory: RunDirectory, questions: Questions, names: Sequence[str], cmap: str) -> list[str]:
     """Draw the pictures of what is measured already, from what is on disk; the names of those that failed."""
     failed = []
     for name in names if questions.figures else ():
-        with paper():
+        with paper(cmap):
             diagnostic = questions.diagnostics[name]
             try:
                 pictures = diagnostic.plot(directory.read_report(name))

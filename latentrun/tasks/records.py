@@ -21,6 +21,7 @@ from latentrun.report.projector import write_projector
 from latentrun.run import Run
 from latentrun.store import Activity, RunDirectory
 from latentrun.tasks.console import LOGGER, RESULT, log_to
+from latentrun.tasks.findings import tell_findings
 from latentrun.types import Status
 
 SETTINGS = ("seed", "rows", "model", "network", "training", "data")  # of the configuration, in summary.json
@@ -116,6 +117,7 @@ def conclude(run: Run, records: Records, figures: Sequence[str], failed: Sequenc
         directory.clear_error()
     reason = f"failed diagnostics: {', '.join(failed)}" if failed else None
     records.activity.update(state="done", reason=reason)
+    tell_findings(directory)
     LOGGER.log(RESULT, "report %s", directory.path / "report.html")
     return 1 if failed else 0
 

@@ -94,7 +94,7 @@ def write_samples(folder: Guarded, run: Run, z: Tensor, draw: Draw, noise: Noise
                 if files:
                     write_pictures(folder / "pictures", x.numpy(), data.value_range, number * CHUNK)
                 if number == 0 and data.is_image:
-                    with paper(), (folder / "samples.png").writing("wb") as picture:
+                    with paper(data.cmap), (folder / "samples.png").writing("wb") as picture:
                         grid(x[:SHOWN].numpy(), data.value_range).savefig(picture, format="png")
 
 

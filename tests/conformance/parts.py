@@ -21,7 +21,7 @@ from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic, Question
 from latentrun.models.base import Model
 from latentrun.nn.base import Network
-from latentrun.plotting.style import paper
+from latentrun.plotting.style import LEAST, paper, printed
 from latentrun.run import Run
 from latentrun.store import ComparisonDirectory, ReportDirectory, RunDirectory
 from latentrun.types import Animation, Picture, Report
@@ -191,6 +191,14 @@ def stored(name: str, question: Question, report: Report, folder: Path) -> Repor
 def drawn_from_disk(name: str, question: Question, directory: ReportDirectory) -> dict[str, Picture]:
     with paper():
         return question.plot(directory.read_report(name))
+
+
+def too_small(picture: Picture) -> str:
+    """The text of a figure that is not to be read at the width of a column, or page, of a paper, if any."""
+    if not isinstance(picture.figure, Figure):
+        return ""
+    size, text = printed(picture.figure)
+    return "" if size >= LEAST - 0.05 else f"{text!r}: {size:.2f} points"
 
 
 def is_figure(picture: Picture) -> bool:

@@ -17,7 +17,9 @@ DRAW = Noise(5).at("information_gain")
 SETTINGS = {
     "split": "test",
     "rows": N,
-    "inactive_kl": 0.01,
+    "inactive_scale2": 0.8,
+    "inactive_variance": 0.05,
+    "inactive_gain": 1e-3,
     "shown": 3,
     "steps": 5,
     "extent": 2.25,

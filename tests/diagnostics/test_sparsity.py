@@ -1,6 +1,5 @@
 """Sparsity on decoders whose use of each variable is known."""
 
-import dataclasses
 import math
 
 import numpy as np
@@ -11,7 +10,6 @@ from latentrun.diagnostics.base import misfit
 from latentrun.diagnostics.variables.sparsity import Sparsity, ratio_interval
 from latentrun.functional.distances.divergences import gaussian_kl
 from latentrun.functional.noise import Noise
-from latentrun.types import History
 from tests.planted import Deterministic, Gaussian, Rows, planted_run
 
 N, D, d, USED = 600, 36, 6, (0, 2, 5)
@@ -205,29 +203,6 @@ def test_ratio_interval_is_exact_for_a_constant_ratio_and_covers_otherwise():
         for t in range(400)
     ]  # true ratio 1/2; 380 of 400 expected, four standard errors below is 362
     assert sum(e.low < 0.5 < e.high for e in trials) >= 362
-
-
-def test_evolution_follows_the_history():
-    """Codes that grow linearly over the epochs: var(mu) grows with the square."""
-    rows, epochs = 50, 5
-    mean = np.linspace(0, 1, epochs)[:, None, None] * CODES[:rows].numpy()
-    scale = np.full_like(mean, 0.5)
-    kl = (mean**2 + 0.25 - 1 - np.log(0.25)) / 2
-    rest = (np.arange(10), np.array([0]), mean[:1, :10], scale[:1, :10])
-    history = History(np.arange(rows), np.arange(epochs), mean, scale, kl, *rest)
-    run = dataclasses.replace(linear_run(), history=history)
-    diagnostic, report = measure(run)
-    wide = report.tables["evolution"].pivot(index="epoch", columns="variable", values="var_mean")
-    np.testing.assert_allclose(wide.iloc[2], CODES[:rows].numpy().var(0) / 4, rtol=1e-5)
-    assert (report.tables["evolution"]["mean_scale2"] == 0.25).all()
-    scales, total, kls = (diagnostic.plot(report)["evolution"].figure.axes[i].lines for i in (1, 2, 3))
-    assert len(kls) == d and len(scales) == len(total) == d + 1  # the law's line too
-    drawn = sorted(line.get_ydata()[2] for line in total[:d])
-    np.testing.assert_allclose(drawn, sorted(CODES[:rows].numpy().var(0) / 4 + 0.25), rtol=1e-5)
-
-    bare = dataclasses.replace(history, epoch_scale=mean[..., :0], epoch_kl=mean[..., :0])
-    run = dataclasses.replace(run, history=bare)
-    assert "evolution" not in measure(run)[1].tables
 
 
 def test_data_that_are_no_pictures():

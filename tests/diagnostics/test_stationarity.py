@@ -31,7 +31,7 @@ def law_run(c=1.0, shift=0.0, **how):
     model = Gaussian(
         lambda x: c * x[:, :d] + shift,
         lambda x: c * x[:, d:].sqrt(),
-        lambda z: torch.cat([z, z], 1),
+        lambda z: torch.cat([z, torch.zeros_like(z)], 1),
         d,
         (2 * d,),
         **how,
@@ -40,7 +40,14 @@ def law_run(c=1.0, shift=0.0, **how):
 
 
 def measure(run):
-    diagnostic = Stationarity(split="test", resamples=500, inactive_scale2=0.8, inactive_variance=0.05)
+    diagnostic = Stationarity(
+        split="test",
+        rows=N,
+        resamples=500,
+        inactive_scale2=0.8,
+        inactive_variance=0.05,
+        inactive_gain=1e-3,
+    )
     return diagnostic, diagnostic(run, Noise(0).at("test"))
 
 

@@ -100,6 +100,14 @@ def test_codes_recorded_before_are_checked(bench, capsys):
     assert run("resume=stopped") == 0
 
 
+def test_the_checkpoints_before_the_last_are_kept_until_the_training_ends(bench):
+    names = {
+        path: {file.name for file in (path / "checkpoints").iterdir()} for path in (bench.done, bench.stopped)
+    }
+    assert names[bench.done] == {"best.pt", "last.pt"}
+    assert "last.previous.pt" in names[bench.stopped]
+
+
 def test_a_run_whose_training_is_over_can_lose_its_last_checkpoint(bench):
     """Only measuring was interrupted: what was recorded has become the history already."""
     status = json.loads((bench.done / "status.json").read_text())
@@ -120,8 +128,7 @@ def test_the_best_weights_come_from_the_last_checkpoint_where_they_cannot_be_rea
     assert used(task, bench) == 0
     said = capsys.readouterr()
     assert "best.pt' cannot be read: " in said.out and "the weights of last.pt are used" in said.out
-    for name in ("last.pt", "best.previous.pt"):
-        FAULTS[fault](unlinked(bench.done / "checkpoints" / name))
+    FAULTS[fault](unlinked(bench.done / "checkpoints" / "last.pt"))
     before = bench.files()
     assert used(task, bench, 1) == 2
     assert "best.pt' cannot be read: " in one_line(capsys) and bench.files() == before

@@ -10,14 +10,13 @@ import pytest
 from scipy.spatial import ConvexHull
 
 from latentrun.plotting.cloud import Layer, cloud, drawn_latents
-from latentrun.plotting.pages import embedded, standalone
 from latentrun.plotting.scatter import caption
 from latentrun.plotting.sprite import sprite, thumbnails
 from latentrun.plotting.style import paper
 from latentrun.report.page import page
 from latentrun.store import RunDirectory
 from latentrun.types import Factor, Picture, Report
-from tests.browser import CHROMIUM, Browser
+from tests.browser import CHROMIUM, Browser, page_of
 from tests.planted_runs import CONFIG
 from tests.plotting.test_sprite import grey, tiles
 
@@ -396,9 +395,7 @@ def test_what_is_no_sheet_of_pictures_is_not_shown(tmp_path):
         {"data": [trace], "layout": size | ({} if change is None else {"meta": sheet | change})}
         for change in STRANGE.values()
     ]
-    first = cloud(PLACES, [])
-    html = standalone(first, "a title").replace(embedded(plain(first)), "".join(map(embedded, figures)))
-    (tmp_path / "page.html").write_text(html)
+    (tmp_path / "page.html").write_text(page_of(figures, "a title"))
     with Browser(tmp_path / "profile", 1000, 800) as strange:
         strange.open(
             tmp_path / "page.html", f"document.querySelectorAll('.js-plotly-plot').length === {len(figures)}"

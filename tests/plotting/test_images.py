@@ -7,8 +7,9 @@ import io
 import numpy as np
 import pytest
 from matplotlib.image import imread
+from PIL import Image
 
-from latentrun.plotting.images import canvas, show, strips
+from latentrun.plotting.images import canvas, show, smaller, strips
 from latentrun.plotting.style import figure
 
 
@@ -88,3 +89,34 @@ def test_labels_of_strips_stay_inside_the_figure():
     box = fig.axes[0].get_tightbbox()
     assert box.x0 >= 0 and box.y0 >= 0
     assert box.x1 <= fig.bbox.width and box.y1 <= fig.bbox.height
+
+
+# ---------------------------------------------------------------- bytes
+def png_of(values: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(values).save(content, "png")
+    return content.getvalue()
+
+
+def shown(png: bytes) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), int)
+
+
+def test_a_chart_takes_fewer_bytes_and_looks_the_same():
+    fig, axes = figure(1, 1, width=4, height=3)
+    x = np.linspace(0, 1, 300)
+    axes[0, 0].scatter(x, np.sin(9 * x), c=x, cmap="viridis", alpha=0.7)
+    content = io.BytesIO()
+    fig.savefig(content, format="png")
+    small = smaller(content.getvalue())
+    assert len(small) < 0.7 * len(content.getvalue())
+    assert np.abs(shown(small) - shown(content.getvalue())).mean() < 1.5
+
+
+def test_a_small_mark_and_a_photograph_keep_their_colours():
+    grain = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    assert np.array_equal(shown(smaller(png_of(grain))), grain)
+    ramps = np.stack(np.meshgrid(np.arange(256), np.arange(256)), -1)
+    sheet = np.concatenate([ramps, np.zeros((256, 256, 1), int)], -1).astype(np.uint8)
+    sheet[100:104, 100:104] = (0, 0, 255)  # one blue mark among all of red and green
+    assert shown(smaller(png_of(sheet)))[101, 101].tolist() == [0, 0, 255]

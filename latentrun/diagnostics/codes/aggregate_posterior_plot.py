@@ -27,7 +27,7 @@ BUDGET = (
     "cannot exceed ln N (dotted). Shaded: where the information lies for the source of the examples."
 )
 PLANE = (
-    "Codes z ~ q(z|x) and draws from the prior, in the two latent variables of smallest mean sigma²; the "
+    "Codes z ~ q(z|x) and draws from the prior, in the two latent variables of smallest mean σ²; the "
     "circles hold 50 % and 95 % of the prior's mass. Right, orange: draws without a code nearby, in all "
     "variables in use."
 )

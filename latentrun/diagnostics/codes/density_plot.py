@@ -93,5 +93,5 @@ def emptiness_map(
         edge = {"fill": False, "color": PALETTE[3], "linestyle": "--", "linewidth": 1}
         ax.add_patch(Circle(hole[[i, j]], hole[-1], **edge))
         ax.set(xlabel=f"principal axis {i}", ylabel=f"principal axis {j}", xlim=ends[:, i], ylim=ends[:, j])
-    fig.colorbar(image, ax=list(axes[0]), label="distance to the nearest code", shrink=0.85)
+    fig.colorbar(image, ax=list(axes[0]), label="distance to the nearest code\n(whitened units)", shrink=0.85)
     return fig

@@ -14,7 +14,7 @@ from matplotlib.ticker import NullFormatter
 from latentrun.plotting.cloud import TURNED, Layer, cloud
 from latentrun.plotting.matrix import matrices
 from latentrun.plotting.scatter import along, axis_pairs, draw, legend, points, room_above
-from latentrun.plotting.style import PALETTE, blank, figure
+from latentrun.plotting.style import PALETTE, blank, figure, palette_of
 from latentrun.types import Factor, Picture, Report
 
 CLASSES = 20  # rows and columns of the matrix of mistakes
@@ -182,7 +182,9 @@ def regions(
         for ax in row:
             ax.set(xlabel=f"$z_{{{a}}}$", ylabel=f"$z_{{{b}}}$")
             if grid is not None:
-                colours = ListedColormap([PALETTE[i % len(PALETTE)] for i in range(int(label.high) + 1)])
+                count = int(label.high) + 1
+                palette = palette_of(count)
+                colours = ListedColormap([palette[i % len(palette)] for i in range(count)])
                 bounds = {"vmin": -0.5, "vmax": colours.N - 0.5, "extent": extent}
                 ax.imshow(
                     grid,

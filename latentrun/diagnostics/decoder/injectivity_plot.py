@@ -217,11 +217,11 @@ def collision_picture(report: Report, names: Sequence[str], beyond: float) -> Pi
         for side, x, suffix in (("one", one, ""), ("other", other, " other")):
             rows.append((f"{space}, {side}", x))
             values = pairs[[f"{name}{suffix}" for name in names]].to_numpy()
-            under.append([", ".join(f"{value:.2g}" for value in row) for row in values])
+            under.append(["\n".join(f"{value:.2g}" for value in row) for row in values])
     return Picture(
         strips(rows, tuple(report.arrays["value_range"]), 0.95, under=under),
         f"Pairs of pictures whose factors are at least {beyond:g} of their ranges apart and which differ "
-        "least for that, worst first: in the picture, and in the code. Beneath each: "
+        "least for that, worst first: in the picture, and in the code. Beneath each, from above: "
         f"{', '.join(name.replace('_', ' ') for name in names)}.",
     )
 

@@ -219,7 +219,7 @@ def factors_along(drawn: pd.DataFrame, report: Report) -> Picture:
     ]
     fig = factor_curves(
         panels,
-        {"residual": np.stack([track["residual"].to_numpy() for track in tracks])},
+        {"residual\n(share of norm)": np.stack([track["residual"].to_numpy() for track in tracks])},
         [column.removeprefix("fitted.") for column in columns],
         report.arrays["factor_range"],
         UNITS[kind].replace(" (", "\n("),

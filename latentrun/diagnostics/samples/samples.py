@@ -19,6 +19,7 @@ from latentrun.diagnostics.samples.samples_plot import POINTS, sample_pictures
 from latentrun.functional.clouds.neighbours import nearest
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.intervals import bootstrap_each, mean_and_tail, mean_interval
+from latentrun.judgement import Again, Condition, Further, Rule, Weight, times
 from latentrun.models.base import Model
 from latentrun.run import Run
 from latentrun.types import Estimate, Factor, Metric, Picture, Projection, Report
@@ -65,6 +66,27 @@ class Samples(Diagnostic):
         ),
         "inside": Metric("share of samples whose fitted factors lie within the data's ranges", 0, 1, "one"),
     }
+    rules: ClassVar = (
+        Rule(
+            "samples_off_data",
+            Weight.PROBLEM,
+            (Condition("distance_ratio", over=1.5),),
+            lambda m: (
+                f"Samples lie {times(m['distance_ratio'])} as far from the training data as test rows do."
+            ),
+            (Further("task=diagnose diagnostic=[two_sample]"),),
+        ),
+        Rule(
+            "samples_are_copies",
+            Weight.PROBLEM,
+            (Condition("distance_ratio", under=0.2), Condition("copies", over=0.5)),
+            lambda m: (
+                f"Samples are copies: {m['copies']:.0%} of them lie on a training example, or closer to one "
+                "than nearly all test rows do."
+            ),
+            (Again("model.latent_dim", 0.5),),
+        ),
+    )
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from latentrun.plotting.forest import GROUND, SMALL
 from latentrun.plotting.histogram import share_histogram
 from latentrun.plotting.images import strips
-from latentrun.plotting.style import PALETTE, figure
+from latentrun.plotting.style import PALETTE, figure, legible
 from latentrun.types import Picture, Report
 
 MARKERS = "osD^v"
@@ -122,6 +122,6 @@ def verdict_scores(scores: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figur
         share_histogram(ax, data, BINS, PALETTE[6], second, filled=True)
         share_histogram(ax, made, BINS, PALETTE[0], first, filled=False)
         ax.set(xlabel="score", xlim=(0, 1))
-        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=7)
+        ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), fontsize=legible(2.4 * len(scores), 7))
     axes[0, 0].set(ylabel="share of examples", ylim=(0, 1))
     return fig

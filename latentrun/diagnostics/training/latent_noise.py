@@ -94,7 +94,7 @@ class VariableUnderNoise(Diagnostic):
         ),
         "noise": Metric(
             "standard deviation in latent units: at the `crossing`, at the `collapse`, in the `steepest` "
-            "epoch, at the `flight` (greatest var(mu)), and the `greatest`",
+            "epoch, at the `flight` (greatest var(μ)), and the `greatest`",
             low=0,
         ),
         "gain": Metric(f"nats of -ln p(x|z), mean over validation rows: {WHEN}", source=SOURCE),

@@ -113,7 +113,7 @@ def caption(curve: pd.DataFrame, n: Mapping[str, float]) -> str:
         story += f"; at the end it is {n['gain.revived']:.3g} of {n['gain.before']:.3g} nats"
     parts = ""
     if "var_mean" in curve:
-        parts = ", its variance of mu and mean sigma^2 over fixed training rows (middle)"
+        parts = ", its variance of μ and mean σ² over fixed training rows (middle)"
     return (
         "Above: reconstruction gain and KL of one latent variable after each epoch, in nats on a logarithmic "
         f"axis (linear in the grey band){parts}, and the noise put on it (below). Shaded: the noise rises, "

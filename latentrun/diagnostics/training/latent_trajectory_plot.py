@@ -19,7 +19,7 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from latentrun.plotting.style import PALETTE, SEQUENTIAL, figure, paper
+from latentrun.plotting.style import PALETTE, figure, paper, picture_colours
 from latentrun.types import Animation, Estimate, Picture, Report
 
 GREY = PALETTE[6]
@@ -201,7 +201,7 @@ def framed(fig: Figure, ax: Axes, small: np.ndarray, colours: np.ndarray, side: 
         grey = len(picture) == 1
         box.imshow(
             picture[0] if grey else picture.transpose(1, 2, 0),
-            cmap=SEQUENTIAL if grey else None,
+            cmap=picture_colours() if grey else None,
             vmin=0,
             vmax=255,
             aspect="auto",

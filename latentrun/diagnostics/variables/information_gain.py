@@ -14,18 +14,19 @@ from torch import Tensor
 from latentrun.config.bounds import Count, Ge, Gt
 from latentrun.diagnostics.base import Diagnostic, posterior_training
 from latentrun.diagnostics.needs import FLAT, GAUSSIAN_POSTERIOR, IMAGES, LIKELIHOOD
+from latentrun.diagnostics.usage import Criteria, usage_of
 from latentrun.functional.distances.divergences import gaussian_kl
 from latentrun.functional.gains import zeroing_gains
 from latentrun.functional.noise import Noise
 from latentrun.functional.paths.lines import axis_lines
 from latentrun.functional.statistics.intervals import interval_columns, mean_interval
+from latentrun.functional.usage import INACTIVE
 from latentrun.models.base import HasLikelihood
 from latentrun.run import CHUNK, Run
 from latentrun.types import Estimate, Metric, Picture, Report
 
 SOURCE = "Asperti, Sparsity in Variational Autoencoders, 2018, arXiv 1812.07238"
 SQUARED = "squared data units summed over data dimensions, mean over examples"
-INACTIVE = "inactive"
 AROUND = {"mean": "at the mean code", "zero": "at 0", "sample": "at one random draw from N(0, I)"}
 
 
@@ -54,7 +55,7 @@ class InformationGain(Diagnostic):
     what it costs is its KL; where the gain is the smaller one training had better switch it off, the source's
     account of how variables collapse. The comparison is made example by example (z ~ q(z|x)): ``above`` where
     the interval of the mean of gain - KL lies above 0, ``below`` where it lies below, ``even`` where it holds
-    0; variables with a mean KL under ``inactive_kl`` are ``inactive`` already and have nothing to lose.
+    0; ``inactive`` variables, by the criteria of ``sparsity``, have nothing to lose.
 
     ``gain.sum`` adds up the variables' own gains; ``gain.total`` is that of all at once, all at 0. They
     differ as far as variables stand in for each other or act together. ``most``: the least number of
@@ -83,7 +84,7 @@ class InformationGain(Diagnostic):
         "even_kl": Metric(
             "latent variables in use whose gain and KL do not differ by more than chance", low=0
         ),
-        "inactive": Metric("latent variables with hardly any KL", low=0, source=SOURCE),
+        "inactive": Metric("latent variables, by the criteria of sparsity", low=0, source=SOURCE),
         "most": Metric("latent variables that hold 90 % of the sum of positive gains (squared error)", low=0),
     }
 
@@ -91,13 +92,16 @@ class InformationGain(Diagnostic):
         self,
         split: Literal["train", "val", "test"],
         rows: Annotated[int, Count(2)],
-        inactive_kl: Annotated[float, Ge(0)],
+        inactive_scale2: Annotated[float, Ge(0)],
+        inactive_variance: Annotated[float, Gt(0)],
+        inactive_gain: Annotated[float, Gt(0)],
         shown: Annotated[int, Count(1, 10_000)],
         steps: Annotated[int, Count(2, 10_000)],
         extent: Annotated[float, Gt(0)],
         around: Literal["mean", "zero", "sample"],
     ):
-        self.split, self.rows, self.inactive_kl = split, rows, inactive_kl
+        self.split, self.rows = split, rows
+        self.criteria = Criteria(inactive_scale2, inactive_variance, inactive_gain)
         self.shown, self.steps, self.extent, self.around = shown, steps, extent, around
 
     # ---------------------------------------------------------------- measuring
@@ -109,7 +113,8 @@ class InformationGain(Diagnostic):
         z = mean + scale * noise.normal("z", tuple(mean.shape))
         gains = measure(run, z, x)
         gains |= {f"{unit}_mean": gain for unit, gain in measure(run, mean, x).items()}
-        table = self._table(gains, kl)
+        state = self.criteria.states(run, usage_of(run, self.split, self.rows))
+        table = self._table(gains, kl, state == INACTIVE)
         path, position, pictures = self._strips(run, noise, table["variable"].to_numpy()[: self.shown])
         table["path_length"] = np.append(path, np.full(len(table) - len(path), np.nan))
         arrays = {}
@@ -133,13 +138,13 @@ class InformationGain(Diagnostic):
         rows = noise.permutation("rows", len(x))[: self.rows]
         return x[rows], latents.codes[rows], latents.posterior["scale"][rows]
 
-    def _table(self, gains: dict[str, Gains], kl: Tensor) -> pd.DataFrame:
-        """A row for each variable, the one of largest gain first."""
+    def _table(self, gains: dict[str, Gains], kl: Tensor, inactive: np.ndarray) -> pd.DataFrame:
+        """A row for each variable, the one of largest gain first; ``inactive (d,)`` bool."""
         columns = {"variable": np.arange(kl.shape[1])}
         for name, gain in gains.items():
             columns |= interval_columns(name, [mean_interval(row) for row in gain.single])
         average = kl.double().mean(0).cpu().numpy()
-        inactive, state = average < self.inactive_kl, np.full(len(average), "used", object)
+        state = np.full(len(average), "used", object)
         table = pd.DataFrame({**columns, "kl": average})
         if "nats" in gains:
             surplus = interval_columns("surplus", [mean_interval(row) for row in gains["nats"].single - kl.T])
@@ -206,7 +211,7 @@ class InformationGain(Diagnostic):
         gain = (
             "How much the squared error, summed over data dimensions, grows when a latent variable is set to "
             "0; largest first. Bars: z drawn from q(z|x), with 95 % intervals of the mean over examples; "
-            f"diamonds: z = mu(x). Grey ground: inactive variables (mean KL under {self.inactive_kl:g} nats)."
+            "diamonds: z = mu(x). Grey ground: inactive variables."
         )
         pictures = {"gain": Picture(ordered(table), gain)}
         if "nats" in table:

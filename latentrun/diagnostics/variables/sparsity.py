@@ -14,14 +14,16 @@ from torch import Tensor
 from latentrun.config.bounds import Count, Ge, Gt
 from latentrun.diagnostics.base import Diagnostic, posterior_training
 from latentrun.diagnostics.needs import FLAT, GAUSSIAN_POSTERIOR, GENERATOR, IMAGES
+from latentrun.diagnostics.usage import Criteria, Measured, evenly, measure_usage, squared_error, usage_of
 from latentrun.functional.distances.divergences import gaussian_kl
-from latentrun.functional.gains import zeroing_gains
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.intervals import interval_columns, mean_interval
-from latentrun.functional.usage import ACTIVE, DOUBTFUL, INACTIVE, Limits, Usage, classify, ignored
+from latentrun.functional.usage import ACTIVE, DOUBTFUL, INACTIVE
+from latentrun.judgement import Again, Condition, Further, Rule, Weight
+from latentrun.judgement import count as counted
 from latentrun.models.base import PosteriorTraining
-from latentrun.run import CHUNK, Run
-from latentrun.types import Estimate, History, Metric, Picture, Report
+from latentrun.run import Run
+from latentrun.types import Estimate, Metric, Picture, Report
 
 SOURCE = "Asperti, Sparsity in Variational Autoencoders, 2018, arXiv 1812.07238"
 PRUNING = (
@@ -34,24 +36,13 @@ PRUNING = (
 
 @dataclass(frozen=True)
 class Sample:
-    """The examples of which the gain is taken: ``x (n, *event)``, the codes ``z (n, d)`` that it is taken of,
-    and codes ``drawn (n, d)`` from their posteriors."""
+    """The examples of which the gain is taken, by ``rows (n,)`` of the split: ``x (n, *event)``, the codes
+    ``z (n, d)`` that it is taken of, and codes ``drawn (n, d)`` from their posteriors."""
 
+    rows: Tensor
     x: Tensor
     z: Tensor
     drawn: Tensor
-
-
-@dataclass(frozen=True)
-class Measured:
-    """``usage`` of d variables over the split, with ``kl (d,)`` in nats; the squared errors ``error (n,)`` of
-    the sample and its ``gains (d, n)``; ``data_variance``, summed over data dimensions."""
-
-    usage: Usage
-    kl: Tensor
-    error: Tensor
-    gains: Tensor
-    data_variance: float
 
 
 class Sparsity(Diagnostic):
@@ -62,7 +53,7 @@ class Sparsity(Diagnostic):
 
         gain_i = mean over x of ||x - dec(z with z_i = 0)||² - ||x - dec(z)||²,
 
-    in squared data units summed over data dimensions, on ``rows`` randomly chosen examples; z is mu(x), or
+    in squared data units summed over data dimensions, on ``rows`` examples, evenly spaced; z is mu(x), or
     with ``sampled`` a draw from q(z|x), the same draw for every variable. The gain may be negative: 0 is
     where the prior sits, not where the decoder does best.
 
@@ -104,6 +95,35 @@ class Sparsity(Diagnostic):
         ),
     }
 
+    rules = (
+        Rule(
+            "collapsed",
+            Weight.PROBLEM,
+            (
+                Condition("active", under=1, exact=True),
+                Condition("doubtful", under=1, exact=True),
+            ),
+            lambda m: (
+                f"Collapsed: none of {counted(m['inactive'], 'latent variable')} is in use; the decoder "
+                "answers the same whatever the code."
+            ),
+            (Again("model.beta", 0.1), Again("training.optimizer.lr", 0.3)),
+        ),
+        Rule(
+            "unused",
+            Weight.HINT,
+            (
+                Condition("inactive", over=0, exact=True),
+                Condition("active", over=0, exact=True),
+            ),
+            lambda m: (
+                f"{m['inactive']:.0f} of {m['active'] + m['inactive'] + m['doubtful']:.0f} latent variables "
+                "unused: the decoder does not need them."
+            ),
+            (Further("task=prune"),),
+        ),
+    )
+
     def __init__(
         self,
         split: Literal["train", "val", "test"],
@@ -116,55 +136,40 @@ class Sparsity(Diagnostic):
         shown: Annotated[int, Count(1, 10_000)],
     ):
         self.split, self.rows, self.sampled = split, rows, sampled
-        self.inactive_scale2, self.inactive_variance = inactive_scale2, inactive_variance
-        self.inactive_gain = inactive_gain
+        self.criteria = Criteria(inactive_scale2, inactive_variance, inactive_gain)
         self.samples, self.shown = samples, shown
 
     # ---------------------------------------------------------------- measuring
     def __call__(self, run: Run, noise: Noise) -> Report:
         noise = noise.to(run.device)
         sample = self._sample(run, noise)
-        measured = self._measure(run, sample)
-        limits = self._limits(measured)
-        training = posterior_training(run)
-        state = classify(measured.usage, limits, training.sampled and training.kl == "full")
+        measured = usage_of(run, self.split, self.rows)
+        if self.sampled:
+            measured = measure_usage(run, self.split, sample.rows, sample.z)
+        state = self.criteria.states(run, measured)
         without, pictures = self._without(run, sample, measured.error, state, noise)
-        tables = {"variables": variable_table(measured, state)}
-        if run.history is not None and run.history.epoch_scale.size:
-            tables["evolution"] = evolution(run.history)
+        tables = {"variables": variable_table(measured, self._kl(run), state)}
         return Report(
-            metrics=count_states(state) | {"ignored": count(ignored(measured.usage, limits))} | without,
+            metrics=count_states(state) | {"ignored": count(self.criteria.ignored(measured))} | without,
             tables=tables,
             arrays={"kept": kept(state), **pictures},
             notes=(
-                *self._measure_notes(len(sample.x), limits),
-                *state_notes(state, training),
-                *self._pruning_notes(run, state, "evolution" in tables),
+                *self._measure_notes(measured),
+                *state_notes(state, posterior_training(run)),
+                *self._pruning_notes(run, state),
             ),
         )
 
     def _sample(self, run: Run, noise: Noise) -> Sample:
-        x, latents = run.x(self.split), run.latents(self.split)
-        rows = noise.permutation("rows", len(x))[: self.rows]
+        x, latents, rows = run.x(self.split), run.latents(self.split), evenly(run, self.split, self.rows)
         mean, scale = latents.codes[rows], latents.posterior["scale"][rows]
         drawn = mean + scale * noise.normal("z", tuple(mean.shape))
-        return Sample(x[rows], drawn if self.sampled else mean, drawn)
+        return Sample(rows, x[rows], drawn if self.sampled else mean, drawn)
 
-    def _measure(self, run: Run, sample: Sample) -> Measured:
-        x, latents = run.x(self.split), run.latents(self.split)
-        mean, scale = latents.codes, latents.posterior["scale"]
-
-        def losses(z: Tensor, x: Tensor) -> Tensor:
-            return squared_error(run, z, x)[None]
-
-        error, gains = (values[0] for values in zeroing_gains(losses, sample.z, sample.x, CHUNK))
-        usage = Usage(mean.var(0, correction=0), scale.square().mean(0), gains.mean(1))
-        kl = gaussian_kl(mean, scale.log()).mean(0)
-        return Measured(usage, kl, error, gains, x.var(0, correction=0).sum().item())
-
-    def _limits(self, measured: Measured) -> Limits:
-        gain = self.inactive_gain * measured.data_variance
-        return Limits(self.inactive_scale2, self.inactive_variance, gain)
+    def _kl(self, run: Run) -> Tensor:
+        """Mean KL of each variable ``(d,)`` in nats."""
+        latents = run.latents(self.split)
+        return gaussian_kl(latents.codes, latents.posterior["scale"].log()).mean(0)
 
     def _without(
         self, run: Run, sample: Sample, error: Tensor, state: np.ndarray, noise: Noise
@@ -199,17 +204,15 @@ class Sparsity(Diagnostic):
         }
 
     # ---------------------------------------------------------------- words
-    def _measure_notes(self, rows: int, limits: Limits) -> list[str]:
-        z = "a draw from q(z|x)" if self.sampled else "mu(x)"
+    def _measure_notes(self, measured: Measured) -> list[str]:
+        z = "a draw from q(z|x)" if self.sampled else "μ(x)"
         return [
             "Gain and errors are in squared data units summed over data dimensions, KL in nats per variable; "
-            f"the gain uses {rows} rows of the {self.split} split, z = {z}.",
-            f"Inactive: mean sigma^2 > {self.inactive_scale2:g}, var(mu) < {self.inactive_variance:g}, and "
-            f"|gain| at most {self.inactive_gain:g} of the data's total variance ({limits.gain:.3g}). "
-            "Doubtful: these disagree.",
+            f"the gain uses {len(measured.rows)} rows of the {self.split} split, z = {z}.",
+            self.criteria.words(measured),
         ]
 
-    def _pruning_notes(self, run: Run, state: np.ndarray, evolved: bool) -> list[str]:
+    def _pruning_notes(self, run: Run, state: np.ndarray) -> list[str]:
         notes = []
         if (state == INACTIVE).any():
             notes.append(
@@ -221,8 +224,6 @@ class Sparsity(Diagnostic):
                 "No variable is inactive: there is nothing to zero or to prune, and those four numbers are "
                 "empty."
             )
-        if not evolved:
-            notes.append("No record of the codes during training: their evolution is not shown.")
         return notes
 
     # ---------------------------------------------------------------- drawing
@@ -266,7 +267,7 @@ def state_notes(state: np.ndarray, training: PosteriorTraining) -> list[str]:
     return notes
 
 
-def variable_table(measured: Measured, state: np.ndarray) -> pd.DataFrame:
+def variable_table(measured: Measured, kl: Tensor, state: np.ndarray) -> pd.DataFrame:
     """A row for each variable."""
     gain = interval_columns("gain", [mean_interval(row) for row in measured.gains])
     total = measured.data_variance
@@ -275,7 +276,7 @@ def variable_table(measured: Measured, state: np.ndarray) -> pd.DataFrame:
             "variable": np.arange(len(state)),
             "var_mean": measured.usage.var_mean.double().cpu(),
             "mean_scale2": measured.usage.mean_scale2.double().cpu(),
-            "kl": measured.kl.double().cpu(),
+            "kl": kl.double().cpu(),
             **gain,
             "gain_share": gain["gain"] / total if total else math.nan,
             "state": state,
@@ -284,11 +285,6 @@ def variable_table(measured: Measured, state: np.ndarray) -> pd.DataFrame:
 
 
 # ---------------------------------------------------------------- numbers
-def squared_error(run: Run, z: Tensor, x: Tensor) -> Tensor:
-    """||x - dec(z)||² ``(N,)``, summed over data dimensions."""
-    return (run.decode(z) - x).square().flatten(1).sum(1)
-
-
 def ratio_interval(above: Tensor, below: Tensor) -> Estimate:
     """mean(above) / mean(below) over the same examples, with the delta method's 95 % interval; NaN when below
     is 0."""
@@ -296,19 +292,3 @@ def ratio_interval(above: Tensor, below: Tensor) -> Estimate:
     ratio = above.double().mean() / bottom
     around = mean_interval(ratio + (above.double() - ratio * below.double()) / bottom)
     return Estimate(ratio.item(), around.low, around.high)
-
-
-def evolution(history: History) -> pd.DataFrame:
-    """A row per epoch and variable: ``epoch, variable, var_mean, mean_scale2, kl`` over the history's fixed
-    rows."""
-    epochs, d = len(history.epochs), history.epoch_mean.shape[2]
-    mean = history.epoch_mean.astype(np.float64)
-    return pd.DataFrame(
-        {
-            "epoch": np.repeat(history.epochs, d),
-            "variable": np.tile(np.arange(d), epochs),
-            "var_mean": mean.var(1).ravel(),
-            "mean_scale2": np.square(history.epoch_scale.astype(np.float64)).mean(1).ravel(),
-            "kl": history.epoch_kl.astype(np.float64).mean(1).ravel(),
-        }
-    )

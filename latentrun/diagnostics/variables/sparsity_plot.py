@@ -7,25 +7,19 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from latentrun.plotting.bars import breadth, by_state, name_ticks, stacked, state_legend
-from latentrun.plotting.evolution import over_training
 from latentrun.plotting.images import strips
 from latentrun.plotting.style import figure
 from latentrun.types import Picture, Report
 
 VARIANCES = (
-    "Variance of mu (blue) and mean sigma^2 (orange) of each latent variable, stacked; sorted by mean KL, "
-    "largest first. The law var(mu) + mean sigma^2 = 1 is the dashed line. Hatched: inactive; grey dots over "
+    "Variance of μ (blue) and mean σ² (orange) of each latent variable, stacked; sorted by mean KL, "
+    "largest first. The law var(μ) + mean σ² = 1 is the dashed line. Hatched: inactive; grey dots over "
     "a bar: doubtful."
 )
 CONTRIBUTIONS = (
     "Mean KL(q(z_i|x) || N(0, 1)) in nats and reconstruction gain of each latent variable: how much the "
     "squared error, summed over data dimensions, grows when the variable is set to 0 (whiskers: 95 % "
     "interval of the mean over examples). Sorted by KL; grey ground: inactive variables."
-)
-EVOLUTION = (
-    "Variance of mu, mean sigma^2, their sum (by the law 1, dotted) and mean KL of each latent variable "
-    "after every epoch, over a fixed set of training rows. Grey, dashed: variables that end up inactive; the "
-    "others are coloured by their mean KL at the end."
 )
 
 
@@ -37,9 +31,6 @@ def pictures(report: Report) -> dict[str, Picture]:
         "variances": Picture(variances(variables), VARIANCES),
         "contributions": Picture(contributions(variables), CONTRIBUTIONS),
     }
-    if "evolution" in report.tables:
-        figure = evolution(report.tables["evolution"], report.tables["variables"])
-        drawn["evolution"] = Picture(figure, EVOLUTION)
     if "samples" in report.arrays:
         whole, zeroed, value_range = (
             report.arrays[name] for name in ("samples", "samples_zeroed", "value_range")
@@ -54,7 +45,7 @@ def pictures(report: Report) -> dict[str, Picture]:
 
 
 def variances(variables: pd.DataFrame) -> Figure:
-    """var(mu) and mean sigma² stacked per variable, in the order of the rows; inactive ones hatched."""
+    """var(μ) and mean σ² stacked per variable, in the order of the rows; inactive ones hatched."""
     fig, axes = figure(width=breadth(len(variables)), height=2.8)
     ax = axes[0, 0]
     parts = {"var(μ)": variables["var_mean"].to_numpy(), "mean σ²": variables["mean_scale2"].to_numpy()}
@@ -94,12 +85,3 @@ def contributions(variables: pd.DataFrame) -> Figure:
 def zeroing(samples: np.ndarray, zeroed: np.ndarray, value_range: tuple[float, float]) -> Figure:
     """Samples above, the same with inactive variables at 0 below."""
     return strips([("samples", samples), ("inactive zeroed", zeroed)], value_range)
-
-
-def evolution(epochs: pd.DataFrame, variables: pd.DataFrame) -> Figure:
-    """Moments and KL of each variable over the epochs; inactive ones grey."""
-    wide = epochs.pivot(index="epoch", columns="variable")
-    inactive = variables.set_index("variable")["state"].sort_index() == "inactive"
-    values = {name: wide[name].to_numpy() for name in ("var_mean", "mean_scale2", "kl")}
-    values["sum"] = values["var_mean"] + values["mean_scale2"]
-    return over_training(wide.index.to_numpy(), values, inactive.to_numpy())

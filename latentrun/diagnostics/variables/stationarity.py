@@ -1,4 +1,4 @@
-"""The variance law of the Kullback-Leibler term: var(mu) + mean sigma² = 1 for every latent variable."""
+"""The variance law of the Kullback-Leibler term: var(μ) + mean σ² = 1 for every latent variable."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from torch import Tensor
 from latentrun.config.bounds import Count, Ge, Gt
 from latentrun.diagnostics.base import Diagnostic, posterior_training
 from latentrun.diagnostics.needs import FLAT, GAUSSIAN_POSTERIOR
+from latentrun.diagnostics.usage import Criteria, usage_of
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.intervals import bootstrap_means, interval_columns
-from latentrun.functional.usage import ACTIVE, INACTIVE, Limits, Usage, classify
+from latentrun.functional.usage import ACTIVE, DOUBTFUL, INACTIVE, Usage
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
 
@@ -37,7 +38,7 @@ class Law:
 
 
 class Stationarity(Diagnostic):
-    """Does var(mu) + mean sigma² equal 1 for every latent variable?
+    """Does var(μ) + mean σ² equal 1 for every latent variable?
 
     With averages over a split, S_i = var(mu_i) + mean sigma_i² and M_i = mean mu_i² + mean sigma_i². A
     decoder can undo any rescaling z_i -> c z_i, so a trained model sits where the KL is stationary in c: M_i
@@ -51,29 +52,30 @@ class Stationarity(Diagnostic):
 
     Intervals: percentile bootstrap over examples (``resamples``). The spread over variables, the worst
     deviation and the rescaling losses have none, for resampling pushes quantities that cannot be negative
-    upwards. Variables count as inactive here by their posterior alone: mean sigma² > ``inactive_scale2`` and
-    var(mu) < ``inactive_variance``.
+    upwards. Which variables are active and inactive is what ``sparsity`` says too: mean sigma² >
+    ``inactive_scale2``, var(mu) < ``inactive_variance`` and |gain| <= ``inactive_gain`` times the total
+    variance of the data, on ``rows`` examples; those for which the three disagree belong to neither average.
     """
 
     requires = (GAUSSIAN_POSTERIOR, FLAT)
     metrics = {
         "mean": Metric(
-            "var(mu) + mean sigma^2, mean over latent variables (all, active, inactive)",
+            "var(μ) + mean σ², mean over latent variables (all, active, inactive)",
             low=0,
             better="one",
             source=SOURCE,
         ),
         "second_moment": Metric(
-            "mean mu^2 + mean sigma^2, mean over latent variables", low=0, better="one", source=SOURCE
+            "mean μ² + mean σ², mean over latent variables", low=0, better="one", source=SOURCE
         ),
         "spread": Metric(
-            "standard deviation over latent variables of var(mu) + mean sigma^2",
+            "standard deviation over latent variables of var(μ) + mean σ²",
             low=0,
             better="zero",
             source=SOURCE,
         ),
         "worst": Metric(
-            "largest |var(mu) + mean sigma^2 - 1| of any latent variable", low=0, better="zero", source=SOURCE
+            "largest |var(μ) + mean σ² - 1| of any latent variable", low=0, better="zero", source=SOURCE
         ),
         "rescaling_loss": Metric(
             "nats per example, summed over latent variables",
@@ -86,28 +88,33 @@ class Stationarity(Diagnostic):
     def __init__(
         self,
         split: Literal["train", "val", "test"],
+        rows: Annotated[int, Count(2)],
         resamples: Annotated[int, Count(100, 100_000)],
         inactive_scale2: Annotated[float, Ge(0)],
         inactive_variance: Annotated[float, Gt(0)],
+        inactive_gain: Annotated[float, Gt(0)],
     ):
-        self.split, self.resamples = split, resamples
-        self.limits = Limits(inactive_scale2, inactive_variance)
+        self.split, self.rows, self.resamples = split, rows, resamples
+        self.criteria = Criteria(inactive_scale2, inactive_variance, inactive_gain)
 
     # ---------------------------------------------------------------- measuring
     def __call__(self, run: Run, noise: Noise) -> Report:
         latents = run.latents(self.split)
         mean, scale2 = latents.codes.double(), latents.posterior["scale"].double().square()
-        usage = Usage(mean.var(0, correction=0), scale2.mean(0))
-        inactive = classify(usage, self.limits) == INACTIVE
-        law = variance_law(mean, scale2, torch.as_tensor(inactive, device=mean.device), noise, self.resamples)
-        table = variable_table(usage, law, inactive)
-        notes = self._notes(run, len(inactive), int(inactive.sum()))
+        measured = usage_of(run, self.split, self.rows)
+        state = self.criteria.states(run, measured)
+        law = variance_law(mean, scale2, state, noise, self.resamples)
+        moments = Usage(mean.var(0, correction=0), scale2.mean(0))
+        table = variable_table(moments, law, state)
+        notes = self._notes(run, state, self.criteria.words(measured))
         return Report(law_metrics(law), {"variables": table}, notes=notes)
 
-    def _notes(self, run: Run, d: int, inactive: int) -> tuple[str, ...]:
+    def _notes(self, run: Run, state: np.ndarray, meaning: str) -> tuple[str, ...]:
+        count = {name: int((state == name).sum()) for name in (ACTIVE, INACTIVE, DOUBTFUL)}
+        doubt = f", {count[DOUBTFUL]} doubtful" if count[DOUBTFUL] else ""
         notes = [
-            f"{d - inactive} of {d} variables count as active (by sigma and mu alone; `sparsity` also asks "
-            "the decoder).",
+            f"{count[ACTIVE]} of {len(state)} variables are active, {count[INACTIVE]} inactive{doubt}. "
+            f"{meaning}",
             f"Averages over the {self.split} split; variances are population moments (divided by N). "
             "Intervals: bootstrap over its examples.",
         ]
@@ -129,12 +136,12 @@ class Stationarity(Diagnostic):
 
         table = report.tables["variables"]
         law = (
-            "S = var(mu) + mean sigma^2 of each latent variable with its 95 % bootstrap interval over "
-            "examples; the dashed line is the law S = 1. Blue discs: active variables; grey squares: "
-            "inactive ones."
+            "S = var(μ) + mean σ² of each latent variable with its 95 % bootstrap interval over "
+            "examples; the dashed line is the law S = 1. Blue discs: active variables; orange "
+            "triangles: doubtful ones; grey squares: inactive ones."
         )
         scatter = (
-            "Mean sigma^2 against the variance of mu, one point per latent variable; on the dashed line they "
+            "Mean σ² against the variance of μ, one point per latent variable; on the dashed line they "
             "add to 1. Active variables (blue discs) belong to the lower right, inactive ones (grey squares) "
             "to the upper left corner."
         )
@@ -142,10 +149,11 @@ class Stationarity(Diagnostic):
 
 
 # ---------------------------------------------------------------- numbers
-def variance_law(mean: Tensor, scale2: Tensor, inactive: Tensor, noise: Noise, resamples: int) -> Law:
+def variance_law(mean: Tensor, scale2: Tensor, state: np.ndarray, noise: Noise, resamples: int) -> Law:
     """The law's two sides from ``mean`` and sigma² ``scale2 (N, d)``, bootstrapped over the N examples;
-    ``inactive (d,)`` bool."""
+    ``state (d,)`` of each variable."""
     centre = mean.mean(0)
+    active, inactive = (torch.as_tensor(state == name, device=mean.device) for name in (ACTIVE, INACTIVE))
 
     def sides(averages: Tensor) -> Tensor:
         """From averages ``(B, 3 d)`` of (mu - centre, (mu - centre)², sigma²): S and M of every variable,
@@ -153,7 +161,7 @@ def variance_law(mean: Tensor, scale2: Tensor, inactive: Tensor, noise: Noise, r
         shift, square, sigma2 = averages.chunk(3, dim=1)
         s = square - shift.square() + sigma2
         m = square + 2 * centre * shift + centre.square() + sigma2
-        means = [part.mean(1, keepdim=True) for part in (s, s[:, ~inactive], s[:, inactive], m)]
+        means = [part.mean(1, keepdim=True) for part in (s, s[:, active], s[:, inactive], m)]
         return torch.cat([s, m, *means], dim=1)
 
     columns = torch.cat([mean - centre, (mean - centre).square(), scale2], dim=1)
@@ -182,17 +190,17 @@ def law_metrics(law: Law) -> dict[str, Estimate]:
     }
 
 
-def variable_table(usage: Usage, law: Law, inactive: np.ndarray) -> pd.DataFrame:
+def variable_table(usage: Usage, law: Law, state: np.ndarray) -> pd.DataFrame:
     """A row for each variable."""
     s = interval_columns("s", law.s)
     return pd.DataFrame(
         {
-            "variable": np.arange(len(inactive)),
+            "variable": np.arange(len(state)),
             "var_mean": usage.var_mean.cpu(),
             "mean_scale2": usage.mean_scale2.cpu(),
             **s,
             "second_moment": np.array([estimate.value for estimate in law.m]),
             "rescaling_nats": rescaling_loss(s["s"]),
-            "state": np.where(inactive, INACTIVE, ACTIVE),
+            "state": state,
         }
     )

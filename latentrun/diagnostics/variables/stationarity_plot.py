@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from latentrun.plotting.bars import breadth, name_ticks
 from latentrun.plotting.style import PALETTE, figure
 
-MARKS = {"active": (PALETTE[0], "o"), "inactive": ("#7F7F7F", "s")}
+MARKS = {"active": (PALETTE[0], "o"), "doubtful": (PALETTE[1], "^"), "inactive": ("#7F7F7F", "s")}
 
 
 def per_variable(table: pd.DataFrame) -> Figure:
@@ -40,7 +40,7 @@ def per_variable(table: pd.DataFrame) -> Figure:
         ylabel="S = var(μ) + mean σ²",
         ylim=(low - 0.05 * (high - low), high + 0.05 * (high - low)),
     )
-    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper right", ncols=2)
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside upper right", ncols=3)
     return fig
 
 
