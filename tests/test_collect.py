@@ -136,7 +136,7 @@ def test_a_killed_process_is_seen_at_once(tmp_path):
         (
             lambda path: (
                 (path / "tables" / "summary.json").unlink(),
-                (path / "meta.json").write_text('{"schema": 2, "choices": [1]}'),
+                (path / "meta.json").write_text('{"schema": 3, "choices": [1]}'),
             ),
             "choices",
         ),

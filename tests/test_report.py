@@ -313,18 +313,18 @@ def test_a_link_in_the_directory_is_refused(tmp_path, link):
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [
-        ("meta.json", '{"schema": 2, "diagnostics": []}', "diagnostics: must be a mapping"),
+        ("meta.json", '{"schema": 3, "diagnostics": []}', "diagnostics: must be a mapping"),
         (
             "meta.json",
-            '{"schema": 2, "diagnostics": {"x": {"status": "fine"}}}',
+            '{"schema": 3, "diagnostics": {"x": {"status": "fine"}}}',
             "diagnostics.x: status: 'fine' is not allowed",
         ),
         (
             "meta.json",
-            '{"schema": 2, "diagnostics": {"x": {"tables": "abc"}}}',
+            '{"schema": 3, "diagnostics": {"x": {"tables": "abc"}}}',
             "diagnostics.x: tables: must be a list",
         ),
-        ("meta.json", '{"schema": 2, "captions": {"a.png": {}}}', "captions.a.png: must be a text"),
+        ("meta.json", '{"schema": 3, "captions": {"a.png": {}}}', "captions.a.png: must be a text"),
         ("meta.json", "[]", "must be a mapping"),
         ("meta.json", "{", "is not JSON"),
         ("meta.json", "[" * 100_000, "is not JSON"),

@@ -16,7 +16,7 @@ import pandas as pd
 
 from latentrun.config.settings import REPLICATE
 from latentrun.errors import InputError, nearest
-from latentrun.functional.statistics.ranking import over_seeds
+from latentrun.functional.statistics.ranking import is_share, over_seeds
 from latentrun.plotting.pages import policy
 from latentrun.plotting.style import paper
 from latentrun.plotting.sweep import Key, Panel, against, over_two, written
@@ -28,7 +28,7 @@ from latentrun.store.schema import require_columns
 from latentrun.store.sweep import SweepDirectory
 from latentrun.system.door import Guarded
 from latentrun.tables.collect import collect_sweep, failures
-from latentrun.tables.groups import by_seed, grouped
+from latentrun.tables.groups import beside, by_seed, grouped
 from latentrun.tables.leaderboard import leaderboard
 from latentrun.tables.settings import but_seed, common, is_numeric, meanings, metrics_of, mixed
 from latentrun.types import Picture
@@ -197,20 +197,16 @@ def _failures(frame: pd.DataFrame, root: Path) -> list[tuple[str, str, str, str]
 
 
 def _means(runs: Survey) -> tuple[list[str], list[list[str]]]:
-    """Names of the columns; a row for each group: its keys, the number of seeds, mean and half interval of
+    """Names of the columns; a row for each group: its keys, the number of seeds, mean and interval of
     the chosen metrics."""
     groups, number_of = grouped(runs.frame, runs.keys)
     columns, most = [], np.zeros(len(groups), dtype=int)
     for name in runs.metrics if REPLICATE in runs.frame else ():
         values = by_seed(runs.frame[name], number_of, runs.frame[REPLICATE], len(groups))
-        mean, _, n, low, high = over_seeds(values)
-        half, most = (high - low) / 2, np.maximum(most, n)
-        columns.append(
-            [
-                f"{number(centre)} ± {reach:.2g}" if count > 1 else number(centre)
-                for centre, reach, count in zip(mean.tolist(), half.tolist(), n, strict=True)
-            ]
-        )
+        seen = over_seeds(values, is_share(runs.meaning[name][0]))
+        most = np.maximum(most, seen.n)
+        triples = zip(seen.mean.tolist(), seen.low.tolist(), seen.high.tolist(), strict=True)
+        columns.append([f"{number(ends[0])} {beside(*ends)}".rstrip() for ends in triples])
     keys = groups.itertuples(index=False) if runs.keys else [()] * len(groups)
     rows = [
         [*map(written, key), str(n), *cells] for key, n, *cells in zip(keys, most, *columns, strict=True) if n

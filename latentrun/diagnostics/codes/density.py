@@ -18,13 +18,15 @@ from latentrun.errors import NothingToMeasure
 from latentrun.functional.clouds.hulls import Hull, convex_hull, measurable
 from latentrun.functional.clouds.whitening import Whitening, perturbed, whitening
 from latentrun.functional.noise import Noise
-from latentrun.functional.statistics.intervals import bootstrap_each, mean_and_tail, share_interval
+from latentrun.functional.statistics.intervals import bootstrap_each, share_interval
+from latentrun.functional.statistics.quantiles import mean_and_tail
 from latentrun.functional.ties import largest
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
 
 GRID = 90  # points a side of the map
 DOTS = 3000  # codes kept for it
+POINTS = "drawn points"
 ROUNDING = 1e-6  # a mean miss below this is rounding: no ratio is made of it
 REGIONS = {"hull": "hull of all codes", "core": "hull of the core", "gaussian": "Gaussian, as many points"}
 KINDS = {"near": "near codes", "empty": "empty regions", "prior": "prior"}
@@ -68,8 +70,8 @@ class Density(Diagnostic):
     the picture's norm; without one *distance* is that to the nearest training example. ``ratio.empty``: mean
     in the empty regions over the mean near codes.
 
-    Intervals: Wilson's for shares (over drawn points, for these codes), normal approximation for means,
-    bootstrap for the rest.
+    Intervals, over drawn points, for these codes: Wilson's for shares, Student's corrected for skewness for
+    means, order statistics for percentiles, bootstrap for ratios.
     """
 
     requires = (ENCODER, FLAT)
@@ -198,7 +200,7 @@ class Density(Diagnostic):
     def _miss_metrics(self, kinds: dict[str, Decoded], noise: Noise) -> dict[str, Estimate]:
         metrics = {}
         for kind, points in kinds.items():
-            tail = mean_and_tail(points.miss, noise.at("miss", kind), self.resamples)
+            tail = mean_and_tail(points.miss, over=POINTS)
             metrics |= {f"{points.measure}_{kind}.{part}": estimate for part, estimate in tail.items()}
         for kind in [kind for kind in kinds if kind != "near"]:
             metrics[f"ratio.{kind}"] = ratio_of_means(
@@ -281,7 +283,7 @@ def gap_metrics(
 
 def share_beyond(region: Region, limit: float) -> Estimate:
     """The share of a hull's volume that is farther than ``limit`` from every code."""
-    return share_interval(int((region.gap > limit).sum()), len(region.gap))
+    return share_interval(int((region.gap > limit).sum()), len(region.gap), POINTS)
 
 
 def hole_map(region: Region, tree: cKDTree) -> dict[str, np.ndarray]:
@@ -315,7 +317,7 @@ def ratio_of_means(above: Tensor, below: Tensor, noise: Noise, resamples: int) -
         above, below = rows.mean(1).unbind(1)
         return torch.where(below > ROUNDING, above / below, torch.nan)[:, None]
 
-    return bootstrap_each(statistic, torch.stack((above[:n], below[:n]), 1), noise, resamples)[0]
+    return bootstrap_each(statistic, torch.stack((above[:n], below[:n]), 1), noise, resamples, POINTS)[0]
 
 
 # ---------------------------------------------------------------- tables

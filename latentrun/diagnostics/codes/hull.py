@@ -40,6 +40,7 @@ from latentrun.run import Run
 from latentrun.types import Estimate, Factor, Metric, Picture, Report
 
 AXES = 4  # straight paths where there is no strip
+POINTS = "points of the hull"
 ROUNDING = 1e-6  # a mean miss below this is rounding: no ratio is made of it
 
 
@@ -315,7 +316,7 @@ class HullPaths(Diagnostic):
             return {}
         metrics = {"volume": Estimate(hull.volume), "vertices": Estimate(float(len(hull.vertices)))}
         for length, miss in zip(points.lengths, points.miss, strict=True):
-            metrics[f"{points.measure}_hull.{length:g}"] = mean_interval(miss)
+            metrics[f"{points.measure}_hull.{length:g}"] = mean_interval(miss, POINTS)
         ratios = ratios_to_first(points.miss, noise.at("ratio"), self.resamples)
         return metrics | {
             f"ratio.{length:g}": ratio for length, ratio in zip(self.lengths, ratios, strict=True)
@@ -357,7 +358,7 @@ def ratios_to_first(miss: Tensor, noise: Noise, resamples: int) -> list[Estimate
         means = rows.mean(1)
         return torch.where(means[:, :1] > ROUNDING, means[:, 1:] / means[:, :1], torch.nan)
 
-    return bootstrap_each(statistic, miss.T, noise, resamples)
+    return bootstrap_each(statistic, miss.T, noise, resamples, POINTS)
 
 
 def course_metrics(factors: Sequence[Factor], course: Course, slack: float) -> dict[str, Estimate]:

@@ -4,7 +4,7 @@ data."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import prod
 from pathlib import Path
@@ -259,7 +259,7 @@ class FID(Diagnostic):
         """The numbers of one set."""
         distance = jackknife.estimate
         if distance.low is not None:
-            distance = Estimate(distance.value, max(0.0, distance.low), distance.high)
+            distance = replace(distance, low=max(0.0, distance.low))
         estimates = {"fid": distance}
         if jackknife.corrected is not None:
             estimates["fid_corrected"] = jackknife.corrected

@@ -17,7 +17,7 @@ from latentrun.diagnostics.needs import FLAT, GAUSSIAN_POSTERIOR, GENERATOR, IMA
 from latentrun.functional.distances.divergences import gaussian_kl
 from latentrun.functional.gains import zeroing_gains
 from latentrun.functional.noise import Noise
-from latentrun.functional.statistics.intervals import interval_columns, mean_interval
+from latentrun.functional.statistics.intervals import interval_columns, mean_interval, ratio_interval
 from latentrun.functional.usage import ACTIVE, DOUBTFUL, INACTIVE, Limits, Usage, classify, ignored
 from latentrun.models.base import PosteriorTraining
 from latentrun.run import CHUNK, Run
@@ -287,15 +287,6 @@ def variable_table(measured: Measured, state: np.ndarray) -> pd.DataFrame:
 def squared_error(run: Run, z: Tensor, x: Tensor) -> Tensor:
     """||x - dec(z)||² ``(N,)``, summed over data dimensions."""
     return (run.decode(z) - x).square().flatten(1).sum(1)
-
-
-def ratio_interval(above: Tensor, below: Tensor) -> Estimate:
-    """mean(above) / mean(below) over the same examples, with the delta method's 95 % interval; NaN when below
-    is 0."""
-    bottom = below.double().mean()
-    ratio = above.double().mean() / bottom
-    around = mean_interval(ratio + (above.double() - ratio * below.double()) / bottom)
-    return Estimate(ratio.item(), around.low, around.high)
 
 
 def evolution(history: History) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -51,8 +50,9 @@ class Stationarity(Diagnostic):
 
     Intervals: percentile bootstrap over examples (``resamples``). The spread over variables, the worst
     deviation and the rescaling losses have none, for resampling pushes quantities that cannot be negative
-    upwards. Variables count as inactive here by their posterior alone: mean sigma² > ``inactive_scale2`` and
-    var(mu) < ``inactive_variance``.
+    upwards. ``spread`` is of these d variables, a sample of nothing, and divided by d: mean (S - 1)² = (mean
+    S - 1)² + spread². Variables count as inactive here by their posterior alone: mean sigma² >
+    ``inactive_scale2`` and var(mu) < ``inactive_variance``.
     """
 
     requires = (GAUSSIAN_POSTERIOR, FLAT)
@@ -67,7 +67,7 @@ class Stationarity(Diagnostic):
             "mean mu^2 + mean sigma^2, mean over latent variables", low=0, better="one", source=SOURCE
         ),
         "spread": Metric(
-            "standard deviation over latent variables of var(mu) + mean sigma^2",
+            "standard deviation over latent variables of var(mu) + mean sigma^2, divisor d",
             low=0,
             better="zero",
             source=SOURCE,
@@ -175,7 +175,7 @@ def law_metrics(law: Law) -> dict[str, Estimate]:
         "mean.active": law.mean_active,
         "mean.inactive": law.mean_inactive,
         "second_moment": law.second_moment,
-        "spread": Estimate(float(s.std(ddof=1)) if len(s) > 1 else math.nan),
+        "spread": Estimate(float(s.std())),
         "worst": Estimate(float(np.abs(s - 1).max())),
         "rescaling_loss": Estimate(float(rescaling_loss(s).sum())),
         "rescaling_loss.second_moment": Estimate(float(rescaling_loss(m).sum())),

@@ -11,7 +11,10 @@ import torch
 from scipy.special import stdtrit
 from torch import Tensor
 
+from latentrun.functional.statistics.methods import JACKKNIFE
 from latentrun.types import Estimate
+
+METHOD = f"{JACKKNIFE} over groups of examples"
 
 
 @dataclass(frozen=True)
@@ -115,8 +118,8 @@ class Jackknife:
     def estimate(self) -> Estimate:
         """The value with its interval."""
         if not self.without:
-            return Estimate(self.value)
-        return Estimate(self.value, self.value - self.half, self.value + self.half)
+            return Estimate(self.value, method="none: one group")
+        return Estimate(self.value, self.value - self.half, self.value + self.half, METHOD)
 
     @property
     def corrected(self) -> Estimate | None:
@@ -127,7 +130,7 @@ class Jackknife:
             return None
         excess = ((len(values) - 1) * (values.mean().item() - self.value) for values in self.without)
         value = self.value - sum(excess)
-        return Estimate(value, value - self.half, value + self.half)
+        return Estimate(value, value - self.half, value + self.half, METHOD)
 
 
 def frechet_jackknife(first: Sequence[GaussianFit], second: Sequence[GaussianFit]) -> Jackknife:
