@@ -277,6 +277,25 @@ def test_only_a_png_is_shown_as_one(tmp_path):
     assert elements.of("img") == [] and "probe.line is no PNG" in elements.text
 
 
+def test_how_an_interval_was_made_stands_in_the_table_and_on_the_page(tmp_path):
+    """Each estimate's own words come back from the disk; an interval with one end is shown as such."""
+    metrics = {
+        "error": Estimate(2.0, 1.5, 2.5, "bootstrap over examples"),
+        "error.tail": Estimate(3.0, 2.5, None, "order statistics over examples"),
+        "error.most": Estimate(4.0, method="none: nothing bounds a maximum"),
+        "error.bare": Estimate(5.0),
+    }
+    run = directory(tmp_path / "run")
+    run.write_report("probe", Report(metrics), {"error": Metric("px")}, {})
+    assert run.read_report("probe").metrics == metrics
+    table = run.read_table("metrics").set_index("metric")
+    assert table.loc["error", "method"] == "bootstrap over examples" and table.loc["error", "unit"] == "px"
+    html = page(run)
+    for text in ("≥ 2.5", "[1.5, 2.5]", "order statistics over examples", "nothing bounds a maximum"):
+        assert text in html
+    assert html.count("for variances 75 %") == 1  # what the bootstrap does not cover
+
+
 # ---------------------------------------------------------------- names and links of strangers
 @pytest.mark.parametrize(
     "name", ["../../secret.png", "/etc/secret.png", "a/b.png", "..", "", "nul\0.png", "back\\slash.png"]

@@ -72,7 +72,7 @@ def plain(text: str, most: int = 48) -> str:
 
 
 def against(panels: Sequence[Panel], key: Key, lines: Key | None) -> Figure:
-    """Each metric against ``key``: mean over seeds with its 95 % t interval, single seeds behind it, one line
+    """Each metric against ``key``: mean over seeds with its 95 % interval, single seeds behind it, one line
     for each value of ``lines``."""
     fig, axes = _panels(len(panels), below=0.0 if lines is None else LEGEND)
     for ax, panel in zip(axes, panels, strict=False):

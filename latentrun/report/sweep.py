@@ -145,7 +145,7 @@ def pictures(runs: Survey) -> Iterator[tuple[str, Picture]]:
             lines = None if second is None else axes[second]
             panels = [_panel(runs, frame, name, title, axes[key], lines) for name in names]
             drawn = against(panels, axes[key][0], None if lines is None else lines[0])
-            text = "the mean over seeds with its 95 % t interval, single seeds lightly behind it"
+            text = "the mean over seeds with its 95 % interval, single seeds lightly behind it"
             text = f"{title} against {key}: {text}{_averaged(axes, key, second)}."
             yield _file(stem, key), Picture(drawn, text)
         for rows, columns in combinations([key for key in axes if axes[key][0].numeric], 2):

@@ -73,7 +73,9 @@ def test_planted_truths():
     assert planted({**better, "above": 1}, one, two).verdict == "contradicted"
     assert planted({**better, "below": 0.5}, one, two).verdict == "undecided"
     equal = planted(
-        {"against": "one", "by": "difference", "above": -0.02, "below": 0.02}, one, [v + d for v, d in zip(one, (0.01, 0.011, 0.009, 0.01), strict=True)]
+        {"against": "one", "by": "difference", "above": -0.02, "below": 0.02},
+        one,
+        [v + d for v, d in zip(one, (0.01, 0.011, 0.009, 0.01), strict=True)],
     )
     assert equal.verdict == "reproduced" and equal.parts[0].finding.mean == pytest.approx(0.01)
     # Paired: what all runs of a seed share is no uncertainty.
