@@ -16,6 +16,7 @@ import pandas as pd
 
 from latentrun.config.settings import REPLICATE
 from latentrun.errors import InputError, nearest
+from latentrun.functional.statistics.methods import shortfalls
 from latentrun.functional.statistics.ranking import is_share, over_seeds
 from latentrun.plotting.pages import policy
 from latentrun.plotting.style import paper
@@ -113,6 +114,7 @@ def write_report(
         pictures=shown,
         means=_means(runs),
         boards=[(metric, *_board(rows, runs.keys)) for metric, rows in board.groupby("metric", sort=False)],
+        shortfalls=shortfalls([*board["method"], *board["test"]]),
         jobs=_jobs(runs, path),
         common=[(key, written(value)) for key, value in common(runs.frame).items()],
     )
@@ -215,14 +217,15 @@ def _means(runs: Survey) -> tuple[list[str], list[list[str]]]:
 
 
 def _board(board: pd.DataFrame, keys: Sequence[str]) -> tuple[str, list[tuple]]:
-    """Unit and rows (rank, key values, mean, interval, difference, interval, test, p, verdict) of the
-    leaderboard of a metric."""
+    """Unit and rows (rank, key values, mean, interval, how it was made, seeds, difference, interval, test, p,
+    verdict) of the leaderboard of a metric."""
     rows = [
         (
             row["rank"],
             [written(row[key]) for key in keys],
             number(row["mean"]),
             interval(row["low"], row["high"]),
+            row["method"],
             row["n"],
             number(row["difference"]),
             interval(row["difference_low"], row["difference_high"]),

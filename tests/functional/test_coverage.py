@@ -76,5 +76,5 @@ def test_an_open_end_holds_everything_and_no_interval_does_not_count():
 
 def test_reports_say_what_is_short():
     said = shortfalls(["bootstrap over examples", "bootstrap over drawn points", "Wilson over seeds", ""])
-    assert len(said) == 1 and said[0].startswith("bootstrap: ") and "75 %" in said[0]
+    assert len(said) == 1 and said[0].startswith("bootstrap: ") and "73 %" in said[0]
     assert np.all([0.5 < shortfall.least < 0.93 for shortfall in SHORT.values()])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from latentrun.functional.statistics.ranking import PAIRED, WELCH, holm, moments, over_seeds, pairwise
+from latentrun.functional.statistics.ranking import PAIRED_T, WELCH_T, holm, moments, over_seeds, pairwise
 
 RNG = np.random.default_rng(0)
 
@@ -70,7 +70,7 @@ def test_common_seeds_are_paired_as_scipy_does():
         np.testing.assert_allclose(pairs.p[i, j], expected.pvalue)
         interval = expected.confidence_interval(0.95)
         np.testing.assert_allclose([pairs.low[i, j], pairs.high[i, j]], [interval.low, interval.high])
-        assert pairs.test[i, j] == PAIRED and pairs.n[i, j] == 6
+        assert pairs.test[i, j] == PAIRED_T and pairs.n[i, j] == 6
 
 
 def test_only_common_seeds_count_in_a_pair():
@@ -90,7 +90,7 @@ def test_without_common_seeds_it_is_welchs_test():
     np.testing.assert_allclose(pairs.p[0, 1], expected.pvalue)
     interval = expected.confidence_interval(0.95)
     np.testing.assert_allclose([pairs.low[0, 1], pairs.high[0, 1]], [interval.low, interval.high])
-    assert pairs.test[0, 1] == WELCH and pairs.n[0, 1] == 0
+    assert pairs.test[0, 1] == WELCH_T and pairs.n[0, 1] == 0
 
 
 @pytest.mark.parametrize(

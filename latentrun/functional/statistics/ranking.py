@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from latentrun.functional.statistics.methods import EXACT, FLAT, SEEDS, STUDENT, exact_ends
+from latentrun.functional.statistics.methods import EXACT, FLAT, PAIRED, SEEDS, STUDENT, WELCH, exact_ends
 from latentrun.types import Estimate
 
-PAIRED, WELCH = f"paired t over {SEEDS}", f"Welch t over {SEEDS}"
+PAIRED_T, WELCH_T = f"{PAIRED} over {SEEDS}", f"{WELCH} over {SEEDS}"
 
 
 def moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -172,7 +172,7 @@ def _against(
     enough = np.where(independent, (count[i] > 1) & (count > 1), n > 1)
     why = np.where(n == 1, "none: one common seed", "none: fewer than two seeds")
     why = np.where(enough, "none: no spread over seeds", why)
-    test = np.where(testable, np.where(independent, WELCH, PAIRED), why)
+    test = np.where(testable, np.where(independent, WELCH_T, PAIRED_T), why)
     return difference, *t_interval(difference, np.where(testable, error, np.nan), df), n, p, test
 
 
