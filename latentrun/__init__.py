@@ -1,6 +1,6 @@
 """latentrun: what is my latent space like?"""
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 
 def load(directory, trust=(), device="cpu"):

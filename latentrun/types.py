@@ -268,7 +268,9 @@ class Metric:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its 95 % interval; ``low`` and ``high`` are None where none is known.
+    """A value with its 95 % interval. ``low`` or ``high`` is None where that end is not known: an interval
+    may have one end, "at least 1.5". ``method``: how the interval was made, "bootstrap over examples", or why
+    there is none, "none: equal in all 5 seeds"; set by whoever made it, empty for a value that needs none.
 
     >>> Estimate(2.0, 1.5, 2.5).columns("mse")
     {'mse': 2.0, 'mse_low': 1.5, 'mse_high': 2.5}
@@ -277,13 +279,26 @@ class Estimate:
     value: float
     low: float | None = None
     high: float | None = None
+    method: str = ""
+
+    @classmethod
+    def read(cls, value: float, low: float | None, high: float | None, method: str = "") -> Estimate:
+        """From cells of a table, where an end that is not known is NaN or None."""
+        low, high = (None if end is None or math.isnan(end) else float(end) for end in (low, high))
+        return cls(float(value), low, high, method)
 
     def columns(self, name: str = "") -> dict[str, float]:
-        """As cells of a table, NaN where there is no interval: ``name``, ``name_low``, ``name_high``; without
-        a name ``value``, ``low``, ``high``."""
+        """As cells of a table, NaN for an end that is not known: ``name``, ``name_low``, ``name_high``;
+        without a name ``value``, ``low``, ``high``."""
         names = (name, f"{name}_low", f"{name}_high") if name else ("value", "low", "high")
         ends = (math.nan if end is None else end for end in (self.low, self.high))
         return dict(zip(names, (self.value, *ends), strict=True))
+
+    def cells(self) -> tuple[float, float, float, str]:
+        """``value``, ``low``, ``high``, NaN for an end that is not known, and ``method``, as a table has
+        them."""
+        value, low, high = self.columns().values()
+        return value, low, high, self.method
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def plant(
         node[last] = value
     choices = {**options, "debug": None}
     (path / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config))
-    (path / "meta.json").write_text(json.dumps({"schema": 2, "kind": "run", "choices": choices}))
+    (path / "meta.json").write_text(json.dumps({"schema": 3, "kind": "run", "choices": choices}))
     (path / "status.json").write_text(json.dumps({"state": state, **status}))
     (path / "run.lock").touch()
     if metrics is not None:

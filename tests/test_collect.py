@@ -22,7 +22,8 @@ from latentrun.errors import InputError
 from latentrun.store import RunDirectory
 from latentrun.tables.collect import collect, collect_sweep, failures, runs_in, write_tables
 from latentrun.tables.groups import by_seed, grouped, summarise
-from latentrun.tables.settings import common, mixed, varied
+from latentrun.tables.leaderboard import latex, leaderboard, markdown
+from latentrun.tables.settings import common, meanings, mixed, varied
 from tests.planted_runs import CONFIG, MEANING, plant
 
 HERE = os.uname().nodename
@@ -136,7 +137,7 @@ def test_a_killed_process_is_seen_at_once(tmp_path):
         (
             lambda path: (
                 (path / "tables" / "summary.json").unlink(),
-                (path / "meta.json").write_text('{"schema": 2, "choices": [1]}'),
+                (path / "meta.json").write_text('{"schema": 3, "choices": [1]}'),
             ),
             "choices",
         ),
@@ -247,6 +248,27 @@ def test_means_and_intervals_are_scipys(tmp_path):
             [row.low, row.high], stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
         )
         assert (row.metric, row.unit, row.direction, row.n) == ("probe/error", "px", "lower", 3)
+        assert row.method == "t over seeds"
+
+
+def test_an_interval_over_seeds_says_how_it_was_made_whatever_the_runs_had(tmp_path):
+    """A share of 1 in all seeds has the exact interval, an error that is the same none, each by its
+    method."""
+    path = tmp_path / "s"
+    for seed in range(3):
+        plant(path / f"{seed}_seed={seed}", {"seed": seed}, {"probe/error": 2.0, "probe/score": 1.0})
+    frame = collect_sweep(path)[0]
+    by_seed = summarise(frame, [], meanings(frame, path)).set_index("metric")
+    assert by_seed["method"].to_dict() == {
+        "probe/error": "none: equal in all 3 seeds",
+        "probe/score": "Clopper-Pearson over seeds",
+    }
+    assert np.isnan(by_seed.loc["probe/error", "low"])
+    assert by_seed.loc["probe/score", "low"] == pytest.approx(0.025 ** (1 / 3))
+    board = leaderboard(frame, [], ["probe/error", "probe/score"], meanings(frame, path))
+    assert board.set_index("metric")["method"].to_dict() == by_seed["method"].to_dict()
+    assert "nan" not in markdown(board, []) + latex(board, [])
+    assert "[0.29, 1]" in latex(board, []) and r"\[0.29, 1\]" in markdown(board, [])
 
 
 def test_groups_are_in_the_order_of_numbers():

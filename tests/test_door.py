@@ -131,6 +131,30 @@ def test_a_full_disk_is_no_wrong_input_and_says_which_file(root, monkeypatch):
     assert file.text(LIMIT) == "inside" and [item.name for item in file.parent.items()] == ["a.txt"]
 
 
+def test_what_is_written_is_on_the_disk_before_it_takes_its_place(root, monkeypatch):
+    """After a power cut the file is the old or the new one, whole."""
+    file, events = Guarded(root) / "inner" / "a.txt", []
+    fsync, rename = os.fsync, os.rename
+
+    def synced(number):
+        size = os.fstat(number).st_size
+        events.append(("on the disk", size, file.text(LIMIT)))
+        fsync(number)
+
+    def renamed(*places, **folders):
+        events.append(("renamed", *places))
+        rename(*places, **folders)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(door.os, "fsync", synced)
+        patched.setattr(door.os, "rename", renamed)
+        patched.setattr(door.os, "replace", renamed)
+        with file.writing() as new:
+            new.write("longer than a buffer" * 10_000)
+    assert events[0] == ("on the disk", 200_000, "inside")  # whole, and the old one is still in its place
+    assert [event[0] for event in events] == ["on the disk", "renamed"]
+
+
 def test_a_planted_temporary_file_is_not_followed(root):
     partial = root / "inner" / f".a.txt.{os.getpid()}.part"
     partial.symlink_to(root.parent / "outside" / "a.txt")

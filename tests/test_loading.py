@@ -189,9 +189,9 @@ def test_a_data_set_that_is_another_now_is_refused(counted, monkeypatch):
     [
         (
             1,
-            "latentrun 0.1 (schema 1; this one, {}, reads schema 2): read it with latentrun 0.1",
+            "latentrun 0.1 (schema 1; this one, {}, reads schema 3): read it with latentrun 0.1",
         ),
-        (3, "a newer latentrun (schema 3; this one, {}, reads schema 2)"),
+        (4, "a newer latentrun (schema 4; this one, {}, reads schema 3)"),
     ],
 )
 def test_another_schema_is_refused_by_name(counted, tmp_path, schema, said):

@@ -325,6 +325,25 @@ def test_only_a_png_is_shown_as_one(tmp_path):
     assert elements.of("img") == [] and "probe.line is no PNG" in elements.text
 
 
+def test_how_an_interval_was_made_stands_in_the_table_and_on_the_page(tmp_path):
+    """Each estimate's own words come back from the disk; an interval with one end is shown as such."""
+    metrics = {
+        "error": Estimate(2.0, 1.5, 2.5, "bootstrap over examples"),
+        "error.tail": Estimate(3.0, 2.5, None, "order statistics over examples"),
+        "error.most": Estimate(4.0, method="none: nothing bounds a maximum"),
+        "error.bare": Estimate(5.0),
+    }
+    run = directory(tmp_path / "run")
+    run.write_report("probe", Report(metrics), {"error": Metric("px")}, {})
+    assert run.read_report("probe").metrics == metrics
+    table = run.read_table("metrics").set_index("metric")
+    assert table.loc["error", "method"] == "bootstrap over examples" and table.loc["error", "unit"] == "px"
+    html = page(run)
+    for text in ("≥ 2.5", "[1.5, 2.5]", "order statistics over examples", "nothing bounds a maximum"):
+        assert text in html
+    assert html.count("for variances 73 %") == 1  # what the bootstrap does not cover
+
+
 # ---------------------------------------------------------------- names and links of strangers
 @pytest.mark.parametrize(
     "name", ["../../secret.png", "/etc/secret.png", "a/b.png", "..", "", "nul\0.png", "back\\slash.png"]
@@ -361,18 +380,18 @@ def test_a_link_in_the_directory_is_refused(tmp_path, link):
 @pytest.mark.parametrize(
     ("file", "content", "said"),
     [
-        ("meta.json", '{"schema": 2, "diagnostics": []}', "diagnostics: must be a mapping"),
+        ("meta.json", '{"schema": 3, "diagnostics": []}', "diagnostics: must be a mapping"),
         (
             "meta.json",
-            '{"schema": 2, "diagnostics": {"x": {"status": "fine"}}}',
+            '{"schema": 3, "diagnostics": {"x": {"status": "fine"}}}',
             "diagnostics.x: status: 'fine' is not allowed",
         ),
         (
             "meta.json",
-            '{"schema": 2, "diagnostics": {"x": {"tables": "abc"}}}',
+            '{"schema": 3, "diagnostics": {"x": {"tables": "abc"}}}',
             "diagnostics.x: tables: must be a list",
         ),
-        ("meta.json", '{"schema": 2, "captions": {"a.png": {}}}', "captions.a.png: must be a text"),
+        ("meta.json", '{"schema": 3, "captions": {"a.png": {}}}', "captions.a.png: must be a text"),
         ("meta.json", "[]", "must be a mapping"),
         ("meta.json", "{", "is not JSON"),
         ("meta.json", "[" * 100_000, "is not JSON"),

@@ -111,7 +111,11 @@ def test_seeds_that_are_not_common_are_said():
     errors = np.full((2, 6), np.nan)
     errors[0, :3], errors[1, 3:] = [1.0, 1.1, 0.9], [2.0, 2.1, 2.2]
     found = board(errors)
-    assert found["test"][2] == "Welch t" and found["common_seeds"][2] == 0 and found["n"].tolist() == [3, 3]
+    assert (
+        found["test"][2] == "Welch t over seeds"
+        and found["common_seeds"][2] == 0
+        and found["n"].tolist() == [3, 3]
+    )
     np.testing.assert_allclose(
         found["p"][2], stats.ttest_ind(errors[0, :3], errors[1, 3:], equal_var=False).pvalue
     )

@@ -288,7 +288,7 @@ class TestRefusals:
 def test_a_checkpoint_that_declares_terabytes_is_refused(tmp_path):
     path = tmp_path / "checkpoints" / "last.pt"
     path.parent.mkdir()
-    (tmp_path / "meta.json").write_text('{"schema": 2, "diagnostics": {}}')
+    (tmp_path / "meta.json").write_text('{"schema": 3, "diagnostics": {}}')
     torch.save({"model": {"weight": torch.zeros(1).expand(2**40)}}, path)
     assert path.stat().st_size < 10_000
     with pytest.raises(InputError, match="without its values"):

@@ -131,6 +131,7 @@ def part_row(verdict: Verdict, number: int, part: Part) -> dict[str, Any]:
         "mean": part.finding.mean,
         "low": part.finding.low,
         "high": part.finding.high,
+        "method": part.finding.method,
         "n": part.finding.n,
         "of_mean": _mean(part.values_of),
         "against_mean": _mean(part.values_against),

@@ -15,9 +15,9 @@ from latentrun.data.base import Oracle
 from latentrun.diagnostics.needs import ENCODER, FLAT
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
-from latentrun.functional.statistics.ranking import over_seeds
+from latentrun.functional.statistics.ranking import mean_over, over_seeds
 from latentrun.run import Run
-from latentrun.types import Estimate, Metric, Picture, Report
+from latentrun.types import Metric, Picture, Report
 
 DIAGNOSTIC = "density"
 REGIONS = {"hull": "hull of all codes", "core": "hull of the core"}
@@ -81,7 +81,7 @@ class Emptiness(Comparison):
         metrics, curves = {}, []
         for what, metric, values in [*gaps_of(members), *misses_of(members)]:
             for group, distances in values.items():
-                metrics[f"{metric}.{group}"] = mean_over_runs([run.mean() for run in distances])
+                metrics[f"{metric}.{group}"] = mean_over(np.array([run.mean() for run in distances]), "runs")
             curves += self._curves(what, values)
         sizes = "; ".join(f"{member.group.name} ({len(member.reports)})" for member in members)
         notes = (
@@ -171,25 +171,19 @@ def misses_in(report: Report, kind: str) -> np.ndarray:
 
 
 # ---------------------------------------------------------------- the report
-def mean_over_runs(values: Sequence[float]) -> Estimate:
-    """With Student's 95 % interval; none for a single run."""
-    mean, _, n, low, high = (float(column[0]) for column in over_seeds(np.array([values], dtype=float)))
-    return Estimate(mean, low, high) if n > 1 else Estimate(mean)
-
-
 def share_curve(what: str, group: str, runs: Sequence[np.ndarray], places: np.ndarray) -> pd.DataFrame:
     """The share of the values of each run above ``places (P,)``, mean and interval over runs."""
     above = [1 - np.searchsorted(np.sort(run), places, side="right") / len(run) for run in runs]
-    mean, _, n, low, high = over_seeds(np.stack(above, axis=1))
+    seen = over_seeds(np.stack(above, axis=1), over="runs")
     return pd.DataFrame(
         {
             "what": what,
             "group": group,
             "place": places,
-            "share": mean,
-            "low": low.clip(0),
-            "high": high.clip(max=1),
-            "n": n,
+            "share": seen.mean,
+            "low": seen.low.clip(0),
+            "high": seen.high.clip(max=1),
+            "n": seen.n,
         }
     )
 

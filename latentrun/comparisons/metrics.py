@@ -25,7 +25,8 @@ from latentrun.config.bounds import Count
 from latentrun.errors import InputError, NothingToMeasure
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.directions import DIRECTIONS
-from latentrun.functional.statistics.intervals import NORMAL_95, mean_interval
+from latentrun.functional.statistics.intervals import mean_interval
+from latentrun.functional.statistics.methods import EXAMPLES
 from latentrun.functional.statistics.ranking import Pairs, holm, pairwise
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
@@ -33,7 +34,7 @@ from latentrun.types import Estimate, Metric, Picture, Report
 DIAGNOSTIC = "reconstruction"  # has a table with a row for each example
 # Columns of that table, and how they are called here.
 MEASURES = {"error": "error, by example", "residual": "residual, by example"}
-EXAMPLES = "examples"  # where an interval comes from when seeds give none
+OVER_EXAMPLES = f"both intervals over {EXAMPLES}"  # where seeds give none
 NO_INTERVAL = "none: one run each"
 FLAT = 1e-9  # a spread below this share of the values is rounding
 COLUMNS = (
@@ -49,7 +50,7 @@ COLUMNS = (
     "effect",
     "p",
     "p_holm",
-    "basis",
+    "method",
     "better",
     "direction",
     "unit",
@@ -61,6 +62,7 @@ EXAMPLE_COLUMNS = (
     "difference",
     "low",
     "high",
+    "method",
     "n",
     "seeds",
     "effect",
@@ -71,14 +73,15 @@ EXAMPLE_COLUMNS = (
 
 @dataclass(frozen=True)
 class Measured:
-    """One metric of G groups: ``values`` and half-widths of the intervals over examples ``half (G, S)``, S
-    pairs (seeds), NaN where a group has no such run; the tests of all groups with each other."""
+    """One metric of G groups: ``values`` and the ends of their intervals over examples, ``low`` and ``high
+    (G, S)``, S pairs (seeds), NaN where a group has no such run; the tests of all groups with each other."""
 
     name: str
     unit: str
     direction: str
     values: np.ndarray
-    half: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
     tests: Pairs
 
 
@@ -88,15 +91,17 @@ class Metrics(Comparison):
     Groups are the values of the settings that vary, except the seed; the first group given is the reference.
     For every metric that all runs share, ``difference`` = mean over pairs of (group - reference), a pair
     being two runs with the same seed (and the same ``pair_on``). Its 95 % interval and p come from Student's
-    t over at least two pairs; without common seeds from Welch's t over independent runs (``basis`` says
+    t over at least two pairs; without common seeds from Welch's t over independent runs (``method`` says
     which); ``p_holm`` corrects for all tests of the table. With one run a group, seeds say nothing: then the
-    interval combines the two that the metric itself has over examples (basis ``examples``), as if the runs
-    had seen different examples, and tells of these two trainings only. ``effect`` = difference / root mean
+    interval combines the two that the metric itself has over examples, whose distances from their values add
+    in squares (MOVER; Donner & Zou 2012), as if the runs had seen different examples, and tells of these two
+    trainings only. ``effect`` = difference / root mean
     square of the two standard deviations over the runs of a group (Cohen's d).
 
     Where reconstruction errors of single examples are there, runs are also compared example by example,
     matched by the row number in the source: ``error_difference`` = mean over examples of (group - reference),
-    errors averaged over the common seeds first; the interval is the normal approximation over examples;
+    errors averaged over the common seeds first; the interval is Student's over examples, corrected for
+    skewness;
     ``error_effect`` = mean / standard deviation of the differences (Cohen's d_z). ``shown``: how many metrics
     the picture has, those with the clearest differences.
     """
@@ -208,11 +213,12 @@ def measured_of(name: str, rows: pd.DataFrame, runs: Sequence[Run], members: Seq
     place = {
         id(run): (g, pairs.index(pair)) for g, group in enumerate(members) for pair, run in group.runs.items()
     }
-    values, half = np.full((2, len(members), len(pairs)), np.nan)
+    values, low, high = np.full((3, len(members), len(pairs)), np.nan)
     for row in rows.itertuples():
-        values[place[id(runs[row.run])]] = row.value
-        half[place[id(runs[row.run])]] = (row.high - row.low) / (2 * NORMAL_95)
-    return Measured(name, rows["unit"].iloc[0], rows["direction"].iloc[0], values, half, pairwise(values))
+        at = place[id(runs[row.run])]
+        values[at], low[at], high[at] = row.value, row.low, row.high
+    unit, direction = rows["unit"].iloc[0], rows["direction"].iloc[0]
+    return Measured(name, unit, direction, values, low, high, pairwise(values))
 
 
 def difference_row(measured: Measured, g: int, members: Sequence[Group]) -> dict[str, Any]:
@@ -221,12 +227,11 @@ def difference_row(measured: Measured, g: int, members: Sequence[Group]) -> dict
     finite = np.isfinite(measured.values[[g, 0]])
     kept = finite & finite.all(0) if tests.n[g, 0] else finite  # where there are pairs, only these
     values, reference = (measured.values[i][side] for i, side in zip((g, 0), kept, strict=True))
-    low, high, basis = tests.low[g, 0], tests.high[g, 0], tests.test[g, 0]
+    low, high, method = tests.low[g, 0], tests.high[g, 0], tests.test[g, 0]
     difference = tests.difference[g, 0]
     if len(values) == len(reference) == 1:
-        half = NORMAL_95 * np.hypot(measured.half[g][kept[0]], measured.half[0][kept[1]])[0]
-        low, high = difference - half, difference + half
-        basis = EXAMPLES if np.isfinite(half) else NO_INTERVAL
+        low, high = ends_over_examples(measured, g, kept)
+        method = OVER_EXAMPLES if np.isfinite([low, high]).any() else NO_INTERVAL
     value, reference_value = (side.mean() if len(side) else math.nan for side in (values, reference))
     better = ""
     if (low > 0 or high < 0) and measured.direction in DIRECTIONS:
@@ -246,11 +251,25 @@ def difference_row(measured: Measured, g: int, members: Sequence[Group]) -> dict
         "effect": effect_size(difference, values, reference),
         "p": tests.p[g, 0],
         "p_holm": math.nan,
-        "basis": basis,
+        "method": method,
         "better": better,
         "direction": measured.direction,
         "unit": measured.unit,
     }
+
+
+def ends_over_examples(measured: Measured, g: int, kept: np.ndarray) -> tuple[float, float]:
+    """The ends of the interval of the difference of the one value of group g from that of the first, of which
+    ``kept (2, S)`` says the place; NaN for an end that the intervals of these leave open."""
+    (value, low, high), (other, other_low, other_high) = (
+        [float(numbers[i][side][0]) for numbers in (measured.values, measured.low, measured.high)]
+        for i, side in zip((g, 0), kept, strict=True)
+    )
+    difference = value - other
+    return (
+        difference - math.hypot(value - low, other_high - other),
+        difference + math.hypot(high - value, other - other_low),
+    )
 
 
 def effect_size(difference: float, values: np.ndarray, reference: np.ndarray) -> float:
@@ -294,13 +313,15 @@ def example_row(
     ]
     d = (means[0] - means[1]).dropna().to_numpy(copy=True)  # matched by the row number
     mean, sd = mean_interval(d), d.std(ddof=1)
+    ends = mean.columns()
     return {
         "metric": MEASURES[measure],
         "group": group.name,
         "reference": reference.name,
         "difference": mean.value,
-        "low": mean.low,
-        "high": mean.high,
+        "low": ends["low"],
+        "high": ends["high"],
+        "method": mean.method,
         "n": len(d),
         "seeds": len(sides[0]),
         # A constant difference has no spread but that of its digits, and so no standardised effect.
@@ -313,7 +334,8 @@ def example_row(
 def example_metrics(examples: pd.DataFrame) -> dict[str, Estimate]:
     metrics = {}
     for row in examples[examples["metric"] == MEASURES["error"]].itertuples():
-        metrics[f"error_difference.{row.group}"] = Estimate(row.difference, row.low, row.high)
+        estimate = Estimate.read(row.difference, row.low, row.high, row.method)
+        metrics[f"error_difference.{row.group}"] = estimate
         metrics[f"error_effect.{row.group}"] = Estimate(row.effect)
     return metrics
 

@@ -12,7 +12,8 @@ from latentrun.comparisons.base import Comparison, Group, groups, reports
 from latentrun.config.bounds import Gt
 from latentrun.diagnostics.needs import ENCODER
 from latentrun.functional.noise import Noise
-from latentrun.functional.statistics.ranking import over_seeds
+from latentrun.functional.statistics.methods import BOOTSTRAP, EXAMPLES
+from latentrun.functional.statistics.ranking import mean_over
 from latentrun.functional.statistics.regression import through_origin
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
@@ -33,6 +34,7 @@ SUMMARY = {
     "ratio_low": "ratio_low",
     "ratio_high": "ratio_high",
 }
+OF_ONE = f"{BOOTSTRAP} over {EXAMPLES}"  # the interval of the ratio of a single run
 HOLDS, FAILS, OPEN = "holds", "fails", "undecided"
 
 
@@ -55,13 +57,11 @@ class VarianceLossSurvey(Comparison):
     needs = (DIAGNOSTIC,)
     metrics = {
         "slope": Metric(
-            "delta_var / mse, least squares through the origin over runs; interval: t over runs",
+            "delta_var / mse, least squares through the origin over runs",
             better="one",
             source=SOURCE,
         ),
-        "ratio": Metric(
-            "delta_var / mse, mean over runs; interval: t over runs", better="one", source=SOURCE
-        ),
+        "ratio": Metric("delta_var / mse, mean over runs", better="one", source=SOURCE),
         "holding": Metric("share of the groups in which the law holds", 0.0, 1.0),
         "failing": Metric("share of the groups in which the law fails", 0.0, 1.0),
     }
@@ -120,8 +120,8 @@ class VarianceLossSurvey(Comparison):
 def kind_metrics(kind: str, points: pd.DataFrame, laws: pd.Series) -> dict[str, Estimate]:
     """Of one kind of reconstruction: the points of all runs, and the verdict of each group."""
     return {
-        f"slope.{kind}": through_origin(points["mse"].to_numpy(), points["delta_var"].to_numpy()),
-        f"ratio.{kind}": over_runs(points["ratio"].to_numpy()),
+        f"slope.{kind}": through_origin(points["mse"].to_numpy(), points["delta_var"].to_numpy(), "runs"),
+        f"ratio.{kind}": mean_over(points["ratio"].to_numpy(), "runs"),
         f"holding.{kind}": Estimate((laws == HOLDS).mean()),
         f"failing.{kind}": Estimate((laws == FAILS).mean()),
     }
@@ -129,9 +129,9 @@ def kind_metrics(kind: str, points: pd.DataFrame, laws: pd.Series) -> dict[str, 
 
 def group_row(points: pd.DataFrame, tolerance: float) -> dict[str, Any]:
     """The row of one group and kind, made of the points of its runs."""
-    ratio, first = over_runs(points["ratio"].to_numpy()), points.iloc[0]
+    ratio, first = mean_over(points["ratio"].to_numpy(), "runs"), points.iloc[0]
     if len(points) == 1:
-        ratio = Estimate(ratio.value, first["ratio_low"], first["ratio_high"])
+        ratio = Estimate.read(ratio.value, first["ratio_low"], first["ratio_high"], OF_ONE)
     return {
         "group": first["group"],
         "kind": first["kind"],
@@ -149,12 +149,6 @@ def of_run(group: Group, run: Run, summary: pd.DataFrame) -> pd.DataFrame:
     points.insert(0, "run", run.name)
     points.insert(1, "group", group.name)
     return points
-
-
-def over_runs(values: np.ndarray) -> Estimate:
-    """Mean over runs ``(n,)`` with Student's 95 % interval; none for a single run."""
-    mean, _, n, low, high = (float(column[0]) for column in over_seeds(values[None].astype(float)))
-    return Estimate(mean, low, high) if n > 1 else Estimate(mean)
 
 
 def verdict(ratio: Estimate, tolerance: float) -> str:

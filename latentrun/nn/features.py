@@ -9,10 +9,10 @@ from zipfile import BadZipFile, ZipFile
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from latentrun.errors import InputError, one_line
 from latentrun.functional.distances.frechet import gaussian_fit
+from latentrun.functional.images.resize import Resize, resized
 from latentrun.nn.classifier import ROWS, Classifier
 
 BATCH = 32  # pictures that a foreign network sees at once
@@ -94,7 +94,10 @@ def is_scripted(path: Path) -> bool:
 class Scripted(Features):
     """The output of a TorchScript file for pictures: values clamped to ``value_range`` and carried to
     ``input_range`` linearly, grey repeated for 3 ``channels`` (colour made grey for 1), stretched to ``size``
-    bilinearly, without smoothing, as the published Inception scores do; None: as they are.
+    bilinearly, without smoothing, None: as they are. ``resize``: ``tf1`` as the published Inception scores
+    do, ``half_pixel`` as torch does (see :func:`latentrun.functional.images.resize.resized`; features of
+    small pictures move by a sixth of their norm between the two). Published scores are of pictures of whole
+    bytes, which those of a decoder are not: these are not rounded here.
 
     The file is a program: torch runs what it holds, in an interpreter of its own. Name only files that you
     trust. InputError where it cannot be read, does not take such pictures, or gives no finite ``(N, d)``;
@@ -108,11 +111,12 @@ class Scripted(Features):
         channels: int,
         input_range: tuple[float, float],
         value_range: tuple[float, float],
+        resize: Resize,
         device: torch.device,
         where: str = "features",
     ):
         self.where = f"{where}: {path!r}"
-        self.size, self.channels = size, channels
+        self.size, self.channels, self.resize = size, channels, resize
         self.input_range, self.value_range = input_range, value_range
         self.name = Path(path).name
         with warnings.catch_warnings():
@@ -153,6 +157,6 @@ class Scripted(Features):
             x = x.expand(-1, 3, -1, -1)
         elif self.channels == 1 and x.shape[1] == 3:
             x = torch.einsum("nchw,c->nhw", x, torch.tensor(LUMA).to(x)).unsqueeze(1)
-        if self.size is not None and tuple(x.shape[2:]) != tuple(self.size):
-            x = interpolate(x, self.size, mode="bilinear", align_corners=False)
+        if self.size is not None:
+            x = resized(x, self.size, self.resize)
         return x.contiguous()

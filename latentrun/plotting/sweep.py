@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
 from latentrun.functional.statistics.directions import arrow
-from latentrun.functional.statistics.ranking import moments, over_seeds
+from latentrun.functional.statistics.ranking import is_share, moments, over_seeds
 from latentrun.plotting.style import PALETTE, SEQUENTIAL, blank, figure
 
 LEGEND = 0.5  # inches below the panels for the names of lines
@@ -73,13 +73,13 @@ def plain(text: str, most: int = 48) -> str:
 
 
 def against(panels: Sequence[Panel], key: Key, lines: Key | None) -> Figure:
-    """Each metric against ``key``: mean over seeds with its 95 % t interval, single seeds behind it, one line
+    """Each metric against ``key``: mean over seeds with its 95 % interval, single seeds behind it, one line
     for each value of ``lines``."""
     fig, axes = _panels(len(panels), below=0.0 if lines is None else LEGEND)
     for ax, panel in zip(axes, panels, strict=False):
         for number in range(panel.values.shape[1]):
             label = None if lines is None else lines.labels[number]
-            _line(ax, key, panel.values[:, number], number, panel.values.shape[1], label)
+            _line(ax, key, panel, number, label)
         _axis(ax, key)
         title = titled(panel.name) + arrow(panel.better)
         ax.set(xlabel=plain(key.name), ylabel=plain(short(panel.unit), 80), title=title)
@@ -138,17 +138,19 @@ def _panels(
     return fig, panels
 
 
-def _line(ax: Axes, key: Key, values: np.ndarray, number: int, count: int, label: str | None) -> None:
-    """``values (X, S)`` of one line, the ``number``-th of ``count``."""
-    mean, _, n, low, high = over_seeds(values)
+def _line(ax: Axes, key: Key, panel: Panel, number: int, label: str | None) -> None:
+    """One line of a panel, the ``number``-th."""
+    values, count = panel.values[:, number], panel.values.shape[1]
+    seen = over_seeds(values, is_share(panel.unit))
+    mean = seen.mean
     colour, style = PALETTE[number % len(PALETTE)], MARKS[number // len(PALETTE) % len(MARKS)]
     place = np.arange(len(key.values)) + NARROW * (number - (count - 1) / 2)
     if key.numeric:
         place, style = np.array(key.values, dtype=float), f"-{style}"
     every = np.repeat(place[:, None], values.shape[1], axis=1)
     ax.scatter(every, values, s=16, color=colour, alpha=0.35, linewidths=0, zorder=1)
-    measured = n > 0
-    reach = np.nan_to_num(np.stack([mean - low, high - mean])[:, measured])
+    measured = seen.n > 0
+    reach = np.nan_to_num(np.stack([mean - seen.low, seen.high - mean])[:, measured])
     look = {"markersize": 4, "linewidth": 1.2, "elinewidth": 0.9, "capsize": 2}
     ax.errorbar(place[measured], mean[measured], reach, fmt=style, color=colour, label=label, **look)
 

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from latentrun.functional.statistics.methods import shortfalls
 from latentrun.plotting.pages import packed, policy, scripts
 from latentrun.report.parts import HEADLINES, PARTS_OF, Shown, address, content, interval, number, template
 from latentrun.store import ComparisonDirectory, ReportDirectory, RunDirectory
@@ -72,6 +73,7 @@ def _section(
 ) -> dict[str, Any]:
     if len(metrics):
         metrics = metrics[(metrics[directory.of] == name) & metrics["metric"].notna()]
+    methods = metrics["method"].astype(object).fillna("").tolist() if len(metrics) else []
     pictures = _pictures(directory, name)
     rows = ROWS_SHOWN if pictures else ROWS_OPEN
     tables = [(table, directory.read_table(f"{name}.{table}")) for table in entry["tables"]]
@@ -81,9 +83,10 @@ def _section(
         "status": entry["status"],
         "notes": entry["notes"],
         "metrics": [
-            (row.metric, number(row.value), interval(row.low, row.high), row.unit)
-            for row in metrics.itertuples()
+            (row.metric, number(row.value), interval(row.low, row.high), method, row.unit)
+            for row, method in zip(metrics.itertuples(), methods, strict=True)
         ],
+        "shortfalls": shortfalls(methods),
         "tables": [(f"{name}.{table}.csv", _cells(frame, rows), len(frame)) for table, frame in tables],
         "pictures": pictures,
     }

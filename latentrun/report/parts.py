@@ -91,8 +91,11 @@ def number(value: Any) -> str:
 
 
 def interval(low: Any, high: Any) -> str:
-    """``[low, high]``, or nothing where there is none."""
-    return "" if number(low) == "–" else f"[{number(low)}, {number(high)}]"
+    """``[low, high]``; of an interval with one end ``≥ low`` or ``≤ high``; nothing where there is none."""
+    ends = number(low), number(high)
+    if "–" not in ends:
+        return f"[{ends[0]}, {ends[1]}]"
+    return f"≥ {ends[0]}" if ends[0] != "–" else f"≤ {ends[1]}" if ends[1] != "–" else ""
 
 
 @cache

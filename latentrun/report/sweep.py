@@ -16,7 +16,8 @@ import pandas as pd
 
 from latentrun.config.settings import REPLICATE
 from latentrun.errors import InputError, nearest
-from latentrun.functional.statistics.ranking import over_seeds
+from latentrun.functional.statistics.methods import shortfalls
+from latentrun.functional.statistics.ranking import is_share, over_seeds
 from latentrun.plotting.pages import policy
 from latentrun.plotting.style import paper
 from latentrun.plotting.sweep import Key, Panel, against, over_two, written
@@ -28,7 +29,7 @@ from latentrun.store.schema import require_columns
 from latentrun.store.sweep import SweepDirectory
 from latentrun.system.door import Guarded
 from latentrun.tables.collect import collect_sweep, failures
-from latentrun.tables.groups import by_seed, grouped
+from latentrun.tables.groups import beside, by_seed, grouped
 from latentrun.tables.leaderboard import leaderboard
 from latentrun.tables.settings import but_seed, common, is_numeric, meanings, metrics_of, mixed
 from latentrun.types import Picture
@@ -113,6 +114,7 @@ def write_report(
         pictures=shown,
         means=_means(runs),
         boards=[(metric, *_board(rows, runs.keys)) for metric, rows in board.groupby("metric", sort=False)],
+        shortfalls=shortfalls([*board["method"], *board["test"]]),
         jobs=_jobs(runs, path),
         common=[(key, written(value)) for key, value in common(runs.frame).items()],
     )
@@ -145,7 +147,7 @@ def pictures(runs: Survey) -> Iterator[tuple[str, Picture]]:
             lines = None if second is None else axes[second]
             panels = [_panel(runs, frame, name, title, axes[key], lines) for name in names]
             drawn = against(panels, axes[key][0], None if lines is None else lines[0])
-            text = "the mean over seeds with its 95 % t interval, single seeds lightly behind it"
+            text = "the mean over seeds with its 95 % interval, single seeds lightly behind it"
             text = f"{title} against {key}: {text}{_averaged(axes, key, second)}."
             yield _file(stem, key), Picture(drawn, text)
         for rows, columns in combinations([key for key in axes if axes[key][0].numeric], 2):
@@ -197,20 +199,16 @@ def _failures(frame: pd.DataFrame, root: Path) -> list[tuple[str, str, str, str]
 
 
 def _means(runs: Survey) -> tuple[list[str], list[list[str]]]:
-    """Names of the columns; a row for each group: its keys, the number of seeds, mean and half interval of
+    """Names of the columns; a row for each group: its keys, the number of seeds, mean and interval of
     the chosen metrics."""
     groups, number_of = grouped(runs.frame, runs.keys)
     columns, most = [], np.zeros(len(groups), dtype=int)
     for name in runs.metrics if REPLICATE in runs.frame else ():
         values = by_seed(runs.frame[name], number_of, runs.frame[REPLICATE], len(groups))
-        mean, _, n, low, high = over_seeds(values)
-        half, most = (high - low) / 2, np.maximum(most, n)
-        columns.append(
-            [
-                f"{number(centre)} ± {reach:.2g}" if count > 1 else number(centre)
-                for centre, reach, count in zip(mean.tolist(), half.tolist(), n, strict=True)
-            ]
-        )
+        seen = over_seeds(values, is_share(runs.meaning[name][0]))
+        most = np.maximum(most, seen.n)
+        triples = zip(seen.mean.tolist(), seen.low.tolist(), seen.high.tolist(), strict=True)
+        columns.append([f"{number(ends[0])} {beside(*ends)}".rstrip() for ends in triples])
     keys = groups.itertuples(index=False) if runs.keys else [()] * len(groups)
     rows = [
         [*map(written, key), str(n), *cells] for key, n, *cells in zip(keys, most, *columns, strict=True) if n
@@ -219,14 +217,15 @@ def _means(runs: Survey) -> tuple[list[str], list[list[str]]]:
 
 
 def _board(board: pd.DataFrame, keys: Sequence[str]) -> tuple[str, list[tuple]]:
-    """Unit and rows (rank, key values, mean, interval, difference, interval, test, p, verdict) of the
-    leaderboard of a metric."""
+    """Unit and rows (rank, key values, mean, interval, how it was made, seeds, difference, interval, test, p,
+    verdict) of the leaderboard of a metric."""
     rows = [
         (
             row["rank"],
             [written(row[key]) for key in keys],
             number(row["mean"]),
             interval(row["low"], row["high"]),
+            row["method"],
             row["n"],
             number(row["difference"]),
             interval(row["difference_low"], row["difference_high"]),

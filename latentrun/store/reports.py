@@ -34,7 +34,7 @@ from latentrun.types import Animation, Estimate, Metric, Picture, Report, Status
 # formats of figures; without dates, so that equals are equal
 SAVED = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
 WEIGHTS = [str(weight) for weight in Weight]  # of findings, the weightiest first
-METRIC_COLUMNS = ("metric", "value", "low", "high", "unit", "direction", "status")
+METRIC_COLUMNS = ("metric", "value", "low", "high", "method", "unit", "direction", "status")
 
 
 class ReportDirectory:
@@ -203,7 +203,7 @@ class ReportDirectory:
             metrics = metrics[(metrics[self.of] == name) & metrics["metric"].notna()]
         return Report(
             metrics={
-                row.metric: Estimate(row.value, _number(row.low), _number(row.high))
+                row.metric: Estimate(row.value, _number(row.low), _number(row.high), _text(row.method))
                 for row in metrics.itertuples()
             },
             tables={table: self.read_table(f"{name}.{table}") for table in entry["tables"]},
@@ -325,12 +325,17 @@ def _metric_rows(report: Report, declared: Mapping[str, Metric]) -> list[dict[st
             {
                 "metric": key,
                 **estimate.columns(),
+                "method": estimate.method,
                 "unit": meaning.unit,
                 "direction": meaning.better,
                 "status": str(report.status),
             }
         )
     return rows
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _number(value: Any) -> float | None:

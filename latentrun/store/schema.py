@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-SCHEMA = 2  # of runs and comparisons
-WRITTEN_BY = {1: "0.1"}  # the latentrun that wrote, and so reads, an older schema
+SCHEMA = 3  # of runs and comparisons
+WRITTEN_BY = {1: "0.1", 2: "0.2"}  # the latentrun that wrote, and so reads, an older schema
 Values = dict[str, Any]
 Number = Annotated[int, Ge(0)]
 
@@ -157,7 +157,7 @@ FOLDERS = (".hydra", "tables", "arrays", "checkpoints", "plots", "tensorboard")
 ENDINGS = (".csv", ".json", ".yaml", ".npz", ".f32", ".pt", ".png", ".pdf", ".svg", ".gif", ".html")
 # The columns that tables must have; those that hold numbers.
 COLUMNS = {
-    "metrics": ("metric", "value", "low", "high", "unit", "direction", "status"),
+    "metrics": ("metric", "value", "low", "high", "method", "unit", "direction", "status"),
     "train": ("phase", "epoch", "step"),
     "timing": ("stage", "name", "seconds"),
     "findings": ("diagnostic", "finding", "weight", "sentence", "command"),

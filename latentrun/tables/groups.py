@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 
 from latentrun.config.settings import REPLICATE
-from latentrun.functional.statistics.ranking import over_seeds
+from latentrun.functional.statistics.ranking import is_share, over_seeds
 from latentrun.tables.settings import is_numeric, metrics_of, same
 
-SUMMARY = ("metric", "unit", "direction", "mean", "sd", "n", "low", "high")
+SUMMARY = ("metric", "unit", "direction", "mean", "sd", "n", "low", "high", "method")
 
 
 def grouped(frame: pd.DataFrame, keys: Sequence[str]) -> tuple[pd.DataFrame, pd.Series]:
@@ -50,22 +50,38 @@ def summarise(
     frame: pd.DataFrame, keys: Sequence[str], meaning: Mapping[str, tuple[str, str]]
 ) -> pd.DataFrame:
     """Every metric over the seeds of each group: keys, ``metric``, ``unit``, ``direction``, ``mean``, ``sd``
-    (divisor n - 1), ``n`` seeds, ``low`` and ``high`` of the 95 % t interval of the mean. Groups without a
-    value are left out."""
+    (divisor n - 1), ``n`` seeds, ``low`` and ``high`` of the 95 % interval of the mean and ``method``, how
+    it was made, or why there is none. Groups without a value are left out."""
     groups, number = grouped(frame, keys)
     tables = []
     for name in metrics_of(frame) if REPLICATE in frame else ():
-        mean, sd, n, low, high = over_seeds(by_seed(frame[name], number, frame[REPLICATE], len(groups)))
         unit, direction = meaning[name]
+        values = by_seed(frame[name], number, frame[REPLICATE], len(groups))
+        seen = over_seeds(values, is_share(unit))
         columns = {
             "metric": name,
             "unit": unit,
             "direction": direction,
-            "mean": mean,
-            "sd": sd,
-            "n": n,
-            "low": low,
-            "high": high,
+            "mean": seen.mean,
+            "sd": seen.sd,
+            "n": seen.n,
+            "low": seen.low,
+            "high": seen.high,
+            "method": seen.method,
         }
-        tables.append(groups.assign(**columns)[n > 0])
+        tables.append(groups.assign(**columns)[seen.n > 0])
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[*keys, *SUMMARY])
+
+
+def beside(mean: float, low: float, high: float) -> str:
+    """What stands behind a mean: ``± 0.1``, half of its interval; where that does not lie evenly around it
+    ``[0.28, 0.99]``; nothing where there is none.
+
+    >>> beside(2.0, 1.5, 2.5), beside(0.8, 0.2836, 0.9949), beside(1.0, float("nan"), float("nan"))
+    ('± 0.5', '[0.28, 0.99]', '')
+    """
+    if np.isnan(low) or np.isnan(high):
+        return ""
+    if np.isclose(mean - low, high - mean, rtol=1e-6):
+        return f"± {(high - low) / 2:.2g}"
+    return f"[{low:.2g}, {high:.2g}]"

@@ -9,15 +9,16 @@ import pandas as pd
 
 from latentrun.config.settings import REPLICATE
 from latentrun.functional.statistics.directions import DIRECTIONS, Direction, arrow
-from latentrun.functional.statistics.ranking import holm, moments, over_seeds, pairwise
+from latentrun.functional.statistics.ranking import holm, is_share, moments, over_seeds, pairwise
 from latentrun.plotting.sweep import written
-from latentrun.tables.groups import by_seed, grouped
+from latentrun.tables.groups import beside, by_seed, grouped
 
 LEVEL = 0.05
 COLUMNS = (
     "mean",
     "low",
     "high",
+    "method",
     "n",
     "difference",
     "difference_low",
@@ -37,9 +38,9 @@ def leaderboard(
 ) -> pd.DataFrame:
     """Groups of ``keys`` from best to worst in each metric that has a better direction.
 
-    Metrics whose best value is 0 or 1 are ranked by the mean distance from it. ``mean`` with its 95 % t
-    interval over ``n`` seeds; ``difference`` from the best (of the distances, where those are ranked) with
-    its own, not corrected interval; ``test`` and ``p`` as in
+    Metrics whose best value is 0 or 1 are ranked by the mean distance from it. ``mean`` with its 95 %
+    interval over ``n`` seeds, and ``method``, how that was made; ``difference`` from the best (of the
+    distances, where those are ranked) with its own, not corrected interval; ``test`` and ``p`` as in
     :func:`~latentrun.functional.statistics.ranking.pairwise`. ``p_holm`` is corrected for all pairs of groups
     in that metric: the best is chosen by the same numbers, so every pair might have been the one.
     ``verdict``: best, worse (p_holm < 0.05), not distinguishable, not tested.
@@ -52,7 +53,7 @@ def leaderboard(
             continue
         values = by_seed(frame[name], number, frame[REPLICATE], len(groups))
         measured = np.isfinite(values).any(1)
-        board = _ranked(values[measured], DIRECTIONS[direction])
+        board = _ranked(values[measured], DIRECTIONS[direction], is_share(unit))
         start = pd.DataFrame(
             {"metric": name, "unit": unit, "direction": direction, "rank": board.pop("rank")}
         )
@@ -63,24 +64,26 @@ def leaderboard(
     return pd.concat(tables, ignore_index=True)
 
 
-def _ranked(values: np.ndarray, direction: Direction) -> pd.DataFrame:
-    """The leaderboard of one metric ``(G, S)``, in the order of the groups."""
+def _ranked(values: np.ndarray, direction: Direction, share: bool) -> pd.DataFrame:
+    """The leaderboard of one metric ``(G, S)``, in the order of the groups; ``share``: as in
+    :func:`~latentrun.functional.statistics.ranking.over_seeds`."""
     losses = direction.loss(values)
     order = np.argsort(moments(losses)[0], kind="stable")
     best = order[0]
     pairs = pairwise(losses)
     p_holm = _corrected(pairs.p)[:, best]
     conditions = [np.arange(len(values)) == best, p_holm < LEVEL, p_holm >= LEVEL]
-    mean, _, n, low, high = over_seeds(values)
+    seen = over_seeds(values, share)
     # What is better where it is higher has the differences of its losses turned round, ends included.
     ends = (pairs.low[:, best], pairs.high[:, best])[:: direction.sign]
     board = pd.DataFrame(
         {
             "rank": np.argsort(order) + 1,
-            "mean": mean,
-            "low": low,
-            "high": high,
-            "n": n,
+            "mean": seen.mean,
+            "low": seen.low,
+            "high": seen.high,
+            "method": seen.method,
+            "n": seen.n,
             "difference": direction.sign * pairs.difference[:, best],
             "difference_low": direction.sign * ends[0],
             "difference_high": direction.sign * ends[1],
@@ -108,14 +111,14 @@ def _corrected(p: np.ndarray) -> np.ndarray:
 def compact(
     board: pd.DataFrame, keys: Sequence[str]
 ) -> tuple[list[str], list[list[str]], list[list[tuple[str, str, str]]]]:
-    """One row a group, one column a metric: names of the metrics; key values of each row; cells ``(mean, half
+    """One row a group, one column a metric: names of the metrics; key values of each row; cells ``(mean,
     interval, verdict)``. Rows are in the order of the first metric."""
     metrics = list(dict.fromkeys(board["metric"]))
     rows: dict[tuple[str, ...], dict[str, tuple[str, str, str]]] = {}
     for row in board.to_dict("records"):
         cell = (
             f"{row['mean']:.4g}",
-            f"{(row['high'] - row['low']) / 2:.2g}" if row["n"] > 1 else "",
+            beside(row["mean"], row["low"], row["high"]),
             row["verdict"],
         )
         rows.setdefault(tuple(written(row[key]) for key in keys), {})[row["metric"]] = cell
@@ -131,7 +134,8 @@ def caption(board: pd.DataFrame) -> str:
     n = board["n"]
     seeds = f"{n.min()}" if n.min() == n.max() else f"{n.min()} to {n.max()}"
     return (
-        f"Mean ± half of its 95 % t interval over {seeds} seeds; bold: the best mean; † worse than the best "
+        f"Mean ± half of its 95 % t interval over {seeds} seeds, or [ends] of another, or nothing where all "
+        f"seeds have one value; bold: the best mean; † worse than the best "
         f"(t test over seeds, p < {LEVEL} after Holm's correction for all pairs of groups)."
     )
 
@@ -154,9 +158,9 @@ def _directions(board: pd.DataFrame) -> dict[str, str]:
 
 
 def _md_cell(cell: tuple[str, str, str]) -> str:
-    mean, half, verdict = cell
+    mean, interval, verdict = cell
     text = f"**{mean}**" if verdict == BEST else mean
-    return text + (f" ± {half}" if half else "") + (" †" if verdict == WORSE else "")
+    return text + (f" {_md(interval)}" if interval else "") + (" †" if verdict == WORSE else "")
 
 
 def _md(text: str) -> str:
@@ -178,9 +182,10 @@ def latex(board: pd.DataFrame, keys: Sequence[str]) -> str:
 
 
 def _tex_cell(cell: tuple[str, str, str]) -> str:
-    mean, half, verdict = cell
+    mean, interval, verdict = cell
     text = rf"\textbf{{{mean}}}" if verdict == BEST else mean
-    return text + (rf" $\pm$ {half}" if half else "") + (r"$^\dagger$" if verdict == WORSE else "")
+    interval = interval.replace("±", r"$\pm$")
+    return text + (f" {interval}" if interval else "") + (r"$^\dagger$" if verdict == WORSE else "")
 
 
 TEX = {

@@ -91,8 +91,8 @@ def ask(
     cmap: str = GREY,
 ) -> Report:
     """What a diagnostic says of a run, or a comparison of several, by ``answer``; stored with its pictures in
-    these ``formats``, none where it names none, also where it failed: then it names file and line. ``cmap``: see
-    :func:`~latentrun.plotting.style.paper`."""
+    these ``formats``, none where it names none, also where it failed: then it names file and line.
+    ``cmap``: see :func:`~latentrun.plotting.style.paper`."""
     with paper(cmap):
         report, pictures = answered(question, answer, directory, name, bool(formats))
         try:

@@ -47,11 +47,16 @@ def test_planted_truths():
     assert planted({**better, "above": 1}, one, two).verdict == "contradicted"
     assert planted({**better, "below": 0.5}, one, two).verdict == "undecided"
     equal = planted(
-        {"against": "one", "by": "difference", "above": -0.02, "below": 0.02}, one, [v + 0.01 for v in one]
+        {"against": "one", "by": "difference", "above": -0.02, "below": 0.02},
+        one,
+        [v + d for v, d in zip(one, (0.01, 0.011, 0.009, 0.01), strict=True)],
     )
     assert equal.verdict == "reproduced" and equal.parts[0].finding.mean == pytest.approx(0.01)
     # Paired: what all runs of a seed share is no uncertainty.
-    assert equal.parts[0].finding.high - equal.parts[0].finding.low < 1e-9
+    assert equal.parts[0].finding.high - equal.parts[0].finding.low < 0.01
+    assert equal.parts[0].finding.method == "t over seeds"
+    same = planted({"above": 0.4}, one, [0.5] * 4)
+    assert same.verdict == "undecided" and same.parts[0].finding.method == "none: equal in all 4 seeds"
     assert planted({"above": 0.4, "below": 0.7}, one, two).verdict == "reproduced"
     assert (
         planted({}, one, two).verdict == "undecided"

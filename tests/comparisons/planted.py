@@ -40,6 +40,7 @@ def planted(
             value.value,
             value.low,
             value.high,
+            value.method,
             "units",
             (directions or {}).get(key, "lower"),
             "ok",
@@ -47,7 +48,8 @@ def planted(
         for key, value in values.items()
     ]
     metrics = pd.DataFrame(
-        rows, columns=["diagnostic", "metric", "value", "low", "high", "unit", "direction", "status"]
+        rows,
+        columns=["diagnostic", "metric", "value", "low", "high", "method", "unit", "direction", "status"],
     )
     reports = {}
     if errors is not None:

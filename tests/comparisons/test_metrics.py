@@ -9,6 +9,7 @@ from scipy import stats
 from latentrun.comparisons.metrics import Metrics
 from latentrun.errors import InputError, NothingToMeasure
 from latentrun.functional.noise import Noise
+from latentrun.functional.statistics.intervals import mean_interval
 from latentrun.types import Estimate
 from tests.comparisons.planted import planted
 from tests.comparisons.test_base import Chosen
@@ -28,10 +29,11 @@ def row(report, **where):
     return table.iloc[0]
 
 
-def test_errors_that_differ_by_a_constant_give_it_and_an_interval_of_no_width():
+def test_errors_that_differ_by_a_constant_give_it_and_no_interval():
     _, report = compare(planted("a", errors=ERRORS), planted("b", model="vae", errors=ERRORS + 0.25))
     found = report.metrics["error_difference.model=vae"]
-    assert (found.value, found.low, found.high) == pytest.approx((0.25, 0.25, 0.25), abs=1e-12)
+    assert found.value == pytest.approx(0.25) and found.low is None
+    assert found.method == "none: equal in all 20 examples"
     assert math.isnan(
         report.metrics["error_effect.model=vae"].value
     )  # nothing varies: no standardised effect
@@ -42,8 +44,8 @@ def test_errors_example_by_example_are_a_paired_test():
     other = ERRORS + np.random.default_rng(1).normal(0.1, 0.3, 20)
     _, report = compare(planted("a", errors=ERRORS), planted("b", model="vae", errors=other))
     found, d = report.metrics["error_difference.model=vae"], other - ERRORS
-    half = stats.norm.ppf(0.975) * d.std(ddof=1) / math.sqrt(20)
-    assert (found.value, found.low, found.high) == pytest.approx((d.mean(), d.mean() - half, d.mean() + half))
+    assert found == mean_interval(d) and found.low < d.mean() < found.high
+    assert report.tables["examples"]["method"].tolist() == [found.method]
     assert report.metrics["error_effect.model=vae"].value == pytest.approx(d.mean() / d.std(ddof=1))
 
 
@@ -54,7 +56,7 @@ def test_identical_runs_differ_by_nothing():
         planted("after", errors=ERRORS, measured=measured),
     )
     found = report.metrics["error_difference.after"]
-    assert found.value == 0 and found.low <= 0 <= found.high
+    assert found.value == 0 and found.low is None
     mse = row(report, metric="reconstruction/mse")
     assert mse["difference"] == 0 and mse["low"] < 0 < mse["high"] and mse["better"] == ""
 
@@ -66,7 +68,8 @@ def test_rows_in_another_order_are_matched_by_index():
         planted("b", model="vae", data=Chosen(order), errors=ERRORS[order] - 0.5, index=order),
     )
     _, report = compare(*runs)
-    assert report.metrics["error_difference.model=vae"].high == pytest.approx(-0.5)
+    assert report.metrics["error_difference.model=vae"].value == pytest.approx(-0.5)
+    assert report.metrics["error_difference.model=vae"].low is None  # the same in all, matched
     part = order[:6]
     _, report = compare(
         runs[0], planted("c", model="vae", data=Chosen(part), errors=ERRORS[part] - 0.5, index=part)
@@ -99,7 +102,11 @@ def test_pairs_over_seeds_are_students_test():
     runs += [planted("", s, model="vae", measured={"m/x": v}) for s, v in enumerate(after)]
     _, report = compare(*runs)
     found, expected = row(report, metric="m/x"), stats.ttest_rel(after, before)
-    assert found["difference"] == pytest.approx(2.0) and found["n"] == 3 and found["basis"] == "paired t"
+    assert (
+        found["difference"] == pytest.approx(2.0)
+        and found["n"] == 3
+        and found["method"] == "paired t over seeds"
+    )
     interval = expected.confidence_interval()
     assert (found["low"], found["high"], found["p"]) == pytest.approx(
         (interval.low, interval.high, expected.pvalue)
@@ -119,7 +126,7 @@ def test_only_common_seeds_are_paired_and_without_any_welch_takes_over():
     c = [planted("", s, model="vae", measured={"m/x": 100.0 + s}) for s in (7, 8)]
     found = row(compare(*a, *c)[1], metric="m/x")
     expected = stats.ttest_ind([107, 108], [0, 10, 20], equal_var=False)
-    assert found["basis"] == "Welch t" and found["p"] == pytest.approx(expected.pvalue)
+    assert found["method"] == "Welch t over seeds" and found["p"] == pytest.approx(expected.pvalue)
 
 
 def test_one_run_each_combines_the_intervals_over_examples():
@@ -131,9 +138,30 @@ def test_one_run_each_combines_the_intervals_over_examples():
     assert (found["difference"], found["low"], found["high"]) == pytest.approx(
         (1.0, 0.5, 1.5)
     )  # hypot(0.3, 0.4) = 0.5
-    assert found["basis"] == "examples" and found["better"] == "model=ae" and math.isnan(found["p"])
+    assert (
+        found["method"] == "both intervals over examples"
+        and found["better"] == "model=ae"
+        and math.isnan(found["p"])
+    )
     runs = planted("a", measured={"m/x": 1.0}), planted("b", model="vae", measured={"m/x": 2.0})
     assert math.isnan(row(compare(*runs)[1], metric="m/x")["low"])
+
+
+def test_uneven_and_open_intervals_are_combined_end_by_end():
+    """The lower end of a - b goes by the lower one of a and the upper one of b."""
+    runs = (
+        planted("a", measured={"m/x": Estimate(1.0, 0.9, 1.3), "m/open": Estimate(1.0, 0.5)}),
+        planted(
+            "b", model="vae", measured={"m/x": Estimate(2.0, 1.6, 3.2), "m/open": Estimate(2.0, 1.0, 5.0)}
+        ),
+    )
+    report = compare(*runs)[1]
+    found = row(report, metric="m/x")
+    assert (found["low"], found["high"]) == pytest.approx(
+        (1 - math.hypot(0.4, 0.3), 1 + math.hypot(1.2, 0.1))
+    )
+    found = row(report, metric="m/open")
+    assert math.isnan(found["low"]) and found["high"] == pytest.approx(1 + math.hypot(3, 0.5))
 
 
 @pytest.mark.parametrize(

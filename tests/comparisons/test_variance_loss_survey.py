@@ -26,14 +26,21 @@ def sweep(ratio, kinds=("mean",), seeds=3):
 
 
 def test_a_law_that_is_kept_exactly_holds_everywhere_with_slope_one():
-    _, report = survey(sweep(lambda dim, seed: 1.0, ("mean", "posterior")))
+    _, report = survey(sweep(lambda dim, seed: 1.0 + 1e-9 * seed, ("mean", "posterior")))
     for kind in ("mean", "posterior"):
         slope = report.metrics[f"slope.{kind}"]
-        assert (slope.value, slope.low, slope.high) == pytest.approx((1, 1, 1), abs=1e-9)
+        assert (slope.value, slope.low, slope.high) == pytest.approx((1, 1, 1), abs=1e-7)
         assert report.metrics[f"ratio.{kind}"].value == pytest.approx(1)
         assert report.metrics[f"holding.{kind}"].value == 1 and report.metrics[f"failing.{kind}"].value == 0
     assert report.tables["groups"]["law"].tolist() == ["holds"] * 6
     assert report.tables["runs"]["kind"].unique().tolist() == ["mean", "posterior"]  # samples have no error
+
+
+def test_one_ratio_in_all_runs_of_a_group_decides_nothing():
+    _, report = survey(sweep(lambda dim, seed: 1.3))
+    assert report.tables["groups"]["law"].tolist() == ["undecided"] * 3
+    assert report.metrics["ratio.mean"].method == "none: equal in all 9 runs"
+    assert report.metrics["slope.mean"].method == "none: all runs lie on the line"
 
 
 def test_a_broken_law_fails_in_the_groups_where_it_is_broken():

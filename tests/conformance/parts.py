@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -159,12 +160,43 @@ def outside_intervals(report: Report) -> list[str]:
     """Metrics whose value does not lie in its interval."""
     wrong = []
     for key, estimate in report.metrics.items():
-        if estimate.low is None or not np.isfinite(estimate.value):
+        if not np.isfinite(estimate.value):
             continue
         rounding = 1e-6 * max(1.0, abs(estimate.value))
-        if not estimate.low - rounding <= estimate.value <= estimate.high + rounding:
-            wrong.append(f"{key}: {estimate.value} is not in [{estimate.low}, {estimate.high}]")
+        low = -np.inf if estimate.low is None else estimate.low
+        high = np.inf if estimate.high is None else estimate.high
+        if not low - rounding <= estimate.value <= high + rounding:
+            wrong.append(f"{key}: {estimate.value} is not in [{low}, {high}]")
     return wrong
+
+
+def intervals_of_unknown_make(report: Report) -> list[str]:
+    """Metrics that have an interval and do not say how it was made, or say that there is none, or have one
+    without width."""
+    wrong = []
+    for key, estimate in report.metrics.items():
+        given = estimate.low is not None or estimate.high is not None
+        if given and (not estimate.method or estimate.method.startswith("none")):
+            wrong.append(f"{key}: {estimate}")
+        if given and estimate.low == estimate.high:
+            wrong.append(f"{key} has an interval without width: {estimate}")
+        if not given and estimate.method and not estimate.method.startswith("none"):
+            wrong.append(f"{key} has no interval: {estimate}")
+    return wrong
+
+
+def units_that_speak_of_intervals(question: Question) -> list[str]:
+    """An interval is another one over seeds: how it was made does not belong to what a metric is."""
+    return [name for name, metric in question.metrics.items() if "interval" in metric.unit]
+
+
+def assert_equal(again: Report, first: Report) -> None:
+    """The same numbers, intervals and tables."""
+    for part in (values, lows, highs):
+        assert part(again) == pytest.approx(part(first), nan_ok=True)
+    assert again.tables.keys() == first.tables.keys()
+    for table, frame in again.tables.items():
+        pd.testing.assert_frame_equal(frame, first.tables[table], rtol=1e-5, atol=1e-6)
 
 
 def out_of_range(question: Question, report: Report) -> list[str]:

@@ -151,13 +151,18 @@ def test_values_lie_in_their_intervals(outcome):
     assert parts.outside_intervals(outcome.report) == []
 
 
+def test_intervals_say_how_they_were_made(outcome):
+    assert parts.intervals_of_unknown_make(outcome.report) == []
+    assert parts.units_that_speak_of_intervals(outcome.asked) == []
+
+
 def test_values_are_in_their_range(outcome):
     assert parts.out_of_range(outcome.asked, outcome.report) == []
 
 
 def test_equal_noise_gives_equal_numbers(outcome):
     again = outcome.asked(outcome.runs, Noise(0).at(outcome.name))
-    assert parts.values(again) == pytest.approx(parts.values(outcome.report), nan_ok=True)
+    parts.assert_equal(again, outcome.report)
 
 
 # ---------------------------------------------------------------- what it draws

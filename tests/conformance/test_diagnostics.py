@@ -12,7 +12,6 @@ from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import pandas as pd
 import pytest
 import torch
 
@@ -164,6 +163,11 @@ def test_values_lie_in_their_intervals(report):
     assert parts.outside_intervals(report) == []
 
 
+def test_intervals_say_how_they_were_made(outcome, report):
+    assert parts.intervals_of_unknown_make(report) == []
+    assert parts.units_that_speak_of_intervals(outcome.asked) == []
+
+
 def test_values_are_in_their_range(outcome, report):
     assert parts.out_of_range(outcome.asked, report) == []
 
@@ -205,8 +209,4 @@ def test_pictures_of_every_run_become_files(name, case, tmp_path):
 @pytest.mark.parametrize(("name", "case"), ONCE.items())
 def test_equal_noise_gives_equal_numbers(name, case):
     first, again = measure(name, case).report, diagnostic(name)(CASES[case].make(), Noise(0).at(name))
-    for part in (parts.values, parts.lows, parts.highs):
-        assert part(again) == pytest.approx(part(first), nan_ok=True)
-    assert again.tables.keys() == first.tables.keys()
-    for table, frame in again.tables.items():
-        pd.testing.assert_frame_equal(frame, first.tables[table], rtol=1e-5, atol=1e-6)
+    parts.assert_equal(again, first)

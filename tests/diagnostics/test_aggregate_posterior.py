@@ -68,7 +68,8 @@ def test_posterior_is_the_prior():
         "information_upper",
         "kl_aggregate",
         "kl_aggregate.gaussian",
-        "kl_aggregate.shape",
+        "negentropy",
+        "total_correlation",
         "kl_marginals",
         "frechet",
     ):
@@ -113,9 +114,9 @@ def test_a_shifted_or_shrunken_aggregate(m, s):
     kl = d * gaussian_kl(torch.tensor(m), torch.tensor(s).log()).item()
     for name in ("kl", "kl_aggregate", "kl_aggregate.gaussian"):
         assert value[name] == pytest.approx(kl, rel=1e-5), name
-    assert value["information"] == pytest.approx(0, abs=1e-9) and value[
-        "kl_aggregate.shape"
-    ] == pytest.approx(0, abs=1e-5)
+    assert value["information"] == pytest.approx(0, abs=1e-9) and value["negentropy"] == pytest.approx(
+        0, abs=1e-5
+    )
     assert value["kl_marginals"] == pytest.approx(kl, rel=0.02) and value["kl_marginals"] <= kl + 1e-9
     assert value["frechet"] == pytest.approx(d * (m**2 + (s - 1) ** 2), rel=1e-5)
     assert report.metrics["mmd2"].low > 0 and value["p_mmd2"] == pytest.approx(0.01)
@@ -141,7 +142,7 @@ def test_codes_that_are_told_apart_hold_the_logarithm_of_their_number():
     assert any("hardly" in note for note in report.notes)
 
 
-def test_two_kinds_of_example_hold_one_bit_and_the_rest_is_shape():
+def test_two_kinds_of_example_hold_one_bit_and_the_rest_is_no_normal():
     """Half the posteriors at +a, half at -a, everywhere s: I = ln 2 as they do not overlap; KL of the pair by
     quadrature."""
     a, s = 1.5, 0.2
@@ -156,7 +157,9 @@ def test_two_kinds_of_example_hold_one_bit_and_the_rest_is_shape():
     variance = a**2 + s**2
     assert value["kl_aggregate"] == pytest.approx(kl, rel=1e-5)
     assert value["kl_aggregate.gaussian"] == pytest.approx((variance - 1 - math.log(variance)) / 2, rel=1e-5)
-    assert value["kl_aggregate.shape"] == pytest.approx(kl - value["kl_aggregate.gaussian"], rel=1e-4)
+    found = report.metrics["negentropy"]  # over draws of the first 500
+    assert found.low < kl - value["kl_aggregate.gaussian"] < found.high and found.high - found.low < 0.2
+    assert value["total_correlation"] == pytest.approx(0, abs=1e-9)  # of one variable
     assert 0.95 * kl < value["kl_marginals"] <= kl + 1e-9
     assert value["kurtosis.worst"] == pytest.approx(2 * a**4 / variance**2, rel=1e-4)
     assert set(diagnostic.plot(report)) == {
@@ -195,6 +198,34 @@ def test_correlated_codes():
     )
     assert value["kl_aggregate.gaussian"] == pytest.approx(-0.5 * math.log(1 - rho**2), abs=0.03)
     assert value["kl_marginals"] < 0.03
+
+
+@pytest.mark.parametrize("s", [0.6, 0.2])
+def test_a_gaussian_source_has_no_negentropy_and_the_total_correlation_of_its_closed_form(s):
+    """mu ~ N(0, C), q(z) = N(0, C + s² I): KL to the normal is 0, total correlation -½ ln det of the
+    correlations; a sample's own q(z) is lumpier than that, the more the narrower the posteriors are."""
+    rho, held = 0.7, 0
+    cov = np.array([[1, rho, 0], [rho, 1, 0], [0, 0, 1.0]])
+    whole = cov + s**2 * np.eye(3)
+    truth = -0.5 * np.log(np.linalg.det(whole / np.sqrt(np.outer(np.diag(whole), np.diag(whole)))))
+    factor = torch.from_numpy(np.linalg.cholesky(cov)).float()
+    for seed in range(10):
+        metrics = measure(codes(500, 3, seed) @ factor.T, s)[1].metrics
+        shape, total = metrics["negentropy"], metrics["total_correlation"]
+        held += shape.low <= 0 <= shape.high
+        assert total.low <= truth <= total.high and shape.value >= shape.low
+        if s > 0.5:
+            assert shape.value < 0.12 and total.value == pytest.approx(truth, abs=0.15)
+    assert held == 10
+
+
+def test_the_floor_is_of_draws_that_did_not_set_the_limit():
+    """Those that did lie beyond their own 95 % quantile with 5 %, exactly; others by chance."""
+    arrays = (report := measure(codes(2000, 4), 0.01)[1]).arrays
+    own = (arrays["gap_prior_prior"] > arrays["limits"][0]).mean()
+    assert own == pytest.approx(0.05, abs=1e-3)
+    floor = report.metrics["empty.floor"]
+    assert floor.value != own and floor.value == pytest.approx(0.05, abs=0.02)
 
 
 @pytest.mark.parametrize("edge", [0.5, 1.0, 1.5])

@@ -32,6 +32,7 @@ GIVEN = {
     "size": None,
     "channels": 1,
     "input_range": (0.0, 1.0),
+    "resize": "tf1",
 }
 
 

@@ -155,6 +155,21 @@ def test_without_factors_only_codes_with_labels_only_classes():
     assert found.metrics["max_information.class"].value == pytest.approx(math.log(2), abs=0.03)
 
 
+def test_a_model_with_a_posterior_and_one_without_are_measured_on_the_same_codes():
+    """Equal mean codes give equal numbers; draws are another metric, and see a collapsed latent as noise."""
+    y = uniform(2, seed=7)
+    x = {name: torch.stack([v[:, 0], 1e-3 * v[:, 1]], 1) for name, v in y.items()}
+    plain = measure(x, y, REAL)[1].metrics
+    found = measure(x, y, REAL, scale=lambda v: torch.tensor([0.01, 1.0]).expand(len(v), 2))[1].metrics
+    for factor in "ab":
+        for name in ("max_spearman", "max_information"):
+            assert found[f"{name}.{factor}"] == plain[f"{name}.{factor}"]
+    assert not [name for name in plain if "_draws" in name]
+    assert found["max_spearman.b"].value == pytest.approx(1)
+    assert found["max_spearman_draws.b"].value < 0.08 and found["max_information_draws.b"].value < 0.06
+    assert found["max_spearman_draws.a"].value > 0.99
+
+
 def test_probes_are_fitted_on_train_codes_only():
     y = uniform(1)
     y["train"] = 1 - y["train"]  # the relation is turned round in the test split
@@ -279,7 +294,8 @@ def test_a_collapsed_latent_knows_nothing_though_its_mean_does():
     )
     asked = Latents("test", 800, 10, 800, 3, 100, None)
     report = asked(planted_run(model, data), Noise(0))
-    table = report.tables["dependence"]
+    assert report.tables["dependence"]["spearman"].abs().max() == pytest.approx(1)
+    table = report.tables["dependence_draws"]
     assert table["spearman"].abs().max() < 0.12 and table["mutual_information"].max() < 0.1
     # The same means without a posterior have no scale of their own: there they are a perfect code.
     bare = Deterministic(lambda x: torch.cat([1e-3 * x, 0 * x], 1), lambda z: z[:, :1], 2, (1,))

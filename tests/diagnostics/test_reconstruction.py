@@ -58,7 +58,7 @@ def test_mean_picture_leaves_all_unexplained():
     x = pictures()
     _, found = report(lambda z: x.mean(0).expand_as(z), Rows(x))
     e = found.metrics["unexplained"]
-    assert e.value == pytest.approx(1, abs=1e-6) and e.low <= 1 <= e.high
+    assert e.value == pytest.approx(1, abs=1e-6) and e.low is None  # as large in every resample
     assert found.metrics["mse"].value == pytest.approx(
         x.flatten(1).var(0, correction=0).mean().item(), rel=1e-5
     )
@@ -91,9 +91,13 @@ def test_statistics_of_known_errors_are_scipys_and_numpys():
         "mse": (e**2).mean() / 42,
     }
     assert {name: value[name] for name in expected} == pytest.approx(expected, rel=1e-4)
-    for name in set(expected) - {"error_max"}:
-        assert found.metrics[name].low < value[name] <= found.metrics[name].high, name
-    assert found.metrics["error_max"].low is None
+    without = {"error_max", "error_skewness", "error_excess_kurtosis"}
+    one_end = {"error_p99", "error_p999", "tail_ratio"}  # of 120 errors likely none lies beyond
+    for name in expected.keys() - without:
+        found_here = found.metrics[name]
+        assert found_here.low < value[name], name
+        assert found_here.high is None if name in one_end else value[name] < found_here.high, name
+    assert all(found.metrics[name].low is None for name in without)
     worst = found.tables["worst"]
     assert worst["index"].tolist() == np.argsort(-e)[:5].tolist() and worst["rank"].tolist() == [
         1,

@@ -117,12 +117,13 @@ def test_one_variable_and_no_inactive_ones():
         0.81 * float(x.double().var(correction=0)) + 0.16, rel=1e-5
     )
     assert math.isnan(report.metrics["mean.inactive"].value) and report.metrics["mean.inactive"].low is None
-    assert math.isnan(report.metrics["spread"].value)
+    assert report.metrics["spread"].value == 0
     assert len(diagnostic.plot(report)) == 2
 
 
-def test_the_spread_is_the_standard_deviation_over_variables_with_divisor_d_minus_1():
+def test_the_spread_is_the_standard_deviation_over_variables_with_divisor_d():
     one = Estimate(1.0)
     law = Law([Estimate(s) for s in (0.5, 1.0, 1.8)], [one] * 3, one, one, one, one)
-    assert law_metrics(law)["spread"].value == pytest.approx(statistics.stdev([0.5, 1.0, 1.8]))
-    assert math.isnan(law_metrics(Law([one], [one], one, one, one, one))["spread"].value)
+    spread = law_metrics(law)["spread"].value
+    assert spread == pytest.approx(statistics.pstdev([0.5, 1.0, 1.8]))
+    assert np.square([-0.5, 0, 0.8]).mean() == pytest.approx(0.1**2 + spread**2)

@@ -212,7 +212,7 @@ def same(first, second) -> bool:
 
 def test_any_changed_byte_of_a_checkpoint_is_noticed_or_does_no_harm(tmp_path):
     state = {"model": {"weight": torch.arange(12.0).reshape(3, 4)}, "epoch": 3}
-    (tmp_path / "meta.json").write_text('{"schema": 2, "diagnostics": {}}')
+    (tmp_path / "meta.json").write_text('{"schema": 3, "diagnostics": {}}')
     path = tmp_path / "checkpoints" / "best.pt"
     path.parent.mkdir()
     torch.save(state, path)
@@ -238,7 +238,7 @@ def test_any_changed_byte_of_a_checkpoint_is_noticed_or_does_no_harm(tmp_path):
 
 def test_any_changed_byte_of_an_array_is_noticed_or_does_no_harm(tmp_path):
     arrays = {"codes": np.arange(6.0).reshape(2, 3), "index": np.arange(2)}
-    (tmp_path / "meta.json").write_text('{"schema": 2, "diagnostics": {}}')
+    (tmp_path / "meta.json").write_text('{"schema": 3, "diagnostics": {}}')
     directory = RunDirectory(tmp_path)
     directory.write_arrays("history", arrays)
     path = tmp_path / "arrays" / "history.npz"

@@ -51,7 +51,7 @@ def test_linear_probe_of_a_linear_factor_is_exact(codes):
     answer = linear_predict(codes, codes.train @ w + 4)
     assert answer == pytest.approx(codes.test @ w + 4)
     found = one(r2(codes.test @ w + 4, answer), Noise(0), 200)
-    assert (found.value, found.low, found.high) == pytest.approx((1, 1, 1))
+    assert found.value == pytest.approx(1) and found.low is None  # in every resample
 
 
 @pytest.mark.parametrize("rho", [0.3, 0.8])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from latentrun.functional.statistics.ranking import PAIRED, WELCH, holm, moments, over_seeds, pairwise
+from latentrun.functional.statistics.ranking import PAIRED_T, WELCH_T, holm, moments, over_seeds, pairwise
 
 RNG = np.random.default_rng(0)
 
@@ -22,16 +22,44 @@ def test_moments_leave_out_what_is_missing():
 
 def test_the_interval_is_students():
     values = RNG.normal(3, 2, (4, 5))
-    mean, sd, n, low, high = over_seeds(values)
-    expected = stats.t.interval(0.95, n - 1, mean, stats.sem(values, axis=1))
-    np.testing.assert_allclose([low, high], expected)
-    *_, low, high = over_seeds(values[:, :1])
-    assert np.isnan(low).all() and np.isnan(high).all()
+    seen = over_seeds(values)
+    expected = stats.t.interval(0.95, seen.n - 1, seen.mean, stats.sem(values, axis=1))
+    np.testing.assert_allclose([seen.low, seen.high], expected)
+    assert set(seen.method) == {"t over seeds"}
+    one = over_seeds(values[:, :1])
+    assert np.isnan(one.low).all() and np.isnan(one.high).all() and one.method[0] == "none: one of the seeds"
 
 
 def test_the_interval_covers_the_mean_in_95_of_100():
-    *_, low, high = over_seeds(RNG.normal(1.0, 3.0, (20_000, 3)))
-    assert abs(((low < 1) & (1 < high)).mean() - 0.95) < 0.01
+    seen = over_seeds(RNG.normal(1.0, 3.0, (20_000, 3)))
+    assert abs(((seen.low < 1) & (1 < seen.high)).mean() - 0.95) < 0.01
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+@pytest.mark.parametrize("p", [0.5, 0.9, 0.97])
+def test_of_yes_and_no_it_covers_too(n, p):
+    """Student's covers .67 at five seeds."""
+    seen = over_seeds((np.random.default_rng(n).random((20_000, n)) < p).astype(float), share=True)
+    assert ((seen.low <= p) & (p <= seen.high)).mean() >= 0.95
+    assert (seen.low >= 0).all() and (seen.high <= 1).all()
+
+
+def test_of_two_values_it_is_the_exact_one_between_them():
+    seen = over_seeds(np.array([[3.0, 3, 3, 3, 5], [0, 1, np.nan, np.nan, np.nan], [2, 4, 4.5, 4, 2]]))
+    exact = stats.binomtest(1, 5).proportion_ci(0.95, method="exact")
+    np.testing.assert_allclose([seen.low[0], seen.high[0]], [3 + 2 * exact.low, 3 + 2 * exact.high])
+    assert seen.mean[0] == pytest.approx(3.4)
+    assert seen.method.tolist() == ["Clopper-Pearson over seeds"] * 2 + ["t over seeds"]
+
+
+def test_equal_values_have_no_interval_but_that_of_a_share_at_its_end():
+    values = np.array([np.full(5, 1.0), np.full(5, 0.3), np.zeros(5), 0.1 + np.arange(5) * 1e-17])
+    seen = over_seeds(values)
+    assert np.isnan(seen.low).all() and set(seen.method) == {"none: equal in all 5 seeds"}
+    shares = over_seeds(values, share=True)
+    np.testing.assert_allclose(shares.low[[0, 2]], [0.025 ** (1 / 5), 0])
+    np.testing.assert_allclose(shares.high[[0, 2]], [1, 1 - 0.025 ** (1 / 5)])
+    assert np.isnan(shares.low[[1, 3]]).all()
 
 
 def test_common_seeds_are_paired_as_scipy_does():
@@ -42,7 +70,7 @@ def test_common_seeds_are_paired_as_scipy_does():
         np.testing.assert_allclose(pairs.p[i, j], expected.pvalue)
         interval = expected.confidence_interval(0.95)
         np.testing.assert_allclose([pairs.low[i, j], pairs.high[i, j]], [interval.low, interval.high])
-        assert pairs.test[i, j] == PAIRED and pairs.n[i, j] == 6
+        assert pairs.test[i, j] == PAIRED_T and pairs.n[i, j] == 6
 
 
 def test_only_common_seeds_count_in_a_pair():
@@ -62,7 +90,7 @@ def test_without_common_seeds_it_is_welchs_test():
     np.testing.assert_allclose(pairs.p[0, 1], expected.pvalue)
     interval = expected.confidence_interval(0.95)
     np.testing.assert_allclose([pairs.low[0, 1], pairs.high[0, 1]], [interval.low, interval.high])
-    assert pairs.test[0, 1] == WELCH and pairs.n[0, 1] == 0
+    assert pairs.test[0, 1] == WELCH_T and pairs.n[0, 1] == 0
 
 
 @pytest.mark.parametrize(

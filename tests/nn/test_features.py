@@ -19,6 +19,8 @@ from latentrun.nn.classifier import accuracy, trained
 from latentrun.nn.features import Penultimate, Pixels, Principal, Scripted
 from tests.conformance import parts
 
+CPU = torch.device("cpu")
+
 
 def normal(shape, seed):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
@@ -111,13 +113,15 @@ class Broken(nn.Module):
 
 
 def test_a_file_sees_pictures_as_it_is_said(tmp_path):
-    device, path = torch.device("cpu"), scripted(tmp_path, Seen())
+    device, path = CPU, scripted(tmp_path, Seen())
     grey = torch.tensor([-1.0, 0.0, 3.0, 1.0]).view(1, 1, 2, 2).expand(70, 1, 2, 2)  # 3 lies beyond the range
-    found = Scripted(path, (6, 8), 3, (-1.0, 0.5), (-1.0, 1.0), device)(grey)
+    found = Scripted(path, (6, 8), 3, (-1.0, 0.5), (-1.0, 1.0), "tf1", device)(grey)
     assert found.shape == (70, 8)  # more than one batch
-    assert found[0].tolist() == pytest.approx([6, 8, 3, -1, 0.5, *[(-1 - 0.25 + 0.5 + 0.5) / 4] * 3])
+    below, right = (0 + 1 / 3 + 2 / 3 + 3) / 6, (0 + 0.25 + 0.5 + 0.75 + 4) / 8  # mean weights of the second
+    mean = below * 0.5 + (1 - below) * (right * -0.25 + (1 - right) * -1)
+    assert found[0].tolist() == pytest.approx([6, 8, 3, -1, 0.5, *[mean] * 3])
     colour = torch.tensor([1.0, 0.0, 0.0]).view(1, 3, 1, 1).expand(2, 3, 2, 2)
-    found = Scripted(path, None, 1, (0.0, 1.0), (0.0, 1.0), device)(colour)
+    found = Scripted(path, None, 1, (0.0, 1.0), (0.0, 1.0), "tf1", device)(colour)
     assert found[0].tolist() == pytest.approx([2, 2, 1, 0.299, 0.299, 0.299])
 
 
@@ -128,7 +132,9 @@ def test_a_file_sees_pictures_as_it_is_said(tmp_path):
     (nn.Conv2d(3, 1, 1), r"does not take pictures of \(1, 2, 2\): .*channels"),
 ])  # fmt: skip
 def test_files_that_do_not_fit(tmp_path, module, said):
-    features = Scripted(scripted(tmp_path, module), None, 1, (0.0, 1.0), (0.0, 1.0), torch.device("cpu"))
+    features = Scripted(
+        scripted(tmp_path, module), None, 1, (0.0, 1.0), (0.0, 1.0), "tf1", torch.device("cpu")
+    )
     with pytest.raises(InputError, match=said):
         features(torch.rand(2, 1, 2, 2) + 0.1)
 
@@ -137,7 +143,7 @@ def test_a_file_that_is_none(tmp_path):
     for content in (b"", b"no archive"):
         (tmp_path / "x.pt").write_bytes(content)
         with pytest.raises(InputError, match="is no TorchScript file that can be read"):
-            Scripted(str(tmp_path / "x.pt"), None, 1, (0.0, 1.0), (0.0, 1.0), torch.device("cpu"))
+            Scripted(str(tmp_path / "x.pt"), None, 1, (0.0, 1.0), (0.0, 1.0), "tf1", CPU)
 
 
 def test_the_inception_network():
@@ -145,7 +151,7 @@ def test_the_inception_network():
     file = root / "fid_inception" / "default_1.pt"
     if not file.is_file():
         pytest.skip(f"no {file}")
-    features = Scripted(str(file), (299, 299), 3, (-1.0, 127 / 128), (0.0, 1.0), torch.device("cpu"))
+    features = Scripted(str(file), (299, 299), 3, (-1.0, 127 / 128), (0.0, 1.0), "tf1", CPU)
     found = features(torch.rand(3, 1, 28, 28))
     assert found.shape == (3, 2048) and found.min() >= 0 and found.std(0).max() > 0
 

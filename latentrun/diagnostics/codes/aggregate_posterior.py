@@ -14,8 +14,10 @@ from latentrun.config.bounds import Between, Count, Each, Ge, Gt
 from latentrun.diagnostics.base import Diagnostic, posterior_training
 from latentrun.diagnostics.codes.aggregate_posterior_measure import (
     LEAST,
+    Divergences,
     Posteriors,
     correlations,
+    dependence_and_shape,
     divergences,
     gaps_to_nearest,
 )
@@ -37,6 +39,7 @@ from latentrun.models.base import HasPrior, is_standard_normal
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
 
+EXTREME = "none: of the variable where it is most extreme"
 REACH = 5.0  # histograms lie between -REACH and REACH
 SURGERY = "Hoffman & Johnson, ELBO surgery, NIPS workshop 2016"
 UPPER = "Poole et al. 2019, arXiv 1905.06922, section 2.2"
@@ -61,9 +64,13 @@ class AggregatePosterior(Diagnostic):
     without the example's own posterior, at most ``kl`` (Poole et al. 2019, arXiv 1905.06922, section 2.2).
     Where codes hardly overlap (``information_share`` of ln N near 1) the two lie far apart and little is
     known; table ``rows`` has all for N/8, N/4, N/2 too. ``kl_aggregate.gaussian`` is KL(g || N(0, I)) of the
-    normal g with the moments of q(z), ``kl_aggregate.shape`` the rest, exactly KL(q(z) || g): what of it a
-    better normal prior would not mend. ``kl_marginals``: sum over variables of the KL of the binned
-    marginals, a lower bound of the part that is not dependence between variables. ``frechet``: squared
+    normal g with the moments of q(z); what it leaves of ``kl_aggregate`` is ``negentropy``, KL(q(z) || g),
+    what a better normal prior would not mend. ``total_correlation``: KL(q(z) || prod_i q(z_i)), 0 where the
+    variables are independent under q(z). Both are means over draws of log densities of the mixture of the
+    first ``n`` examples, and upper bounds for their source; the intervals reach down to where the example's
+    own posterior is left out, which is a lower bound: they hold 0 where the source's q(z) is normal, or its
+    variables independent. ``kl_marginals``: sum over variables of the KL of the binned marginals, a lower
+    bound of the part that is not dependence between variables. ``frechet``: squared
     distance of g. *MMD²* between codes and prior draws, unbiased, mean over Gaussian kernels, with the share
     of random divisions with at least that, and *empty regions* are taken in the variables in use, those with
     a mean KL of at least ``inactive_kl``: the others follow the prior, carry nothing, and would blur all
@@ -98,11 +105,17 @@ class AggregatePosterior(Diagnostic):
             "upper bound of I(example; z) for the source of the examples, nats", 0, source=UPPER
         ),
         "kl_aggregate": Metric(
-            "KL(q(z) || N(0, I)), nats; `gaussian`: by two moments, `shape`: the rest",
+            "KL(q(z) || N(0, I)), nats; `gaussian`: of the normal with its two moments",
             None,
             None,
             "zero",
             SURGERY,
+        ),
+        "negentropy": Metric(
+            "KL(q(z) || g), nats, g the normal with the moments of q(z)", None, None, "zero"
+        ),
+        "total_correlation": Metric(
+            "KL(q(z) || product of its marginals), nats", None, None, "zero", "Watanabe 1960"
         ),
         "kl_marginals": Metric(
             "sum over latent variables of KL(q(z_i) || N(0, 1)) of binned densities, nats", 0, None, "zero"
@@ -172,15 +185,19 @@ class AggregatePosterior(Diagnostic):
         metrics = (
             moment_metrics(moments, mean, scale)
             | gaussian_metrics(all_used)
-            | divergence_metrics(rows)
+            | divergence_metrics(rows[-1])
+            | dependence_and_shape(all_used, self.n)
             | {"kl_marginals": Estimate(marginal.sum().item()), "used": Estimate(float(used.sum()))}
             | mmd_metrics(mmd)
             | empty_metrics(gaps, limits)
         )
-        metrics = with_shape(metrics)
         return Report(
             metrics={name: metrics[name] for name in sorted(metrics, key=place_of)},
-            tables={"variables": variable_table(scale, moments, marginal, kl), "rows": rows, "mmd2": mmd},
+            tables={
+                "variables": variable_table(scale, moments, marginal, kl),
+                "rows": pd.DataFrame([part.row() for part in rows]),
+                "mmd2": mmd,
+            },
             arrays=self._arrays(all_used, edges, masses, marginal, gaps, limits),
             notes=self._notes(run, metrics, *mean.shape),
         )
@@ -208,8 +225,10 @@ class AggregatePosterior(Diagnostic):
             y, widths = posteriors.prior[:n].float(), [width * factor for factor in self.widths]
             test = mmd2(x[:n].float(), y, widths, self.permutations, noise.at(pair))
             for factor, e, p in zip([*self.widths, np.nan], test.estimates, test.p, strict=True):
-                rows.append((pair, factor, factor * width, n, e.value, e.low, e.high, p))
-        return pd.DataFrame(rows, columns=["pair", "factor", "width", "n", "mmd2", "low", "high", "p"])
+                rows.append((pair, factor, factor * width, n, *e.cells(), p))
+        return pd.DataFrame(
+            rows, columns=["pair", "factor", "width", "n", "mmd2", "low", "high", "method", "p"]
+        )
 
     # ---------------------------------------------------------------- the report
     def _arrays(
@@ -279,8 +298,8 @@ def moment_metrics(moments: dict[str, list[Estimate]], mean: Tensor, scale: Tens
     metrics = {
         "mean.rms": Estimate(float(np.sqrt(np.square(values["mean"]).mean()))),
         "variance.mean": Estimate(float(values["variance"].mean())),
-        "variance.least": min(moments["variance"], key=lambda e: e.value),
-        "variance.greatest": max(moments["variance"], key=lambda e: e.value),
+        "variance.least": Estimate(float(values["variance"].min()), method=EXTREME),
+        "variance.greatest": Estimate(float(values["variance"].max()), method=EXTREME),
     }
     for name in ("mean", "skewness", "kurtosis"):
         metrics[f"{name}.worst"] = Estimate(float(pd.Series(values[name]).abs().max()))
@@ -306,22 +325,10 @@ def gaussian_metrics(posteriors: Posteriors) -> dict[str, Estimate]:
     return {name: Estimate(value if math.isfinite(value) else math.nan) for name, value in values.items()}
 
 
-def divergence_metrics(rows: pd.DataFrame) -> dict[str, Estimate]:
-    """The divergences of all examples together: the last row."""
-    last = rows.iloc[-1]
-    metrics = {
-        name: Estimate(*(float(last[name + end]) for end in ("", "_low", "_high")))
-        for name in ("kl", "information", "information_upper", "kl_aggregate")
-    }
-    metrics["information_share"] = Estimate(metrics["information"].value / last["log_n"])
-    return metrics
-
-
-def with_shape(metrics: dict[str, Estimate]) -> dict[str, Estimate]:
-    """The metrics with what of the aggregate's KL its first two moments leave."""
-    whole, gaussian = metrics["kl_aggregate"], metrics["kl_aggregate.gaussian"].value
-    ends = (None if end is None else end - gaussian for end in (whole.low, whole.high))
-    return metrics | {"kl_aggregate.shape": Estimate(whole.value - gaussian, *ends)}
+def divergence_metrics(whole: Divergences) -> dict[str, Estimate]:
+    """The divergences of all examples together."""
+    share = Estimate(whole.information.value / math.log(whole.n))
+    return whole.estimates | {"information_share": share}
 
 
 def mmd_metrics(table: pd.DataFrame) -> dict[str, Estimate]:
@@ -329,7 +336,7 @@ def mmd_metrics(table: pd.DataFrame) -> dict[str, Estimate]:
     metrics = {}
     for row in table[table["factor"].isna()].itertuples():
         end = "" if row.pair == "codes" else ".floor"
-        metrics[f"mmd2{end}"] = Estimate(row.mmd2, row.low, row.high)
+        metrics[f"mmd2{end}"] = Estimate.read(row.mmd2, row.low, row.high, row.method)
         metrics[f"p_mmd2{end}"] = Estimate(float(row.p))
     return metrics
 

@@ -134,7 +134,7 @@ def budget(value: Mapping[str, float], rows: pd.DataFrame) -> Figure:
     parts = {
         "information I(n; z)": (value["information"], PALETTE[0]),
         "aggregate: mean and covariance": (value["kl_aggregate.gaussian"], PALETTE[4]),
-        "aggregate: shape": (value["kl_aggregate.shape"], PALETTE[1]),
+        "aggregate: not normal": (value["negentropy"], PALETTE[1]),
     }
     fig, axes = figure(1, 2, width=3.5, height=2.9)
     left, right = axes[0]

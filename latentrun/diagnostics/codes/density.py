@@ -13,6 +13,7 @@ from torch import Tensor
 from latentrun.config.bounds import Between, Count, Each, Gt
 from latentrun.diagnostics.base import Diagnostic, decoded, judge
 from latentrun.diagnostics.codes.density_tables import (
+    POINTS,
     Decoded,
     Region,
     band_metrics,
@@ -26,7 +27,8 @@ from latentrun.errors import InputError, NothingToMeasure
 from latentrun.functional.clouds.hulls import convex_hull, measurable
 from latentrun.functional.clouds.whitening import Whitening, perturbed, whitening
 from latentrun.functional.noise import Noise
-from latentrun.functional.statistics.intervals import bootstrap_each, mean_and_tail
+from latentrun.functional.statistics.intervals import bootstrap_each
+from latentrun.functional.statistics.quantiles import mean_and_tail
 from latentrun.functional.ties import largest
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
@@ -59,8 +61,8 @@ class Density(Diagnostic):
     ``absolute_band.a-b`` are means over at most n points of the hull whose distance to the nearest code is
     from a to b, the ``bands``, and so compare models at equal distance.
 
-    Intervals: Wilson's for shares (over drawn points, for these codes), normal approximation for means,
-    bootstrap for the rest.
+    Intervals, over drawn points, for these codes: Wilson's for shares, Student's corrected for skewness for
+    means, order statistics for percentiles, bootstrap for ratios.
     """
 
     requires = (ENCODER, FLAT)
@@ -222,9 +224,9 @@ class Density(Diagnostic):
     def _miss_metrics(self, kinds: dict[str, Decoded], noise: Noise) -> dict[str, Estimate]:
         metrics = {}
         for kind, points in kinds.items():
-            tail = mean_and_tail(points.miss, noise.at("miss", kind), self.resamples)
+            tail = mean_and_tail(points.miss, over=POINTS)
             metrics |= {f"{points.measure}_{kind}.{part}": estimate for part, estimate in tail.items()}
-            tail = mean_and_tail(points.absolute, noise.at("absolute", kind), self.resamples)
+            tail = mean_and_tail(points.absolute, over=POINTS)
             metrics |= {f"absolute_{kind}.{part}": estimate for part, estimate in tail.items()}
         for kind in [kind for kind in kinds if kind != "near"]:
             metrics[f"ratio.{kind}"] = ratio_of_means(
@@ -336,4 +338,4 @@ def ratio_of_means(above: Tensor, below: Tensor, noise: Noise, resamples: int) -
         above, below = rows.mean(1).unbind(1)
         return torch.where(below > ROUNDING, above / below, torch.nan)[:, None]
 
-    return bootstrap_each(statistic, torch.stack((above[:n], below[:n]), 1), noise, resamples)[0]
+    return bootstrap_each(statistic, torch.stack((above[:n], below[:n]), 1), noise, resamples, POINTS)[0]

@@ -12,6 +12,8 @@ from latentrun.functional.clouds.hulls import Hull
 from latentrun.functional.statistics.intervals import mean_interval, share_interval
 from latentrun.types import Estimate
 
+POINTS = "drawn points"
+
 
 @dataclass(frozen=True)
 class Region:
@@ -39,15 +41,15 @@ class Decoded:
 # ---------------------------------------------------------------- numbers
 def share_beyond(region: Region, limit: float) -> Estimate:
     """The share of a hull's volume that is farther than ``limit`` from every code."""
-    return share_interval(int((region.gap > limit).sum()), len(region.gap))
+    return share_interval(int((region.gap > limit).sum()), len(region.gap), POINTS)
 
 
 def band_metrics(bands: dict[str, Decoded]) -> dict[str, Estimate]:
     """Means at each distance from the codes."""
     metrics = {}
     for band, points in bands.items():
-        metrics[f"{points.measure}_band.{band}"] = mean_interval(points.miss)
-        metrics[f"absolute_band.{band}"] = mean_interval(points.absolute)
+        metrics[f"{points.measure}_band.{band}"] = mean_interval(points.miss, POINTS)
+        metrics[f"absolute_band.{band}"] = mean_interval(points.absolute, POINTS)
     return metrics
 
 

@@ -20,6 +20,7 @@ from latentrun.functional.ties import ranked
 from latentrun.run import Run
 from latentrun.types import Estimate
 
+OVER = {"hull": "points of the hull", "inner": "inner codes"}  # what means are taken over
 ROUNDING = 1e-6  # a mean miss below this is rounding: no ratio is made of it
 INNER = 0.5  # the share of codes nearest to the mean that are the inner ones
 
@@ -92,10 +93,10 @@ def point_metrics(points: Mapping[str, MovedPoints], noise: Noise, resamples: in
     other."""
     metrics: dict[str, Estimate] = {}
     for name, moved in points.items():
-        metrics[f"spacing.{name}"] = mean_interval(torch.from_numpy(moved.gap))
+        metrics[f"spacing.{name}"] = mean_interval(moved.gap, OVER[name])
         for step, miss, absolute in zip(moved.steps, moved.miss, moved.absolute, strict=True):
-            metrics[f"{moved.measure}_{name}.{step:g}"] = mean_interval(miss)
-            metrics[f"absolute_{name}.{step:g}"] = mean_interval(absolute)
+            metrics[f"{moved.measure}_{name}.{step:g}"] = mean_interval(miss, OVER[name])
+            metrics[f"absolute_{name}.{step:g}"] = mean_interval(absolute, OVER[name])
     hull = points["hull"]
     ratios = ratios_to_first(hull.miss, noise.at("ratio"), resamples)
     metrics |= {f"ratio.{step:g}": ratio for step, ratio in zip(hull.steps[1:], ratios, strict=True)}
@@ -120,7 +121,7 @@ def ratios_to_first(miss: Tensor, noise: Noise, resamples: int) -> list[Estimate
         means = rows.mean(1)
         return torch.where(means[:, :1] > ROUNDING, means[:, 1:] / means[:, :1], torch.nan)
 
-    return bootstrap_each(statistic, miss.T, noise, resamples)
+    return bootstrap_each(statistic, miss.T, noise, resamples, OVER["hull"])
 
 
 def moved_table(points: Mapping[str, MovedPoints]) -> pd.DataFrame:

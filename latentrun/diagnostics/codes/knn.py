@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -37,6 +37,7 @@ from latentrun.types import Estimate, Factor, Latents, Metric, Picture, Report
 KEPT = 5000  # codes kept for pictures
 SIDE = 160  # points a side of the map of decisions
 MARGIN = 0.05  # of the codes' range, around them on that map
+ENDS = ("", "_low", "_high", "_method")  # of the columns of a score
 CODES, FACTORS_ALONE, MAJORITY = "codes", "factors", "majority"
 Answers = Mapping[
     tuple[str, int], np.ndarray
@@ -82,11 +83,9 @@ class KNN(Diagnostic):
     requires = (ENCODER, LABELS)
     uses = (FACTORS, IMAGES, GAUSSIAN_POSTERIOR)
     metrics: ClassVar = {
-        "accuracy": Metric(
-            "share of rows whose label is predicted rightly; interval: Wilson's, over rows", 0, 1, "higher"
-        ),
+        "accuracy": Metric("share of rows whose label is predicted rightly", 0, 1, "higher"),
         "macro_f1": Metric(
-            "2 TP / (2 TP + FP + FN) of each class, mean over classes; interval: bootstrap over rows",
+            "2 TP / (2 TP + FP + FN) of each class, mean over classes",
             0,
             1,
             "higher",
@@ -172,8 +171,8 @@ class KNN(Diagnostic):
         for (reader, k), answer in answers.items():
             right = share_interval(int((answer == truth).sum()), len(truth))
             (f1,) = estimates([macro_f1(truth, answer)], noise, self.resamples)
-            rows.append((reader, k, right.value, right.low, right.high, f1.value, f1.low, f1.high))
-        scores = [f"{score}{end}" for score in ("accuracy", "macro_f1") for end in ("", "_low", "_high")]
+            rows.append((reader, k, *right.cells(), *f1.cells()))
+        scores = [f"{score}{end}" for score in ("accuracy", "macro_f1") for end in ENDS]
         return pd.DataFrame(rows, columns=["reader", "k", *scores])
 
     def _map(self, run: Run, noise: Noise, shown: np.ndarray, y: np.ndarray, k: int) -> dict[str, np.ndarray]:
@@ -279,13 +278,18 @@ def factor_columns(factors: Sequence[tuple[int, Factor]], y: np.ndarray) -> np.n
 def score_metrics(over_k: pd.DataFrame, k: int) -> dict[str, Estimate]:
     """The scores with k neighbours and of the commonest class."""
     metrics = {}
-    for row in over_k[over_k["k"].isin((k, 0))].itertuples():
-        part = "" if row.reader == CODES else f".{row.reader}"
+    for row in over_k[over_k["k"].isin((k, 0))].to_dict("records"):
+        part = "" if row["reader"] == CODES else f".{row['reader']}"
         metrics |= {
-            f"accuracy{part}": Estimate(row.accuracy, row.accuracy_low, row.accuracy_high),
-            f"macro_f1{part}": Estimate(row.macro_f1, row.macro_f1_low, row.macro_f1_high),
+            f"accuracy{part}": row_estimate(row, "accuracy"),
+            f"macro_f1{part}": row_estimate(row, "macro_f1"),
         }
     return metrics
+
+
+def row_estimate(row: Mapping[Hashable, Any], name: str) -> Estimate:
+    """The score ``name`` in a row of the table over k."""
+    return Estimate.read(*(row[f"{name}{end}"] for end in ENDS))
 
 
 def class_table(

@@ -121,7 +121,11 @@ class LatentMap(Diagnostic):
         if not apart.any():
             return {}
         (mean,) = bootstrap_means(
-            lambda means: steps.mean().to(means.device) / means, apart.unsqueeze(1), noise, self.resamples
+            lambda means: steps.mean().to(means.device) / means,
+            apart.unsqueeze(1),
+            noise,
+            self.resamples,
+            "pairs of examples",
         )
         return {"step.mean": mean, "step.worst": Estimate((steps.max() / apart.mean()).item())}
 

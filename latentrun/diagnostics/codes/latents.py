@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -17,7 +18,7 @@ from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.dependence import (
     mutual_information,
     pearson,
-    rank_interval,
+    rank_estimate,
     spearman,
     targets,
 )
@@ -39,11 +40,13 @@ from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
 
 KEPT = 5000  # codes kept for pictures
-FIT = (
-    "1 - SSE / SST over test rows, at most 1 (cyclic factors: cosine and sine of the angle together); "
-    "interval: bootstrap over test rows"
-)
-SHARE = "share of test rows classified rightly; interval: bootstrap over test rows"
+FIT = "1 - SSE / SST over test rows, at most 1 (cyclic factors: cosine and sine of the angle together)"
+SHARE = "share of test rows classified rightly"
+SPEARMAN = "largest absolute rank correlation of a single latent with the factor"
+INFORMATION = "nats, largest mutual information of a single latent with the factor"
+DRAWS = ", of codes drawn from q(z|x)"
+KRASKOV = "Kraskov et al. (2004), eq. 8; Ross (2014)"
+LARGEST = "none: of the latent where it is largest"
 
 
 @dataclass(frozen=True)
@@ -68,11 +71,13 @@ class Latents(Diagnostic):
     least squares (logistic regression for classes) and the mean (vote) of the ``neighbours`` nearest train
     codes.
 
-    A Gaussian posterior measures a latent against its prior: there the table by latent uses one draw z ~
-    q(z|x) a row, and the probes the mean codes as they are. A collapsed latent, whose mean moves by 1e-3
-    while its sd is 1, then counts for the nothing it is; its mean alone, or standardised, would seem to know
-    the factors. Codes without a posterior have no scale of their own: their mean stands for them, and the
-    probes standardise by the train codes' mean and sd.
+    Codes are the mean codes, of models with a posterior and without: one metric is of one kind of object.
+    A Gaussian posterior measures a latent against its prior: there ``max_spearman_draws``,
+    ``max_information_draws`` and the table ``dependence_draws`` are those of one draw z ~ q(z|x) a row. A
+    collapsed latent, whose mean moves by 1e-3 while its sd is 1, then counts for the nothing it is; its mean
+    alone seems to know the factors. The probes take mean codes in the units of the prior where there is a
+    posterior; codes without one have no scale of their own and are standardised by the train codes' mean and
+    sd.
 
     Intervals (95 %, over the scored rows, probes as fitted): bootstrap with ``resamples`` resamples; Fisher's
     z for Spearman. Correlations and information have none where the largest of d latents is reported. Table
@@ -87,7 +92,7 @@ class Latents(Diagnostic):
         "knn_r2": Metric(FIT, None, 1.0, "higher"),
         "linear_spearman": Metric(
             "rank correlation of the linear probe's answer with the factor over test rows: monotony along "
-            "the best direction; interval: Fisher's z",
+            "the best direction",
             -1.0,
             1.0,
             "higher",
@@ -95,19 +100,10 @@ class Latents(Diagnostic):
         ),
         "linear_accuracy": Metric(SHARE, 0.0, 1.0, "higher"),
         "knn_accuracy": Metric(SHARE, 0.0, 1.0, "higher"),
-        "max_spearman": Metric(
-            "largest absolute rank correlation of a single latent with the factor; no interval",
-            0.0,
-            1.0,
-            "higher",
-        ),
-        "max_information": Metric(
-            "nats, largest mutual information of a single latent with the factor; no interval",
-            0.0,
-            None,
-            "higher",
-            "Kraskov et al. (2004), eq. 8; Ross (2014)",
-        ),
+        "max_spearman": Metric(SPEARMAN, 0.0, 1.0, "higher"),
+        "max_information": Metric(INFORMATION, 0.0, None, "higher", KRASKOV),
+        "max_spearman_draws": Metric(SPEARMAN + DRAWS, 0.0, 1.0, "higher"),
+        "max_information_draws": Metric(INFORMATION + DRAWS, 0.0, None, "higher", KRASKOV),
     }
 
     def __init__(
@@ -133,32 +129,33 @@ class Latents(Diagnostic):
         train, test = (rows_of(run, split) for split in ("train", self.split))
         tables, metrics = {"codes": moments(test)}, {}
         if test.targets:
-            tables["dependence"] = self._dependence(test, noise)
+            tables["dependence"] = self._dependence(test.z, test.targets, noise)
             tables["probes"] = self._probes(train, test, noise)
             metrics = probe_metrics(tables["probes"]) | dependence_metrics(tables["dependence"])
+            if test.scale is not None:
+                draws = test.z + test.scale * noise.normal("posterior", test.z.shape).numpy()
+                tables["dependence_draws"] = self._dependence(draws, test.targets, noise)
+                metrics |= dependence_metrics(tables["dependence_draws"], "_draws")
         tables["factors"] = factor_table([factor for factor, _ in test.targets])
         return Report(metrics, tables, self._arrays(run, test, noise), notes=self._notes(train, test))
 
-    def _dependence(self, rows: Rows, noise: Noise) -> pd.DataFrame:
-        """One row per latent and factor."""
-        z = rows.z
-        if rows.scale is not None:
-            z = z + rows.scale * noise.normal("posterior", z.shape).numpy()
-        y = np.stack([values for _, values in rows.targets], axis=1)
+    def _dependence(self, z: np.ndarray, targets: Sequence[Target], noise: Noise) -> pd.DataFrame:
+        """One row per latent of the codes ``z (N, d)`` and factor."""
+        y = np.stack([values for _, values in targets], axis=1)
         linear, ranked = pearson(z, y), spearman(z, y)
-        ordered = np.array([factor.kind in ("real", "ordinal") for factor, _ in rows.targets])
+        ordered = np.array([factor.kind in ("real", "ordinal") for factor, _ in targets])
         linear[:, ~ordered], ranked[:, ~ordered] = np.nan, np.nan
         part = noise.permutation("information", len(z)).numpy()[: self.information_rows]
         seed = int(noise.integers("jitter", 2**31 - 1, ()))
         information = [
             mutual_information(z[part], values[part], factor.kind, self.information_neighbours, seed)
-            for factor, values in rows.targets
+            for factor, values in targets
         ]
         d, f = linear.shape
         return pd.DataFrame(
             {
                 "latent": np.repeat(np.arange(d), f),
-                "factor": [factor.name for factor, _ in rows.targets] * d,
+                "factor": [factor.name for factor, _ in targets] * d,
                 "pearson": linear.ravel(),
                 "spearman": ranked.ravel(),
                 "mutual_information": np.stack(information, axis=1).ravel(),
@@ -179,12 +176,13 @@ class Latents(Diagnostic):
             scores += [score(truth, linear), score(truth, knn_predict(nearest, y))]
             if factor.kind in ("real", "ordinal"):
                 rho = float(spearman(linear, truth)[0, 0])
-                ranks.append((factor.name, "linear", "spearman", rho, *rank_interval(rho, len(truth))))
+                ranks.append((factor.name, "linear", "spearman", *rank_estimate(rho, len(truth)).cells()))
         rows = [
-            (*name, estimate.value, estimate.low, estimate.high)
+            (*name, *estimate.cells())
             for name, estimate in zip(names, estimates(scores, noise, self.resamples), strict=True)
         ]
-        table = pd.DataFrame(rows + ranks, columns=["factor", "probe", "score", "value", "low", "high"])
+        columns = ["factor", "probe", "score", "value", "low", "high", "method"]
+        table = pd.DataFrame(rows + ranks, columns=columns)
         return table.astype({"value": float, "low": float, "high": float})
 
     # ---------------------------------------------------------------- the report
@@ -217,8 +215,8 @@ class Latents(Diagnostic):
         )
         if test.scale is not None:
             notes.append(
-                "Correlations and information by latent are those of codes drawn from the posterior, one a "
-                "row."
+                "Correlations and information by latent are those of mean codes; `_draws`: of codes drawn "
+                "from the posterior, one a row."
             )
         if n > self.information_rows:
             notes.append(
@@ -236,7 +234,8 @@ class Latents(Diagnostic):
         codes, total = f"mean codes of the {self.split} split", int(report.arrays["rows"])
         pictures = flat(z, columns, total, codes)
         if factors:
-            pictures["dependence"] = dependence(report.tables["dependence"], factors)
+            table = report.tables.get("dependence_draws", report.tables["dependence"])
+            pictures["dependence"] = dependence(table, factors)
         if z.shape[1] >= 3:
             examples = report.arrays.get("pictures")
             pictures["cloud"] = turned(z[:TURNED], columns, examples, self.difference, total, codes)
@@ -282,16 +281,18 @@ def moments(rows: Rows) -> pd.DataFrame:
 def probe_metrics(probes: pd.DataFrame) -> dict[str, Estimate]:
     metrics = {}
     for row in probes.itertuples(index=False):
-        ends = (None, None) if np.isnan(row.low) else (row.low, row.high)
-        metrics[f"{row.probe}_{row.score}.{row.factor}"] = Estimate(row.value, *ends)
+        estimate = Estimate.read(row.value, row.low, row.high, row.method)
+        metrics[f"{row.probe}_{row.score}.{row.factor}"] = estimate
     return metrics
 
 
-def dependence_metrics(dependence: pd.DataFrame) -> dict[str, Estimate]:
-    """The strongest of the single latents, for each factor."""
+def dependence_metrics(dependence: pd.DataFrame, end: str = "") -> dict[str, Estimate]:
+    """The strongest of the single latents, for each factor; ``end`` of the names of the metrics."""
     metrics = {}
     for name, rows in dependence.groupby("factor", sort=False):
         if rows["spearman"].notna().any():
-            metrics[f"max_spearman.{name}"] = Estimate(float(rows["spearman"].abs().max()))
-        metrics[f"max_information.{name}"] = Estimate(float(rows["mutual_information"].max()))
+            largest = float(rows["spearman"].abs().max())
+            metrics[f"max_spearman{end}.{name}"] = Estimate(largest, method=LARGEST)
+        most = float(rows["mutual_information"].max())
+        metrics[f"max_information{end}.{name}"] = Estimate(most, method=LARGEST)
     return metrics

@@ -18,18 +18,14 @@ from latentrun.diagnostics.needs import ENCODER, FACTORS, IMAGES, ORACLE
 from latentrun.functional.images.registration import Alignment, align
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.dependence import targets
-from latentrun.functional.statistics.intervals import (
-    bootstrap_means,
-    mean_and_tail,
-    mean_interval,
-    share_interval,
-)
+from latentrun.functional.statistics.intervals import bootstrap_means, mean_interval, share_interval
+from latentrun.functional.statistics.quantiles import mean_and_tail
 from latentrun.run import CHUNK, Run
 from latentrun.types import Estimate, Factor, Metric, Picture, Report
 
 SHARES = {"median": 0.5, "p99": 0.99}
-NORM = "units of x, ||x - {}||_F over all data dimensions{}; interval: over examples"
-SHARE = "share of the picture's norm, ||x - {}|| / ||x||; interval: over examples"
+NORM = "units of x, ||x - {}||_F over all data dimensions{}"
+SHARE = "share of the picture's norm, ||x - {}|| / ||x||"
 TAKEN = "share of the summed squared error that the alignment takes away"
 
 
@@ -61,7 +57,8 @@ class InvariantError(Diagnostic):
     ``family_error`` = ||x - render(f_hat)|| / ||x||: what is wrong up to the family, beside
     ``relative_error`` = ||x - x_hat|| / ||x||.
 
-    Intervals (95 %, over the rows of ``split``): normal approximation for means, bootstrap for the rest.
+    Intervals (95 %, over the rows of ``split``): Student's corrected for skewness for means, order statistics
+    for percentiles, bootstrap for the gains.
     """
 
     requires = (ENCODER, IMAGES)
@@ -99,7 +96,7 @@ class InvariantError(Diagnostic):
         noise = noise.to("cpu")
         x, made = run.x(self.split), run.reconstructions(self.split)
         alignment = align(x, made, self.shift, self.angle)
-        metrics = self._errors(alignment, noise) | {"gain": self._gain(alignment, noise)}
+        metrics = self._errors(alignment) | {"gain": self._gain(alignment, noise)}
         if len(x) > 1:
             swapped = align(x, x + swapped_rows(made - x, noise), self.shift, self.angle)
             metrics["gain_swapped"] = self._gain(swapped, noise)
@@ -110,7 +107,7 @@ class InvariantError(Diagnostic):
             fitted = run.data.project(made).factors
             distances = self._family(run, x, errors["error"].to_numpy(), fitted)
             for name, values in distances.items():
-                metrics |= self._spread(name, torch.from_numpy(values), noise)
+                metrics |= spread(name, torch.from_numpy(values))
                 errors[name] = values
             tables["factors"] = self._factors(run, fitted, errors, metrics)
         means_first = sorted(metrics, key=lambda name: name.endswith(tuple(SHARES)))
@@ -124,14 +121,9 @@ class InvariantError(Diagnostic):
             ),
         )
 
-    def _errors(self, alignment: Alignment, noise: Noise) -> dict[str, Estimate]:
+    def _errors(self, alignment: Alignment) -> dict[str, Estimate]:
         """The errors before and after the alignment."""
-        plain = self._spread("error", alignment.plain.cpu(), noise)
-        return plain | self._spread("aligned_error", alignment.aligned.cpu(), noise)
-
-    def _spread(self, name: str, values: Tensor, noise: Noise) -> dict[str, Estimate]:
-        parts = mean_and_tail(values, noise.at(name), self.resamples, SHARES)
-        return {f"{name}_{part}": estimate for part, estimate in parts.items()}
+        return spread("error", alignment.plain.cpu()) | spread("aligned_error", alignment.aligned.cpu())
 
     def _gain(self, alignment: Alignment, noise: Noise) -> Estimate:
         """The share of the summed squared error that the alignment takes away."""
@@ -210,6 +202,11 @@ class InvariantError(Diagnostic):
 
     def plot(self, report: Report) -> dict[str, Picture]:
         return invariant_error_pictures(report, self.split, self.shift, self.angle)
+
+
+def spread(name: str, values: Tensor) -> dict[str, Estimate]:
+    """Mean, median and 99th percentile of ``values (N,)``, each with its interval."""
+    return {f"{name}_{part}": estimate for part, estimate in mean_and_tail(values, SHARES).items()}
 
 
 def swapped_rows(values: Tensor, noise: Noise) -> Tensor:

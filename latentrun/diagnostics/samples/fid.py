@@ -4,7 +4,7 @@ data."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import prod
 from pathlib import Path
@@ -24,6 +24,7 @@ from latentrun.errors import InputError, Misfit, NothingToMeasure, nearest
 from latentrun.functional.distances.fidelity import fidelity
 from latentrun.functional.distances.frechet import GaussianFit, Jackknife, frechet_jackknife, gaussian_fit
 from latentrun.functional.distances.kernel_distance import kid
+from latentrun.functional.images.resize import Resize
 from latentrun.functional.noise import Noise
 from latentrun.models.base import RENORMALISED, HasEncoder, HasSamplers, Model
 from latentrun.nn.classifier import accuracy, trained
@@ -140,12 +141,13 @@ class FID(Diagnostic):
         size: tuple[Annotated[int, Count(1, 8192)], Annotated[int, Count(1, 8192)]] | None,
         channels: Literal[1, 3],
         input_range: tuple[float, float],
+        resize: Resize,
     ):
         self.features, self.n, self.groups, self.kept = features, n, groups, kept
         self.k_precision, self.k_coverage, self.components = k_precision, k_coverage, components
         self.classifier_rows, self.classifier_steps = classifier_rows, classifier_steps
         self.classifier_width = classifier_width
-        self.size, self.channels, self.input_range = size, channels, input_range
+        self.size, self.channels, self.input_range, self.resize = size, channels, input_range, resize
 
     def check(self, model: Model, data: Dataset) -> None:
         check_samples(model)
@@ -259,7 +261,7 @@ class FID(Diagnostic):
         """The numbers of one set."""
         distance = jackknife.estimate
         if distance.low is not None:
-            distance = Estimate(distance.value, max(0.0, distance.low), distance.high)
+            distance = replace(distance, low=max(0.0, distance.low))
         estimates = {"fid": distance}
         if jackknife.corrected is not None:
             estimates["fid_corrected"] = jackknife.corrected
@@ -305,6 +307,7 @@ class FID(Diagnostic):
             self.channels,
             self.input_range,
             run.data.value_range,
+            self.resize,
             run.device,
             where="fid.features",
         )

@@ -18,7 +18,8 @@ from latentrun.diagnostics.needs import ENCODER, GENERATOR, IMAGES, ORACLE
 from latentrun.diagnostics.samples.samples_plot import POINTS, sample_pictures
 from latentrun.functional.clouds.neighbours import nearest
 from latentrun.functional.noise import Noise
-from latentrun.functional.statistics.intervals import bootstrap_each, mean_and_tail, mean_interval
+from latentrun.functional.statistics.intervals import bootstrap, share_interval
+from latentrun.functional.statistics.quantiles import mean_and_tail, ratio_of_medians
 from latentrun.judgement import Again, Condition, Further, Rule, Weight, times
 from latentrun.models.base import Model
 from latentrun.run import Run
@@ -42,9 +43,10 @@ class Samples(Diagnostic):
     the m test rows: above 0.05 the samples repeat themselves. With an oracle also the residual: distance to
     the nearest member of the data's family as a share of the picture's norm, over all n samples.
 
-    Intervals: bootstrap over samples and test rows together (comparisons; for ``duplicates`` rough, as
-    distances within a set depend on each other) and over samples (percentiles), normal approximation (means
-    and shares of the oracle). They hold for these training examples and this model.
+    Intervals: order statistics for ``distance_ratio`` and percentiles; bootstrap over samples and test rows
+    together for ``copies`` and ``duplicates`` (for these rough, as distances within a set depend on each
+    other), Wilson's where no resample moves them; Student's corrected for skewness for means. They hold for
+    these training examples and this model.
     """
 
     uses = (GENERATOR, ENCODER, ORACLE, IMAGES)
@@ -119,36 +121,39 @@ class Samples(Diagnostic):
                 f"there are fewer test rows than samples: the comparisons use {m} of the {self.n} samples"
             )
         if isinstance(run.data, Oracle):
-            metrics |= self._off_family(run.data.project(x), run.data.factors, table, noise)
+            metrics |= self._off_family(run.data.project(x), run.data.factors, table)
         tables = {"samples": table, "summary": summary(distances)}
         return Report(metrics, tables, self._arrays(run, x, distances, noise), notes=tuple(notes))
 
     def _compare(self, distances: Distances, noise: Noise) -> dict[str, Estimate]:
         """Samples against test rows: as many of them, drawn at random."""
         rows = noise.permutation("pairs", self.n)[: len(distances.test)].cpu()
-        ratio, copies = self._against(distances.samples[rows], distances.test, noise.at("training"))
-        metrics = {"distance_ratio": ratio, "copies": copies}
+        samples = distances.samples[rows]
+        metrics = {
+            "distance_ratio": ratio_of_medians(samples, distances.test),
+            "copies": self._close(samples, distances.test, noise.at("training")),
+        }
         if len(distances.test) > 1:
-            _, duplicates = self._against(
-                distances.among_samples.flatten(), distances.among_test.flatten(), noise.at("others")
-            )
-            metrics["duplicates"] = duplicates
+            among_samples, among_test = distances.among_samples.flatten(), distances.among_test.flatten()
+            metrics["duplicates"] = self._close(among_samples, among_test, noise.at("others"))
         return metrics
 
-    def _against(self, samples: Tensor, test: Tensor, noise: Noise) -> list[Estimate]:
-        """Ratio of medians, and the share of the distances ``samples`` below the 5 % quantile of ``test`` or
-        0: an exact copy is one whatever the data do. Two independent sets ``(m,)`` in random order, so their
-        rows may be resampled together."""
+    def _close(self, samples: Tensor, test: Tensor, noise: Noise) -> Estimate:
+        """The share of the distances ``samples`` below the 5 % quantile of ``test`` or 0: an exact copy is
+        one whatever the data do. Two independent sets ``(m,)`` in random order, so their rows may be
+        resampled together."""
         # So that the share expected of fresh data is 5 % exactly.
         rank = max(1, round(CLOSE * (len(test) + 1)))
 
-        def statistics(rows: Tensor) -> Tensor:
+        def share(rows: Tensor) -> Tensor:
             samples, test = rows.unbind(2)
             close = (samples < test.kthvalue(rank, dim=1, keepdim=True).values) | (samples == 0)
-            ratio = samples.median(1).values / test.median(1).values
-            return torch.stack((ratio, close.double().mean(1)), 1)
+            return close.double().mean(1)
 
-        return bootstrap_each(statistics, torch.stack((samples, test), 1), noise, self.resamples)
+        found = bootstrap(share, torch.stack((samples, test), 1), noise, self.resamples)
+        if found.low is None:  # none or all are close in every resample: as if the limit were given
+            return share_interval(round(found.value * len(samples)), len(samples))
+        return found
 
     def _table(self, run: Run, distances: Distances) -> pd.DataFrame:
         """A row for each sample; the distance to another sample of the first m."""
@@ -163,16 +168,16 @@ class Samples(Diagnostic):
         return table
 
     def _off_family(
-        self, fits: Projection, factors: Sequence[Factor], table: pd.DataFrame, noise: Noise
+        self, fits: Projection, factors: Sequence[Factor], table: pd.DataFrame
     ) -> dict[str, Estimate]:
         """The members of the family fitted to the samples: columns of the table, and how far the samples lie
         from them."""
         residual, inside = fits.residual.cpu().double(), fits.inside.cpu()
         table["residual"], table["inside"] = residual.numpy(), inside.numpy()
         table[[f"fitted.{factor.name}" for factor in factors]] = fits.factors.cpu().numpy()
-        tail = mean_and_tail(residual, noise.at("residual"), self.resamples)
+        tail = mean_and_tail(residual, over="samples")
         metrics = {f"residual.{part}": estimate for part, estimate in tail.items()}
-        return metrics | {"inside": mean_interval(inside)}
+        return metrics | {"inside": share_interval(int(inside.sum()), len(inside), "samples")}
 
     def _arrays(self, run: Run, x: Tensor, distances: Distances, noise: Noise) -> dict[str, np.ndarray]:
         """What the pictures need."""

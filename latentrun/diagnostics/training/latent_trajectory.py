@@ -66,9 +66,9 @@ class LatentTrajectory(Diagnostic):
     being learned. ``sigma_geometric``: exp of the mean of ln sigma over examples and latent variables at the
     end; ``.pair``: over the two latents drawn.
 
-    Intervals over examples: normal for means, bootstrap (``resamples``) for the epoch of settling, jackknife
-    for the rigid share, whose excess of about (d + 1) / 2N it takes off (the table by epoch has it still);
-    they hold for this training run.
+    Intervals over examples: Student's corrected for skewness for means, bootstrap (``resamples``) for the
+    epoch of settling, jackknife for the rigid share, whose excess of about (d + 1) / 2N it takes off (the
+    table by epoch has it still); they hold for this training run.
 
     The pictures show ``shown`` examples, of the ten known at the log-spaced steps (``record: steps``: the
     first of the 512, in the order of the data's source) or, spread evenly, of the 512 known after epochs
@@ -171,9 +171,11 @@ class LatentTrajectory(Diagnostic):
         if place.value == len(lengths):
             return Estimate(math.nan)
         if place.low is None or place.high is None:
-            return Estimate(float(epochs[int(place.value)]))
-        ends = (min(int(end), len(lengths)) for end in (place.low, math.ceil(place.high)))
-        return Estimate(float(epochs[int(place.value)]), *(float(epochs[end]) for end in ends))
+            return Estimate(float(epochs[int(place.value)]), method=place.method)
+        low, high = (min(int(end), len(lengths)) for end in (place.low, math.ceil(place.high)))
+        return Estimate(
+            float(epochs[int(place.value)]), float(epochs[low]), float(epochs[high]), place.method
+        )
 
     # ---------------------------------------------------------------- the report
     def _paths(self, run: Run, history: History, pair: list[int]) -> dict[str, np.ndarray]:
@@ -249,8 +251,9 @@ class LatentTrajectory(Diagnostic):
 def geometric(log_scale: Tensor) -> Estimate:
     """exp of the mean of ``log_scale (N,)`` with the interval of the mean, carried over."""
     mean = mean_interval(log_scale)
-    ends = (None if end is None else math.exp(end) for end in (mean.low, mean.high))
-    return Estimate(math.exp(mean.value), *ends)
+    low, high = (None if end is None else math.exp(end) for end in (mean.low, mean.high))
+    method = mean.method if mean.low is None else f"{mean.method}, of logarithms"
+    return Estimate(math.exp(mean.value), low, high, method)
 
 
 def places_of(index: np.ndarray, rows: Split) -> np.ndarray | None:

@@ -253,7 +253,8 @@ def moves(epochs: pd.DataFrame, settled: Estimate) -> Figure:
     above.axhline(epochs["limit"].iloc[0], color="black", linestyle="--", linewidth=0.9)
     if settled.value == settled.value:
         above.axvline(settled.value, color=PALETTE[1], linewidth=1)
-        above.axvspan(settled.low, settled.high, color=PALETTE[1], alpha=0.15, linewidth=0)
+        if settled.low is not None:
+            above.axvspan(settled.low, settled.high, color=PALETTE[1], alpha=0.15, linewidth=0)
     above.set(
         ylabel="mean step\n(sd of last codes)", yscale="log" if (epochs["moved"] > 0).any() else "linear"
     )

@@ -17,7 +17,7 @@ from latentrun.diagnostics.needs import FLAT, GAUSSIAN_POSTERIOR, GENERATOR, IMA
 from latentrun.diagnostics.usage import Criteria, Measured, evenly, measure_usage, squared_error, usage_of
 from latentrun.functional.distances.divergences import gaussian_kl
 from latentrun.functional.noise import Noise
-from latentrun.functional.statistics.intervals import interval_columns, mean_interval
+from latentrun.functional.statistics.intervals import interval_columns, mean_interval, ratio_interval
 from latentrun.functional.usage import ACTIVE, DOUBTFUL, INACTIVE
 from latentrun.judgement import Again, Condition, Further, Rule, Weight
 from latentrun.judgement import count as counted
@@ -285,10 +285,3 @@ def variable_table(measured: Measured, kl: Tensor, state: np.ndarray) -> pd.Data
 
 
 # ---------------------------------------------------------------- numbers
-def ratio_interval(above: Tensor, below: Tensor) -> Estimate:
-    """mean(above) / mean(below) over the same examples, with the delta method's 95 % interval; NaN when below
-    is 0."""
-    bottom = below.double().mean()
-    ratio = above.double().mean() / bottom
-    around = mean_interval(ratio + (above.double() - ratio * below.double()) / bottom)
-    return Estimate(ratio.item(), around.low, around.high)

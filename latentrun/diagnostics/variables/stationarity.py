@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -52,7 +51,8 @@ class Stationarity(Diagnostic):
 
     Intervals: percentile bootstrap over examples (``resamples``). The spread over variables, the worst
     deviation and the rescaling losses have none, for resampling pushes quantities that cannot be negative
-    upwards. Which variables are active and inactive is what ``sparsity`` says too: mean sigma² >
+    upwards. ``spread`` is of these d variables, a sample of nothing, and divided by d: mean (S - 1)² = (mean
+    S - 1)² + spread². Which variables are active and inactive is what ``sparsity`` says too: mean σ² >
     ``inactive_scale2``, var(mu) < ``inactive_variance`` and |gain| <= ``inactive_gain`` times the total
     variance of the data, on ``rows`` examples; those for which the three disagree belong to neither average.
     """
@@ -69,7 +69,7 @@ class Stationarity(Diagnostic):
             "mean μ² + mean σ², mean over latent variables", low=0, better="one", source=SOURCE
         ),
         "spread": Metric(
-            "standard deviation over latent variables of var(μ) + mean σ²",
+            "standard deviation over latent variables of var(μ) + mean σ², divisor d",
             low=0,
             better="zero",
             source=SOURCE,
@@ -183,7 +183,7 @@ def law_metrics(law: Law) -> dict[str, Estimate]:
         "mean.active": law.mean_active,
         "mean.inactive": law.mean_inactive,
         "second_moment": law.second_moment,
-        "spread": Estimate(float(s.std(ddof=1)) if len(s) > 1 else math.nan),
+        "spread": Estimate(float(s.std())),
         "worst": Estimate(float(np.abs(s - 1).max())),
         "rescaling_loss": Estimate(float(rescaling_loss(s).sum())),
         "rescaling_loss.second_moment": Estimate(float(rescaling_loss(m).sum())),

@@ -12,6 +12,7 @@ import torch
 from scipy.special import stdtrit
 from torch import Tensor
 
+from latentrun.functional.statistics.methods import JACKKNIFE
 from latentrun.types import Estimate
 
 
@@ -74,11 +75,11 @@ def rigid_estimate(before: Tensor, after: Tensor, groups: int = 20) -> Estimate:
     share, n = rigid_share(before, after).item(), len(before)
     groups = min(groups, n)
     if not math.isfinite(share) or groups < 3:
-        return Estimate(share)
+        return Estimate(share, method="none: fewer than three groups of points")
     group = torch.arange(n, device=before.device) % groups
     shares = [rigid_share(before[group != g], after[group != g]) for g in range(groups)]
     without = torch.stack(shares).double()
     value = groups * share - (groups - 1) * without.mean().item()
     half = float(stdtrit(groups - 1, 0.975)) * math.sqrt((groups - 1) * without.var(correction=0).item())
     value, low, high = (min(max(end, 0.0), 1.0) for end in (value, value - half, value + half))
-    return Estimate(value, low, high)
+    return Estimate(value, low, high, f"{JACKKNIFE} over groups of points")

@@ -11,7 +11,10 @@ import torch
 from scipy.special import stdtrit
 from torch import Tensor
 
+from latentrun.functional.statistics.methods import JACKKNIFE
 from latentrun.types import Estimate
+
+METHOD = f"{JACKKNIFE} over groups of examples"
 
 
 @dataclass(frozen=True)
@@ -114,9 +117,7 @@ class Jackknife:
     @property
     def estimate(self) -> Estimate:
         """The value with its interval."""
-        if not self.without:
-            return Estimate(self.value)
-        return Estimate(self.value, self.value - self.half, self.value + self.half)
+        return self._around(self.value)
 
     @property
     def corrected(self) -> Estimate | None:
@@ -127,7 +128,14 @@ class Jackknife:
             return None
         excess = ((len(values) - 1) * (values.mean().item() - self.value) for values in self.without)
         value = self.value - sum(excess)
-        return Estimate(value, value - self.half, value + self.half)
+        return self._around(value)
+
+    def _around(self, value: float) -> Estimate:
+        if not self.without:
+            return Estimate(value, method="none: one group")
+        if self.half == 0:
+            return Estimate(value, method="none: equal without any of the groups")
+        return Estimate(value, value - self.half, value + self.half, METHOD)
 
 
 def frechet_jackknife(first: Sequence[GaussianFit], second: Sequence[GaussianFit]) -> Jackknife:

@@ -6,6 +6,7 @@ import torch
 from scipy.special import stdtrit
 from torch import Tensor
 
+from latentrun.functional.statistics.methods import STUDENT
 from latentrun.types import Estimate
 
 
@@ -44,6 +45,6 @@ def kid(x: Tensor, y: Tensor, blocks: int) -> Estimate:
     values = torch.stack([polynomial_mmd2(a, b) for a, b in list(pairs)[:blocks]])
     value = values.mean().item()
     if blocks < 2:
-        return Estimate(value)
+        return Estimate(value, method="none: one block")
     half = float(stdtrit(blocks - 1, 0.975)) * values.std().item() / blocks**0.5
-    return Estimate(value, value - half, value + half)
+    return Estimate(value, value - half, value + half, f"{STUDENT} over blocks of examples")

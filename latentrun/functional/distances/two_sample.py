@@ -20,6 +20,7 @@ from torch import Tensor
 
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.intervals import NORMAL_95, share_interval
+from latentrun.functional.statistics.methods import DELONG, EXAMPLES, U_STATISTIC
 from latentrun.types import Estimate
 
 CELLS = 1 << 22  # numbers of a kernel matrix held at once
@@ -84,8 +85,13 @@ def mmd2(x: Tensor, y: Tensor, widths: Sequence[float], permutations: int, noise
     half = NORMAL_95 * _u_statistic_sd(sums.rows, sums.squares, m)
     p = (1 + (values[:, 1:] >= values[:, :1]).sum(1).double()) / (1 + permutations)
     ends = zip(values[:, 0].tolist(), half.tolist(), strict=True)
-    estimates = (Estimate(v, v - h, v + h) if math.isfinite(h) else Estimate(v) for v, h in ends)
-    return Discrepancy(tuple(estimates), p.numpy())
+    return Discrepancy(tuple(_around(value, half) for value, half in ends), p.numpy())
+
+
+def _around(value: float, half: float) -> Estimate:
+    if not half > 0:
+        return Estimate(value, method="none: too few examples, or none differ")
+    return Estimate(value, value - half, value + half, f"{U_STATISTIC} over {EXAMPLES}")
 
 
 @dataclass(frozen=True)
@@ -235,7 +241,10 @@ def _scores(
 
 def auc(above: np.ndarray, below: np.ndarray) -> Estimate:
     """Probability that a score of ``above (n,)`` exceeds one of ``below (m,)``, ties half; 95 % interval of
-    DeLong et al. (1988), cut to [0, 1]: a point where one set lies wholly above the other.
+    DeLong et al. (1988), cut to [0, 1].
+
+    Where one set lies wholly above the other DeLong's has no width. Then it is Wilson's for min(n, m) of as
+    many independent pairs in that order.
 
     >>> auc(np.array([1.0, 3.0]), np.array([0.0, 2.0])).value  # three of four pairs
     0.75
@@ -249,6 +258,11 @@ def auc(above: np.ndarray, below: np.ndarray) -> Estimate:
     up, down = share(above, below), 1 - share(below, above)
     value = float(up.mean())
     if min(len(up), len(down)) < 2:
-        return Estimate(value)
+        return Estimate(value, method="none: too few examples")
+    if value in (0.0, 1.0):
+        pairs = min(len(up), len(down))
+        return share_interval(round(value * pairs), pairs, "pairs of examples")
     half = NORMAL_95 * math.sqrt(up.var(ddof=1) / len(up) + down.var(ddof=1) / len(down))
-    return Estimate(value, max(value - half, 0.0), min(value + half, 1.0))
+    if half == 0:  # all scores are equal
+        return Estimate(value, method="none: equal scores of all examples")
+    return Estimate(value, max(value - half, 0.0), min(value + half, 1.0), f"{DELONG} over {EXAMPLES}")

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from latentrun.types import Factor
+from latentrun.functional.statistics.methods import EXAMPLES, FISHER
+from latentrun.types import Estimate, Factor
 
 # a column whose sd is below this share of its largest absolute value is constant up to float32 rounding
 FLAT = 1e-6
@@ -67,16 +68,19 @@ def spearman(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return flat * pearson(rankdata(a, axis=0), rankdata(b, axis=0))
 
 
-def rank_interval(rho: float, n: int) -> tuple[float, float]:
-    """95 % interval of a Spearman correlation of n pairs: Fisher's z with variance (1 + rho^2 / 2) / (n - 3).
+def rank_estimate(rho: float, n: int) -> Estimate:
+    """A Spearman correlation of n pairs with its 95 % interval: Fisher's z with variance (1 + rho^2 / 2) / (n
+    - 3).
 
-    Bonett & Wright (2000), Psychometrika 65, eq. 3. NaN for fewer than four pairs or rho NaN.
+    Bonett & Wright (2000), Psychometrika 65, eq. 3. No interval for fewer than four pairs, and none at +-1,
+    where all pairs are in one order: z has no value there.
     """
     if n < 4 or not np.isfinite(rho):
-        return np.nan, np.nan
-    z = np.arctanh(np.clip(rho, -1 + 1e-12, 1 - 1e-12))
-    half = 1.959963984540054 * np.sqrt((1 + rho**2 / 2) / (n - 3))
-    return float(np.tanh(z - half)), float(np.tanh(z + half))
+        return Estimate(rho, method="none: not finite" if n >= 4 else f"none: {n} examples are too few")
+    if abs(rho) > 1 - 1e-13:  # one pair out of order among 50,000 is nearer to 0 than that
+        return Estimate(rho, method="none: all examples are in one order")
+    z, half = np.arctanh(rho), 1.959963984540054 * np.sqrt((1 + rho**2 / 2) / (n - 3))
+    return Estimate(rho, float(np.tanh(z - half)), float(np.tanh(z + half)), f"{FISHER} over {EXAMPLES}")
 
 
 def mutual_information(z: np.ndarray, y: np.ndarray, kind: str, neighbours: int, seed: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Which of several groups of runs is better: t intervals over seeds, tests of all pairs, Holm's correction.
+"""Which of several groups of runs is better: intervals over seeds, tests of all pairs, Holm's correction.
 
 Values lie in a matrix ``(G, S)``, one row a group, one column a seed, NaN where a group has no run of a seed.
 """
@@ -10,8 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-PAIRED, WELCH = "paired t", "Welch t"
-ROUNDING = 1e-12  # a spread below this share of the values is what arithmetic leaves of none
+from latentrun.functional.statistics.methods import EXACT, FLAT, PAIRED, SEEDS, STUDENT, WELCH, exact_ends
+from latentrun.types import Estimate
+
+PAIRED_T, WELCH_T = f"{PAIRED} over {SEEDS}", f"{WELCH} over {SEEDS}"
 
 
 def moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -39,11 +41,85 @@ def t_interval(mean: np.ndarray, error: np.ndarray, df: np.ndarray) -> tuple[np.
     return mean - half, mean + half
 
 
-def over_seeds(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, standard deviation, n, and the ends of the 95 % t interval of the mean, of each row of ``values
-    (G, S)``."""
+@dataclass(frozen=True)
+class OverSeeds:
+    """Each row of values over its seeds, ``(G,)`` each: ``mean``, ``sd`` (divisor n - 1), ``n``, the ends
+    ``low``, ``high`` of the 95 % interval of the mean, NaN where there is none, and how it was made, or why
+    there is none: ``method``."""
+
+    mean: np.ndarray
+    sd: np.ndarray
+    n: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    method: np.ndarray
+
+
+EQUAL = "none: equal in all"
+
+
+def is_share(unit: str) -> bool:
+    """Whether a metric with this declared unit lies in [0, 1]: a share, or yes (1) and no (0)."""
+    return unit.startswith(("share", "yes"))
+
+
+def over_seeds(values: np.ndarray, share: bool = False, scale: float = 0.0, over: str = SEEDS) -> OverSeeds:
+    """Mean, standard deviation, n, and the 95 % interval of the mean, of each row of ``values (G, S)``.
+
+    Student's t, but for two kinds of values of which it covers far less (.67 of yes and no over five seeds):
+
+    *Two different values* among three seeds or more, or only 0 and 1: then the mean is a + (b - a) share, and
+    the interval that of the share of b, exact (Clopper & Pearson 1934).
+
+    *Equal* in all seeds (up to 1e-12 of ``scale``, the greatest value that they were made of, or of
+    themselves): that the spread was not seen does not make it 0, so there is no interval; the ``method`` says
+    "none: equal in all 5 seeds". Only where the value is known to lie in [0, 1] (``share``) and all are at
+    one end of that, there is a bound without any further assumption: X at its greatest has chance at most E
+    X, so n of n have at most (E X)^n, and E X is at least 0.025^(1/n), the exact interval's end (0.48 for
+    five).
+
+    >>> found = over_seeds(np.array([[1.0, 1.0, 1.0, 1.0, 0.0], [2.0, 2.0, 2.0, 2.0, 2.0]]))
+    >>> found.low.round(3), found.method
+    (array([0.284,   nan]), array(['Clopper-Pearson over seeds', 'none: equal in all 5 seeds'],...
+    """
     mean, sd, n = moments(values)
-    return mean, sd, n, *t_interval(mean, sd / np.sqrt(np.maximum(n, 1)), n - 1)
+    low, high = t_interval(mean, sd / np.sqrt(np.maximum(n, 1)), n - 1)
+    present = np.isfinite(values)
+    least = np.where(present, values, np.inf).min(1, initial=np.inf)
+    greatest = np.where(present, values, -np.inf).max(1, initial=-np.inf)
+    several = n > 1
+    with np.errstate(invalid="ignore"):
+        size = np.maximum(np.maximum(np.abs(least), np.abs(greatest)), scale)
+        equal = several & (greatest - least <= FLAT * size)
+        ends = (values == least[:, None]) | (values == greatest[:, None]) | ~present
+        zero_one = (values == 0) | (values == 1) | ~present
+    yes_no = several & ~equal & np.where(n > 2, ends.all(1), zero_one.all(1))
+    bounded = equal & zero_one.all(1) & share
+    least, greatest = np.where(bounded, 0.0, least), np.where(bounded, 1.0, greatest)
+    two = yes_no | bounded
+    hits = (present & (values == greatest[:, None])).sum(1)
+    share_low, share_high = exact_ends(np.where(two, hits, 1), np.where(two, n, 1))
+    with np.errstate(invalid="ignore"):
+        width = np.where(two, greatest - least, np.nan)
+        low = np.where(two, least + width * share_low, np.where(equal, np.nan, low))
+        high = np.where(two, least + width * share_high, np.where(equal, np.nan, high))
+    none = [f"{EQUAL} {count} {over}" for count in n]
+    few = np.where(n == 1, f"none: one of the {over}", f"none: no {over}")
+    choices = [two, equal, several]
+    method = np.select(
+        choices, [f"{EXACT} over {over}", np.array(none, object), f"{STUDENT} over {over}"], few
+    )
+    return OverSeeds(mean, sd, n, low, high, method.astype(object))
+
+
+def mean_over(values: np.ndarray, over: str = SEEDS) -> Estimate:
+    """The mean of ``values (S,)`` with the interval of :func:`over_seeds`.
+
+    >>> mean_over(np.array([3.0]), "runs")
+    Estimate(value=3.0, low=None, high=None, method='none: one of the runs')
+    """
+    seen = over_seeds(np.asarray(values, float)[None], over=over)
+    return Estimate.read(seen.mean[0], seen.low[0], seen.high[0], str(seen.method[0]))
 
 
 @dataclass(frozen=True)
@@ -91,12 +167,12 @@ def _against(
         error = np.where(independent, np.sqrt(both), paired_sd / np.sqrt(n))
         df = np.where(independent, welch, n - 1)
         scale = np.maximum(np.abs(mean[i]), np.abs(mean))
-        testable = (df >= 1) & (error > ROUNDING * scale)
+        testable = (df >= 1) & (error > FLAT * scale)
         p = np.where(testable, 2 * stdtr(np.where(df >= 1, df, np.nan), -np.abs(difference) / error), np.nan)
     enough = np.where(independent, (count[i] > 1) & (count > 1), n > 1)
     why = np.where(n == 1, "none: one common seed", "none: fewer than two seeds")
     why = np.where(enough, "none: no spread over seeds", why)
-    test = np.where(testable, np.where(independent, WELCH, PAIRED), why)
+    test = np.where(testable, np.where(independent, WELCH_T, PAIRED_T), why)
     return difference, *t_interval(difference, np.where(testable, error, np.nan), df), n, p, test
 
 

@@ -8,24 +8,30 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.special import betaincinv
 
-from latentrun.functional.statistics.ranking import over_seeds
+from latentrun.functional.statistics.methods import EXACT, FLAT, SEEDS, exact_ends
+from latentrun.functional.statistics.ranking import EQUAL, over_seeds
 
 REPRODUCED, CONTRADICTED, UNDECIDED, REPORTED = "reproduced", "contradicted", "undecided", "reported"
-EXACT = 1e-12  # a spread below this share of the values is rounding
-TAIL = 0.025  # of a 95 % interval, on each side
+ENOUGH = 5  # seeds with one value, from which on it may be judged: 1 - 2^(1 - 5) = 0.94
 
 
 @dataclass(frozen=True)
-class Finding:
+class Seen:
     """A quantity over ``n`` seeds: ``mean`` (of ratios the geometric one; of yes and no the share of yes)
-    with the ends ``low``, ``high`` of its 95 % interval, NaN where there is none, and the ``verdict``."""
+    with the ends ``low``, ``high`` of its 95 % interval, NaN where there is none, and how that was made."""
 
     mean: float
     low: float
     high: float
     n: int
+    method: str
+
+
+@dataclass(frozen=True)
+class Finding(Seen):
+    """What was seen, and the ``verdict``."""
+
     verdict: str
 
 
@@ -52,43 +58,44 @@ def yes_or_no(values: np.ndarray) -> np.ndarray:
 
 
 # ---------------------------------------------------------------- intervals over seeds
-def mean_over_seeds(values: np.ndarray, scale: float = 0.0) -> tuple[float, float, float, int]:
-    """Mean of the values ``(S,)``, NaN left out, the ends of its 95 % interval (Student's t), and their
-    number.
+def mean_over_seeds(values: np.ndarray, scale: float = 0.0) -> Seen:
+    """Mean of the values ``(S,)``, NaN left out, with its interval (see
+    :func:`~latentrun.functional.statistics.ranking.over_seeds`).
 
     ``scale``: the greatest value that they were made of. What lies below 1e-12 of it is rounding: a spread so
     small is none, and a mean so small is 0.
     """
-    mean, sd, n, low, high = (float(column[0]) for column in over_seeds(values[None]))
-    # The same in all seeds: an interval of rounding would decide what only its digits say.
-    if sd <= EXACT * max(scale, abs(mean)):
-        mean = 0.0 if abs(mean) <= EXACT * scale else mean
-        low = high = mean
-    return mean, low, high, int(n)
+    seen = over_seeds(np.asarray(values, float)[None], scale=scale)
+    mean, low, high = (float(column[0]) for column in (seen.mean, seen.low, seen.high))
+    if seen.method[0].startswith(EQUAL) and abs(mean) <= FLAT * scale:
+        mean = 0.0
+    return Seen(mean, low, high, int(seen.n[0]), str(seen.method[0]))
 
 
-def geometric_mean_over_seeds(ratios: np.ndarray) -> tuple[float, float, float, int]:
+def geometric_mean_over_seeds(ratios: np.ndarray) -> Seen:
     """As :func:`mean_over_seeds` of the logarithms, transformed back."""
-    mean, low, high, n = mean_over_seeds(np.log(ratios), 1.0)
-    return math.exp(mean), math.exp(low), math.exp(high), n
+    seen = mean_over_seeds(np.log(ratios), 1.0)
+    mean, low, high = (math.exp(number) for number in (seen.mean, seen.low, seen.high))
+    method = f"{seen.method}, of logarithms" if math.isfinite(low) else seen.method
+    return Seen(mean, low, high, seen.n, method)
 
 
-def share_over_seeds(values: np.ndarray) -> tuple[float, float, float, int]:
-    """The share of ones among values ``(S,)`` that are 0 or 1, NaN left out, the ends of its exact 95 %
-    interval (Clopper & Pearson 1934), which lie in [0, 1], and their number.
+def share_over_seeds(values: np.ndarray) -> Seen:
+    """The share of ones among values ``(S,)`` that are 0 or 1, NaN left out, with its exact 95 % interval
+    (Clopper & Pearson 1934), whose ends lie in [0, 1].
 
     It covers at least 95 %, however few seeds there are; Student's interval of such values covers far less.
 
-    >>> [round(number, 4) for number in share_over_seeds(np.ones(5))]  # low: 0.025 ** (1 / 5)
-    [1.0, 0.4782, 1.0, 5]
+    >>> seen = share_over_seeds(np.ones(5))
+    >>> [round(number, 4) for number in (seen.mean, seen.low, seen.high)]  # low: 0.025 ** (1 / 5)
+    [1.0, 0.4782, 1.0]
     """
     n = int(np.isfinite(values).sum())
     if n == 0:
-        return math.nan, math.nan, math.nan, 0
+        return Seen(math.nan, math.nan, math.nan, 0, f"none: no {SEEDS}")
     hits = int(np.nansum(values))
-    low = 0.0 if hits == 0 else float(betaincinv(hits, n - hits + 1, TAIL))
-    high = 1.0 if hits == n else float(betaincinv(hits + 1, n - hits, 1 - TAIL))
-    return hits / n, low, high, n
+    low, high = (float(end) for end in exact_ends(np.array(hits), np.array(n)))
+    return Seen(hits / n, low, high, n, f"{EXACT} over {SEEDS}")
 
 
 # ---------------------------------------------------------------- verdicts
@@ -102,23 +109,33 @@ def judged(
     """Hold the values of the seeds ``(S,)``, NaN where there is none, against the range (``above``,
     ``below``).
 
-    The interval is Student's over seeds; of a ratio that of the logarithms, transformed back; of a share the
-    exact one. *reproduced*: all of the interval lies inside the range; with both ends given this is the two
-    one-sided tests procedure at 2.5 % each (Schuirmann 1987, who uses 5 %). *contradicted*: all of it lies
-    outside, on one side. *undecided*: anything else, and no interval. *reported*: there is no range.
-    ``scale``: as in :func:`mean_over_seeds`.
+    The interval is Student's over seeds; of a ratio that of the logarithms, transformed back; of a share, and
+    of values of which there are but two, the exact one. *reproduced*: all of the interval lies inside the
+    range; with both ends given this is the two one-sided tests procedure at 2.5 % each (Schuirmann 1987, who
+    uses 5 %). *contradicted*: all of it lies outside, on one side. *undecided*: anything else, and no
+    interval. *reported*: there is no range. ``scale``: as in :func:`mean_over_seeds`.
 
-    >>> judged(np.array([2.0, 2.0]), "value", above=1.0, below=None).verdict
+    A value that is the same in all seeds has no interval: nothing is known of its spread, nor so of its mean.
+    But n draws all lie above their median, or all below it, with chance 2^(1 - n): from five seeds on the
+    median is that value with a confidence of 94 %, without any assumption, and what is judged is whether the
+    value itself lies inside. Fewer seeds decide nothing. (A yes or no, judged as a share, is not spared its
+    exact interval: five of five say no more than a share above 0.48.)
+
+    >>> judged(np.full(5, 2.0), "value", above=1.0, below=None).verdict
     'reproduced'
+    >>> judged(np.full(4, 2.0), "value", above=1.0, below=None).verdict
+    'undecided'
     """
     values = np.asarray(values, dtype=float)
     if kind == "share":
-        mean, low, high, n = share_over_seeds(values)
+        seen = share_over_seeds(values)
     elif kind == "ratio":
-        mean, low, high, n = geometric_mean_over_seeds(values)
+        seen = geometric_mean_over_seeds(values)
     else:
-        mean, low, high, n = mean_over_seeds(values, scale)
-    return Finding(mean, low, high, n, verdict(low, high, above, below))
+        seen = mean_over_seeds(values, scale)
+    same = seen.method.startswith(EQUAL) and seen.n >= ENOUGH
+    ends = (seen.mean, seen.mean) if same else (seen.low, seen.high)
+    return Finding(*vars(seen).values(), verdict=verdict(*ends, above, below))
 
 
 def verdict(low: float, high: float, above: float | None, below: float | None) -> str:
