@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.textpath import TextPath
-from PIL import Image
+from PIL import Image, ImageChops
 
 from latentrun.plotting.style import figure, legible, picture_colours
 
@@ -18,6 +18,7 @@ LABEL = 8  # points, of the text beside strips
 # By how much of 255 a picture of 256 colours may differ from the whole one: on average; anywhere but in a
 # hundred-thousandth of the pixels, so that no small mark loses its colour.
 UNSEEN, UNSEEN_ANYWHERE, RARE = 1.5, 64, 1e-5
+SMALL = 48_000  # bytes of a PNG of which nothing is to be gained
 
 
 def canvas(
@@ -157,12 +158,16 @@ def squares(
 
 def smaller(png: bytes) -> bytes:
     """The picture in a PNG, with 256 colours and so in half the bytes where the eye sees no difference; else
-    with all that it has."""
+    with all that it has, and so one that is small already."""
+    if len(png) < SMALL:
+        return png
     with Image.open(io.BytesIO(png)) as picture:
         whole, info = picture.convert("RGB"), picture.info
     few = whole.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    off = np.abs(np.asarray(whole, np.int16) - np.asarray(few.convert("RGB"), np.int16)).max(2)
-    seen = off.mean() > UNSEEN or (off > UNSEEN_ANYWHERE).mean() > RARE
+    counts = np.array(ImageChops.difference(whole, few.convert("RGB")).histogram()).reshape(3, 256)
+    pixels = whole.width * whole.height
+    seen = (counts @ np.arange(256)).max() > UNSEEN * pixels
+    seen |= counts[:, UNSEEN_ANYWHERE + 1 :].sum() > RARE * pixels
     content = io.BytesIO()
-    (whole if seen else few).save(content, "png", optimize=True, dpi=info.get("dpi"))
+    (whole if seen else few).save(content, "png", dpi=info.get("dpi"))
     return min(png, content.getvalue(), key=len)
