@@ -301,6 +301,7 @@ MAY = {
     "data/formats/idx.py": {"gzip.GzipFile"},
     "data/formats/images.py": {"Image.open", "archive.open", "np.memmap", "zipfile.ZipFile"},
     "plotting/animation.py": {"reduced[0].save"},
+    "plotting/images.py": {"(whole if seen else few).save", "Image.open"},  # bytes just drawn
     "plotting/sprite.py": {"image.save"},
     "report/board.py": {"EventFileWriter", "Image.fromarray(...).save"},
     "report/projector.py": {"Image.fromarray(...).save"},
