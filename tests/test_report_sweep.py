@@ -242,7 +242,7 @@ def test_the_page_of_a_sweep_says_what_failed_and_links_every_run(tmp_path, monk
         for tag, attributes in page.found
         if tag == "a" and not attributes["href"].startswith("#")
     ]
-    assert len(links) == 8 and links[0] == "./0_model.latent_dim%3D1%2Cseed%3D0/report.html"
+    assert len(links) == 8 and links[0] == "./0_model.latent_dim%3D1_seed%3D0/report.html"
     assert page.text.index("RuntimeError: boom") < page.text.index(
         "leaderboard", page.text.index("metrics against")
     )

@@ -13,6 +13,7 @@ from latentrun.config.bounds import Between, Count
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.errors import NothingToMeasure
 from latentrun.functional.noise import Noise
+from latentrun.functional.statistics.methods import STUDENT
 from latentrun.judgement import Again, Condition, Rule, Weight
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
@@ -35,8 +36,8 @@ class Convergence(Diagnostic):
 
     metrics = {
         "falling": Metric(
-            "fall of the validation value over the last epochs, share of the whole fall; interval: Student's "
-            "t of a line through them",
+            "fall of the validation value over the last epochs, share of the whole fall, by a line through "
+            "them",
             better="zero",
         ),
         "best_epoch": Metric("epoch of the lowest validation value, share of the epochs of the phase", 0, 1),
@@ -70,7 +71,9 @@ class Convergence(Diagnostic):
         certain = phases["low"].to_numpy().argmax()  # ties: the first phase
         row = phases.iloc[certain]
         metrics = {
-            "falling": Estimate(float(row["falling"]), float(row["low"]), float(row["high"])),
+            "falling": Estimate(
+                *(float(row[key]) for key in ("falling", "low", "high")), f"{STUDENT} over epochs"
+            ),
             "best_epoch": Estimate(float(row["best_epoch"] / row["epochs"])),
             "epochs": Estimate(float(row["last"])),
         }
