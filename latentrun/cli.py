@@ -168,6 +168,7 @@ def hand_over(flags: list[str], overrides: list[str], folders: list[Path]) -> in
     """Let Hydra do what is its own: sweeps of tasks that train nothing, ``--info``, ``--hydra-help``."""
     import hydra
 
+    clear()
     register()
     sys.argv = [sys.argv[0], *flags, *overrides, *search_path(folders)]
     hydra.main(config_path=str(shipped()), config_name="config", **version_base())(job)()
