@@ -19,7 +19,7 @@ from latentrun.command.typed import typed
 from latentrun.command.values import place_of, readable_errors, settings_of
 from latentrun.config.options import shipped
 from latentrun.config.settings import key_of
-from latentrun.errors import InputError, one_line
+from latentrun.errors import InputError, described
 from latentrun.system.disk import require_room
 from latentrun.system.interrupts import Interrupted, interruptible
 from latentrun.system.machine import prepare, settle
@@ -58,8 +58,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except Exception as error:
         if os.environ.get("LATENTRUN_DEBUG"):
             raise
-        what = f"{type(error).__name__}: {one_line(error)}"
-        show(f"latentrun: failed: {what} (LATENTRUN_DEBUG=1 shows the traceback)", error=True)
+        show(f"latentrun: failed: {described(error)} (LATENTRUN_DEBUG=1 shows the traceback)", error=True)
         sys.exit(1)
 
 
@@ -169,6 +168,7 @@ def hand_over(flags: list[str], overrides: list[str], folders: list[Path]) -> in
     """Let Hydra do what is its own: sweeps of tasks that train nothing, ``--info``, ``--hydra-help``."""
     import hydra
 
+    clear()
     register()
     sys.argv = [sys.argv[0], *flags, *overrides, *search_path(folders)]
     hydra.main(config_path=str(shipped()), config_name="config", **version_base())(job)()

@@ -62,6 +62,13 @@ def one_line(error: BaseException | str, limit: int = 300) -> str:
     return text if len(text) <= limit else f"{text[:limit]} ..."
 
 
+def described(error: BaseException) -> str:
+    """``ValueError: text (file.py, line 3)``: an error in one line, with the notes that it was given on its
+    way."""
+    notes = ", ".join(getattr(error, "__notes__", ()))
+    return f"{type(error).__name__}: {one_line(error)}{f' ({notes})' if notes else ''}"
+
+
 def few(names: Sequence[str]) -> str:
     """``'a', 'b'``, or ``'a', 'b', 'c' and 7 more``."""
     shown = ", ".join(repr(name) for name in names[:3])

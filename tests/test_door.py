@@ -24,7 +24,9 @@ LIMIT = 100
 def root(request, tmp_path, monkeypatch):
     """A directory with a file, and outside it a file and a folder; on a system that can open folders, and on
     one that cannot."""
-    monkeypatch.setattr(folders, "HANDLES", request.param == "by handles")
+    if request.param == "by paths":
+        monkeypatch.setattr(folders, "HANDLES", False)
+        monkeypatch.setattr(folders, "FILE", folders.FILE & ~folders.NOFOLLOW)
     (tmp_path / "root" / "inner").mkdir(parents=True)
     (tmp_path / "root" / "inner" / "a.txt").write_text("inside")
     (tmp_path / "outside").mkdir()

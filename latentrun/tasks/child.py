@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from latentrun.config.trust import Trust
-from latentrun.errors import InputError, one_line
+from latentrun.errors import InputError, described
 from latentrun.sweep.plan import Job
 from latentrun.system.door import Guarded
 from latentrun.system.interrupts import Interrupted, interruptible
@@ -99,7 +99,7 @@ def attempted(task: Callable[[], int]) -> tuple[int, str | None]:
         return 2, str(error)
     except Exception as error:
         show(traceback.format_exc(), error=True)
-        return 1, f"{type(error).__name__}: {one_line(error)}"
+        return 1, described(error)
 
 
 def clear_stub(path: Path) -> None:

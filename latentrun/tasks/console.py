@@ -13,7 +13,7 @@ from typing import Any
 from latentrun.report.parts import is_headline
 from latentrun.system.door import Guarded
 from latentrun.system.pipe import mute
-from latentrun.system.terminal import Voice, is_watched, printable, show
+from latentrun.system.terminal import Voice, clear, is_watched, printable, show
 from latentrun.training.loop import EpochEnded, Event, PhaseEnded, PhaseStarted, Stepped
 from latentrun.types import Metric, Report
 
@@ -134,6 +134,7 @@ def measuring(name: str, number: int, count: int) -> Iterator[None]:
         LOGGER.info("%s", text)
         yield
         return
+    clear()
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())

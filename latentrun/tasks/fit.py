@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
 
+from latentrun.config.build import place_of
 from latentrun.config.fingerprint import fit_hash
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
-from latentrun.models.base import HasEncoder, HasGenerator
+from latentrun.models.base import HasEncoder, HasGenerator, Model
 from latentrun.nn.base import parameter_count
 from latentrun.plotting.images import canvas
 from latentrun.report.board import Board
@@ -153,7 +154,7 @@ def fit_model(assembly: Assembly, loop: Loop, records: Records) -> Run:
     view, saved = TrainingView(), time.monotonic()
     was_trained = loop.finished  # taken over from another run, or only the measuring was interrupted
     LOGGER.info("%s parameters on %s", f"{parameter_count(assembly.model):,}", assembly.device)
-    with deferred() as request, closing(view):
+    with deferred() as request, closing(view), located(assembly.model):
         for event in loop.run():
             view.show(event)
             record(event, assembly, loop, records)
@@ -165,6 +166,18 @@ def fit_model(assembly: Assembly, loop: Loop, records: Records) -> Run:
                 break
     history = records.directory.read_history() if was_trained else loop.history.history()
     return trained(assembly, loop, records, history)
+
+
+@contextmanager
+def located(model: Model) -> Iterator[None]:
+    """For a block that trains: an error in somebody else's model is given a note of file and line."""
+    try:
+        yield
+    except Exception as error:
+        module = type(model).__module__
+        if module.partition(".")[0] != "latentrun":
+            error.add_note(place_of(error, module))
+        raise
 
 
 def record(event: Event, assembly: Assembly, loop: Loop, records: Records) -> None:

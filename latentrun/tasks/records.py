@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from latentrun.config.settings import flatten
+from latentrun.errors import described
 from latentrun.models.base import HasEncoder
 from latentrun.nn.base import parameter_count
 from latentrun.plotting.style import paper
@@ -81,8 +82,7 @@ def recording(directory: RunDirectory, state: str, first_step: int | None = None
 def note_end(directory: RunDirectory, activity: Activity, error: BaseException) -> None:
     """Write down how an error, or a signal, has ended the work on a run."""
     if isinstance(error, Exception):
-        reason = ": ".join(filter(None, (type(error).__name__, str(error))))
-        activity.update(state="failed", reason=reason)
+        activity.update(state="failed", reason=described(error))
         directory.write_error(traceback.format_exc())
     else:
         activity.update(state="interrupted", reason=str(error))

@@ -58,7 +58,7 @@ def test_what_steers_a_terminal_is_written_out(text, shown, capsys):
 def test_markup_of_rich_is_text_in_a_sweep(monkeypatch, tmp_path):
     """A job's name holds lists in brackets, its log what somebody has written there."""
     (tmp_path / "run.log").write_text(f"{'the time':24}[/bold] {HOSTILE}\n")
-    monkeypatch.setattr(live.sys, "stdout", SimpleNamespace(isatty=lambda: True, write=None))
+    monkeypatch.setattr(live, "is_watched", lambda: True)
     view = live.View(SimpleNamespace(directory=lambda job: tmp_path), 2)
     tables = []
     view.live = SimpleNamespace(update=lambda table, refresh: tables.append(table))

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 
 from latentrun.store import RunDirectory
 from latentrun.tasks.contract import picture_slips, report_slips
@@ -94,6 +95,24 @@ def test_what_fails_later_is_a_row_with_file_and_line_and_the_rest_is_measured(t
     assert "metric 'size' is a float; an Estimate was expected" in notes["bare"][0]
     assert "diagnostics.py, line " in notes["bare"][0] and "diagnostics.py, line " in notes["framed"][0]
     assert RunDirectory(path).status["state"] == "done" and "late" in (path / "report.html").read_text()
+
+
+def test_a_model_that_fails_in_training_names_file_and_line(tmp_path, capsys):
+    toys, stone = HERE / "toys.py", tmp_path / "stone"
+    stone.touch()
+    for name, spec in {
+        "model/stumbling": {"_target_": "toys.Stumbling", "stone": str(stone)},
+        "data/points": {"_target_": "toys.Points", "n": 60},
+    }.items():
+        (tmp_path / "conf" / name).parent.mkdir(parents=True)
+        (tmp_path / "conf" / f"{name}.yaml").write_text(yaml.safe_dump(spec))
+    line = ["--config-dir", tmp_path / "conf", "data=points", "model=stumbling", "training.epochs=3"]
+    assert run(*line, "diagnostic=[]", "figures=[]", f"hydra.run.dir={tmp_path / 'run'}") == 1
+    lines = toys.read_text().splitlines()
+    number = next(i for i, text in enumerate(lines, 1) if "raise OSError" in text)
+    said = f"OSError: stumbled over stone ({toys}, line {number})"
+    assert f"latentrun: failed: {said} (" in capsys.readouterr().err
+    assert RunDirectory(tmp_path / "run").status["reason"] == said
 
 
 def test_check_true_tries_our_own_and_finds_nothing(tmp_path, monkeypatch):
