@@ -102,7 +102,7 @@ class HullPaths(Diagnostic):
         ),
         "vertices": Metric("codes that are corners of that hull", 0, None, "none"),
         "residual_hull": Metric(
-            "share of the norm to the family, mean over hull points moved by so many whitened units",
+            "part of the norm to the family, mean over hull points moved by so many whitened units",
             0,
             None,
             "zero",
