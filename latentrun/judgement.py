@@ -14,6 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from latentrun.config.settings import key_of
+from latentrun.functional.statistics.methods import EQUAL
 from latentrun.types import Estimate
 
 
@@ -27,8 +28,8 @@ class Weight(StrEnum):
 
 @dataclass(frozen=True)
 class Condition:
-    """The interval of ``metric`` lies above ``over`` and below ``under``; of a count that is known exactly
-    (``exact``) the value does.
+    """The interval of ``metric`` lies above ``over`` and below ``under``; the value does where it is known
+    exactly (``exact``), or was the same in all examples so that there is no interval.
 
     >>> [Condition("ratio", over=1).holds(found) for found in (Estimate(1.2, 1.1, 1.3), Estimate(1.2))]
     [True, False]
@@ -41,9 +42,10 @@ class Condition:
 
     def holds(self, estimate: Estimate) -> bool:
         """Whether the estimate supports it; one without an interval, or without a value, does not."""
-        ends = (estimate.value, estimate.value) if self.exact else (estimate.low, estimate.high)
+        known = self.exact or estimate.method.startswith(EQUAL)
+        ends = (estimate.value, estimate.value) if known else (estimate.low, estimate.high)
         low, high = (math.nan if end is None else end for end in ends)
-        return low > self.over and high < self.under
+        return (low > self.over or self.over == -math.inf) and (high < self.under or self.under == math.inf)
 
 
 # ---------------------------------------------------------------- what to try

@@ -20,6 +20,7 @@ from latentrun.config.build import build
 from latentrun.config.options import options, shipped
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic, Question
+from latentrun.functional.statistics.ranking import is_share
 from latentrun.models.base import Model
 from latentrun.nn.base import Network
 from latentrun.plotting.style import LEAST, paper, printed
@@ -188,6 +189,15 @@ def intervals_of_unknown_make(report: Report) -> list[str]:
 def units_that_speak_of_intervals(question: Question) -> list[str]:
     """An interval is another one over seeds: how it was made does not belong to what a metric is."""
     return [name for name, metric in question.metrics.items() if "interval" in metric.unit]
+
+
+def shares_out_of_range(question: Question) -> list[str]:
+    """Metrics whose unit says that they are a share, or yes and no, and that may lie outside of [0, 1]."""
+    return [
+        name
+        for name, metric in question.metrics.items()
+        if is_share(metric.unit) and (metric.low, metric.high) != (0, 1)
+    ]
 
 
 def assert_equal(again: Report, first: Report) -> None:

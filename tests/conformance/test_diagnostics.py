@@ -166,6 +166,7 @@ def test_values_lie_in_their_intervals(report):
 def test_intervals_say_how_they_were_made(outcome, report):
     assert parts.intervals_of_unknown_make(report) == []
     assert parts.units_that_speak_of_intervals(outcome.asked) == []
+    assert parts.shares_out_of_range(outcome.asked) == []
 
 
 def test_values_are_in_their_range(outcome, report):

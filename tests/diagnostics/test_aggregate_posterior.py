@@ -219,6 +219,17 @@ def test_a_gaussian_source_has_no_negentropy_and_the_total_correlation_of_its_cl
     assert held == 10
 
 
+def test_posteriors_that_nearly_agree_have_no_negentropy_less_than_0():
+    """q(z|x) = N(0.1 u, 0.9²), u normal: whatever the draws, neither value nor interval lies below 0."""
+    held = 0
+    for seed in range(20):
+        found = measure(0.1 * codes(250, 3, seed), 0.9)[1].metrics
+        for estimate in (found["negentropy"], found["total_correlation"]):
+            assert 0 <= estimate.value <= estimate.high < 0.05 and estimate.low < estimate.high
+            held += estimate.low <= 0
+    assert held >= 36  # of 40, each with 97.5 %: fewer once in 600
+
+
 def test_the_floor_is_of_draws_that_did_not_set_the_limit():
     """Those that did lie beyond their own 95 % quantile with 5 %, exactly; others by chance."""
     arrays = (report := measure(codes(2000, 4), 0.01)[1]).arrays

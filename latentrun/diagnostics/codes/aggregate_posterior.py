@@ -111,11 +111,9 @@ class AggregatePosterior(Diagnostic):
             "zero",
             SURGERY,
         ),
-        "negentropy": Metric(
-            "KL(q(z) || g), nats, g the normal with the moments of q(z)", None, None, "zero"
-        ),
+        "negentropy": Metric("KL(q(z) || g), nats, g the normal with the moments of q(z)", 0, None, "zero"),
         "total_correlation": Metric(
-            "KL(q(z) || product of its marginals), nats", None, None, "zero", "Watanabe 1960"
+            "KL(q(z) || product of its marginals), nats", 0, None, "zero", "Watanabe 1960"
         ),
         "kl_marginals": Metric(
             "sum over latent variables of KL(q(z_i) || N(0, 1)) of binned densities, nats", 0, None, "zero"

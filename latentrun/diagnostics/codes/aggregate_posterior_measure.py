@@ -99,7 +99,8 @@ def dependence_and_shape(posteriors: Posteriors, n: int) -> dict[str, Estimate]:
     minibatches and are biased). Of the source of the examples they say too much, for n posteriors leave
     gaps between them that theirs do not; densities without the example's own posterior say too little. The
     interval goes from the lower end of the one to the upper end of the other, so that it holds the source's:
-    0 where that is normal, though every sample of it is lumpy.
+    0 where that is normal, though every sample of it is lumpy. Neither can be negative: value and upper end
+    are at least 0.
     """
     mean, scale, z = (values[:n] for values in (posteriors.mean, posteriors.scale, posteriors.z))
     joint, single = log_densities(z, mean, scale), marginal_log_densities(z, mean, scale)
@@ -112,14 +113,14 @@ def dependence_and_shape(posteriors: Posteriors, n: int) -> dict[str, Estimate]:
 
 def between(whole: Tensor, others: Tensor) -> Estimate:
     """The mean of ``whole (n,)``, from the lower end of the interval of the mean of ``others`` to the upper
-    one of its own."""
+    one of its own, where a divergence may be: value and upper end are at least 0."""
     upper, lower = mean_interval(whole), mean_interval(others)
+    value = max(upper.value, 0.0)
     if upper.high is None or lower.low is None:
-        return Estimate(upper.value, method=upper.method if upper.high is None else lower.method)
+        return Estimate(value, method=upper.method if upper.high is None else lower.method)
     low = min(lower.low, upper.value)
-    return Estimate(
-        upper.value, low, upper.high, f"{CORRECTED_T} over {EXAMPLES}, of a lower and an upper bound"
-    )
+    method = f"{CORRECTED_T} over {EXAMPLES}, of a lower and an upper bound"
+    return Estimate(value, low, max(upper.high, 0.0), method)
 
 
 def gaps_to_nearest(posteriors: Posteriors) -> dict[str, Tensor]:

@@ -25,7 +25,7 @@ from latentrun.types import Estimate, Factor, Metric, Picture, Report
 
 SHARES = {"median": 0.5, "p99": 0.99}
 NORM = "units of x, ||x - {}||_F over all data dimensions{}"
-SHARE = "share of the picture's norm, ||x - {}|| / ||x||"
+SHARE = "part of the picture's norm, ||x - {}|| / ||x||"
 TAKEN = "share of the summed squared error that the alignment takes away"
 
 
@@ -74,7 +74,7 @@ class InvariantError(Diagnostic):
             "share of examples whose best motion lies on the edge of what was searched", 0, 1, "none"
         ),
         "factor_error": Metric(
-            "share of the factor's range, |fitted to xhat - true|, mean over examples", 0, None, "lower"
+            "part of the factor's range, |fitted to xhat - true|, mean over examples", 0, None, "lower"
         ),
         **_parts("relative_error", SHARE.format("xhat")),
         **_parts("family_error", SHARE.format("render(factors fitted to xhat)")),

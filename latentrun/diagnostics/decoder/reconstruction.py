@@ -31,7 +31,7 @@ from latentrun.run import CHUNK, Run
 from latentrun.types import Column, Estimate, Latents, Metric, Picture, Report
 
 NORM = "units of x, ||x - xhat||_F over all data dimensions of an example"
-FAMILY = "share of the picture's norm, ||xhat - nearest member|| / ||xhat||"
+FAMILY = "part of the picture's norm, ||xhat - nearest member|| / ||xhat||"
 HEAVY = "none: of heavy tails none would cover"
 SHARES = {"median": 0.5, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 
@@ -71,7 +71,7 @@ class Reconstruction(Diagnostic):
         "tail_ratio": Metric("pure number, 99.9 percentile / median of the error", 1.0, None, "lower"),
         "mse": Metric("squared units of x, mean over examples and data dimensions", 0.0, None, "lower"),
         "unexplained": Metric(
-            "share of the split's total variance, mse / mean variance of a data dimension",
+            "part of the split's total variance, mse / mean variance of a data dimension",
             0.0,
             None,
             "lower",

@@ -100,7 +100,7 @@ class VariableUnderNoise(Diagnostic):
         "gain": Metric(f"nats of -ln p(x|z), mean over validation rows: {WHEN}", source=SOURCE),
         "kl": Metric(f"nats, mean over validation rows: {WHEN}", low=0, source=SOURCE),
         "gain_share": Metric(
-            "share of the gain before the noise: at the `crossing`, `held`, `revived`", source=SOURCE
+            "part of the gain before the noise: at the `crossing`, `held`, `revived`", source=SOURCE
         ),
         "steepest": Metric(
             "largest loss of gain in one epoch up to the end of the noise, share of the gain before it",

@@ -82,7 +82,7 @@ class Sparsity(Diagnostic):
             "squared data units, mean over samples and data dimensions", low=0, better="zero", source=SOURCE
         ),
         "zeroing_relative": Metric(
-            "share of the data's mean variance per dimension", low=0, better="zero", source=SOURCE
+            "part of the data's mean variance per dimension", low=0, better="zero", source=SOURCE
         ),
         "pruned_error_ratio": Metric(
             "squared error without inactive variables / with all, z as for the gain",

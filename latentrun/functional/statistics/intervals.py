@@ -21,6 +21,7 @@ from latentrun.functional.statistics.methods import (
     BOOTSTRAP,
     CORRECTED_T,
     DELTA,
+    EQUAL,
     EXAMPLES,
     FLAT,
     TAIL,
@@ -59,7 +60,7 @@ def mean_interval(values, over: str = EXAMPLES) -> Estimate:
     centred = values - mean
     sd = math.sqrt(centred.square().sum().item() / (n - 1))
     if sd <= FLAT * values.abs().max().item():
-        return Estimate(mean, method=f"none: equal in all {n} {over}")
+        return Estimate(mean, method=f"{EQUAL} in all {n} {over}")
     skewness = centred.div(sd).pow(3).mean().item()
     t = float(stdtrit(n - 1, 1 - TAIL))
     low, high = (mean - _uncorrected(end, skewness / math.sqrt(n)) * sd / math.sqrt(n) for end in (t, -t))
@@ -169,7 +170,7 @@ def _spanned(value: float, low: float, high: float, over: str) -> Estimate:
     if not math.isfinite(value) or not math.isfinite(low):
         return Estimate(value, method="none: not finite")
     if high - low <= FLAT * max(abs(low), abs(high)):
-        return Estimate(value, method=f"none: equal whichever {over} are drawn")
+        return Estimate(value, method=f"{EQUAL} whichever {over} are drawn")
     # A percentile interval need not hold the value itself (of a biased statistic it may not).
     return Estimate(value, min(low, value), max(high, value), f"{BOOTSTRAP} over {over}")
 

@@ -20,6 +20,7 @@ WILSON, EXACT, ORDER = "Wilson", "Clopper-Pearson", "order statistics"
 BOOTSTRAP, JACKKNIFE, FISHER = "bootstrap", "jackknife", "Fisher's z"
 PAIRED, WELCH = "paired t", "Welch t"
 DELONG, U_STATISTIC = "DeLong", "variance of a U-statistic"
+EQUAL = "none: equal"  # begins the method of what did not vary at all
 
 
 def exact_ends(hits: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

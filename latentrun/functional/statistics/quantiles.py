@@ -12,7 +12,7 @@ import torch
 from scipy.special import bdtr
 
 from latentrun.functional.statistics.intervals import mean_interval
-from latentrun.functional.statistics.methods import EXAMPLES, ORDER, TAIL
+from latentrun.functional.statistics.methods import EQUAL, EXAMPLES, ORDER, TAIL
 from latentrun.types import Estimate
 
 UPPER = {"p95": 0.95, "p99": 0.99}
@@ -38,7 +38,7 @@ def quantile_interval(values, share: float, over: str = EXAMPLES, tail: float = 
         return Estimate(value, method="none: not finite" if n else f"none: no {over}")
     value = float(np.quantile(ordered, share))
     if ordered[0] == ordered[-1]:
-        return Estimate(value, method=f"none: equal in all {n} {over}")
+        return Estimate(value, method=f"{EQUAL} in all {n} {over}")
     below, above = ranks(n, share, tail)
     low = None if below < 1 else min(float(ordered[below - 1]), value)
     high = None if above > n else max(float(ordered[above - 1]), value)

@@ -10,7 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from latentrun.functional.statistics.methods import EXACT, FLAT, PAIRED, SEEDS, STUDENT, WELCH, exact_ends
+from latentrun.functional.statistics.methods import (
+    EQUAL,
+    EXACT,
+    FLAT,
+    PAIRED,
+    SEEDS,
+    STUDENT,
+    WELCH,
+    exact_ends,
+)
 from latentrun.types import Estimate
 
 PAIRED_T, WELCH_T = f"{PAIRED} over {SEEDS}", f"{WELCH} over {SEEDS}"
@@ -55,12 +64,14 @@ class OverSeeds:
     method: np.ndarray
 
 
-EQUAL = "none: equal in all"
-
-
 def is_share(unit: str) -> bool:
-    """Whether a metric with this declared unit lies in [0, 1]: a share, or yes (1) and no (0)."""
-    return unit.startswith(("share", "yes"))
+    """Whether a metric with this declared unit lies in [0, 1]: a share, or yes and no ("1 where ..., else
+    0"). The conformance tests hold that what is so declared has that range.
+
+    >>> is_share("share of rows whose label is predicted rightly"), is_share("part of the picture's norm")
+    (True, False)
+    """
+    return unit == "share" or unit.startswith(("share of ", "1 where "))
 
 
 def over_seeds(values: np.ndarray, share: bool = False, scale: float = 0.0, over: str = SEEDS) -> OverSeeds:
@@ -68,8 +79,8 @@ def over_seeds(values: np.ndarray, share: bool = False, scale: float = 0.0, over
 
     Student's t, but for two kinds of values of which it covers far less (.67 of yes and no over five seeds):
 
-    *Two different values* among three seeds or more, or only 0 and 1: then the mean is a + (b - a) share, and
-    the interval that of the share of b, exact (Clopper & Pearson 1934).
+    *Yes and no*: only 0 and 1, and both of them: then the interval is that of a share, exact (Clopper &
+    Pearson 1934).
 
     *Equal* in all seeds (up to 1e-12 of ``scale``, the greatest value that they were made of, or of
     themselves): that the spread was not seen does not make it 0, so there is no interval; the ``method`` says
@@ -91,21 +102,15 @@ def over_seeds(values: np.ndarray, share: bool = False, scale: float = 0.0, over
     with np.errstate(invalid="ignore"):
         size = np.maximum(np.maximum(np.abs(least), np.abs(greatest)), scale)
         equal = several & (greatest - least <= FLAT * size)
-        ends = (values == least[:, None]) | (values == greatest[:, None]) | ~present
         zero_one = (values == 0) | (values == 1) | ~present
-    yes_no = several & ~equal & np.where(n > 2, ends.all(1), zero_one.all(1))
-    bounded = equal & zero_one.all(1) & share
-    least, greatest = np.where(bounded, 0.0, least), np.where(bounded, 1.0, greatest)
-    two = yes_no | bounded
-    hits = (present & (values == greatest[:, None])).sum(1)
-    share_low, share_high = exact_ends(np.where(two, hits, 1), np.where(two, n, 1))
-    with np.errstate(invalid="ignore"):
-        width = np.where(two, greatest - least, np.nan)
-        low = np.where(two, least + width * share_low, np.where(equal, np.nan, low))
-        high = np.where(two, least + width * share_high, np.where(equal, np.nan, high))
-    none = [f"{EQUAL} {count} {over}" for count in n]
+    exact = several & zero_one.all(1) & (~equal | share)
+    hits = (present & (values == 1)).sum(1)
+    share_low, share_high = exact_ends(np.where(exact, hits, 1), np.where(exact, n, 1))
+    low = np.where(exact, share_low, np.where(equal, np.nan, low))
+    high = np.where(exact, share_high, np.where(equal, np.nan, high))
+    none = [f"{EQUAL} in all {count} {over}" for count in n]
     few = np.where(n == 1, f"none: one of the {over}", f"none: no {over}")
-    choices = [two, equal, several]
+    choices = [exact, equal, several]
     method = np.select(
         choices, [f"{EXACT} over {over}", np.array(none, object), f"{STUDENT} over {over}"], few
     )

@@ -9,8 +9,8 @@ from typing import Literal
 
 import numpy as np
 
-from latentrun.functional.statistics.methods import EXACT, FLAT, SEEDS, exact_ends
-from latentrun.functional.statistics.ranking import EQUAL, over_seeds
+from latentrun.functional.statistics.methods import EQUAL, EXACT, FLAT, SEEDS, exact_ends
+from latentrun.functional.statistics.ranking import over_seeds
 
 REPRODUCED, CONTRADICTED, UNDECIDED, REPORTED = "reproduced", "contradicted", "undecided", "reported"
 ENOUGH = 5  # seeds with one value, from which on it may be judged: 1 - 2^(1 - 5) = 0.94
@@ -110,7 +110,7 @@ def judged(
     ``below``).
 
     The interval is Student's over seeds; of a ratio that of the logarithms, transformed back; of a share, and
-    of values of which there are but two, the exact one. *reproduced*: all of the interval lies inside the
+    of values that are yes (1) and no (0), the exact one. *reproduced*: all of the interval lies inside the
     range; with both ends given this is the two one-sided tests procedure at 2.5 % each (Schuirmann 1987, who
     uses 5 %). *contradicted*: all of it lies outside, on one side. *undecided*: anything else, and no
     interval. *reported*: there is no range. ``scale``: as in :func:`mean_over_seeds`.
