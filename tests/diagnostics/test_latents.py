@@ -14,6 +14,7 @@ import torch
 from latentrun.diagnostics.codes.latents import Latents
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
+from latentrun.plotting.cloud import TURNED
 from latentrun.types import Factor
 from tests.planted import Deterministic, Gaussian, Rows, planted_run
 
@@ -207,9 +208,9 @@ def test_cloud_offers_each_factor_and_the_difference_of_variances():
         "variance_y",
         "variance_x - variance_y",
     ]
-    assert len(cloud.figure.data[0].x) == 3000 and "3000 of 4000" in cloud.caption
+    assert len(cloud.figure.data[0].x) == TURNED and f"{TURNED} of 4000" in cloud.caption
     shown, colours = (
-        found.arrays["targets"][:3000],
+        found.arrays["targets"][:TURNED],
         json.loads(json.dumps(buttons[3].args[0]["marker.color"][0])),
     )
     assert np.array(colours) == pytest.approx(shown[:, 1] - shown[:, 2], abs=1e-4)
@@ -240,9 +241,9 @@ def test_a_touched_point_shows_the_picture_that_was_encoded():
     asked = Latents("test", 800, 10, 800, 3, 20, None)
     found = asked(planted_run(model, Rows(x)), Noise(0))
     pictures = found.arrays["pictures"]
-    assert pictures.shape == (1500, 1, 2, 2) and pictures.dtype == np.uint8
-    assert found.arrays["codes"] == pytest.approx(
-        pictures.reshape(1500, 4)[:, :3] / 255, abs=0.003
+    assert pictures.shape == (TURNED, 1, 2, 2) and pictures.dtype == np.uint8
+    assert found.arrays["codes"][:TURNED] == pytest.approx(
+        pictures.reshape(TURNED, 4)[:, :3] / 255, abs=0.003
     )  # codes are pixels here
     cloud = asked.plot(found)["cloud"]
     assert (
