@@ -76,7 +76,11 @@ def test_moments_are_those_of_a_large_sample_and_of_a_known_mixture():
     variance, kurtosis = a**2 + s**2, -2 * a**4 / (a**2 + s**2) ** 2
     for name, truth in (("mean", 7), ("variance", variance), ("skewness", 0), ("kurtosis", kurtosis)):
         (e,) = known[name]
-        assert e.value == pytest.approx(truth, abs=1e-9) and e.low <= e.value <= e.high, name
+        assert e.value == pytest.approx(truth, abs=1e-9), name
+        if name in ("skewness", "kurtosis"):
+            assert e.low is None and e.high is None
+        else:
+            assert e.low <= e.value <= e.high, name
     assert known["mean"][0].high - known["mean"][0].low == pytest.approx(
         2 * 1.96 * a / math.sqrt(400), rel=0.15
     )

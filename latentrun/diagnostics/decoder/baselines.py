@@ -52,7 +52,7 @@ class Baselines(Diagnostic):
     With labels ``accuracy.codes``, by a vote of the ``neighbours`` nearest training codes (draws from q(z|x)
     where there is a posterior, for the mean of a collapsed one knows the class at a scale of 1e-3), beside
     ``accuracy.commonest``, always the commonest class of the training rows, and their difference
-    ``accuracy.gain``.
+    ``accuracy_gain``.
 
     Intervals (95 %, over examples, for this model): normal approximation of the errors, bootstrap with
     ``resamples`` resamples of ratios and accuracies, the same rows in numerator and denominator; for
@@ -76,12 +76,9 @@ class Baselines(Diagnostic):
             better="one",
         ),
         "accuracy": Metric(
-            f"{SHARE} whose class is right: by the nearest `codes`, by the `commonest` class; `gain`: the "
-            "difference",
-            -1,
-            1,
-            "higher",
+            f"{SHARE} whose class is right: by the nearest `codes`, by the `commonest` class", 0, 1, "higher"
         ),
+        "accuracy_gain": Metric("accuracy by the codes less that by the commonest class", -1, 1, "higher"),
     }
     rules = (
         Rule(
@@ -158,7 +155,7 @@ class Baselines(Diagnostic):
         Rule(
             "knows_no_class",
             Weight.HINT,
-            (Condition("accuracy.gain", under=0.05),),
+            (Condition("accuracy_gain", under=0.05),),
             lambda m: (
                 f"The codes tell nothing of the class: their neighbours name {m['accuracy.codes']:.0%} of "
                 f"the rows rightly, the commonest class alone {m['accuracy.commonest']:.0%}."
@@ -246,8 +243,8 @@ class Baselines(Diagnostic):
         commonest = accuracy(scored, np.full(len(scored), np.bincount(fitted).argmax()))
         gain = combined([vote, commonest], lambda values: values[:, 0] - values[:, 1])
         values = estimates([vote, commonest, gain], noise.at("classes"), self.resamples)
-        names = ("codes", "commonest", "gain")
-        return {f"accuracy.{name}": value for name, value in zip(names, values, strict=True)}
+        names = ("accuracy.codes", "accuracy.commonest", "accuracy_gain")
+        return dict(zip(names, values, strict=True))
 
     # ---------------------------------------------------------------- drawing
     def plot(self, report: Report) -> dict[str, Picture]:

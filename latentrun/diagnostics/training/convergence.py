@@ -18,6 +18,7 @@ from latentrun.judgement import Again, Condition, Rule, Weight
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
 
+METHOD = f"{STUDENT} over epochs"
 MONITOR = "val/monitor"  # the column of the validation value that steers the training
 
 
@@ -71,9 +72,7 @@ class Convergence(Diagnostic):
         certain = phases["low"].to_numpy().argmax()  # ties: the first phase
         row = phases.iloc[certain]
         metrics = {
-            "falling": Estimate(
-                *(float(row[key]) for key in ("falling", "low", "high")), f"{STUDENT} over epochs"
-            ),
+            "falling": Estimate(float(row["falling"]), float(row["low"]), float(row["high"]), METHOD),
             "best_epoch": Estimate(float(row["best_epoch"] / row["epochs"])),
             "epochs": Estimate(float(row["last"])),
         }

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.dependence import spread
-from latentrun.functional.statistics.intervals import bootstrap_means
+from latentrun.functional.statistics.intervals import bootstrap_means, share_interval
+from latentrun.functional.statistics.methods import EQUAL
 from latentrun.types import Estimate, Factor
 
 
@@ -88,10 +89,11 @@ def linear_predict(codes: Codes, y: np.ndarray) -> np.ndarray:
 @dataclass(frozen=True)
 class Score:
     """A score as a function of column means: ``columns (M, K)`` over test rows, ``statistic`` ``(B, K)`` to
-    ``(B,)``."""
+    ``(B,)``. ``hits``: it is the mean of one column of 0 and 1."""
 
     columns: np.ndarray
     statistic: Callable[[Tensor], Tensor]
+    hits: bool = False
 
 
 def r2(truth: np.ndarray, predicted: np.ndarray) -> Score:
@@ -114,7 +116,7 @@ def accuracy(truth: np.ndarray, predicted: np.ndarray) -> Score:
     >>> score.statistic(torch.from_numpy(score.columns).mean(0, keepdim=True))
     tensor([0.7500], dtype=torch.float64)
     """
-    return Score((truth == predicted)[:, None].astype(float), lambda means: means[:, 0])
+    return Score((truth == predicted)[:, None].astype(float), lambda means: means[:, 0], hits=True)
 
 
 def macro_f1(truth: np.ndarray, predicted: np.ndarray) -> Score:
@@ -145,7 +147,13 @@ def _values(scores: Sequence[Score], means: Tensor) -> list[Tensor]:
 
 
 def estimates(scores: Sequence[Score], noise: Noise, n_boot: int) -> list[Estimate]:
-    """Scores with 95 % intervals: bootstrap over the test rows, the same resamples for all; the probes stay
-    as fitted."""
+    """Scores with 95 % intervals: bootstrap over the test rows, the same resamples for all; Wilson's for
+    shares of 0 or 1, which no resample moves. The probes stay as fitted."""
     columns = np.concatenate([score.columns for score in scores], axis=1)
-    return bootstrap_means(lambda means: torch.stack(_values(scores, means), dim=1), columns, noise, n_boot)
+    moved = bootstrap_means(lambda means: torch.stack(_values(scores, means), dim=1), columns, noise, n_boot)
+    return [
+        share_interval(int(score.columns.sum()), len(columns))
+        if score.hits and estimate.method.startswith(EQUAL)
+        else estimate
+        for score, estimate in zip(scores, moved, strict=True)
+    ]

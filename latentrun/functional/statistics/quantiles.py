@@ -90,17 +90,29 @@ def ratio_of_medians(above, below, over: str = EXAMPLES) -> Estimate:
     """The median of ``above (n,)`` over that of ``below (m,)``, independent sets of positive values.
 
     Interval: the logarithms' distances of each median from its ends, where order statistics put them, add in
-    squares (MOVER; Donner & Zou 2012, Stat. Methods Med. Res. 21, eq. 8). NaN where a median is 0.
+    squares (MOVER; Donner & Zou 2012, Stat. Methods Med. Res. 21, eq. 8). A set of equal values has its
+    median for certain: of a ratio that is 0, or of two such sets, nothing varies. NaN where the lower median
+    is 0.
     """
     top, bottom = (quantile_interval(values, 0.5, over) for values in (above, below))
-    if not (top.value > 0 and bottom.value > 0):
-        value = top.value / bottom.value if bottom.value > 0 else math.nan
-        return Estimate(value, method="none: a median is 0")
+    if not bottom.value > 0:
+        return Estimate(math.nan, method="none: a median is 0")
     value = top.value / bottom.value
-    if not (top.low and top.high and bottom.low and bottom.high):  # an end is not there, or is 0
-        return Estimate(value, method=f"none: {over} are too few")
-    up, down = math.log(top.high / top.value), math.log(top.value / top.low)
-    up_bottom, down_bottom = math.log(bottom.high / bottom.value), math.log(bottom.value / bottom.low)
+    if top.method.startswith(EQUAL) and (value == 0 or bottom.method.startswith(EQUAL)):
+        return Estimate(value, method=top.method)
+    up, down, up_bottom, down_bottom = (*_log_reach(top), *_log_reach(bottom))
+    if not math.isfinite(up + down + up_bottom + down_bottom):
+        return Estimate(value, method=f"none: {over} are too few, or their median is near 0")
     low = value * math.exp(-math.hypot(down, up_bottom))
     high = value * math.exp(math.hypot(up, down_bottom))
     return Estimate(value, low, high, f"{ORDER} over {over}")
+
+
+def _log_reach(estimate: Estimate) -> tuple[float, float]:
+    """How far the logarithm of a value >= 0 lies below that of the upper end and above that of the lower:
+    infinite for an end that is not known or is 0, 0 where the value was the same in all examples."""
+    if estimate.method.startswith(EQUAL):
+        return 0.0, 0.0
+    if not (estimate.low and estimate.high and estimate.value):
+        return math.inf, math.inf
+    return math.log(estimate.high / estimate.value), math.log(estimate.value / estimate.low)
