@@ -318,9 +318,13 @@ def test_a_loss_that_explodes_stops_the_run_and_keeps_the_last_good_checkpoint(t
 
 
 def test_a_diagnostic_that_fails_does_not_take_the_others_along(tmp_path, monkeypatch):
+    from latentrun.diagnostics.variables.stationarity import Stationarity
     from latentrun.diagnostics.variables.variance_loss import VarianceLoss
 
     monkeypatch.setattr(VarianceLoss, "__call__", lambda self, run, noise: 1 / 0)
+    always = (Condition("spread", over=-1, exact=True),)
+    rule = Rule("broken", Weight.HINT, always, lambda metrics: f"{metrics['nothing']}")
+    monkeypatch.setattr(Stationarity, "rules", (rule,))
     path = tmp_path / "run"
     assert run(*BARE, "diagnostic=[variance_loss,stationarity]", f"hydra.run.dir={path}") == 1
     metrics = pd.read_csv(path / "tables" / "metrics.csv")
@@ -330,6 +334,8 @@ def test_a_diagnostic_that_fails_does_not_take_the_others_along(tmp_path, monkey
         "ZeroDivisionError" in (path / "error.txt").read_text()
         and "ZeroDivisionError" in (path / "report.html").read_text()
     )
+    assert "stationarity: its rules failed: KeyError: 'nothing'" in (path / "run.log").read_text()
+    assert "variance_loss, stationarity" in json.loads((path / "status.json").read_text())["reason"]
 
 
 def test_a_sweep_makes_a_run_for_each_value(tmp_path, monkeypatch):

@@ -27,8 +27,9 @@ PLACES = ("output=", "hydra.", "--")  # settings of one machine, which a text do
 HEAD = ("part", "quantity", "source", "expected", "ours (95 % interval over seeds)", "n", "verdict")
 CAPTION = (
     "Each axis is one thing that the sentence says. Green: the range expected. "
-    "Ticks: the seeds; above them the mean with its 95 % t interval over seeds (ratios: geometric mean, "
-    "logarithmic axis; shares: the exact interval). Square: reported, without expectation."
+    "Ticks: the seeds; above them the mean with its 95 % interval over seeds (t; of ratios with the "
+    "geometric mean, logarithmic axis; of shares exact; none where all seeds have one value). Square: "
+    "reported, without expectation."
 )
 
 

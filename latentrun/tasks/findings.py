@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from latentrun.config.settings import flatten
+import traceback
+
+from latentrun.config.build import happened
+from latentrun.config.settings import flatten, key_of
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.judgement import Origin, Weight, judged
 from latentrun.run import Run
@@ -10,16 +13,27 @@ from latentrun.store import RunDirectory
 from latentrun.tasks.console import LOGGER
 from latentrun.types import Report
 
+SEARCHED = "hydra.searchpath"  # what --config-dir becomes: the command finds the same options again
 MARKS = {str(Weight.PROBLEM): "!", str(Weight.HINT): "-", str(Weight.GOOD): "+"}
 
 
 def note_findings(
     run: Run, directory: RunDirectory, name: str, diagnostic: Diagnostic, report: Report
-) -> None:
-    """Write down what the rules of a diagnostic say of its report; one without metrics says nothing."""
-    overrides = [str(text) for text in directory.meta.get("overrides", ())]
+) -> bool:
+    """Write down what the rules of a diagnostic say of its report; one without metrics says nothing. Whether
+    they could be asked: of rules that fail nothing is kept but the traceback."""
+    meta = directory.meta
+    overrides = [str(text) for text in meta.get("overrides", ())]
+    overrides += [word for word in meta.get("argv", ()) if key_of(word) == SEARCHED and word not in overrides]
     origin = Origin(str(directory.path), overrides, flatten(run.config))
-    directory.write_findings(name, judged(diagnostic.rules, report.metrics, origin))
+    try:
+        findings = judged(diagnostic.rules, report.metrics, origin)
+    except Exception as error:
+        LOGGER.error("%s: its rules failed: %s", name, happened(error, type(diagnostic).__module__))
+        directory.write_error(traceback.format_exc())
+        return False
+    directory.write_findings(name, findings)
+    return True
 
 
 def tell_findings(directory: RunDirectory) -> None:

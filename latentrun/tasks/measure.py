@@ -73,9 +73,9 @@ def measure(run: Run, questions: Questions, names: Sequence[str], records: Recor
             diagnostic, spec = questions.diagnostics[name], questions.specs[name]
             answer = partial(diagnostic, run, noise)
             report = ask(diagnostic, answer, directory, name, spec, questions.figures, run.data.cmap)
-        if report.status is Status.FAILED:
+        noted = note_findings(run, directory, name, diagnostic, report)
+        if report.status is Status.FAILED or not noted:
             failed.append(name)
-        note_findings(run, directory, name, diagnostic, report)
         numbers = {key: estimate.value for key, estimate in report.metrics.items()}
         records.board.metrics(last, {f"{name}/{key}": value for key, value in numbers.items()})
     return failed
