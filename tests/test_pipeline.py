@@ -14,6 +14,7 @@ import yaml
 
 import latentrun
 from latentrun.errors import InputError
+from latentrun.judgement import Condition, Rule, Weight
 from latentrun.store import METRIC_COLUMNS, RunDirectory
 from tests.lines import run
 
