@@ -327,7 +327,7 @@ def test_a_diagnostic_that_fails_does_not_take_the_others_along(tmp_path, monkey
     rule = Rule("broken", Weight.HINT, always, lambda metrics: f"{metrics['nothing']}")
     monkeypatch.setattr(Stationarity, "rules", (rule,))
     path = tmp_path / "run"
-    assert run(*BARE, "diagnostic=[variance_loss,stationarity]", f"hydra.run.dir={path}") == 1
+    assert run(*BARE, "diagnostic=[stationarity,variance_loss]", f"hydra.run.dir={path}") == 1
     metrics = pd.read_csv(path / "tables" / "metrics.csv")
     assert set(metrics.loc[metrics["status"] == "failed", "diagnostic"]) == {"variance_loss"}
     assert (metrics.loc[metrics["diagnostic"] == "stationarity", "status"] == "ok").all()
@@ -336,7 +336,7 @@ def test_a_diagnostic_that_fails_does_not_take_the_others_along(tmp_path, monkey
         and "ZeroDivisionError" in (path / "report.html").read_text()
     )
     assert "stationarity: its rules failed: KeyError: 'nothing'" in (path / "run.log").read_text()
-    assert "variance_loss, stationarity" in json.loads((path / "status.json").read_text())["reason"]
+    assert "stationarity, variance_loss" in json.loads((path / "status.json").read_text())["reason"]
 
 
 def test_a_sweep_makes_a_run_for_each_value(tmp_path, monkeypatch):
