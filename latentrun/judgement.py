@@ -63,7 +63,7 @@ class Origin:
 class Again:
     """The run once more with a setting ``times`` as large; whole numbers stay whole.
 
-    >>> origin = Origin("RUN", ["model=vae", "seed=1"], {"training.epochs": 60})
+    >>> origin = Origin("RUN", ["model=vae", "seed=1", "comparison=[metrics]"], {"training.epochs": 60})
     >>> Again("training.epochs", 2).written(origin)
     'latentrun model=vae seed=1 training.epochs=120'
     """
@@ -79,11 +79,12 @@ class Again:
         changed = value * self.times
         text = str(max(1, round(changed))) if isinstance(value, int) else f"{changed:.4g}"
         keys = {word: key_of(word) for word in origin.overrides}
-        kept = [word for word, key in keys.items() if key != self.key and not key.startswith(PLACES)]
+        kept = [word for word, key in keys.items() if key != self.key and not key.startswith(APART)]
         return shlex.join(["latentrun", *kept, f"{self.key}={text}"])
 
 
-PLACES = ("hydra.run.", "hydra.sweep.", "resume")  # where a run was put: the next one has a place of its own
+# Of the place where a run was put, and of the sweep that it was a job of: the next one has none of them.
+APART = ("hydra.run.", "hydra.sweep.", "hydra.sweeper", "hydra.launcher", "hydra/", "comparison", "resume")
 
 
 @dataclass(frozen=True)
