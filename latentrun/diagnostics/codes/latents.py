@@ -215,8 +215,8 @@ class Latents(Diagnostic):
         )
         if test.scale is not None:
             notes.append(
-                "Correlations and information by latent are those of mean codes; those named _draws: of codes "
-                "drawn from the posterior, one a row."
+                "Correlations and information by latent are those of mean codes; in those named _draws "
+                "of codes drawn from the posterior, one a row."
             )
         if n > self.information_rows:
             notes.append(
