@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from latentrun.diagnostics.base import Diagnostic
+from latentrun.diagnostics.training.convergence import slope_of
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.components import EXACT, principal_components
-from latentrun.judgement import Origin, judged
+from latentrun.judgement import Condition, Origin, judged
 from latentrun.run import Run
+from latentrun.types import Estimate
 from tests.conformance.test_diagnostics import diagnostic
 from tests.planted import Deterministic, Gaussian, Rows, planted_run
 
@@ -218,3 +223,28 @@ def test_a_short_training_is_not_judged():
 
     with pytest.raises(NothingToMeasure, match="5 epochs or more"):
         converged([3.0, 2.0, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("estimate", "holds"),
+    [
+        (Estimate(1.2, 1.1, 1.3), True),
+        (Estimate(1.2, 0.9, 1.5), False),  # it may as well be 1
+        (Estimate(1.2, 1.1), True),  # "at least 1.1"
+        (Estimate(1.2, None, 1.3), False),
+        (Estimate(1.2), False),
+        (Estimate(1.2, method="none: equal in all 40 examples"), True),
+        (Estimate(math.nan), False),
+    ],
+)
+def test_a_condition_holds_where_the_whole_interval_does(estimate, holds):
+    assert Condition("ratio", over=1).holds(estimate) is holds
+    assert Condition("ratio", over=1, exact=True).holds(estimate) is (estimate.value > 1)
+
+
+def test_the_trend_of_the_last_epochs_is_that_of_scipy():
+    values = np.random.default_rng(0).normal(size=12).cumsum()
+    slope, low, high = slope_of(values)
+    line = stats.linregress(np.arange(12), values)
+    half = stats.t.ppf(0.975, 10) * line.stderr
+    np.testing.assert_allclose([slope, low, high], [line.slope, line.slope - half, line.slope + half])
