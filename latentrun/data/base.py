@@ -18,6 +18,7 @@ from torch import Tensor
 from latentrun.config.boxes import box
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
+from latentrun.functional.spacing import evenly
 from latentrun.types import Column, Factor, Projection, Split
 
 if TYPE_CHECKING:
@@ -200,7 +201,7 @@ def take(split: Split, rows: Tensor) -> Split:
 def thin(split: Split, n: int) -> Split:
     """At most n rows, evenly spaced."""
     total = len(split.x)
-    return split if n >= total else take(split, torch.linspace(0, total - 1, n).round().long())
+    return split if n >= total else take(split, evenly(total, n))
 
 
 def partition(n: int, fractions: tuple[float, float], seed: int) -> tuple[Tensor, Tensor, Tensor]:

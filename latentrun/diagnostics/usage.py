@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from latentrun.diagnostics.base import posterior_training
 from latentrun.functional.gains import zeroing_gains
+from latentrun.functional.spacing import evenly
 from latentrun.functional.usage import Limits, Usage, classify, ignored
 from latentrun.run import CHUNK, Run
 
@@ -69,13 +69,12 @@ def usage_of(run: Run, split: str, rows: int) -> Measured:
         gain_i = ||x - dec(mu with mu_i = 0)||² - ||x - dec(mu)||².
 
     Measured once: all who ask for the same get the same."""
-    return run.once(("usage", split, rows), lambda: measure_usage(run, split, evenly(run, split, rows)))
+    return run.once(("usage", split, rows), lambda: measure_usage(run, split, rows_of(run, split, rows)))
 
 
-def evenly(run: Run, split: str, rows: int) -> Tensor:
-    """At most so many rows of a split, evenly spaced ``(n,)``."""
-    n = len(run.x(split))
-    return torch.linspace(0, n - 1, min(rows, n), device=run.device).round().long()
+def rows_of(run: Run, split: str, rows: int) -> Tensor:
+    """At most so many rows of a split, evenly spaced ``(n,)``, on the device."""
+    return evenly(len(run.x(split)), rows).to(run.device)
 
 
 def measure_usage(run: Run, split: str, rows: Tensor, z: Tensor | None = None) -> Measured:

@@ -13,6 +13,7 @@ from torch import Tensor
 from latentrun.errors import InputError, one_line
 from latentrun.functional.distances.frechet import gaussian_fit
 from latentrun.functional.images.resize import Resize, resized
+from latentrun.functional.spacing import evenly
 from latentrun.nn.classifier import ROWS, Classifier
 
 BATCH = 32  # pictures that a foreign network sees at once
@@ -46,7 +47,7 @@ class Principal(Features):
     variance that lies in the plane."""
 
     def __init__(self, train: Tensor, k: int):
-        places = torch.linspace(0, len(train) - 1, min(len(train), FITTED)).round().long()
+        places = evenly(len(train), FITTED)
         rows = train[places.to(train.device)].flatten(1).double()
         self.mean = rows.mean(0)
         rows = rows - self.mean

@@ -7,10 +7,10 @@ import re
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from latentrun.functional.spacing import evenly
 from latentrun.functional.statistics.dependence import targets
 from latentrun.plotting.images import canvas
 from latentrun.plotting.scatter import category_names
@@ -40,7 +40,7 @@ def write_projector(folder: Guarded, run: Run) -> None:
 
     latents, pictured = run.latents("test"), run.data.is_image
     total = len(latents.codes)
-    kept = torch.linspace(0, total - 1, min(total, PICTURED if pictured else POINTS)).round().long()
+    kept = evenly(total, PICTURED if pictured else POINTS)
     codes = pd.DataFrame(latents.codes.cpu()[kept].numpy())
     for axis in range(codes.shape[1], 3):
         codes[axis] = 0.0  # the page draws nothing of codes that have no three axes

@@ -27,6 +27,7 @@ from latentrun.errors import InputError, NothingToMeasure
 from latentrun.functional.clouds.hulls import convex_hull, measurable
 from latentrun.functional.clouds.whitening import Whitening, perturbed, whitening
 from latentrun.functional.noise import Noise
+from latentrun.functional.spacing import evenly
 from latentrun.functional.statistics.intervals import bootstrap_each
 from latentrun.functional.statistics.quantiles import mean_and_tail
 from latentrun.functional.ties import largest
@@ -239,7 +240,7 @@ class Density(Diagnostic):
         arrays = {}
         for kind, points in kinds.items():
             n = len(points.miss)
-            rows = points.miss.argsort()[torch.linspace(0, n - 1, min(self.shown, n)).round().long()]
+            rows = points.miss.argsort()[evenly(n, self.shown)]
             arrays[f"shown_{kind}"] = points.x[rows.to(points.x.device)].cpu().float().numpy()
             arrays[f"shown_{kind}_miss"] = points.miss[rows].numpy()
         return arrays | {"value_range": np.array(run.data.value_range, np.float64)}

@@ -17,6 +17,7 @@ from latentrun.diagnostics.base import Diagnostic
 from latentrun.diagnostics.decoder.reconstruction_plot import reconstruction_pictures
 from latentrun.diagnostics.needs import ENCODER, FACTORS, IMAGES, LABELS, ORACLE
 from latentrun.functional.noise import Noise
+from latentrun.functional.spacing import evenly
 from latentrun.functional.statistics.dependence import FLAT, targets
 from latentrun.functional.statistics.intervals import bootstrap_means, interval_columns, mean_interval
 from latentrun.functional.statistics.moments import central_powers, shape_statistics
@@ -114,7 +115,7 @@ class Reconstruction(Diagnostic):
         tables = {"errors": errors, "worst": worst}
         arrays = {"errors": columns["error"], "index": columns["index"]}
         if run.data.is_image:
-            ranks = torch.linspace(0, len(order) - 1, min(self.shown, len(order))).round().long()
+            ranks = evenly(len(order), self.shown)
             arrays |= example_arrays("shown", x, made, error, order.flip(0)[ranks])
             arrays |= example_arrays("worst", x, made, error, order[: self.worst])
             arrays["value_range"] = np.asarray(run.data.value_range, dtype=np.float32)

@@ -26,6 +26,7 @@ from latentrun.functional.distances.frechet import GaussianFit, Jackknife, frech
 from latentrun.functional.distances.kernel_distance import kid
 from latentrun.functional.images.resize import Resize
 from latentrun.functional.noise import Noise
+from latentrun.functional.spacing import evenly
 from latentrun.models.base import RENORMALISED, HasEncoder, HasSamplers, Model
 from latentrun.nn.classifier import accuracy, trained
 from latentrun.nn.features import Features, Penultimate, Pixels, Principal, Scripted, is_scripted
@@ -320,7 +321,7 @@ class FID(Diagnostic):
         key = (run.data.digest, run.device, *settings)
         if key not in _CLASSIFIERS:
             train, test = run.data.split("train"), run.data.split("test")
-            rows = torch.linspace(0, len(train.x) - 1, min(self.classifier_rows, len(train.x))).round().long()
+            rows = evenly(len(train.x), self.classifier_rows)
             x, labels = train.x[rows].to(run.device), labels_of(train)[rows].to(run.device)
             classes = 1 + max(int(labels_of(split).max()) for split in run.data.parts())
             noise = Noise(0).at("fid", "classifier")

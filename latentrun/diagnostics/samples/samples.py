@@ -18,6 +18,7 @@ from latentrun.diagnostics.needs import ENCODER, GENERATOR, IMAGES, ORACLE
 from latentrun.diagnostics.samples.samples_plot import POINTS, sample_pictures
 from latentrun.functional.clouds.neighbours import nearest
 from latentrun.functional.noise import Noise
+from latentrun.functional.spacing import evenly
 from latentrun.functional.statistics.intervals import bootstrap, share_interval
 from latentrun.functional.statistics.quantiles import mean_and_tail, ratio_of_medians
 from latentrun.judgement import Again, Condition, Further, Rule, Weight, times
@@ -183,7 +184,7 @@ class Samples(Diagnostic):
         """What the pictures need."""
         train = run.x("train")
         # From the closest to the farthest, evenly: the first rows would show copies.
-        places = torch.linspace(0, self.n - 1, min(self.strips, self.n)).round().long()
+        places = evenly(self.n, self.strips)
         shown = distances.samples.argsort()[places]
         arrays = {
             "samples": x[: self.grid].cpu().float().numpy(),

@@ -14,7 +14,7 @@ from torch import Tensor
 from latentrun.config.bounds import Count, Ge, Gt
 from latentrun.diagnostics.base import Diagnostic, posterior_training
 from latentrun.diagnostics.needs import FLAT, GAUSSIAN_POSTERIOR, GENERATOR, IMAGES
-from latentrun.diagnostics.usage import Criteria, Measured, evenly, measure_usage, squared_error, usage_of
+from latentrun.diagnostics.usage import Criteria, Measured, measure_usage, rows_of, squared_error, usage_of
 from latentrun.functional.distances.divergences import gaussian_kl
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.intervals import interval_columns, mean_interval, ratio_interval
@@ -161,7 +161,7 @@ class Sparsity(Diagnostic):
         )
 
     def _sample(self, run: Run, noise: Noise) -> Sample:
-        x, latents, rows = run.x(self.split), run.latents(self.split), evenly(run, self.split, self.rows)
+        x, latents, rows = run.x(self.split), run.latents(self.split), rows_of(run, self.split, self.rows)
         mean, scale = latents.codes[rows], latents.posterior["scale"][rows]
         drawn = mean + scale * noise.normal("z", tuple(mean.shape))
         return Sample(rows, x[rows], drawn if self.sampled else mean, drawn)

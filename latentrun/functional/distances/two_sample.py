@@ -19,6 +19,7 @@ from scipy.special import bdtrc
 from torch import Tensor
 
 from latentrun.functional.noise import Noise
+from latentrun.functional.spacing import evenly
 from latentrun.functional.statistics.intervals import NORMAL_95, share_interval
 from latentrun.functional.statistics.methods import DELONG, EXAMPLES, U_STATISTIC
 from latentrun.types import Estimate
@@ -38,7 +39,7 @@ def median_distance(x: Tensor) -> float:
     2.0
     """
     rows = x.flatten(1)
-    rows = rows[torch.linspace(0, len(rows) - 1, min(len(rows), 2000)).round().long().to(rows.device)]
+    rows = rows[evenly(len(rows), 2000).to(rows.device)]
     return torch.nn.functional.pdist(rows.double() if len(rows) < 200 else rows).median().item()
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentrun.functional.spacing import evenly
 from latentrun.functional.ties import TIE, settled
 
 CHUNK = 4096  # rows turned to float64 at a time
@@ -43,7 +44,7 @@ def principal_components(x: Tensor, k: int) -> Components:
     n, size = x.shape
     if size > EXACT:
         n = min(n, EXACT)
-        x = x[torch.linspace(0, len(x) - 1, n, device=x.device).round().long()]
+        x = x[evenly(len(x), n).to(x.device)]
     mean = torch.stack([part.double().sum(0) for part in x.split(CHUNK)]).sum(0) / n
     if size <= EXACT:
         covariance = torch.zeros(size, size, dtype=torch.float64, device=x.device)
