@@ -26,6 +26,8 @@ from latentrun.tasks.contract import kind, place_of
 from latentrun.training.sources import source_of
 from latentrun.types import Batch, Clock, Objective, OfSplit, Phase
 
+FAILED = object()  # in place of what was to be given, which may be None
+
 
 class Promises:
     """Collects what is not kept: ``broken``, a line each with file and line."""
@@ -37,18 +39,24 @@ class Promises:
     def gives(self, what: str, function: Callable, act: Callable[[], Any], *shapes: Sequence[int]) -> Any:
         """What ``act()`` gives, if it is finite numbers of one of the ``shapes`` (of any where there is
         none); else None. ``what`` names it, ``function`` is where it is written."""
-        try:
-            value = act()
-        except InputError:
-            raise
-        except Exception as error:
-            self.broken.append(f"{what}: {happened(error, self.module)}")
+        value = self.outcome(what, act)
+        if value is FAILED:
             return None
         wrong = wrong_tensor(value, shapes)
         if wrong is not None:
             self.says(f"{what} {wrong}", function)
             return None
         return value
+
+    def outcome(self, what: str, act: Callable[[], Any]) -> Any:
+        """What ``act()`` gives; FAILED where it ends in an error, which is added."""
+        try:
+            return act()
+        except InputError:
+            raise
+        except Exception as error:
+            self.broken.append(f"{what}: {happened(error, self.module)}")
+            return FAILED
 
     def says(self, text: str, function: Callable, name: str | None = None) -> None:
         """Add one, at the place where ``function`` writes ``name``, or returns."""
@@ -189,12 +197,8 @@ def named(
 ) -> dict[str, Tensor]:
     """The named tensors that ``act()`` gives, as far as they are of one of the shapes; ``needed``: the name
     that must be among them."""
-    try:
-        terms = act()
-    except InputError:
-        raise
-    except Exception as error:
-        promises.broken.append(f"{what}: {happened(error, promises.module)}")
+    terms = promises.outcome(what, act)
+    if terms is FAILED:
         return {}
     if not isinstance(terms, Mapping):
         promises.says(f"{what} gives {kind(terms)}; a mapping of names to tensors was expected", function)
