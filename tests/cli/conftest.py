@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.cli.places import OWN, made
+from tests.cli.places import made
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +20,6 @@ def elsewhere(places, tmp_path, monkeypatch):
     """An empty working directory, and the packages that the folders name."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(places / "packages")
-    monkeypatch.syspath_prepend(OWN)
     monkeypatch.setattr(sys, "argv", ["latentrun"])
     for name in ("LATENTRUN_DATA", "LATENTRUN_CONFIG_PATH", "LATENTRUN_DEBUG", "nothing"):
         monkeypatch.delenv(name, raising=False)

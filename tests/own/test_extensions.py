@@ -11,7 +11,7 @@ import torch
 
 import latentrun
 from latentrun.store import RunDirectory
-from tests.own.test_own import CONF, HERE, importable, run  # noqa: F401
+from tests.own.test_own import CONF, run
 
 BOX = ["--config-dir", CONF, "data=ellipsoid", "network=dense", "network.widths=[16]", "figures=[]"]
 

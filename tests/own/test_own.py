@@ -25,18 +25,11 @@ CONF = HERE / "ellipsoids" / "conf"
 MINE = ["data=ellipsoid", "model=pca", "diagnostic=[axes]", "training.epochs=1", "training.optimizer.lr=1e-6"]
 
 
-@pytest.fixture(autouse=True)
-def importable(monkeypatch):
-    monkeypatch.syspath_prepend(HERE)
-
-
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A run made of nothing but one's own."""
     path = tmp_path_factory.mktemp("own") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(HERE)
-        assert run("--config-dir", CONF, *MINE, f"hydra.run.dir={path}") == 0
+    assert run("--config-dir", CONF, *MINE, f"hydra.run.dir={path}") == 0
     return path
 
 

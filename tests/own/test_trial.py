@@ -14,7 +14,7 @@ import yaml
 from latentrun.store import RunDirectory
 from latentrun.tasks.contract import picture_slips, report_slips
 from latentrun.types import Estimate, Picture, Report
-from tests.own.test_own import CONF, HERE, importable, run  # noqa: F401
+from tests.own.test_own import CONF, HERE, run
 
 CLUMSY = HERE / "clumsy"
 BOTH = ["--config-dir", CONF, "--config-dir", CLUMSY / "conf", "data=ellipsoid", "data.n=60"]
