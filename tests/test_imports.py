@@ -14,9 +14,9 @@ ROOT = Path(__file__).parents[1] / "latentrun"
 # From the ground up: a room imports from the floors below it and from itself, never from its neighbours.
 FLOORS = [
     {"__init__", "types", "errors"},
-    {"system", "config", "manifolds"},
+    {"system", "config"},
     {"functional"},
-    {"callbacks", "judgement"},
+    {"callbacks", "judgement", "manifolds"},
     {"distributions", "plotting"},
     {"nn"},
     {"data"},

@@ -1,21 +1,33 @@
-"""What a latent or data manifold knows of itself."""
+"""What a latent or data manifold knows of itself, and what some can do beyond it. A capability is a class it
+inherits."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
+from torch.func import jvp
+
+from latentrun.types import Factor
+
+if TYPE_CHECKING:
+    from latentrun.functional.noise import Noise
 
 
 class Manifold(ABC):
     """A space of dimension ``dim`` whose points are given by ``ambient_dim`` coordinates (last axis).
 
-    ``name``: a short text that :func:`latentrun.manifolds.space` reads, such as ``e3``.
+    ``name``: a short text that :func:`latentrun.manifolds.space` reads, such as ``e3``. ``betti``: its Betti
+    numbers b_0, b_1, ... over Z/2, as homology libraries count by default; None where they are not known.
+    Everything works row by row in the dtype and on the device of what it is given.
     """
 
     dim: int
     ambient_dim: int
     name: str
+    betti: tuple[int, ...] | None = None
 
     @abstractmethod
     def project(self, z: Tensor) -> Tensor:
@@ -32,3 +44,71 @@ class Manifold(ABC):
     @abstractmethod
     def log(self, a: Tensor, b: Tensor) -> Tensor:
         """The tangent vector at ``a`` whose exponential is ``b``."""
+
+    def tangent(self, z: Tensor, v: Tensor) -> Tensor:
+        """The part of ``v (..., ambient_dim)`` that is tangent to the manifold at its point ``z``: the
+        derivative of the nearest point along ``v``."""
+        return jvp(self.project, (z,), (v,))[1]
+
+    def frame(self, z: Tensor) -> Tensor:
+        """An orthonormal basis ``(..., dim, ambient_dim)`` of the tangent space at the points ``z``."""
+        axes = torch.eye(self.ambient_dim, dtype=z.dtype, device=z.device)
+        shape = (*z.shape[:-1], self.ambient_dim, self.ambient_dim)
+        onto = self.tangent(z.unsqueeze(-2).expand(shape), axes.expand(shape))
+        # A projector of rank dim: its eigenvectors of eigenvalue 1 come last.
+        return torch.linalg.eigh(0.5 * (onto + onto.mT)).eigenvectors[..., -self.dim :].mT
+
+
+class Compact(Manifold):
+    """Of finite volume: it has a uniform law, the prior of codes that live on it.
+
+    ``log_volume``: logarithm of its ``dim``-dimensional volume, of a finite set of its number of points.
+    """
+
+    log_volume: float
+
+    @abstractmethod
+    def sample(self, n: int, noise: Noise) -> Tensor:
+        """n points ``(n, ambient_dim)``, float32, uniform by volume; keyed by ``noise`` under names of its
+        own."""
+
+
+class Charted(Compact):
+    """Has an exact embedding psi of the unit cube that takes its uniform law to that of the manifold.
+
+    It is onto, and one to one but for a set of volume zero (a circle's two ends are one point). ``factors``:
+    what the coordinates of the cube mean, one for each of ``dim``, in the units of the manifold (an angle in
+    radians), in the order of u; u = (factor - low) / (high - low).
+    """
+
+    factors: tuple[Factor, ...]
+
+    @abstractmethod
+    def embed(self, u: Tensor) -> Tensor:
+        """psi(u) ``(..., ambient_dim)`` of ``u (..., dim)`` in [0, 1]; differentiable."""
+
+    @abstractmethod
+    def unembed(self, z: Tensor) -> Tensor:
+        """u ``(..., dim)`` in [0, 1) of points ``z`` of the manifold: psi(unembed(z)) = z."""
+
+
+class Symmetric(Compact):
+    """A group acts on it by isometries, and takes every point to every other.
+
+    ``group_features``: how many numbers name an element of it.
+    """
+
+    group_features: int
+
+    @abstractmethod
+    def act(self, g: Tensor, z: Tensor) -> Tensor:
+        """The element named by any real numbers ``g (..., group_features)`` of the group, applied to points
+        ``z (..., ambient_dim)``: differentiable in both; 0 names the neutral element, so that a network's
+        first guesses lie near it."""
+
+
+class Finite(Compact):
+    """k points without a distance between them but 0 and 1, coded one-hot ``(..., k)``."""
+
+    dim: int = 0
+    size: int

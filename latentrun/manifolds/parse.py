@@ -9,11 +9,12 @@ from latentrun.errors import InputError, unknown
 from latentrun.manifolds.base import Manifold
 from latentrun.manifolds.euclidean import Euclidean
 from latentrun.manifolds.product import Product
+from latentrun.manifolds.sphere import Sphere
 
 MOST = 100_000  # coordinates at most
 
 # What makes a space, by the letters that its short text begins with; it is given the number behind them.
-KINDS: dict[str, Callable[[int], Manifold]] = {"e": Euclidean}
+KINDS: dict[str, Callable[[int], Manifold]] = {"e": Euclidean, "s": Sphere}
 
 
 def register(letters: str, make: Callable[[int], Manifold]) -> None:

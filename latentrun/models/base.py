@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal
 
 from latentrun.data.base import Dataset
+from latentrun.distributions.base import Draws
 from latentrun.errors import Misfit, unknown
 from latentrun.functional.distances.divergences import gaussian_kl
 from latentrun.functional.noise import Noise
@@ -186,6 +187,25 @@ class HasLogProb(ABC):
     @abstractmethod
     def log_prob(self, x: Tensor) -> Tensor:
         """log p(x) ``(N,)`` in nats per example."""
+
+
+class HasEvidence(HasPosterior, HasLikelihood):
+    """Can weigh draws from q(z|x) against its prior, so that log p(x) can be bounded from below."""
+
+    @abstractmethod
+    def draws(self, x: Tensor, n: int, noise: Noise) -> Draws:
+        """n draws from each q(z|x) with their weights, see :class:`~latentrun.distributions.base.Draws`; no
+        two of the n alike."""
+
+
+class HasPriorGrid(HasGenerator):
+    """Can cut its prior into parts of equal mass where the latent space has one dimension, so that p(x) is a
+    sum over them."""
+
+    @abstractmethod
+    def prior_grid(self, n: int) -> Tensor | None:
+        """n points ``(n, d)``, the middles of n parts of equal prior mass in the order of the space; None
+        where the space has more than one dimension."""
 
 
 # ---------------------------------------------------------------- while it trains

@@ -11,6 +11,7 @@ from torch.distributions import Distribution, Independent, Normal
 from latentrun.callbacks import AfterStep
 from latentrun.config.bounds import Count, Ge, Gt, Makes
 from latentrun.data.base import Dataset
+from latentrun.distributions.base import Draws
 from latentrun.errors import InputError
 from latentrun.functional.distances.divergences import gaussian_kl, quadratic_penalty
 from latentrun.functional.noise import Noise
@@ -19,9 +20,10 @@ from latentrun.manifolds import Euclidean
 from latentrun.models.base import (
     Change,
     HasChangeableCodes,
+    HasEvidence,
     HasGaussianPosterior,
-    HasLikelihood,
     HasPrior,
+    HasPriorGrid,
     Model,
     PosteriorTraining,
     unchanged,
@@ -31,7 +33,7 @@ from latentrun.nn.likelihood import Likelihood
 from latentrun.types import Batch, Clock, Column, Objective, Phase, Schedule
 
 
-class VAE(Model, HasGaussianPosterior, HasPrior, HasLikelihood, HasChangeableCodes):
+class VAE(Model, HasGaussianPosterior, HasEvidence, HasPrior, HasPriorGrid, HasChangeableCodes):
     """Minimises E_q(z|x)[-log p(x|z)] + beta KL(q(z|x) || N(0, I)) (Kingma & Welling 2013, arXiv 1312.6114),
     in nats per example, summed over data dimensions and latent variables.
 
@@ -107,6 +109,18 @@ class VAE(Model, HasGaussianPosterior, HasPrior, HasLikelihood, HasChangeableCod
 
     def sample_prior(self, n: int, noise: Noise) -> Tensor:
         return noise.normal("prior", (n, self.latent_dim))
+
+    def prior_grid(self, n: int) -> Tensor | None:
+        if self.latent_dim > 1:
+            return None
+        middles = (torch.arange(n, dtype=torch.float64) + 0.5) / n
+        return torch.special.ndtri(middles).to(self._origin).unsqueeze(1)
+
+    def draws(self, x: Tensor, n: int, noise: Noise) -> Draws:
+        mean, log_scale = self.moments(x)
+        e = noise.normal("z", (n, *mean.shape))
+        z = mean + log_scale.exp() * e
+        return Draws(z, (log_scale + 0.5 * (e.square() - z.square())).sum(-1))
 
     def decode(self, z: Tensor, space: str = "z") -> Tensor:
         self.space(space)
