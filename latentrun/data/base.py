@@ -192,6 +192,15 @@ class Oracle(ABC):
         """The member of the family nearest to each row of ``x (N, *event_shape)``, factors unbounded."""
 
 
+class HasMembers(ABC):
+    """A family whose members can be listed, as its own law draws them."""
+
+    @abstractmethod
+    def members(self, n: int) -> Tensor | None:
+        """n members ``(n, *event_shape)`` without noise, of equal mass and as even as can be; None where
+        there is no such list."""
+
+
 def take(split: Split, rows: Tensor) -> Split:
     """The given rows of a split."""
     labels = None if split.labels is None else split.labels[rows]

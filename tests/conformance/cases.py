@@ -30,6 +30,7 @@ NOTHING_PROBABLE = {
     needs.PRIOR,
     needs.LIKELIHOOD,
     needs.LOG_PROB,
+    needs.EVIDENCE,
 }
 ORACLES = {needs.ORACLE, needs.BETTI}
 
@@ -165,6 +166,7 @@ CASES = {
         lambda: recorded(parts.run("two_stage_race", "digits", latent_dim=3)),
         needs.PRIOR,
         needs.LOG_PROB,
+        needs.EVIDENCE,
         NOISE,
         *ORACLES,
     ),

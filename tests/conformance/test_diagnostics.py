@@ -31,6 +31,8 @@ SMALLER = {  # so that the whole table takes seconds
     "resamples": 100,
     "n": 40,
     "samples": 40,
+    "draws": [1, 3, 20],
+    "points": 1024,
     "variants": 2,
     "finalists": 2,
     "moves": [0.1],
