@@ -93,6 +93,12 @@ class Evidence(Comparison):
         )
         if any(name.partition("_")[2].startswith("uncorrected") for name in values):
             notes.append("`uncorrected` columns are no bounds of anything; nothing is ranked by them.")
+        lost = {name: int(np.isinf(cells).sum()) for name, cells in values.items() if np.isinf(cells).any()}
+        if lost:
+            listed = ", ".join(f"{name} in {count}" for name, count in lost.items())
+            notes.append(
+                f"Runs whose value is -inf (a draw has a prior of 0) count in medians alone: {listed}."
+            )
         if oracles:
             notes.append("The oracle draws the data's own family: its ELBO and its bound are its log p(x).")
         return Report(metrics, tables, notes=(first, *notes))

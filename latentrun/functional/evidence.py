@@ -82,14 +82,16 @@ class RunningWeights:
 
     @property
     def effective(self) -> Tensor:
-        """(sum w)² / sum w² ``(N,)``, from 1 (one draw carries everything) to the number of draws."""
-        return (2 * self._sum - self._squares).exp()
+        """(sum w)² / sum w² ``(N,)``, from 1 (one draw carries everything) to the number of draws; 0 where
+        all weights are 0."""
+        return torch.where(self._sum == -torch.inf, 0.0, (2 * self._sum - self._squares).exp())
 
     @property
     def bias(self) -> Tensor:
         """log p(x) less the bound of all K draws ``(N,)`` in nats, >= 0, to first order in 1/K: Var w / (2 K
         p(x)²) (Nowozin 2018, ICLR, proposition 1) with the variance (divisor K) of these very draws. That is
-        ½ (1 / effective - 1 / K), at most ½: far too small where few draws carry the mean."""
+        ½ (1 / effective - 1 / K), at most ½: far too small where few draws carry the mean. Infinite where all
+        weights are 0."""
         return (0.5 * (1 / self.effective - 1 / self.draws)).clamp_min(0)
 
 

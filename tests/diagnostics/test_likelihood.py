@@ -172,9 +172,12 @@ def test_more_than_one_latent_variable_has_no_quadrature():
 
 
 class Uncorrected(Exact):
-    """Its weights leave a constant of 0.7 nats out, or it has no others."""
+    """Its own KL and some weights leave a constant of 0.7 nats out, or it has no others."""
 
     only = False
+
+    def kl(self, x):
+        return super().kl(x).sum(1) - 0.7
 
     def draws(self, x, n, noise):
         right = super().draws(x, n, noise)
@@ -190,12 +193,31 @@ def test_uncorrected_numbers_have_names_of_their_own():
     assert value["elbo_uncorrected"] == pytest.approx(value["elbo"] + 0.7, abs=0.02)
     assert value["iwae_uncorrected.100"] == pytest.approx(value["iwae.100"] + 0.7, abs=1e-4)
     assert value["kl_uncorrected"] == pytest.approx(value["kl"] - 0.7, abs=0.03)
+    assert value["inference_gap"] == pytest.approx(0, abs=0.02)
     assert any("bound nothing" in note for note in report.notes)
     model.only = True
     _, report, value = measure(model, x)
     assert not {"elbo", "kl", "iwae.100", "bias", "bits.elbo"} & value.keys()
     assert value["iwae_uncorrected.100"] > value["log_prob"]  # above log p(x): no bound
     assert any("do not exist" in note for note in report.notes)
+
+
+def test_a_draw_that_the_prior_does_not_have_leaves_no_elbo_and_a_bound():
+    class Bounded(Exact):
+        def draws(self, x, n, noise):
+            right = super().draws(x, n, noise)
+            beyond = torch.arange(n)[:, None] % 2 == 0
+            return replace(
+                right,
+                log_weight=right.log_weight.masked_fill(beyond, -torch.inf),
+                uncorrected=right.log_weight,
+            )
+
+    model = Bounded()
+    _, _, value = measure(model, examples_of(model, 20))
+    assert value["elbo"] == -math.inf and value["iwae.1"] == -math.inf
+    assert value["iwae.100"] == pytest.approx(value["log_prob"] - math.log(2), abs=1e-3)
+    assert value["effective"] == pytest.approx(50, abs=0.01)
 
 
 # ---------------------------------------------------------------- the family of the data

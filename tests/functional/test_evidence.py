@@ -41,6 +41,7 @@ def test_weights_of_zero_are_no_trouble():
     bound.add(torch.tensor([[-torch.inf, -torch.inf], [0.0, -torch.inf]]))
     assert bound.bounds[2].value[0].item() == pytest.approx(-math.log(2))
     assert bound.bounds[2].value[1].item() == -math.inf
+    assert bound.effective.tolist() == [1.0, 0.0] and bound.bias[1].item() == math.inf
 
 
 def test_a_mean_over_points_does_not_hang_on_the_blocks():

@@ -59,7 +59,8 @@ class Likelihood(Diagnostic):
     examples, the same in all runs on the same data, so that runs can be compared example by example.
 
     ``elbo`` = E_q(z|x) log p(x|z) - KL(q(z|x) || p(z)) = -(``reconstruction`` + ``kl``): the first by as many
-    draws as ``draws`` has at most, the second as the model gives it. ``iwae.K`` = E log 1/K sum_k p(x|z_k)
+    draws as ``draws`` has at most, the second as the model gives it (by draws where that lacks a term, see
+    below; infinite where a draw has a prior of 0). ``iwae.K`` = E log 1/K sum_k p(x|z_k)
     p(z_k) / q(z_k|x), between the ELBO (K = 1) and log p(x) (Burda et al. 2016), averaged over disjoint
     groups of K of the same draws. For no K is it an estimate of log p(x) without a bias downwards: ``bias``
     is that of the largest K to first order in 1/K (Nowozin 2018), and worth nothing where few draws carry the
@@ -98,11 +99,11 @@ class Likelihood(Diagnostic):
             "Nowozin 2018, ICLR, proposition 1",
         ),
         "effective": Metric(
-            "draws that carry the mean of the weights, mean over examples", 1, None, "higher"
+            "draws that carry the mean of the weights, mean over examples", 0, None, "higher"
         ),
         "few": Metric(f"share of examples with fewer than {FEW} effective draws", 0, 1, "lower"),
         "elbo_uncorrected": Metric(f"the ELBO without a term of its KL, no bound, {NATS}"),
-        "kl_uncorrected": Metric(f"the KL without that term, by draws, {NATS}"),
+        "kl_uncorrected": Metric(f"the KL without that term, {NATS}"),
         "iwae_uncorrected": Metric(f"as iwae, of weights without that term, no bound, {NATS}"),
         "quadrature": Metric(f"log p(x) as a sum over parts of the prior, {NATS}", better="higher"),
         "quadrature_change": Metric(
@@ -216,17 +217,18 @@ class Likelihood(Diagnostic):
 
 # ---------------------------------------------------------------- example by example
 def example_columns(weighed: Weighed, model: HasEvidence, x: Tensor) -> dict[str, np.ndarray]:
-    """What the draws say of each example, by column."""
+    """What the draws say of each example, by column. Where a term of the KL is left out of some weights, the
+    model's own KL lacks it too, and the whole one is that of the draws."""
     columns: dict[str, Tensor] = {"reconstruction": weighed.reconstruction}
+    kl = in_chunks(model.kl, x)
     if weighed.corrected is not None:
-        columns["kl"] = in_chunks(model.kl, x)
+        columns["kl"] = kl if weighed.uncorrected is None else weighed.corrected.cost
         columns["elbo"] = -weighed.reconstruction - columns["kl"]
         columns |= {f"iwae_{size}": bound for size, bound in weighed.corrected.bounds.items()}
         columns |= {"effective": weighed.corrected.effective, "bias": weighed.corrected.bias}
     if weighed.uncorrected is not None:
-        side = weighed.uncorrected
-        columns |= {"kl_uncorrected": side.cost, "elbo_uncorrected": -weighed.reconstruction - side.cost}
-        columns |= {f"iwae_uncorrected_{size}": bound for size, bound in side.bounds.items()}
+        columns |= {"kl_uncorrected": kl, "elbo_uncorrected": -weighed.reconstruction - kl}
+        columns |= {f"iwae_uncorrected_{size}": bound for size, bound in weighed.uncorrected.bounds.items()}
     return {name: values.cpu().numpy() for name, values in columns.items()}
 
 
