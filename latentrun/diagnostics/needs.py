@@ -10,6 +10,7 @@ from torch import nn
 from latentrun.data.base import Dataset, Oracle
 from latentrun.manifolds import Euclidean, Manifold, Product
 from latentrun.models.base import (
+    HasEmbedding,
     HasEncoder,
     HasEvidence,
     HasGaussianPosterior,
@@ -51,6 +52,7 @@ SAMPLERS = capability(HasSamplers, "samplers")
 PRIOR = capability(HasPrior, "a prior")
 LIKELIHOOD = capability(HasLikelihood, "a likelihood")
 LOG_PROB = capability(HasLogProb, "an exact density")
+EMBEDDING = capability(HasEmbedding, "an embedding of its latent space")
 EVIDENCE = Need(
     "model",
     lambda model: isinstance(model, HasEvidence | HasLogProb),
