@@ -5,14 +5,12 @@ import math
 import pytest
 import torch
 
-from latentrun.data.base import Oracle
 from latentrun.diagnostics.codes.manifold_fit import ManifoldFit
 from latentrun.errors import Misfit, NothingToMeasure
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import Sphere
 from latentrun.models.base import HasEmbedding
-from latentrun.types import Factor
-from tests.planted import Deterministic, Rows, planted_run
+from tests.planted import Deterministic, Rows, Turns, planted_run
 
 SETTINGS = {
     "split": "test",
@@ -23,26 +21,6 @@ SETTINGS = {
     "embedding": 100,
     "resamples": 100,
 }
-
-
-class Turns(Rows, Oracle):
-    """x = (cos a, sin a, b) of a cyclic angle in degrees, and a size where ``further``."""
-
-    intrinsic_dim, betti = 1, (1, 1)
-
-    def __init__(self, n=300, further=False):
-        y = torch.rand(n, 2) * torch.tensor([360.0, 1.0])
-        factors = (Factor("angle", "cyclic", 0.0, 360.0), Factor("size", "real", 0.0, 1.0))
-        y = y if further else y[:, :1]
-        super().__init__(self.render(y), y, factors[: y.shape[1]], value_range=(-1, 1))
-
-    def render(self, factors):
-        angle = torch.deg2rad(factors[:, :1])
-        size = factors[:, 1:] if factors.shape[1] > 1 else torch.zeros_like(angle)
-        return torch.cat([angle.cos(), angle.sin(), size], 1)
-
-    def project(self, x):
-        raise NotImplementedError
 
 
 def angle_of(x):
