@@ -193,12 +193,18 @@ class Oracle(ABC):
 
 
 class HasMembers(ABC):
-    """A family whose members can be listed, as its own law draws them."""
+    """Its law without the noise is known well enough to integrate over. Mixed into a :class:`Dataset`.
+
+    ``noise``: standard deviation of the normal noise on every value of x; 0 for none.
+    """
+
+    noise: float
 
     @abstractmethod
     def members(self, n: int) -> Tensor | None:
-        """n members ``(n, *event_shape)`` without noise, of equal mass and as even as can be; None where
-        there is no such list."""
+        """n noise-free examples ``(n, *event_shape)``, float32, each from the middle of one of n parts of
+        equal probability, in the order of a curve: averages over them are integrals over the law. None unless
+        the family is one-dimensional."""
 
 
 def take(split: Split, rows: Tensor) -> Split:

@@ -222,7 +222,9 @@ def test_a_draw_that_the_prior_does_not_have_leaves_no_elbo_and_a_bound():
 
 # ---------------------------------------------------------------- the family of the data
 class Circle(Rows, HasMembers):
-    """Points on the unit circle in R³."""
+    """Points on the unit circle in R³, with the noise that is asked for."""
+
+    noise = 0.0
 
     def members(self, n):
         turn = 2 * torch.pi * torch.arange(n) / n
@@ -239,6 +241,15 @@ def test_the_oracle_integrates_over_the_family():
     assert value["gap.elbo"] == pytest.approx(truth - value["elbo"])
     assert value["gap.quadrature"] == pytest.approx(truth - value["quadrature"])
     assert any("0.5" in note for note in report.notes)
+
+
+def test_noisy_data_have_a_law_of_their_own_beside_the_oracle():
+    data = Circle(torch.tensor([[1.0, 0.0, 0.0], [0.6, 0.8, 0.0]]))
+    assert "source" not in measure(Curve(), data)[2]
+    data.noise = 1.0
+    _, _, value = measure(Curve(), data)
+    assert value["source"] == pytest.approx(3 * stats.norm.logpdf(0) + math.log(np.i0(1.0)) - 1.0, abs=1e-5)
+    assert value["oracle"] == pytest.approx(3 * stats.norm.logpdf(0, 0, SIGMA) + math.log(np.i0(4.0)) - 4.0)
 
 
 def test_an_oracle_needs_a_normal_of_one_scale():

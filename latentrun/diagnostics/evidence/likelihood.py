@@ -43,12 +43,13 @@ FEW = 10  # effective draws: below, the mean of the weights is carried by too fe
 @dataclass(frozen=True)
 class Known:
     """log p(x) of N examples ``(N,)`` as far as it is known: ``exact`` from the model's own density,
-    ``quadrature`` over its prior; ``oracle`` from the family of the data, which the model may not reach, and
-    its ``scale``."""
+    ``quadrature`` over its prior; ``oracle`` from the family of the data, which the model may not reach, at
+    the model's ``scale``; ``source`` from that family and its own noise, where it has some."""
 
     exact: Tensor | None = None
     quadrature: Quadrature | None = None
     oracle: Quadrature | None = None
+    source: Quadrature | None = None
     scale: float | None = None
 
 
@@ -74,8 +75,10 @@ class Likelihood(Diagnostic):
     space has one dimension; their number is doubled until no example moves by ``tolerance``. ``log_prob``:
     exact, of models that have a density. ``oracle``: log of the mean of N(x; member, sigma² I) over all
     members of the data's family, sigma that of the model: what a model has whose decoder draws the family
-    itself, from the family's own law. ``gap``: how far the oracle lies above, ``inference_gap`` = log p(x) -
-    ELBO = KL(q(z|x) || p(z|x)), where log p(x) is known.
+    itself, from the family's own law. ``source``: the same with the standard deviation of the data's own
+    noise, where they have some: the law they are drawn from, which no model exceeds on average. ``gap``: how
+    far the oracle lies above, ``inference_gap`` = log p(x) - ELBO = KL(q(z|x) || p(z|x)), where log p(x) is
+    known.
 
     ``information``: I(index of the example; z), the active information of a Gaussian posterior, and
     ``kl_aggregate`` = KL(q(z) || p(z)), which add up to ``kl`` (Hoffman & Johnson 2016), as in the diagnostic
@@ -111,6 +114,7 @@ class Likelihood(Diagnostic):
         ),
         "log_prob": Metric(f"log p(x), exact, {NATS}", better="higher"),
         "oracle": Metric(f"log p(x) of the data's own family at the model's sigma, {NATS}"),
+        "source": Metric(f"log p(x) of the law that the data are drawn from, {NATS}"),
         "gap": Metric(f"oracle less `elbo`, `iwae`, `quadrature`, `log_prob`, {NATS}", better="lower"),
         "inference_gap": Metric(f"log p(x) - ELBO = KL(q(z|x) || p(z|x)), {NATS}", better="lower"),
         "information": Metric("I(index of the example; z), nats, at most ln N", 0, source=SURGERY),
@@ -164,14 +168,16 @@ class Likelihood(Diagnostic):
         exact = in_chunks(model.log_prob, x) if isinstance(model, HasLogProb) else None
         if not isinstance(model, HasEvidence):
             return Known(exact)
-        quadrature = oracle = scale = None
+        quadrature = oracle = source = scale = None
         if isinstance(model, HasPriorGrid):
             quadrature = by_quadrature(model, model, x, self.points, self.tolerance)
         if isinstance(data, HasMembers):
             scale = fixed_scale(model, run.encode(x[:8]))
             if scale is not None:
                 oracle = by_members(data.members, scale, x, self.points, self.tolerance)
-        return Known(exact, quadrature, oracle, scale)
+            if data.noise > 0:
+                source = by_members(data.members, data.noise, x, self.points, self.tolerance)
+        return Known(exact, quadrature, oracle, source, scale)
 
     def _information(self, run: Run, x: Tensor, table: pd.DataFrame, noise: Noise) -> dict[str, Estimate]:
         """How the mean KL of a Gaussian posterior divides."""
@@ -192,7 +198,8 @@ class Likelihood(Diagnostic):
 
     def _known_notes(self, known: Known) -> list[str]:
         notes = []
-        for name, found in (("Quadrature", known.quadrature), ("The oracle", known.oracle)):
+        integrals = {"Quadrature": known.quadrature, "The oracle": known.oracle, "The source": known.source}
+        for name, found in integrals.items():
             if found is None:
                 continue
             change = found.change.max().item()
@@ -240,6 +247,8 @@ def known_columns(known: Known) -> dict[str, Tensor]:
         columns["quadrature"] = known.quadrature.value
     if known.oracle is not None:
         columns["oracle"] = known.oracle.value
+    if known.source is not None:
+        columns["source"] = known.source.value
     return columns
 
 

@@ -158,7 +158,8 @@ def by_members(
     members: Callable[[int], Tensor | None], scale: float, x: Tensor, most: int, tolerance: float
 ) -> Quadrature | None:
     """log of the mean of N(x; member, scale² I) over a family: what a model with this sigma gives whose
-    decoder and prior are the family itself. ``members(n)``: n of equal mass; None where there are none."""
+    decoder and prior are the family itself. ``members(n)``: as of
+    :class:`~latentrun.data.base.HasMembers`."""
     if members(1) is None:
         return None
 
