@@ -14,7 +14,7 @@ import torch
 from latentrun.diagnostics.codes.latents import Latents
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
-from latentrun.manifolds import Sphere
+from latentrun.manifolds import space
 from latentrun.plotting.cloud import TURNED
 from latentrun.types import Factor
 from tests.planted import Deterministic, Gaussian, Rows, planted_run
@@ -28,13 +28,13 @@ def uniform(columns, seed=0):
     return {name: torch.rand(n, columns, generator=g) for name, n in SIZES.items()}
 
 
-def measure(x, y=None, factors=(), labels=None, scale=None, space=None, **options):
+def measure(x, y=None, factors=(), labels=None, scale=None, curved=None, **options):
     """Report on codes that are the rows ``x`` themselves."""
     d = x["train"].shape[1]
     pair = (lambda v: v, lambda z: z)
     model = Deterministic(*pair, d, (d,)) if scale is None else Gaussian(pair[0], scale, pair[1], d, (d,))
-    if space is not None:
-        model.spaces["z"] = space
+    if curved is not None:
+        model.spaces["z"] = curved
     given = {
         "train_rows": 8000,
         "neighbours": 10,
@@ -59,11 +59,11 @@ def test_points_of_a_sphere_are_read_as_they_lie():
         for name, v in uniform(2).items()
     }
     y = {name: z[:, :1] for name, z in x.items()}
-    _, report = measure(x, y, REAL[:1], space=space)
+    _, report = measure(x, y, REAL[:1], curved=s2)
     assert report.metrics["linear_r2.a"].value == pytest.approx(1, abs=1e-6)
     assert any("units of the latent space" in note for note in report.notes)
     twisted = {name: torch.cat([z[:, :1], 1e-3 * torch.randn(len(z), 2)], 1) for name, z in x.items()}
-    here = measure(twisted, y, REAL[:1], space=space)[1].metrics["knn_r2.a"].value
+    here = measure(twisted, y, REAL[:1], curved=s2)[1].metrics["knn_r2.a"].value
     there = measure(twisted, y, REAL[:1])[1].metrics["knn_r2.a"].value
     assert here > 0.99 and here > there  # standardised, what is noise would count as much
 
