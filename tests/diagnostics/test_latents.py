@@ -53,11 +53,9 @@ def measure(x, y=None, factors=(), labels=None, scale=None, curved=None, **optio
 def test_points_of_a_sphere_are_read_as_they_lie():
     """Codes around a pole: their third coordinate hardly moves and must not be stretched; a linear reader
     knows the others, wherever the codes' middle lies."""
-    space = Sphere(2)
-    x = {
-        name: space.project(torch.cat([0.3 * v - 0.15, torch.ones(len(v), 1)], 1))
-        for name, v in uniform(2).items()
-    }
+    s2 = space("s2")
+    near = {name: torch.cat([0.3 * v - 0.15, torch.ones(len(v), 1)], 1) for name, v in uniform(2).items()}
+    x = {name: s2.project(v) for name, v in near.items()}
     y = {name: z[:, :1] for name, z in x.items()}
     _, report = measure(x, y, REAL[:1], curved=s2)
     assert report.metrics["linear_r2.a"].value == pytest.approx(1, abs=1e-6)
