@@ -55,12 +55,11 @@ def path(name: str, rows: pd.DataFrame, arrays: Mapping[str, np.ndarray]) -> Fig
     curve.set(title=f"goes round {rows['winding'].iloc[0]:.0f} times", xlabel="code", aspect="equal")
     turn.plot(angle[:, 0], angle[:, 1], ".", color=PALETTE[0], markersize=2.5)
     turn.set(xlabel=name, ylabel="angle of the code")
-    steps.plot(value, np.maximum(step, 1e-12), color=PALETTE[0], linewidth=0.9)
+    steps.plot(value, np.maximum(step, 1e-6 * step.max()), color=PALETTE[0], linewidth=0.9)
     if np.isfinite(rows["at"].iloc[0]):
         steps.axvline(rows["at"].iloc[0], color="black", linestyle="--", linewidth=0.7)
-    steps.set(xlabel=name, ylabel="length of the step", yscale="log")
-    torn = "torn" if rows["torn"].iloc[0] else "not torn"
-    steps.set_title(f"{torn}: {rows['tear'].iloc[0]:.2g} of the greatest distance")
+    steps.set(xlabel=name, ylabel="length of the step", yscale="log" if step.max() > 0 else "linear")
+    steps.set_title("torn" if rows["torn"].iloc[0] else "not torn")
     return fig
 
 

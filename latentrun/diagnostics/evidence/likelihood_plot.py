@@ -54,7 +54,7 @@ def finite(values: pd.Series) -> np.ndarray:
 
 def against_draws(bounds: pd.DataFrame, metrics: Mapping[str, Estimate]) -> Figure:
     """A curve with its band for each kind of weights, and lines for what is known otherwise."""
-    fig, axes = figure(width=4.4, height=3.0)
+    fig, axes = figure(width=4.4, height=3.4)
     ax = axes[0, 0]
     for kind, colour in (("corrected", PALETTE[0]), ("uncorrected", PALETTE[1])):
         rows = bounds[bounds["weights"] == kind].sort_values("draws")
@@ -66,5 +66,5 @@ def against_draws(bounds: pd.DataFrame, metrics: Mapping[str, Estimate]) -> Figu
         if np.isfinite(value):
             ax.axhline(value, color="black", linestyle=line, linewidth=0.9, label=label)
     ax.set(xscale="log", xlabel="draws K", ylabel="nats per example")
-    ax.legend(loc="best")
+    fig.legend(*ax.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return fig
