@@ -25,7 +25,12 @@ def rho(a, b):
 TURN = 2 * math.pi * torch.arange(400) / 400
 
 
-@pytest.mark.parametrize("angles", [TURN, 0.5 * torch.randn(400)], ids=["uniform", "concentrated"])
+DRAWN = 2 * math.pi * torch.rand(60, generator=torch.Generator().manual_seed(2))  # R(2 a) is not 0
+
+
+@pytest.mark.parametrize(
+    "angles", [TURN, DRAWN, 0.5 * torch.randn(400)], ids=["even", "uniform", "concentrated"]
+)
 def test_turned_and_mirrored_angles_are_wholly_correlated(angles):
     for other in (angles, angles + 2.0, 1.0 - angles, angles + 20 * math.pi):
         assert rho(angles, other).value == pytest.approx(1, abs=1e-6)
