@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -25,6 +25,8 @@ from latentrun.run import Run
 from latentrun.types import Estimate, Report, Status
 
 NO_INTERVAL = "none: one run each"
+DATA = ("data",)  # runs that differ in these settings are on different data
+GroupLike = TypeVar("GroupLike", "Group", grouping.Group)
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,20 @@ def require_settings(keys: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> 
         if not any(key in row for row in rows):
             known = sorted({name for row in rows for name in row})
             raise InputError(f"pair_on: no run has the setting {key!r}{nearest(key, known)}")
+
+
+def lots(members: Sequence[GroupLike], keys: Sequence[str]) -> dict[str, list[GroupLike]]:
+    """The groups that agree in the settings ``keys``, and in all below them (``data`` in ``data.seed``), by
+    these settings in words: empty where nothing of them varies."""
+    found: dict[str, list[GroupLike]] = {}
+    for group in members:
+        values = {
+            key: value
+            for key, value in group.values.items()
+            if any(key == wanted or key.startswith(f"{wanted}.") for wanted in keys)
+        }
+        found.setdefault(", ".join(f"{key}={value}" for key, value in values.items()), []).append(group)
+    return found
 
 
 def places(members: Sequence[Group]) -> tuple[dict[int, tuple[int, int]], int]:

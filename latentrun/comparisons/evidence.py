@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 
 from latentrun.comparisons.base import (
+    DATA,
     Comparison,
     Group,
     example_tables,
     groups,
+    lots,
     matrix,
     of_most,
     over_seeds_and_examples,
@@ -49,9 +51,10 @@ class Evidence(Comparison):
     the model's sigma, whose ELBO, bound and log p(x) are one number; one row for each sigma.
 
     ``difference`` = group - reference, of the mean over seeds; the reference is the group with the best mean
-    of ``rank_by``, or the first. Its 95 % interval holds both that over seeds (paired t where seeds are
-    common, else Welch's) and that over examples (paired, matched by the row number in the source). A group is
-    ``worse`` or ``better`` where the interval leaves 0 out, else ``undecided``.
+    of ``rank_by``, or the first, of those on the same data that also agree in the settings ``within``. Its
+    95 % interval holds both that over seeds (paired t where seeds are common, else Welch's) and that over
+    examples (paired, matched by the row number in the source). A group is ``worse`` or ``better`` where the
+    interval leaves 0 out, else ``undecided``.
     """
 
     requires = (EVIDENCE,)
@@ -67,8 +70,8 @@ class Evidence(Comparison):
         "difference": Metric(f"of what groups are ranked by, group less reference, {NATS}"),
     }
 
-    def __init__(self, rank_by: RankBy, reference: Literal["best", "first"]):
-        self.rank_by, self.reference = rank_by, reference
+    def __init__(self, rank_by: RankBy, reference: Literal["best", "first"], within: list[str]):
+        self.rank_by, self.reference, self.within = rank_by, reference, within
 
     # ---------------------------------------------------------------- measuring
     def __call__(self, runs: Sequence[Run], noise: Noise) -> Report:
@@ -79,16 +82,23 @@ class Evidence(Comparison):
             raise NothingToMeasure(f"no run has a value of {self.rank_by}")
         names = [group.name for group in members]
         summary = pd.concat([summarised(name, names, cells) for name, cells in values.items()])
-        mean = moments(values[ranked_by])[0]
-        reference = 0 if self.reference == "first" else int(np.nanargmax(mean))
-        rows, notes = differences(runs, members, values, reference)
+        mean = np.nan_to_num(moments(values[ranked_by])[0], nan=-np.inf)
+        tables, notes = paired_tables(runs, members)
+        rows = pd.DataFrame(
+            [
+                row
+                for lot in lots(members, [*DATA, *self.within]).values()
+                for row in differences(lot, members, values, self._reference(lot, members, mean), tables)
+            ]
+        )
         oracles = oracle_rows(runs, members)
-        tables = {"groups": wide(summary, names, list(values), oracles), "values": summary}
-        tables |= {"differences": rows} if len(rows) else {}
+        made = {"groups": wide(summary, names, list(values), oracles), "values": summary}
+        made |= {"differences": rows} if len(rows) else {}
         metrics = metrics_of(summary, rows, ranked_by, oracles)
         first = (
-            f"Ranked by {ranked_by}; differences are to {names[reference]}, the "
-            f"{'first group' if self.reference == 'first' else 'best mean'}. Nats per example with all "
+            f"Ranked by {ranked_by}; differences are to the "
+            f"{'first group' if self.reference == 'first' else 'best mean'} on the same data"
+            f"{''.join(f', with the same {key}' for key in self.within)}. Nats per example with all "
             "constants."
         )
         if any(name.partition("_")[2].startswith("uncorrected") for name in values):
@@ -101,7 +111,12 @@ class Evidence(Comparison):
             )
         if oracles:
             notes.append("The oracle draws the data's own family: its ELBO and its bound are its log p(x).")
-        return Report(metrics, tables, notes=(first, *notes))
+        return Report(metrics, made, notes=(first, *notes))
+
+    def _reference(self, lot: Sequence[Group], members: Sequence[Group], mean: np.ndarray) -> int:
+        """The number of the group that the others of a lot are held against."""
+        numbers = [members.index(group) for group in lot]
+        return numbers[0] if self.reference == "first" else max(numbers, key=lambda g: mean[g])
 
     # ---------------------------------------------------------------- drawing
     def plot(self, report: Report) -> dict[str, Picture]:
@@ -165,11 +180,20 @@ def oracle_rows(runs: Sequence[Run], members: Sequence[Group]) -> dict[str, Esti
         distinct = tuple(sorted({round(value / SAME) * SAME for value in values}))
         if distinct:
             shared.setdefault(distinct, []).append(group.name)
-    whole = len(shared) == 1
+    if len(shared) == 1:
+        return {ORACLE: mean_over(np.array(next(iter(shared))))}
     return {
-        ORACLE if whole else f"{ORACLE} of {'; '.join(names)}": mean_over(np.array(values))
+        f"{ORACLE}, {apart_by(names, members) or '; '.join(names)}": mean_over(np.array(values))
         for values, names in shared.items()
     }
+
+
+def apart_by(names: Sequence[str], members: Sequence[Group]) -> str:
+    """The settings that the groups called ``names`` have in common, and no other group has, in words."""
+    settings_of = {group.name: set(group.values.items()) for group in members}
+    common = set.intersection(*(settings_of[name] for name in names))
+    others = set().union(*(values for name, values in settings_of.items() if name not in names))
+    return ", ".join(f"{key}={value}" for key, value in sorted(common - others, key=str))
 
 
 # ---------------------------------------------------------------- the table
@@ -195,28 +219,40 @@ def wide(
     return pd.DataFrame(rows)
 
 
+def paired_tables(runs: Sequence[Run], members: Sequence[Group]) -> tuple[dict[int, pd.DataFrame], list[str]]:
+    """The tables of examples of the runs, those of one data set at a time, and what is to be said where they
+    cannot be paired."""
+    tables: dict[int, pd.DataFrame] = {}
+    notes = []
+    for lot in lots(members, DATA).values():
+        try:
+            together = [run for group in lot for run in group.runs.values()]
+            tables |= example_tables(together, DIAGNOSTIC, "examples")
+        except InputError as error:
+            notes.append(f"Examples are not paired: {error}.")
+    return tables, notes
+
+
 def differences(
-    runs: Sequence[Run], members: Sequence[Group], values: dict[str, np.ndarray], reference: int
-) -> tuple[pd.DataFrame, list[str]]:
-    """A row for each group beside the reference and each quantity that both have, and what is to be said of
-    them."""
-    try:
-        tables = example_tables(runs, DIAGNOSTIC, "examples")
-        notes = []
-    except InputError as error:
-        tables, notes = None, [f"Examples are not paired: {error}."]
-    rows = []
+    lot: Sequence[Group],
+    members: Sequence[Group],
+    values: dict[str, np.ndarray],
+    reference: int,
+    tables: dict[int, pd.DataFrame],
+) -> list[dict[str, Any]]:
+    """A row for each group of a lot beside the reference and each quantity that both have."""
+    rows, paired = [], all(id(run) in tables for group in lot for run in group.runs.values())
     for column, cells in values.items():
         tests = pairwise(cells)
-        for g, group in enumerate(members):
+        for g in (members.index(group) for group in lot):
             if g == reference or not np.isfinite(tests.difference[g, reference]):
                 continue
-            paired = tables and paired_examples(column, group, members[reference], tables)
-            e = over_seeds_and_examples(tests, g, reference, paired[0] if paired else None)
+            found = paired_examples(column, members[g], members[reference], tables) if paired else None
+            e = over_seeds_and_examples(tests, g, reference, found[0] if found else None)
             rows.append(
                 {
                     "metric": column,
-                    "group": group.name,
+                    "group": members[g].name,
                     "reference": members[reference].name,
                     "difference": e.value,
                     **{end: value for end, value in e.columns().items() if end != "value"},
@@ -227,7 +263,7 @@ def differences(
                     "verdict": standing(e),
                 }
             )
-    return pd.DataFrame(rows), notes
+    return rows
 
 
 def standing(difference: Estimate) -> str:
@@ -248,5 +284,5 @@ def metrics_of(
         e = Estimate.read(cells.difference, cells.low, cells.high, cells.method)
         metrics[f"difference.{cells.group}"] = e
     for name, oracle in oracles.items():
-        metrics[name.replace(f"{ORACLE} of ", f"{ORACLE}.")] = oracle
+        metrics[name.replace(f"{ORACLE}, ", f"{ORACLE}.")] = oracle
     return metrics

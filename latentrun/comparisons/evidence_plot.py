@@ -25,9 +25,9 @@ def pictures(report: Report) -> dict[str, Picture]:
     if "differences" in report.tables:
         drawn, _ = forest(report.tables["differences"], 6)
         text = (
-            "Difference of each group to the reference "
-            f"({report.tables['differences']['reference'].iloc[0]}) in nats per example, a panel for each "
-            "quantity, with the interval that holds both those over seeds and over examples. Filled: it "
+            "Difference of each group to its reference (table `differences` says which) in nats per "
+            "example, a panel for each quantity, with the interval that holds both those over seeds and over "
+            "examples. Filled: it "
             "leaves 0 out; hollow: it does not, and the two are undecided; grey: there is none."
         )
         made["differences"] = Picture(drawn, text)

@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 
 from latentrun.comparisons.base import (
+    DATA,
     Candidate,
     Comparison,
     Group,
     example_tables,
     groups,
+    lots,
     matrix,
     of_most,
     over_seeds_and_examples,
@@ -88,7 +90,7 @@ class SymmetrySelection(Comparison):
         super().check(candidates)
         rows = [candidate.settings for candidate in candidates]
         made = grouping.groups(rows, [candidate.name for candidate in candidates], [])
-        if not any(len(group) > 1 for group in by_data(made).values()):
+        if not any(len(rivals) > 1 for rivals in lots(made, DATA).values()):
             raise InputError("symmetry_selection: no two groups of runs are on the same data")
 
     # ---------------------------------------------------------------- measuring
@@ -96,7 +98,9 @@ class SymmetrySelection(Comparison):
         members = groups(runs)
         found = {id(run): report for run, report in zip(runs, reports(runs, DIAGNOSTIC), strict=True)}
         contests = [
-            self._contest(data, rivals, found) for data, rivals in by_data(members).items() if len(rivals) > 1
+            self._contest(data or "the data", rivals, found)
+            for data, rivals in lots(members, DATA).items()
+            if len(rivals) > 1
         ]
         contests = [contest for contest in contests if np.isfinite(contest.values).any(1).sum() > 1]
         if not contests:
@@ -143,17 +147,6 @@ class SymmetrySelection(Comparison):
         from latentrun.comparisons.symmetry_selection_plot import pictures
 
         return pictures(report)
-
-
-# ---------------------------------------------------------------- which groups meet
-def by_data(members: Sequence[Any]) -> dict[str, list[Any]]:
-    """The groups by what their settings say of the data, in words."""
-    found: dict[str, list[Any]] = {}
-    for group in members:
-        values = {key: value for key, value in group.values.items() if key.partition(".")[0] == "data"}
-        name = ", ".join(f"{key}={value}" for key, value in values.items()) or "the data"
-        found.setdefault(name, []).append(group)
-    return found
 
 
 # ---------------------------------------------------------------- who wins

@@ -44,8 +44,8 @@ def run_of(group, seed, bound, space=None, oracle=None, uncorrected=None, bias=0
     return replace(run, config=config, meta=meta, reports={"likelihood": report})
 
 
-def ask(runs, reference="best", rank_by="iwae"):
-    comparison = Evidence(rank_by, reference)
+def ask(runs, reference="best", rank_by="iwae", within=()):
+    comparison = Evidence(rank_by, reference, list(within))
     return comparison, comparison(runs, Noise(0))
 
 
@@ -115,10 +115,28 @@ def test_an_oracle_for_each_sigma():
     ]
     table = ask(runs)[1].tables["groups"]
     assert table["group"].tolist()[3:] == [
-        "oracle of model.latent=e2; model.latent=s1",
-        "oracle of model.latent=e1",
+        "oracle, model.latent=e2; model.latent=s1",
+        "oracle, model.latent=e1",
     ]
     assert table["elbo"].tolist()[3:] == pytest.approx([5.0, 9.0])
+
+
+def test_groups_are_held_against_those_on_the_same_data_and_named_alike():
+    runs = [
+        run_of(group, seed, bound, oracle=oracle, data={"manifold": own})
+        for own, oracle, bounds in (("s1", 4.0, {"e2": 1.0, "s1": 3.0}), ("s2", 9.0, {"e2": 7.0, "s1": 6.0}))
+        for group, bound in bounds.items()
+        for seed in range(3)
+    ]
+    _, report = ask(runs)
+    rows = report.tables["differences"].query("metric == 'iwae_100'")
+    assert rows["difference"].tolist() == pytest.approx([-2.0, -1.0])
+    assert report.tables["groups"]["group"].tolist()[4:] == [
+        "oracle, data.manifold=s1",
+        "oracle, data.manifold=s2",
+    ]
+    _, report = ask(sweep(e2=1.0, s1=3.0), within=["model.latent"])
+    assert "differences" not in report.tables  # each is alone
 
 
 def test_nothing_to_rank_by():
