@@ -3,6 +3,7 @@ inherits."""
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
@@ -45,10 +46,17 @@ class Manifold(ABC):
     def log(self, a: Tensor, b: Tensor) -> Tensor:
         """The tangent vector at ``a`` whose exponential is ``b``."""
 
+    def geodesic(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+        """Points ``(..., ambient_dim)`` of a shortest path from ``a`` (t = 0) to ``b`` (t = 1), at constant
+        speed; ``t`` of the shape of a coordinate of ``a``, or one that broadcasts with it."""
+        return self.exp(a, t.unsqueeze(-1) * self.log(a, b))
+
     def tangent(self, z: Tensor, v: Tensor) -> Tensor:
         """The part of ``v (..., ambient_dim)`` that is tangent to the manifold at its point ``z``: the
         derivative of the nearest point along ``v``."""
-        return jvp(self.project, (z,), (v,))[1]
+        # The first derivative of a process lets torch compile with what it has itself deprecated.
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+            return jvp(self.project, (z,), (v,))[1]
 
     def frame(self, z: Tensor) -> Tensor:
         """An orthonormal basis ``(..., dim, ambient_dim)`` of the tangent space at the points ``z``."""
@@ -76,12 +84,12 @@ class Compact(Manifold):
 class Charted(Compact):
     """Has an exact embedding psi of the unit cube that takes its uniform law to that of the manifold.
 
-    It is onto, and one to one but for a set of volume zero (a circle's two ends are one point). ``factors``:
-    what the coordinates of the cube mean, one for each of ``dim``, in the units of the manifold (an angle in
-    radians), in the order of u; u = (factor - low) / (high - low).
+    It is onto, and one to one but for a set of volume zero (a circle's two ends are one point).
+    ``coordinates``: what those of the cube mean, one for each of ``dim``, in the units of the manifold (an
+    angle in radians), in the order of u; u = (coordinate - low) / (high - low).
     """
 
-    factors: tuple[Factor, ...]
+    coordinates: tuple[Factor, ...]
 
     @abstractmethod
     def embed(self, u: Tensor) -> Tensor:
@@ -89,7 +97,7 @@ class Charted(Compact):
 
     @abstractmethod
     def unembed(self, z: Tensor) -> Tensor:
-        """u ``(..., dim)`` in [0, 1) of points ``z`` of the manifold: psi(unembed(z)) = z."""
+        """u ``(..., dim)`` in [0, 1] of points ``z`` of the manifold: psi(unembed(z)) = z."""
 
 
 class Symmetric(Compact):
