@@ -16,6 +16,8 @@ from latentrun.types import Factor
 if TYPE_CHECKING:
     from latentrun.functional.noise import Noise
 
+LINES, SMOOTH = 13, 97  # of an outline: grid lines each way, points of each
+
 
 class Manifold(ABC):
     """A space of dimension ``dim`` whose points are given by ``ambient_dim`` coordinates (last axis).
@@ -50,6 +52,17 @@ class Manifold(ABC):
         """Points ``(..., ambient_dim)`` of a shortest path from ``a`` (t = 0) to ``b`` (t = 1), at constant
         speed; ``t`` of the shape of a coordinate of ``a``, or one that broadcasts with it."""
         return self.exp(a, t.unsqueeze(-1) * self.log(a, b))
+
+    def drawn(self, z: Tensor) -> Tensor | None:
+        """Two or three coordinates ``(..., 2 | 3)`` of points in which one sees the space as it is, all of
+        one scale; None where there are none, or where z is as good."""
+        del z
+        return None
+
+    def outline(self) -> Tensor | None:
+        """Curves ``(K, T, 2 | 3)`` of the space itself, in the coordinates of :meth:`drawn`; None where it
+        draws nothing."""
+        return None
 
     def tangent(self, z: Tensor, v: Tensor) -> Tensor:
         """The part of ``v (..., ambient_dim)`` that is tangent to the manifold at its point ``z``: the
@@ -98,6 +111,21 @@ class Charted(Compact):
     @abstractmethod
     def unembed(self, z: Tensor) -> Tensor:
         """u ``(..., dim)`` in [0, 1] of points ``z`` of the manifold: psi(unembed(z)) = z."""
+
+    def outline(self) -> Tensor | None:
+        """Lines of the chart's grid: along each of at most two coordinates, at evenly spaced values of the
+        other."""
+        along = torch.linspace(0, 1, SMOOTH)
+        if self.dim == 1:
+            return self._drawn_curves(along.view(1, -1, 1))
+        if self.dim != 2:
+            return None
+        across = torch.linspace(0, 1, LINES)
+        grid = torch.cartesian_prod(across, along).view(LINES, SMOOTH, 2)
+        return self._drawn_curves(torch.cat([grid, grid.flip(-1)]))
+
+    def _drawn_curves(self, u: Tensor) -> Tensor | None:
+        return self.drawn(self.embed(u))
 
 
 class Symmetric(Compact):

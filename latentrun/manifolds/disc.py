@@ -54,6 +54,9 @@ class Disc(Charted):
     def tangent(self, z: Tensor, v: Tensor) -> Tensor:
         return v.expand_as(z + v)
 
+    def drawn(self, z: Tensor) -> Tensor | None:
+        return z
+
     def sample(self, n: int, noise: Noise) -> Tensor:
         return self.embed(noise.uniform(self.name, (n, 2)))
 

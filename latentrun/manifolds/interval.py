@@ -46,6 +46,9 @@ class Interval(Charted):
     def tangent(self, z: Tensor, v: Tensor) -> Tensor:
         return v.expand_as(z + v)
 
+    def drawn(self, z: Tensor) -> Tensor | None:
+        return z if self.dim == 2 else None
+
     def sample(self, n: int, noise: Noise) -> Tensor:
         return noise.uniform("interval", (n, self.dim))
 

@@ -91,6 +91,13 @@ class Klein(Charted):
     def sample(self, n: int, noise: Noise) -> Tensor:
         return self.embed(noise.uniform(self.name, (n, 2)))
 
+    def drawn(self, z: Tensor) -> Tensor | None:
+        """In space, where it has to cross itself: the figure eight that makes half a turn on its way."""
+        u, t = self._place(z).unbind(-1)
+        high = t.sin() * u.sin() + t.cos() * (2 * u).sin()
+        far = 2 + t.cos() * u.sin() - t.sin() * (2 * u).sin()
+        return torch.cat([far.unsqueeze(-1) * unit(2 * t), high.unsqueeze(-1)], dim=-1)
+
     # ---------------------------------------------------------------- the chart
     def embed(self, u: Tensor) -> Tensor:
         low, high = (u.new_tensor([getattr(c, end) for c in self.coordinates]) for end in ("low", "high"))
@@ -156,6 +163,12 @@ class Moebius(Klein):
         Factor("across", "real", -WIDTH, WIDTH),
         Factor("along", "cyclic", 0.0, math.pi, "rad"),
     )
+
+    def drawn(self, z: Tensor) -> Tensor | None:
+        """The band that makes half a turn on its way round."""
+        u, t = self._place(z).unbind(-1)
+        far = 1 + u * t.cos()
+        return torch.cat([far.unsqueeze(-1) * unit(2 * t), (u * t.sin()).unsqueeze(-1)], dim=-1)
 
     def unembed(self, z: Tensor) -> Tensor:
         u, t = self._place(z).unbind(-1)

@@ -91,7 +91,10 @@ class CompactProduct(Product, Compact):
 
 class ChartedProduct(CompactProduct, Charted):
     """A product of spaces with exact charts: their cubes stand one after the other. Where two coordinates
-    have one name, the number of the factor, counted from 1, is put behind it."""
+    have one name, the number of the factor, counted from 1, is put behind it.
+
+    Two circles are drawn as a doughnut of radii 2 and 1, other surfaces as they lie in the plane or in
+    space."""
 
     def __init__(self, factors: Sequence[Manifold]):
         super().__init__(factors)
@@ -105,6 +108,12 @@ class ChartedProduct(CompactProduct, Charted):
     def embed(self, u: Tensor) -> Tensor:
         pairs = zip(self.factors, u.split(self.dims, dim=-1), strict=True)
         return torch.cat([cast(Charted, factor).embed(part) for factor, part in pairs], dim=-1)
+
+    def drawn(self, z: Tensor) -> Tensor | None:
+        if self.dim == 2 and self.ambient_dim == 4:  # two circles: nothing else of one dimension has two
+            a, b, c, d = z.unbind(-1)
+            return torch.stack([(2 + c) * a, (2 + c) * b, d], dim=-1)
+        return z if self.dim == 2 and self.ambient_dim <= 3 else None
 
     def unembed(self, z: Tensor) -> Tensor:
         return torch.cat(self._each(lambda factor, part: factor.unembed(part), z), dim=-1)

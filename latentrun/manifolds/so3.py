@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from latentrun.manifolds.angles import TURN, length, root, share
 from latentrun.manifolds.base import Charted, Symmetric
-from latentrun.manifolds.sphere import rotation
+from latentrun.manifolds.sphere import rotation, sphere
 from latentrun.types import Factor
 
 if TYPE_CHECKING:
@@ -76,6 +76,14 @@ class SO3(Charted, Symmetric):
     def frame(self, z: Tensor) -> Tensor:
         axes = hat(torch.eye(3, dtype=z.dtype, device=z.device)) / CHORD
         return (matrix(z).unsqueeze(-3) @ axes).flatten(-2)
+
+    def drawn(self, z: Tensor) -> Tensor | None:
+        """Axis times angle: a ball of radius pi, of whose surface opposite points are one."""
+        return vector_of(matrix(z))
+
+    def outline(self) -> Tensor | None:
+        surface = sphere(2).outline()
+        return None if surface is None else math.pi * surface
 
     def sample(self, n: int, noise: Noise) -> Tensor:
         """Unit quaternions uniform on S³ (Shoemake 1992)."""

@@ -62,6 +62,10 @@ class Sphere(Symmetric):
     def tangent(self, z: Tensor, v: Tensor) -> Tensor:
         return v - (z * v).sum(-1, keepdim=True) * z
 
+    def drawn(self, z: Tensor) -> Tensor | None:
+        """The circle in the plane, the sphere in space."""
+        return z if self.dim <= 2 else None
+
     def sample(self, n: int, noise: Noise) -> Tensor:
         return self.project(noise.normal("sphere", (n, self.ambient_dim)))
 

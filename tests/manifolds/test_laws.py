@@ -366,3 +366,37 @@ def test_everything_runs_under_vmap(text):
     assert torch.allclose(vmap(manifold.project)(z), manifold.project(z), atol=1e-9)
     gradient = torch.func.grad(lambda p: manifold.distance(p, b).square().sum())(a)
     assert torch.isfinite(gradient).all()
+
+
+# ---------------------------------------------------------------- pictures
+DRAWN = {"s1": 2, "s2": 3, "t2": 3, "disc": 2, "annulus": 2, "moebius": 3, "klein": 3, "s1xi1": 3, "i2": 2}
+
+
+@pytest.mark.parametrize("text", [*DRAWN, "so3"])
+def test_spaces_are_drawn_where_their_outline_is(text):
+    manifold = space(text)
+    z = points(text, 400) if text != "s1xi1" else manifold.sample(400, Noise(0)).double()
+    seen, outline = manifold.drawn(z), manifold.outline()
+    assert seen.shape == (400, DRAWN.get(text, 3)) and outline.shape[2] == seen.shape[1]
+    if text == "so3":  # a ball, and its surface
+        assert seen.norm(dim=1).max() <= math.pi + 1e-9
+        assert torch.allclose(outline.norm(dim=-1), torch.tensor(math.pi))
+        return
+    span = (outline.amax((0, 1)) - outline.amin((0, 1))).max().item()
+    assert torch.cdist(seen, outline.flatten(0, 1).double()).min(1).values.max() < 0.12 * span
+    step = manifold.tangent(
+        z, 1e-3 * torch.randn(z.shape, generator=torch.Generator().manual_seed(0)).double()
+    )
+    moved = manifold.drawn(manifold.exp(z, step))
+    assert (moved - seen).norm(dim=1).max() < 0.05  # without tears, at the seams of the chart too
+    if text != "klein":  # two places that are seen as one are one; the bottle crosses itself
+        near = torch.cdist(seen, seen) < 0.05
+        apart = manifold.distance(z.unsqueeze(1), z)
+        assert apart[near].max() < 0.2
+
+
+@pytest.mark.parametrize("text", ["e2", "i1", "s3", "t3", "c5", "s1xe1", "s2xs1"])
+def test_what_cannot_be_seen_is_not_drawn(text):
+    manifold = space(text)
+    z = torch.zeros(3, manifold.ambient_dim)
+    assert manifold.drawn(z) is None and manifold.outline() is None
