@@ -11,8 +11,8 @@ from torch import Tensor
 
 from latentrun.config.bounds import Between, Count, Ge, Gt
 from latentrun.data.base import SPLITS, Dataset, HasMembers, Oracle, partition
-from latentrun.data.clusters import Clusters
-from latentrun.data.nearest import nearest_points
+from latentrun.data.lifted_clusters import Clusters
+from latentrun.data.lifted_nearest import nearest_points
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import Charted, Compact, Sphere, space

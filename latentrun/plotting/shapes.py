@@ -31,10 +31,10 @@ def on_shape(points: np.ndarray, outline: np.ndarray, targets: Sequence[Target])
     fig, axes = figure(len(heights), len(columns), width=2.7, height=mean, height_ratios=heights)
     blank(axes)
     for j, target in enumerate(columns):
-        for ax, view in zip(axes[1:, j], views, strict=True):
-            scale = _panel(ax, points, outline, target, view)
+        panels = zip(axes[1:, j], views, strict=True)
+        scales = [_panel(ax, points, outline, target, view) for ax, view in panels]
         if target is not None:
-            key(fig, axes[0, j], target[0], scale, head)
+            key(fig, axes[0, j], target[0], scales[0], head)
     return fig
 
 

@@ -11,8 +11,8 @@ from scipy.stats import chisquare, kstest, vonmises
 
 from latentrun.config.build import build
 from latentrun.data.base import Dataset, HasMembers, Oracle
-from latentrun.data.clusters import Clusters
 from latentrun.data.lifted import Lifted
+from latentrun.data.lifted_clusters import Clusters
 from latentrun.data.recorded import RecordedFamily, recorded_as
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise

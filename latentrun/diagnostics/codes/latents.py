@@ -236,7 +236,7 @@ class Latents(Diagnostic):
         columns = list(zip(factors, values.T, strict=True))
         codes, total = f"mean codes of the {self.split} split", int(report.arrays["rows"])
         drawn, outline = report.arrays.get("drawn"), report.arrays.get("outline")
-        if drawn is None:
+        if drawn is None or outline is None:
             pictures = flat(z, columns, total, codes)
         else:
             pictures = on_space(drawn, outline, columns, total, codes)
