@@ -89,7 +89,7 @@ def test_the_projection_is_on_the_space_and_no_point_of_it_is_nearer(text):
     near = manifold.project(z)
     assert torch.allclose(manifold.project(near), near, atol=1e-9)
     found = (z - near).norm(dim=-1)
-    many = points(text, 20_000, "many")
+    many = points(text, 8000, "many")
     assert (found <= torch.cdist(z, many).min(1).values + 1e-9).all()
     if isinstance(manifold, Charted) and manifold.dim <= 2:  # as near as the best of many, but for their gaps
         assert (found >= torch.cdist(z, many).min(1).values - 0.05).all()
@@ -144,6 +144,16 @@ def test_exp_goes_where_log_leads_at_the_length_of_the_distance(text):
         assert 0.3 < seen.double().mean() < 0.9
     assert torch.allclose(reached[seen], b[seen], atol=1e-8)
     assert torch.allclose(manifold.project(reached), reached, atol=1e-8)
+
+
+@pytest.mark.parametrize("text", CURVED)
+def test_paths_of_any_length_stay_on_the_space_and_are_no_longer_than_their_speed(text):
+    manifold, z = space(text), points(text, 200)
+    v = manifold.tangent(z, 4 * torch.randn(z.shape, generator=torch.Generator().manual_seed(2)).double())
+    reached = manifold.exp(z, v)
+    assert torch.allclose(manifold.project(reached), reached, atol=1e-8)
+    assert (manifold.distance(z, reached) <= v.norm(dim=-1) + 1e-8).all()
+    assert torch.allclose(manifold.exp(z, 0 * v), z, atol=1e-9)
 
 
 @pytest.mark.parametrize("text", CURVED)
