@@ -192,6 +192,21 @@ class Oracle(ABC):
         """The member of the family nearest to each row of ``x (N, *event_shape)``, factors unbounded."""
 
 
+class HasMembers(ABC):
+    """Its law without the noise is known well enough to integrate over. Mixed into a :class:`Dataset`.
+
+    ``noise``: standard deviation of the normal noise on every value of x; 0 for none.
+    """
+
+    noise: float
+
+    @abstractmethod
+    def members(self, n: int) -> Tensor | None:
+        """n noise-free examples ``(n, *event_shape)``, float32, each from the middle of one of n parts of
+        equal probability, in the order of a curve: averages over them are integrals over the law. None unless
+        the family is one-dimensional."""
+
+
 def take(split: Split, rows: Tensor) -> Split:
     """The given rows of a split."""
     labels = None if split.labels is None else split.labels[rows]
