@@ -19,6 +19,12 @@ FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
+FIXED = "one Bernoulli draw of the grey values, fixed by data.seed"
+NOTES = {
+    "none": (),
+    "static": (f"Every row is {FIXED}.",),
+    "dynamic": (f"Train rows are a Bernoulli draw of their grey values at every step; others are {FIXED}.",),
+}
 # Rows whose fixed binarisation is drawn together, so that a row's draw depends on its own number only.
 BLOCK = 1000
 
@@ -63,6 +69,7 @@ class Idx(Dataset):
         self.checksums, self.binarize, self.limit = dict(checksums), binarize, limit
         self.val_fraction, self.seed = val_fraction, seed
         self.binary = binarize != "none"
+        self.notes = NOTES[binarize]
         self.paths = self._find(data_root(root), folder, names)
         _, height, width = idx.shape_of(self.paths[FILES["train"][0]], 3)
         self.event_shape = (1, height, width)

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from latentrun.data.base import Dataset, Description, Oracle
+from latentrun.data.base import Dataset, Description, HasMembers, Oracle
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.types import Projection, Split
@@ -83,3 +83,21 @@ class RecordedOracle(Recorded, Oracle):
 
     def project(self, x: Tensor, **options: Any) -> Projection:
         return self._oracle.project(x, **options)
+
+
+class RecordedFamily(RecordedOracle, HasMembers):
+    """A family whose law is known too, as a run directory remembers it."""
+
+    @property
+    def noise(self) -> float:  # pyrefly: ignore[bad-override]
+        return self._oracle.noise
+
+    def members(self, n: int) -> Tensor | None:
+        return self._oracle.members(n)
+
+
+def recorded_as(kind: type[Dataset]) -> type[Recorded]:
+    """What a run directory makes of a data set: with the capabilities that its class has."""
+    if issubclass(kind, Oracle) and issubclass(kind, HasMembers):
+        return RecordedFamily
+    return RecordedOracle if issubclass(kind, Oracle) else Recorded

@@ -3,6 +3,7 @@ inherits."""
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from latentrun.types import Factor
 
 if TYPE_CHECKING:
     from latentrun.functional.noise import Noise
+
+LINES, SMOOTH = 13, 97  # of an outline: grid lines each way, points of each
 
 
 class Manifold(ABC):
@@ -45,10 +48,28 @@ class Manifold(ABC):
     def log(self, a: Tensor, b: Tensor) -> Tensor:
         """The tangent vector at ``a`` whose exponential is ``b``."""
 
+    def geodesic(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
+        """Points ``(..., ambient_dim)`` of a shortest path from ``a`` (t = 0) to ``b`` (t = 1), at constant
+        speed; ``t`` of the shape of a coordinate of ``a``, or one that broadcasts with it."""
+        return self.exp(a, t.unsqueeze(-1) * self.log(a, b))
+
+    def drawn(self, z: Tensor) -> Tensor | None:
+        """Two or three coordinates ``(..., 2 | 3)`` of points in which one sees the space as it is, all of
+        one scale; None where there are none, or where z is as good."""
+        del z
+        return None
+
+    def outline(self) -> Tensor | None:
+        """Curves ``(K, T, 2 | 3)`` of the space itself, in the coordinates of :meth:`drawn`; None where it
+        draws nothing."""
+        return None
+
     def tangent(self, z: Tensor, v: Tensor) -> Tensor:
         """The part of ``v (..., ambient_dim)`` that is tangent to the manifold at its point ``z``: the
         derivative of the nearest point along ``v``."""
-        return jvp(self.project, (z,), (v,))[1]
+        # The first derivative of a process lets torch compile with what it has itself deprecated.
+        with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
+            return jvp(self.project, (z,), (v,))[1]
 
     def frame(self, z: Tensor) -> Tensor:
         """An orthonormal basis ``(..., dim, ambient_dim)`` of the tangent space at the points ``z``."""
@@ -76,12 +97,12 @@ class Compact(Manifold):
 class Charted(Compact):
     """Has an exact embedding psi of the unit cube that takes its uniform law to that of the manifold.
 
-    It is onto, and one to one but for a set of volume zero (a circle's two ends are one point). ``factors``:
-    what the coordinates of the cube mean, one for each of ``dim``, in the units of the manifold (an angle in
-    radians), in the order of u; u = (factor - low) / (high - low).
+    It is onto, and one to one but for a set of volume zero (a circle's two ends are one point).
+    ``coordinates``: what those of the cube mean, one for each of ``dim``, in the units of the manifold (an
+    angle in radians), in the order of u; u = (coordinate - low) / (high - low).
     """
 
-    factors: tuple[Factor, ...]
+    coordinates: tuple[Factor, ...]
 
     @abstractmethod
     def embed(self, u: Tensor) -> Tensor:
@@ -89,7 +110,22 @@ class Charted(Compact):
 
     @abstractmethod
     def unembed(self, z: Tensor) -> Tensor:
-        """u ``(..., dim)`` in [0, 1) of points ``z`` of the manifold: psi(unembed(z)) = z."""
+        """u ``(..., dim)`` in [0, 1] of points ``z`` of the manifold: psi(unembed(z)) = z."""
+
+    def outline(self) -> Tensor | None:
+        """Lines of the chart's grid: along each of at most two coordinates, at evenly spaced values of the
+        other."""
+        along = torch.linspace(0, 1, SMOOTH)
+        if self.dim == 1:
+            return self._drawn_curves(along.view(1, -1, 1))
+        if self.dim != 2:
+            return None
+        across = torch.linspace(0, 1, LINES)
+        grid = torch.cartesian_prod(across, along).view(LINES, SMOOTH, 2)
+        return self._drawn_curves(torch.cat([grid, grid.flip(-1)]))
+
+    def _drawn_curves(self, u: Tensor) -> Tensor | None:
+        return self.drawn(self.embed(u))
 
 
 class Symmetric(Compact):

@@ -15,6 +15,8 @@ class Euclidean(Manifold):
     tensor(5.)
     """
 
+    betti = (1,)
+
     def __init__(self, dim: int):
         self.dim = self.ambient_dim = dim
         self.name = f"e{dim}"
@@ -30,3 +32,6 @@ class Euclidean(Manifold):
 
     def log(self, a: Tensor, b: Tensor) -> Tensor:
         return b - a
+
+    def tangent(self, z: Tensor, v: Tensor) -> Tensor:
+        return v.expand_as(z + v)

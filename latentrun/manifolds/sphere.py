@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from latentrun.manifolds.base import Symmetric
+from latentrun.manifolds.angles import TURN, length, root, share, unit
+from latentrun.manifolds.base import Charted, Symmetric
+from latentrun.types import Factor
 
 if TYPE_CHECKING:
     from latentrun.functional.noise import Noise
@@ -35,24 +37,91 @@ class Sphere(Symmetric):
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         # The chord keeps digits where the scalar product loses them.
-        return 2 * torch.atan2((a - b).norm(dim=-1), (a + b).norm(dim=-1))
+        return 2 * torch.atan2(length(a - b), length(a + b))
 
     def exp(self, z: Tensor, v: Tensor) -> Tensor:
-        length = v.norm(dim=-1, keepdim=True)
-        return z * length.cos() + v * torch.sinc(length / math.pi)
+        angle = length(v).unsqueeze(-1)
+        return z * angle.cos() + v * torch.sinc(angle / math.pi)
 
     def log(self, a: Tensor, b: Tensor) -> Tensor:
+        """Of opposite points one of the many."""
         across = b - (a * b).sum(-1, keepdim=True) * a
-        return F.normalize(across, dim=-1) * self.distance(a, b).unsqueeze(-1)
+        sine, angle = length(across).unsqueeze(-1), self.distance(a, b).unsqueeze(-1)
+        near, opposite = angle < 1, (angle > 1) & (sine < 4 * torch.finfo(a.dtype).eps)
+        flat = torch.where(near, angle, torch.zeros_like(angle))
+        far = angle / torch.where(near | opposite, torch.ones_like(sine), sine)
+        # angle / sin(angle), without 0 / 0 at 0.
+        step = across * torch.where(near, 1 / torch.sinc(flat / math.pi), far)
+        return torch.where(opposite, angle * self._any_direction(a), step)
+
+    def _any_direction(self, a: Tensor) -> Tensor:
+        """A unit tangent vector at each point: towards the axis that it is farthest from."""
+        axis = F.one_hot(a.abs().argmin(-1), self.ambient_dim).to(a.dtype)
+        return F.normalize(self.tangent(a, axis), dim=-1)
 
     def tangent(self, z: Tensor, v: Tensor) -> Tensor:
         return v - (z * v).sum(-1, keepdim=True) * z
+
+    def drawn(self, z: Tensor) -> Tensor | None:
+        """The circle in the plane, the sphere in space."""
+        return z if self.dim <= 2 else None
 
     def sample(self, n: int, noise: Noise) -> Tensor:
         return self.project(noise.normal("sphere", (n, self.ambient_dim)))
 
     def act(self, g: Tensor, z: Tensor) -> Tensor:
         return (rotation(g, self.ambient_dim) @ z.unsqueeze(-1)).squeeze(-1)
+
+
+class ChartedSphere(Sphere, Charted):
+    """S^1, S^2 or S^3 with their exact charts: (cos, sin) of the angle; height and longitude, of which
+    Archimedes found that they are uniform; the two circles of Hopf's coordinates and the share of the second
+    (Shoemake 1992). Points within 1e-3 of a pole keep three digits of their place in float32.
+
+    >>> ChartedSphere(1).embed(torch.tensor([0.25])).round(decimals=4)
+    tensor([-0., 1.])
+    """
+
+    def __init__(self, dim: int):
+        super().__init__(dim)
+        self.coordinates = COORDINATES[dim]
+
+    def embed(self, u: Tensor) -> Tensor:
+        if self.dim == 1:
+            return unit(TURN * u[..., 0])
+        if self.dim == 2:
+            height = u[..., :1]
+            across = 2 * root(height * (1 - height))
+            return torch.cat([across * unit(TURN * u[..., 1]), 2 * height - 1], dim=-1)
+        first, second = root(1 - u[..., :1]), root(u[..., :1])
+        return torch.cat([first * unit(TURN * u[..., 1]), second * unit(TURN * u[..., 2])], dim=-1)
+
+    def unembed(self, z: Tensor) -> Tensor:
+        if self.dim == 1:
+            return share(z[..., 1:], z[..., :1])
+        if self.dim == 2:
+            # The angle keeps digits near the poles where its cosine loses them.
+            polar = torch.atan2(length(z[..., :2]), z[..., 2])
+            return torch.stack([(polar / 2).cos().square(), share(z[..., 1], z[..., 0])], dim=-1)
+        second = z[..., 2:].square().sum(-1).clamp(0, 1)
+        angles = share(z[..., 1], z[..., 0]), share(z[..., 3], z[..., 2])
+        return torch.stack([second, *angles], dim=-1)
+
+
+def _angle(name: str) -> Factor:
+    return Factor(name, "cyclic", 0.0, TURN, "rad")
+
+
+COORDINATES = {
+    1: (_angle("angle"),),
+    2: (Factor("height", "real", -1.0, 1.0), _angle("longitude")),
+    3: (Factor("share", "real", 0.0, 1.0), _angle("first_angle"), _angle("second_angle")),
+}
+
+
+def sphere(dim: int) -> Sphere:
+    """S^dim, with its chart where there is one."""
+    return ChartedSphere(dim) if dim in COORDINATES else Sphere(dim)
 
 
 def rotation(g: Tensor, n: int) -> Tensor:

@@ -62,6 +62,7 @@ def cloud(
     value_range: tuple[float, float] = (0.0, 1.0),
     layers: Sequence[Layer] = (),
     axes: Sequence[int] | None = None,
+    outline: np.ndarray | None = None,
 ):
     """A plotly figure of ``codes (N, d)``, d >= 3, in the latents ``axes`` (None: see :func:`drawn_latents`),
     every code a point.
@@ -71,6 +72,9 @@ def cloud(
     of the point under the cursor, enlarged, with the values of its factors. Classes beyond the palette's
     eight repeat its colours with another symbol, shown beside their names. ValueError where numbers of
     points, images and texts differ.
+
+    ``outline (K, T, 3)``: curves of a space on which the codes ``(N, 3)`` lie; its scale is then one in all
+    directions, and coordinates are not named.
     """
     import plotly.graph_objects as go
 
@@ -81,12 +85,16 @@ def cloud(
     markers = [_marker(target) for target in targets] or [{"color": PALETTE[0]}]
     fig = go.Figure(
         [
-            _codes(go, codes, targets, axes, markers[0], tiles[0], bool(layers)),
+            _codes(go, codes, targets, axes, markers[0], tiles[0], bool(layers), outline is None),
             *_layers(go, layers, axes, tiles[1:]),
+            *([] if outline is None else [_wires(go, outline)]),
         ]
     )
     fig.update_traces(showlegend=bool(layers))
     fig.update_layout(_layout(axes, [factor for factor, _ in targets], markers), meta=sheet)
+    if outline is not None:
+        plain = {f"{side}axis": {"visible": False} for side in "xyz"}
+        fig.update_scenes(aspectmode="data", **plain)
     return fig
 
 
@@ -98,10 +106,13 @@ def _codes(
     marker: dict,
     first: int | None,
     faint: bool,
+    placed: bool,
 ):
-    """The codes as points, ``faint`` where layers are to be seen through them."""
+    """The codes as points, ``faint`` where layers are to be seen through them; with their coordinates in what
+    they say where they are ``placed`` or there is nothing else."""
     xyz = _drawn(codes, axes)
-    texts = _joined([_placed(axes, xyz), *(_valued(factor, values) for factor, values in targets)])
+    lines = [_valued(factor, values) for factor, values in targets]
+    texts = _joined([_placed(axes, xyz), *lines] if placed or not lines else lines)
     look = {"size": 2.5 if len(codes) > 500 else 4, "opacity": 0.65 if faint else 0.85}
     touch = _touched(texts, first, len(xyz))
     return go.Scatter3d(**_xyz(xyz), mode="markers", marker={**look, **marker}, name="codes", **touch)
@@ -235,6 +246,14 @@ def _surface(go, layer: Layer, shared: dict[str, Any]):
     facets = dict(zip("ijk", np.asarray(layer.facets).T.tolist(), strict=True))
     look = {"color": layer.colour or SURFACE, "opacity": 0.1, "flatshading": True, "hoverinfo": "skip"}
     return go.Mesh3d(**shared, **facets, **look)
+
+
+def _wires(go, outline: np.ndarray):
+    """Curves ``(K, T, 3)`` as one thin grey trace: a gap parts each from the next."""
+    gap = np.full((len(outline), 1, 3), np.nan)
+    xyz = np.concatenate([outline, gap], axis=1).reshape(-1, 3)
+    look = {"color": "#bbbbbb", "width": 1.5}
+    return go.Scatter3d(**_xyz(xyz), mode="lines", line=look, name="space", hoverinfo="skip")
 
 
 def _path(go, layer: Layer, shared: dict[str, Any], number: int):

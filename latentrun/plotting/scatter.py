@@ -21,10 +21,10 @@ MARKERS = "o^sDvP*X"  # classes beyond the palette repeat its colours with anoth
 LEGEND = 16  # classes named in a legend at most
 
 
-def points(n: int) -> dict[str, Any]:
+def points(n: int, alpha: float = 0.75) -> dict[str, Any]:
     """How n dots are drawn: a few large enough to see, thousands small enough to tell apart (areas in
     points²)."""
-    return {"s": min(30.0, max(5.0, 2500 / max(n, 1))), "linewidths": 0, "alpha": 0.75, "rasterized": True}
+    return {"s": min(30.0, max(5.0, 2500 / max(n, 1))), "linewidths": 0, "alpha": alpha, "rasterized": True}
 
 
 def caption(factor: Factor) -> str:
@@ -54,11 +54,12 @@ def colours_of(factor: Factor) -> mpl.colors.Colormap:
     return mpl.colors.ListedColormap(np.minimum(mpl.colormaps[name](np.linspace(0, 1, 256))[:, :3], 0.8))
 
 
-def draw(ax: Axes, x: np.ndarray, y: np.ndarray, target: Target | None):
+def draw(ax: Axes, x: np.ndarray, y: np.ndarray, target: Target | None, alpha: float = 0.75):
     """Points ``(N,)``, ``(N,)`` coloured by a factor; gives the colour scale, None for classes and plain
     points."""
+    look = points(len(x), alpha)
     if target is None:
-        ax.scatter(x, y, color=PALETTE[0], **points(len(x)))
+        ax.scatter(x, y, color=PALETTE[0], **look)
         return None
     factor, values = target
     if factor.kind == "categorical":
@@ -68,10 +69,10 @@ def draw(ax: Axes, x: np.ndarray, y: np.ndarray, target: Target | None):
         shape = classes // len(palette) % len(MARKERS)
         for i in np.unique(shape):
             at = shape == i
-            ax.scatter(x[at], y[at], c=colours[at], marker=MARKERS[i], **points(len(x)))
+            ax.scatter(x[at], y[at], c=colours[at], marker=MARKERS[i], **look)
         return None
-    look = {"cmap": colours_of(factor), "vmin": factor.low, "vmax": factor.high}
-    return ax.scatter(x, y, c=values, **look, **points(len(x)))
+    scale = {"cmap": colours_of(factor), "vmin": factor.low, "vmax": factor.high}
+    return ax.scatter(x, y, c=values, **scale, **look)
 
 
 def legend(ax: Axes, factor: Factor) -> None:
@@ -118,14 +119,20 @@ def projections(codes: np.ndarray, targets: Sequence[Target]) -> Figure:
         for (a, b), ax in zip(pairs, panels, strict=False):
             scale = draw(ax, codes[:, a], codes[:, b], target)
             ax.set(xlabel=f"$z_{{{a}}}$", ylabel=f"$z_{{{b}}}$")
-        if target is not None and scale is not None:
-            thin = axes[0, j].inset_axes([0, 0, 1, 0.09 / head])
-            bar = fig.colorbar(scale, cax=thin, orientation="horizontal", ticklocation="top")
-            bar.set_label(caption(target[0]))
-            bar.solids.set(alpha=1, rasterized=True)
-        elif target is not None:
-            legend(axes[0, j], target[0])
+        if target is not None:
+            key(fig, axes[0, j], target[0], scale, head)
     return fig
+
+
+def key(fig: Figure, ax: Axes, factor: Factor, scale, head: float) -> None:
+    """What the colours of a factor mean, in an empty panel ``head`` inches high: its scale, or, where that is
+    None, the names of its classes."""
+    if scale is None:
+        return legend(ax, factor)
+    thin = ax.inset_axes([0, 0, 1, 0.09 / head])
+    bar = fig.colorbar(scale, cax=thin, orientation="horizontal", ticklocation="top")
+    bar.set_label(caption(factor))
+    bar.solids.set(alpha=1, rasterized=True)
 
 
 def along(codes: np.ndarray, targets: Sequence[Target]) -> Figure:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from latentrun.config.build import later
-from latentrun.data.base import Dataset, Description, Oracle
-from latentrun.data.recorded import Recorded, RecordedOracle
+from latentrun.data.base import Dataset, Description
+from latentrun.data.recorded import Recorded, recorded_as
 from latentrun.errors import InputError, few, one_line
 from latentrun.models.base import HasGenerator, Model
 from latentrun.nn.base import mismatch
@@ -59,8 +59,7 @@ def recorded(directory: RunDirectory, config: Mapping[str, Any]) -> Recorded:
     where = f"{str(directory.path / 'meta.json')!r}: data"
     description = Description.read(directory.meta.get("data"), where)
     named: Any = later(config["data"], Dataset, "data", config["trust"])
-    kind = RecordedOracle if issubclass(named.func, Oracle) else Recorded
-    return kind(description, partial(build_data, config))
+    return recorded_as(named.func)(description, partial(build_data, config))
 
 
 def load_weights(model: Model, directory: RunDirectory, device: torch.device | str) -> list[str]:

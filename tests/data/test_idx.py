@@ -106,6 +106,7 @@ def test_static_draws_are_bernoulli_and_fixed_for_a_row(tiny):
 def test_dynamic_draws_only_training_rows_anew(tiny):
     grey, static, dynamic = tiny(), tiny(binarize="static"), tiny(binarize="dynamic")
     assert (grey.binary, static.binary, dynamic.binary) == (False, True, True)
+    assert not grey.notes and "Every row" in static.notes[0] and "at every step" in dynamic.notes[0]
     p = dynamic.split("train").x
     assert torch.equal(p, grey.split("train").x)
     for name in ("val", "test"):

@@ -322,3 +322,24 @@ def test_a_collapsed_latent_knows_nothing_though_its_mean_does():
     report = asked(planted_run(bare, data), Noise(0))
     assert report.tables["dependence"]["spearman"].max() > 0.999
     assert report.metrics["knn_r2.f"].value > 0.99
+
+
+def test_codes_on_a_space_are_drawn_on_it_from_the_report_alone():
+    """Circle, sphere and torus: pictures by the names that flat codes have, with the space in them."""
+    for text, seen_in in (("s1", 2), ("s2", 3), ("t2", 3)):
+        manifold = space(text)
+        x = {name: manifold.sample(60, Noise(i)) for i, name in enumerate(SIZES)}
+        model = Deterministic(lambda v: v, lambda z: z, manifold.ambient_dim, (manifold.ambient_dim,))
+        model.spaces["z"] = manifold
+        y = {name: z[:, :1] for name, z in x.items()}
+        run = planted_run(model, Rows(x, y, (Factor("a", "real", -1, 1),)))
+        diagnostic, _ = measure(x, y, (Factor("a", "real", -1, 1),), train_rows=50, information_rows=50)
+        report = diagnostic(run, Noise(0))
+        codes = torch.from_numpy(report.arrays["codes"])
+        assert np.allclose(report.arrays["drawn"], manifold.drawn(codes), atol=1e-6)
+        assert np.allclose(report.arrays["outline"], manifold.outline(), atol=1e-6)
+        pictures = diagnostic.plot(replace(report, metrics={}))
+        assert "on their space" in pictures["projections"].caption
+        assert ("cloud" in pictures) == (seen_in == 3)
+    flat, report = measure(x, y, (Factor("a", "real", -1, 1),), train_rows=50, information_rows=50)
+    assert "drawn" not in report.arrays and "on their space" not in flat.plot(report)["projections"].caption

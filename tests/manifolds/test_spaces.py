@@ -9,16 +9,35 @@ from latentrun.errors import InputError
 from latentrun.manifolds import Euclidean, Product, Sphere, parse, register, space
 from latentrun.manifolds.sphere import rotation
 
+SHAPES = (
+    ("e3", 3, 3),
+    ("s1", 1, 2),
+    ("s1xe2", 3, 4),
+    ("s2xs1xe1", 4, 6),
+    ("i3", 3, 3),
+    ("t2", 2, 4),
+    ("so3", 3, 9),
+    ("disc", 2, 2),
+    ("annulusxmoebius", 4, 7),
+    ("klein", 2, 5),
+    ("c5xe1", 1, 6),
+)
+KNOWN = (
+    "known: e<n>, i<n>, s<n>, t<n>, c<n>, so3, disc, annulus, moebius, klein, and products of them such as "
+    "s1xe2"
+)
+
 
 @pytest.fixture
 def globes(monkeypatch):
     """With another kind of space, as a package of one's own adds it."""
     monkeypatch.setattr(parse, "KINDS", dict(parse.KINDS))
     register("globe", Sphere)
+    register("ring", lambda: Sphere(1), least=None)
 
 
 def test_a_text_names_a_space_and_a_space_its_text():
-    for text, dim, ambient in (("e3", 3, 3), ("s1", 1, 2), ("s1xe2", 3, 4), ("s2xs1xe1", 4, 6)):
+    for text, dim, ambient in SHAPES:
         manifold = space(text)
         assert (manifold.name, manifold.dim, manifold.ambient_dim) == (text, dim, ambient)
     assert isinstance(space("e2"), Euclidean) and isinstance(space("e1xe1"), Product)
@@ -27,15 +46,27 @@ def test_a_text_names_a_space_and_a_space_its_text():
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("q2", "unknown kind of space in model.latent=q2 'q'; known: e"),
-        ("e", "model.latent: 'e' cannot be read: write a kind and a number, such as e3 or e2xe1"),
-        ("e2x", "model.latent: 'e2x' cannot be read"),
-        ("E2", "model.latent: 'E2' cannot be read"),
-        ("e2 x e1", "model.latent: 'e2 x e1' cannot be read"),
-        ("", "model.latent: '' cannot be read"),
-        ("e0", "model.latent: 'e0' has no dimension"),
+        ("q2", f"model.latent: 'q2' is no space; {KNOWN}"),
+        ("e", "model.latent: 'e' is no space (did you mean 'e2'?); known: e<n>, i<n>"),
+        ("e2x", "model.latent: '' in 'e2x' is no space (did you mean 'e2'?); known"),
+        ("s1x", "model.latent: '' in 's1x' is no space (did you mean 's1'?); known"),
+        ("xs1xxe2", "model.latent: '' in 'xs1xxe2' is no space (did you mean 's1xe2'?); known"),
+        ("E2", "model.latent: 'E2' is no space (did you mean 'e2'?)"),
+        ("S2xe1", "model.latent: 'S2' in 'S2xe1' is no space (did you mean 's2'?)"),
+        ("e2 x e1", "model.latent: 'e2 ' in 'e2 x e1' is no space (did you mean 'e2'?)"),
+        ("", "model.latent: '' is no space; known"),
+        ("e0", "model.latent: 'e0' is no space: the least of its kind is e1"),
+        ("s0", "model.latent: 's0' is no space: the least of its kind is s1; two points are c2"),
+        ("t-1", "model.latent: 't-1' is no space (did you mean 't1'?); known"),
+        ("c1", "model.latent: 'c1' is no space: the least of its kind is c2; one point says nothing"),
+        ("so4", "model.latent: 'so4' is no space (did you mean 'so3'?)"),
+        ("so", "model.latent: 'so' is no space (did you mean 'so3'?)"),
+        ("discs", "model.latent: 'discs' is no space (did you mean 'disc'?)"),
+        ("disc2", "model.latent: 'disc2' is no space (did you mean 'disc'?)"),
+        ("kleinxmobius", "model.latent: 'mobius' in 'kleinxmobius' is no space (did you mean 'moebius'?)"),
         ("e999999", "model.latent: 'e999999' has more than 100,000 coordinates"),
         ("e1x" * 50 + "e99999", "more than 100,000 coordinates"),
+        ("t60000", "more than 100,000 coordinates"),
     ],
 )
 def test_other_texts_are_answered_in_one_line(text, says):
@@ -45,7 +76,7 @@ def test_other_texts_are_answered_in_one_line(text, says):
 
 
 def test_letters_are_given_once(globes):
-    assert isinstance(space("globe2xe1"), Product)
+    assert isinstance(space("globe2xe1"), Product) and space("ringxring").dim == 2
     with pytest.raises(ValueError, match="'globe' is taken"):
         register("globe", Sphere)
     with pytest.raises(ValueError, match="small letters other than x"):

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
+import torch
 
 from latentrun.config.bounds import Count
 from latentrun.data.base import Dataset
@@ -32,6 +33,7 @@ from latentrun.functional.statistics.probes import (
     outputs,
     r2,
 )
+from latentrun.manifolds import Manifold
 from latentrun.models.base import HasGaussianPosterior, Model
 from latentrun.plotting.cloud import TURNED
 from latentrun.plotting.sprite import thumbnails
@@ -198,7 +200,8 @@ class Latents(Diagnostic):
             "index": rows.index[shown],
             "rows": np.asarray(n),
         }
-        if run.data.is_image and d >= 3:
+        arrays |= seen(run.model.spaces["z"], arrays["codes"])
+        if run.data.is_image and arrays.get("drawn", rows.z).shape[1] >= 3:
             x = run.data.split(self.split).x
             arrays["pictures"] = thumbnails(x, run.data.value_range, shown[:TURNED])
         return arrays
@@ -227,19 +230,26 @@ class Latents(Diagnostic):
 
     # ---------------------------------------------------------------- drawing
     def plot(self, report: Report) -> dict[str, Picture]:
-        from latentrun.diagnostics.codes.latents_plot import dependence, flat, turned
+        from latentrun.diagnostics.codes.latents_plot import dependence, flat, on_space, turned
 
         z, values = report.arrays["codes"], report.arrays["targets"]
         factors = read_factors(report.tables["factors"])
         columns = list(zip(factors, values.T, strict=True))
         codes, total = f"mean codes of the {self.split} split", int(report.arrays["rows"])
-        pictures = flat(z, columns, total, codes)
+        drawn, outline = report.arrays.get("drawn"), report.arrays.get("outline")
+        if drawn is None or outline is None:
+            pictures = flat(z, columns, total, codes)
+        else:
+            pictures = on_space(drawn, outline, columns, total, codes)
         if factors:
             table = report.tables.get("dependence_draws", report.tables["dependence"])
             pictures["dependence"] = dependence(table, factors)
-        if z.shape[1] >= 3:
+        seen_in = z if drawn is None else drawn
+        if seen_in.shape[1] >= 3:
             examples = report.arrays.get("pictures")
-            pictures["cloud"] = turned(z[:TURNED], columns, examples, self.difference, total, codes)
+            pictures["cloud"] = turned(
+                seen_in[:TURNED], columns, examples, self.difference, total, codes, outline
+            )
         return pictures
 
 
@@ -256,6 +266,15 @@ def rows_of(run: Run, split: str) -> Rows:
         latents.index.cpu().numpy(),
         targets(run.data.factors, run.data.label, latents.y.cpu().numpy(), labels),
     )
+
+
+def seen(space: Manifold, codes: np.ndarray) -> dict[str, np.ndarray]:
+    """Codes ``(n, d)`` as points of their space as one sees it, ``drawn (n, 2 | 3)``, and its ``outline (K,
+    T, 2 | 3)``, where it can be drawn."""
+    drawn, outline = space.drawn(torch.from_numpy(codes)), space.outline()
+    if drawn is None or outline is None:
+        return {}
+    return {"drawn": drawn.numpy().astype(np.float32), "outline": outline.numpy().astype(np.float32)}
 
 
 def moments(rows: Rows) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from latentrun.functional.factors import Target, with_difference
 from latentrun.plotting.cloud import cloud
 from latentrun.plotting.matrix import matrices
 from latentrun.plotting.scatter import along, axis_pairs, projections
+from latentrun.plotting.shapes import on_shape
 from latentrun.types import Factor, Picture
 
 WIDE = 6  # factors side by side in one picture
@@ -57,6 +58,25 @@ def latent_pairs(z: np.ndarray, targets: Sequence[Target], shown: str) -> Pictur
     return Picture(projections(z, targets), text)
 
 
+def on_space(
+    drawn: np.ndarray, outline: np.ndarray, targets: Sequence[Target], total: int, codes: str
+) -> dict[str, Picture]:
+    """Codes as points ``drawn (n, 2 | 3)`` of their space with the curves ``outline (K, T, 2 | 3)``, coloured
+    by each factor; a picture for every ``WIDE`` factors."""
+    text = f"{capital(amount(len(drawn), total, codes))}, on their space (grey lines)"
+    if drawn.shape[1] == 3:
+        text += ", seen from two sides, one above the other; what lies behind is faint"
+    if targets:
+        text += "; what colours the points stands above"
+    groups = [targets[i : i + WIDE] for i in range(0, len(targets), WIDE)] or [[]]
+    return {
+        "projections" if i == 0 else f"projections_{i + 1}": Picture(
+            on_shape(drawn, outline, group), f"{text}."
+        )
+        for i, group in enumerate(groups)
+    }
+
+
 def turned(
     z: np.ndarray,
     targets: Sequence[Target],
@@ -64,15 +84,15 @@ def turned(
     difference: tuple[str, str] | None,
     total: int,
     codes: str,
+    outline: np.ndarray | None = None,
 ) -> Picture:
-    """Codes ``z (n, d)``, d >= 3, to be turned, with the pictures of the examples where there are any."""
+    """Codes ``z (n, d)``, d >= 3, to be turned, with the pictures of the examples where there are any; on
+    their space with the curves ``outline``, or in latents."""
     colours = [(factor, values[: len(z)]) for factor, values in targets]
     if difference is not None:
         colours = with_difference(colours, difference)
-    text = (
-        f"{capital(amount(len(z), total, codes))}, a point each, in the three latents of highest variance. "
-        "Drag to turn, scroll to approach"
-    )
+    where = "in the three latents of highest variance" if outline is None else "on their space (grey lines)"
+    text = f"{capital(amount(len(z), total, codes))}, a point each, {where}. Drag to turn, scroll to approach"
     if colours:
         text += "; the menu chooses what colours the points"
     touched = []
@@ -82,7 +102,7 @@ def turned(
         touched.append("its values")
     if touched:
         text += f"; a point that is touched shows {' and '.join(touched)}"
-    return Picture(cloud(z, colours, images=examples), f"{text}.")
+    return Picture(cloud(z, colours, images=examples, outline=outline), f"{text}.")
 
 
 def dependence(table: pd.DataFrame, factors: Sequence[Factor]) -> Picture:
