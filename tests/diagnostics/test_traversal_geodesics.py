@@ -2,7 +2,6 @@
 
 from math import pi
 
-import numpy as np
 import pytest
 import torch
 
@@ -19,35 +18,9 @@ from latentrun.diagnostics.decoder.traversal_geodesics import (
 )
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import Euclidean, Product, Sphere
-from latentrun.manifolds.base import Finite
+from latentrun.manifolds import space as space_of
 from tests.conformance import parts
 from tests.planted import Deterministic, Rows, Turns, planted_run
-
-
-class Corners(Finite):
-    """k points, one-hot."""
-
-    def __init__(self, size):
-        self.size = self.ambient_dim = size
-        self.name, self.log_volume = f"c{size}", float(np.log(size))
-
-    def project(self, z):
-        return torch.nn.functional.one_hot(z.argmax(-1), self.size).to(z)
-
-    def distance(self, a, b):
-        return (a - b).abs().sum(-1) / 2
-
-    def exp(self, z, v):
-        return z.expand_as(z + v)
-
-    def log(self, a, b):
-        return torch.zeros_like(a - b)
-
-    def frame(self, z):
-        return z.new_zeros(*z.shape[:-1], 0, self.size)
-
-    def sample(self, n, noise):
-        return torch.eye(self.size)[noise.integers("points", self.size, (n,))]
 
 
 def centre(space, codes):
@@ -92,6 +65,16 @@ def test_open_directions_go_as_far_as_codes_spread():
     assert made.parameter[1, -1].item() == pytest.approx(12.0, rel=0.1)
 
 
+def test_a_geodesic_ends_at_the_edge_of_the_space():
+    interval = space_of("i1")
+    codes = torch.cat([torch.tensor([[0.25]]), torch.rand(500, 1)])
+    made = axis_geodesics(centre(interval, codes), extent=3.0, steps=9)
+    assert made.closed == (False,)
+    ends = made.z[0, [0, -1], 0].sort().values.tolist()
+    assert ends == pytest.approx([0.0, 1.0], abs=5e-3)
+    assert (made.z[0, :, 0].diff().abs() - 1 / 8).abs().max() < 2e-3
+
+
 def test_directions_between_two_and_circles_around_the_centre():
     here = centre(Sphere(2), torch.randn(20, 3))
     pairs = torch.tensor([[0, 1]])
@@ -105,7 +88,7 @@ def test_directions_between_two_and_circles_around_the_centre():
 
 def test_a_finite_factor_is_walked_point_by_point():
     notes = []
-    space = Product([Sphere(1), Corners(4)])
+    space = Product([Sphere(1), space_of("c4")])
     z = torch.tensor([[1.0, 0.0, 0.0, 0.0, 1.0, 0.0]]).double()
     made = point_paths(Centre(space, z[0], z.new_zeros(1, 6), z), 6, notes)
     assert made.names == ("c4 (1)",) and made.z[0, :, 2:].argmax(1).tolist() == [0, 1, 2, 3, 3, 3]
@@ -157,7 +140,7 @@ def test_the_centre_is_a_code_near_the_middle():
 
 
 def test_a_finite_space_has_points_and_nothing_else():
-    space = Corners(3)
+    space = space_of("c3")
     model = Deterministic(lambda x: space.project(x), lambda z: z, 3, (3,))
     model.spaces["z"] = space
     _, report = traverse(planted_run(model, Rows(torch.rand(20, 3))))

@@ -37,14 +37,24 @@ class Centre:
     codes: Tensor
 
     def along(self, v: Tensor, extent: float) -> tuple[Tensor, Tensor]:
-        """How far a geodesic goes both ways in unit directions ``v (P, d)``, and whether it then meets
-        itself, ``(P,)`` each: half of its length where it is closed, else ``extent`` times the root mean
-        square of what the codes have of that direction."""
+        """How far a geodesic goes backwards and forwards in unit directions ``v (P, d)``, ``(P, 2)``, and
+        whether it then meets itself ``(P,)``: half of its length where it is closed, else ``extent`` times
+        the root mean square of what the codes have of that direction, or to the edge of the space."""
         length = closing_length(self.space, self.z, v)
         there = self.space.log(self.z.expand_as(self.codes), self.codes)
         spread = (there @ v.T).square().mean(0).sqrt()
         closed = length.isfinite()
-        return torch.where(closed, length / 2, extent * spread), closed
+        reach = torch.where(closed, length / 2, extent * spread)
+        ends = torch.stack([self._inside(reach, -v), self._inside(reach, v)], 1)
+        return torch.where(closed.unsqueeze(1), reach.unsqueeze(1), ends), closed
+
+    def _inside(self, reach: Tensor, v: Tensor) -> Tensor:
+        """How much of ``reach (P,)`` lies before the edge of the space, where a geodesic stands still."""
+        t = reach.unsqueeze(1) * torch.linspace(0, 1, GRID + 1, dtype=reach.dtype, device=reach.device)
+        points = self.shoot(t, v)
+        step = self.space.distance(points[:, :-1], points[:, 1:])
+        moving = (step > 0.5 * reach.unsqueeze(1) / GRID).to(reach.dtype).cumprod(1)
+        return reach * moving.sum(1) / GRID
 
     def shoot(self, t: Tensor, v: Tensor) -> Tensor:
         """Points ``(P, T, d)`` at ``t (P, T)`` of the geodesics in directions ``v (P, d)``."""
@@ -106,8 +116,9 @@ def _geodesics(
 ) -> Paths:
     if not names:
         return _none(kind, centre, steps)
-    reach, closed = centre.along(v, extent)
-    t = reach[:, None] * torch.linspace(-1, 1, steps, dtype=v.dtype, device=v.device)
+    ends, closed = centre.along(v, extent)
+    share = torch.linspace(0, 1, steps, dtype=v.dtype, device=v.device)
+    t = -ends[:, :1] + share * ends.sum(1, keepdim=True)
     return Paths(kind, UNITS[kind], names, t.float(), centre.shoot(t, v).float(), tuple(closed.tolist()))
 
 
@@ -115,14 +126,14 @@ def circles(
     centre: Centre, pairs: Tensor, spans: Sequence[tuple[float, float]], share: float, steps: int
 ) -> Paths:
     """Arcs around the centre, all points at one distance from it, from one to another angle in degrees;
-    ``share``: that distance by how far the geodesics in both directions go."""
+    ``share``: that distance by how far the geodesics in both directions go, the shorter one."""
     if not len(pairs) or not spans:
         return _none("circles", centre, steps)
     ends = torch.tensor(spans, dtype=centre.z.dtype, device=centre.z.device)
     t = torch.linspace(0, 1, steps, dtype=ends.dtype, device=ends.device)
     degrees = ends[:, :1] + t * (ends[:, 1:] - ends[:, :1])
     turn = torch.deg2rad(degrees)
-    reach = centre.along(centre.frame, 1.0)[0][pairs].amin(1)
+    reach = centre.along(centre.frame, 1.0)[0].amin(1)[pairs].amin(1)
     v = torch.einsum("atc,kcd->katd", torch.stack([turn.cos(), turn.sin()], -1), centre.frame[pairs])
     v = share * reach[:, None, None, None] * v
     z = centre.space.exp(centre.z.expand_as(v), v).flatten(0, 1)
@@ -138,7 +149,7 @@ def direction_pairs(
     """Pairs of directions of the frame ``(K, 2)``, as :func:`latent_pairs` has those of latents."""
     if len(centre.frame) < 2:
         return torch.zeros(0, 2, dtype=torch.int64)
-    return latent_pairs(pairs, centre.along(centre.frame, 1.0)[0], notes)
+    return latent_pairs(pairs, centre.along(centre.frame, 1.0)[0].sum(1), notes)
 
 
 # ---------------------------------------------------------------- between two codes
@@ -160,8 +171,8 @@ def joining_geodesics(
         pairs = torch.stack([first, order[apart.nan_to_num(-1.0).argmax(1)]], 1)
     start, end = z[pairs[:, 0]], z[pairs[:, 1]]
     t = torch.linspace(0, 1, steps, dtype=z.dtype, device=z.device).expand(len(pairs), -1)
-    v = t.unsqueeze(-1) * centre.space.log(start, end).unsqueeze(1)
-    points = centre.space.exp(start.unsqueeze(1).expand_as(v), v)
+    shape = (*t.shape, z.shape[1])
+    points = centre.space.geodesic(start.unsqueeze(1).expand(shape), end.unsqueeze(1).expand(shape), t)
     names = tuple(f"{a} to {b}" for a, b in index[pairs].tolist())
     return Paths("joins", UNITS["joins"], names, t.float(), points.float(), (False,) * len(names))
 
