@@ -122,8 +122,8 @@ def test_the_bias_to_first_order_is_what_is_missing():
     second = (stretch**2 / math.sqrt(2 * stretch**2 - 1)) ** 2
     _, _, value = measure(model, examples_of(model, 300), draws=[1, 400])
     assert value["bias"] == pytest.approx((second - 1) / (2 * 400), rel=0.1)
-    x = examples_of(model, 2000)
-    small = weigh(model, x, [40, 1000], Noise(3)).corrected
+    x = examples_of(model, 500)
+    small = weigh(model, x, [40, 800], Noise(3)).corrected
     missing = (model.log_prob(x) - small.bounds[40]).mean().item()
     assert missing == pytest.approx((second - 1) / (2 * 40), rel=0.15)
 
