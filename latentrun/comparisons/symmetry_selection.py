@@ -159,6 +159,8 @@ def ranking(contest: Contest) -> tuple[pd.DataFrame, list[str]]:
     except InputError as error:
         tables, notes = {}, [f"Examples are not paired: {error}."]
     seen, tests = over_seeds(contest.values), pairwise(contest.values)
+    if (seen.n < 2).any():
+        notes.append("Of spaces with one run each, examples alone decide: over these trainings, not others.")
     order = [g for g in contest.order if np.isfinite(seen.mean[g])]
     rows = [
         {

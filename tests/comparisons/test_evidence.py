@@ -186,6 +186,12 @@ def test_the_space_that_beats_all_others_wins_and_is_held_against_the_truth():
     assert comparison.plot(report).keys() == {"ranking", "confusion"}
 
 
+def test_one_seed_says_so():
+    several, single = (select(zoo({"s1": {"e2": 1.0, "s1": 3.0}}, seeds=n))[1] for n in (2, 1))
+    assert not any("these trainings" in note for note in several.notes)
+    assert any("these trainings" in note for note in single.notes)
+
+
 def test_a_wrong_winner_is_wrong():
     _, report = select(zoo({"s1": {"e2": 3.0, "s1": 1.0}}))
     assert report.metrics["wrong"].value == 1.0 and report.metrics["right"].value == 0.0
