@@ -14,9 +14,9 @@ from latentrun.functional.special.quantiles import QuantileTable
 
 
 class BetaCube(Tilted):
-    """Independent Beta(alpha, beta) in the coordinates of [0, 1]^n, kept unimodal: alpha = 1 + mode weight,
-    beta = 1 + (1 - mode) weight, with ``mode (*batch, n)`` in [0, 1] and ``weight (*batch, n)`` >= 0, 0 being
-    the uniform law. So neither parameter falls to where all mass is at a border.
+    """Independent Beta(alpha, beta) in the coordinates of [0, 1]^n, kept unimodal: alpha = 1 + peak weight,
+    beta = 1 + (1 - peak) weight, with ``peak (*batch, n)``, the mode, in [0, 1] and ``weight (*batch, n)`` >=
+    0, 0 being the uniform law. So neither parameter falls to where all mass is at a border.
 
     >>> BetaCube(torch.tensor([0.5]), torch.tensor([2.0])).log_prob(torch.tensor([0.5])).exp()  # 6 z (1 - z)
     tensor(1.5000)
@@ -24,29 +24,29 @@ class BetaCube(Tilted):
 
     log_volume = 0.0
 
-    def __init__(self, mode: Tensor, weight: Tensor):
-        self.mode, self.weight = mode, weight
-        weight, mode = weight.double(), mode.double()
-        self.alpha, self.beta = 1 + mode * weight, 1 + (1 - mode) * weight
-        super().__init__(mode.shape[:-1], mode.shape[-1:], validate_args=False)
+    def __init__(self, peak: Tensor, weight: Tensor):
+        self.peak, self.weight = peak, weight
+        weight, peak = weight.double(), peak.double()
+        self.alpha, self.beta = 1 + peak * weight, 1 + (1 - peak) * weight
+        super().__init__(peak.shape[:-1], peak.shape[-1:], validate_args=False)
 
     @property
     def center(self) -> Tensor:
-        return self.mode
+        return self.peak
 
     @property
     def mean(self) -> Tensor:
         """alpha / (alpha + beta)."""
-        return (self.alpha / (self.alpha + self.beta)).to(self.mode.dtype)
+        return (self.alpha / (self.alpha + self.beta)).to(self.peak.dtype)
 
     def draw(self, noise: Noise, sample_shape: _size = SINGLE) -> Tensor:
         """G_alpha / (G_alpha + G_beta) of two Gamma variates, from their logarithms."""
-        noise, shape = noise.to(self.mode.device), tuple(torch.Size(sample_shape) + self.mode.shape)
+        noise, shape = noise.to(self.peak.device), tuple(torch.Size(sample_shape) + self.peak.shape)
         up, down = (
             log_gamma_draw(noise.normal(name, shape), parameter)
             for name, parameter in (("alpha", self.alpha), ("beta", self.beta))
         )
-        return (up - down).sigmoid().to(self.mode.dtype)
+        return (up - down).sigmoid().to(self.peak.dtype)
 
     def log_ratio(self, value: Tensor) -> Tensor:
         return self._log_ratios(value).sum(-1)
@@ -68,7 +68,7 @@ class BetaCube(Tilted):
         + (beta - 1) psi(beta) - (alpha + beta - 2) psi(alpha + beta) - ln B(alpha, beta)."""
         a, b = self.alpha, self.beta
         inner = (a - 1) * torch.digamma(a) + (b - 1) * torch.digamma(b) - (a + b - 2) * torch.digamma(a + b)
-        return (inner - self._log_beta()).to(self.mode.dtype)
+        return (inner - self._log_beta()).to(self.peak.dtype)
 
     def kl_uniform(self) -> Tensor:
         return self.kl_each().sum(-1)

@@ -67,7 +67,9 @@ def _table(d: int) -> QuantileTable:
         scaled = r * odds
         # kappa ln(1 + r o) = (d / 2) tau ln(1 + r o) / r
         is_small = scaled < 1e-8
-        power = torch.where(is_small, odds * (1 - 0.5 * scaled), torch.log1p(scaled) / torch.where(r > 0, r, 1))
+        power = torch.where(
+            is_small, odds * (1 - 0.5 * scaled), torch.log1p(scaled) / torch.where(r > 0, r, 1)
+        )
         return beta * t - 2 * beta * torch.log1p(scaled) - 0.5 * d * tau * power
 
     return QuantileTable(log_density, SPAN)

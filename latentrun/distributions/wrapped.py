@@ -18,7 +18,6 @@ from latentrun.manifolds import Sphere
 TURN = 2 * math.pi
 IMAGES = torch.arange(-5.0, 6.0, dtype=torch.float64) * TURN  # enough for scales up to WIDEST
 WIDEST = math.pi  # wider ones wind around so often that the law becomes that of a random angle
-NARROWEST = 1e-4  # for the divergence; 1e-7 of a float is left of a draw
 
 
 class Wrapped(Tilted):
@@ -37,7 +36,9 @@ class Wrapped(Tilted):
     scale: Tensor
     m: int
     c: float
-    log_total: float  # ln of the volume in the metric whose distances are t; ``log_volume``: in the space's own
+    log_total: (
+        float  # ln of the volume in the metric whose distances are t; ``log_volume``: in the space's own
+    )
 
     @abstractmethod
     def angle(self, value: Tensor) -> Tensor:
@@ -56,7 +57,9 @@ class Wrapped(Tilted):
         sine = torch.sin(self.c * t).clamp_min(torch.finfo(self.mu.dtype).eps) / self.c
         # The image k = 0 at t = 0 has the limit 1.
         stretch = torch.where(
-            images == 0, torch.zeros_like(images), images.abs().clamp_min(1e-300).log() - sine.log().unsqueeze(-1)
+            images == 0,
+            torch.zeros_like(images),
+            images.abs().clamp_min(1e-300).log() - sine.log().unsqueeze(-1),
         )
         exponent = -0.5 * (images / scale.unsqueeze(-1)).square() + (self.m - 1) * stretch
         constant = self.log_total - 0.5 * self.m * math.log(TURN)
@@ -78,8 +81,8 @@ class Wrapped(Tilted):
 def _rule(m: int) -> tuple[Tensor, Tensor]:
     """Nodes t in (0, pi) and weights ``(n,)``, float64."""
     with torch.inference_mode(False):
-        step = min(0.2, 0.5 / math.sqrt(m))
-        logit = torch.arange(math.log(NARROWEST / math.pi) - 30 / m, 34, step, dtype=torch.float64)
+        step = min(0.15, 0.35 / math.sqrt(m))
+        logit = torch.arange(-34, 34, step, dtype=torch.float64)
         y = logit.sigmoid()
         return math.pi * y, math.pi * step * y * (-logit).sigmoid()
 

@@ -63,9 +63,7 @@ class QuantileTable:
         flat, width = table.flatten(), table.shape[1]
         corner = row * width + column
         # The four polynomials of tau's place, each contracted over e: the coefficients of one cubic.
-        lines = [
-            sum(weights[..., i] * flat[corner + (i * width + j)] for i in range(4)) for j in range(4)
-        ]
+        lines = [sum(weights[..., i] * flat[corner + (i * width + j)] for i in range(4)) for j in range(4)]
         basis = BASIS.tolist()
         c0, c1, c2, c3 = (
             sum(basis[j][power] * lines[j] for j in range(4) if basis[j][power]) for power in range(4)
@@ -108,7 +106,9 @@ def invert(log_density: LogDensity, span: tuple[float, float], tau: Tensor, e: T
     edges = low + (high - low) * torch.linspace(0, 1, PANELS + 1, dtype=torch.float64)
 
     def density(t: Tensor) -> Tensor:
-        return torch.exp(log_density(t, tau.view(-1, *[1] * (t.ndim - 1))) - top.view(-1, *[1] * (t.ndim - 1)))
+        return torch.exp(
+            log_density(t, tau.view(-1, *[1] * (t.ndim - 1))) - top.view(-1, *[1] * (t.ndim - 1))
+        )
 
     mass = _integral(density, edges[:, :-1], edges[:, 1:])
     zero = torch.zeros_like(mass[:, :1])
@@ -122,9 +122,10 @@ def invert(log_density: LogDensity, span: tuple[float, float], tau: Tensor, e: T
     panel = torch.searchsorted(e_edges.contiguous(), e).clamp(1, PANELS) - 1
     left, right = edges.gather(1, panel), edges.gather(1, panel + 1)
     t = _inverse_hermite(e, e_edges, edges, density(edges) / total, panel)
-    # From the nearer tail, so that nothing is subtracted from 1.
-    wanted_below = torch.special.ndtr(e) * total - below.gather(1, panel)
-    wanted_above = torch.special.ndtr(-e) * total - above.gather(1, panel + 1)
+    # From the nearer tail, so that nothing is subtracted from 1 (as torch's ndtr does).
+    root = math.sqrt(0.5)
+    wanted_below = 0.5 * torch.special.erfc(-root * e) * total - below.gather(1, panel)
+    wanted_above = 0.5 * torch.special.erfc(root * e) * total - above.gather(1, panel + 1)
     for _ in range(3):
         short = torch.where(
             e < 0,
