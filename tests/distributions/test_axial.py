@@ -93,7 +93,7 @@ def test_quantiles_are_exact_to_1e_7_in_distribution(kind, d, kappa):
     e = torch.tensor([-3.7, -1.2, 0.1, 0.9, 2.6], dtype=torch.float64)
     w = -(0.5 * law_at(kind, d, kappa).logit(e)).tanh()
     F_w = [height_cdf(kind, d, kappa, value) for value in w.tolist()]
-    # e large: w small? The logit rises with e, so w falls.
+    # y = (1 - w) / 2 rises with e, so w falls.
     assert np.allclose(F_w, special.ndtr(-e.numpy()), atol=1e-7, rtol=0)
 
 
