@@ -20,7 +20,7 @@ class OneHot(Tilted):
     sums over all points instead, which are not.
 
     >>> OneHot(torch.zeros(4), temperature=1.0).entropy().exp()
-    tensor(4.0000)
+    tensor(4.)
     """
 
     has_enumerate_support = True

@@ -25,7 +25,7 @@ class SphericalCauchy(Tilted):
 
     >>> law = SphericalCauchy(torch.tensor([1.0, 0.0]), torch.tensor(1.0))
     >>> law.log_prob(law.center).exp() * 2 * torch.pi  # (1 + rho) / (1 - rho), rho = 1 / 2
-    tensor(3.)
+    tensor(3.0000)
     """
 
     def __init__(self, mu: Tensor, kappa: Tensor):

@@ -31,11 +31,10 @@ STEEPEST = 20.0  # |log scale| of a normal posterior at most: beyond, float32 sq
 class NormalCoding(LawCoding):
     """N(mean, diag scale²) against N(0, I)."""
 
-    law: DiagonalNormal
-
     def kl(self) -> Tensor:
         """Of each variable, ``(N, d)``."""
-        return gaussian_kl(self.law.loc, self.law.log_scale)
+        law = cast(DiagonalNormal, self.law)
+        return gaussian_kl(law.loc, law.log_scale)
 
 
 class NormalPosterior(Posterior):
@@ -64,11 +63,9 @@ class NormalPosterior(Posterior):
 class BetaCoding(LawCoding):
     """Independent Beta laws against the uniform one."""
 
-    law: BetaCube
-
     def kl(self) -> Tensor:
         """Of each variable, ``(N, d)``."""
-        return self.law.kl_each()
+        return cast(BetaCube, self.law).kl_each()
 
 
 class BetaPosterior(LawPosterior):

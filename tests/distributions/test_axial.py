@@ -97,6 +97,21 @@ def test_quantiles_are_exact_to_1e_7_in_distribution(kind, d, kappa):
     assert np.allclose(F_w, special.ndtr(-e.numpy()), atol=1e-7, rtol=0)
 
 
+@pytest.mark.parametrize(("kind", "d"), [(VonMisesFisher, 2), (VonMisesFisher, 40), (PowerSpherical, 2)])
+def test_no_place_of_a_table_is_worse_than_1e_7(kind, d):
+    assert largest_error(law_at(kind, d, 1.0).table) < 1e-7
+
+
+def largest_error(table) -> float:
+    """Of the distribution function of draws, between the nodes of a table and at its ends."""
+    tau = torch.cat([torch.arange(13).double() / 13, torch.tensor([0.5, 1.5, 254.5, 255.5]).double() / 256])
+    e = torch.linspace(-6.5, 6.5, 1201, dtype=torch.float64)
+    exact = table.exact(e, tau)
+    (slope,) = torch.gradient(exact, spacing=(e,), dim=1)
+    apart = (table(e.unsqueeze(1), tau).mT - exact) / slope
+    return (apart.abs() * torch.exp(-0.5 * e.square()) / math.sqrt(2 * math.pi)).max().item()
+
+
 def test_circles_against_scipy_and_torch():
     law = law_at(VonMisesFisher, 2, 1.7)
     x = law.draw(Noise(1), (4000,))

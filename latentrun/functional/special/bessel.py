@@ -134,10 +134,8 @@ def _debye() -> tuple[Tensor, Tensor]:
             u[k + 1][j + 1] -= c * (Fraction(n, 2) + Fraction(5, 8 * (n + 3)))
             w[k + 1][j] -= c * (Fraction(1, 2) + n)
     with torch.inference_mode(False):
-        return tuple(
-            torch.tensor([[float(c) for c in row[:size]] for row in rows], dtype=torch.float64)
-            for rows in (u, w)
-        )
+        u_rows, w_rows = ([[float(c) for c in row[:size]] for row in rows] for rows in (u, w))
+        return torch.tensor(u_rows, dtype=torch.float64), torch.tensor(w_rows, dtype=torch.float64)
 
 
 def _stirling(nu: float) -> float:
