@@ -84,6 +84,5 @@ def turned(x: Tensor, mu: Tensor) -> Tensor:
     first = mu[..., :1].detach()
     sign = torch.where(first < 0, -torch.ones_like(first), torch.ones_like(first))
     u = torch.cat([mu[..., :1] + sign, mu[..., 1:]], -1)
-    # |u|² = 2 (1 + |mu_1|) for unit vectors; written so, mu may be rounded.
-    share = (x * u).sum(-1, keepdim=True) * (2 / u.square().sum(-1, keepdim=True))
-    return sign * (u * share - x)
+    share = (x * u).sum(-1, keepdim=True) * (sign / (1 + sign * mu[..., :1]))  # |u|² = 2 (1 + |mu_1|)
+    return torch.addcmul(-sign * x, u, share)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from latentrun.distributions.axial import SPAN, Axial
-from latentrun.functional.special.bessel import log_tilt, mean_length
+from latentrun.functional.special.bessel import log_tilt, mean_length, tilt_divergence
 from latentrun.functional.special.quantiles import QuantileTable
 
 
@@ -42,8 +42,7 @@ class VonMisesFisher(Axial):
 
     def kl_uniform(self) -> Tensor:
         """kappa A_d(kappa) - ln M_d(kappa)."""
-        kappa = self.kappa.double()
-        return (kappa * mean_length(kappa, self.d) - log_tilt(kappa, self.d)).to(self.mu.dtype)
+        return tilt_divergence(self.kappa, self.d).to(self.mu.dtype)
 
 
 @cache

@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from latentrun.functional.special.bessel import log_tilt, mean_length, mean_length_slope
+from latentrun.functional.special.bessel import (
+    AT_ONCE,
+    log_tilt,
+    mean_length,
+    mean_length_slope,
+    tilt_divergence,
+)
 
 KAPPA = [1e-3, 0.02, 0.5, 1.0, 1.001, 7.0, 28.0, 29.99, 30.01, 300.0, 1e4, 1e5]
 
@@ -57,6 +63,25 @@ def test_each_is_the_gradient_of_the_one_before(d):
     step = 1e-4 * kappa.detach()
     apart = mean_length_slope(kappa + step, d) - mean_length_slope(kappa - step, d)
     assert torch.allclose(third, apart / (2 * step), rtol=1e-3, atol=1e-8)
+
+
+@pytest.mark.parametrize("d", [2, 10, 200])
+def test_divergence_and_its_gradient(d):
+    kappa = torch.tensor(KAPPA, dtype=torch.float64, requires_grad=True)
+    divergence = tilt_divergence(kappa, d)
+    assert torch.allclose(
+        divergence, kappa * mean_length(kappa, d) - log_tilt(kappa, d), atol=1e-10, rtol=1e-9
+    )
+    (slope,) = torch.autograd.grad(divergence.sum(), kappa, create_graph=True)
+    assert torch.equal(slope, kappa * mean_length_slope(kappa, d))
+    assert torch.autograd.grad(slope.sum(), kappa)[0].isfinite().all()
+
+
+def test_many_arguments_as_few():
+    """Series are summed in another order where they are many."""
+    kappa = torch.linspace(0, 40, AT_ONCE + 1, dtype=torch.float64)
+    for function in (log_tilt, mean_length):
+        assert torch.allclose(function(kappa, 3)[:50], function(kappa[:50], 3), rtol=1e-14)
 
 
 @pytest.mark.parametrize("d", [2, 10, 61, 1000])

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from latentrun.functional.special.quantiles import QuantileTable, invert
+from latentrun.functional.special.quantiles import AT_ONCE, QuantileTable, invert
 
 E = torch.linspace(-6, 6, 241, dtype=torch.float64)
 
@@ -40,6 +40,23 @@ def test_table_and_its_gradient():
     assert math.isfinite(table(torch.tensor(50.0), torch.tensor(0.5)))
 
 
+def test_many_draws_as_few():
+    """Draws are taken a part at a time where they are many."""
+    table = QuantileTable(logistic, (-200.0, 200.0))
+    e, tau = torch.linspace(-5, 5, AT_ONCE + 1), torch.linspace(0, 1, AT_ONCE + 1)
+    assert torch.allclose(table(e, tau)[:99], table(e[:99], tau[:99]), rtol=1e-12)
+
+
+MADE = []
+
+
+def made_within(tau):
+    """A table whose first use, when it is made, is within a transform; it is used after that too."""
+    if not MADE:
+        MADE.append(QuantileTable(lambda t, tau: -0.5 * (t - tau).square(), (-30.0, 30.0)))
+    return MADE[0](torch.tensor(0.2), tau)
+
+
 # torch's own forward mode compiles with what it has deprecated.
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")
 def test_table_under_transforms():
@@ -52,8 +69,11 @@ def test_table_under_transforms():
     assert torch.allclose(slope, torch.full((2, 2), 3.0))  # T = e + tau
     _, tangent = torch.func.jvp(lambda tau: table(e, tau), (tau[0],), (torch.ones(2),))
     assert torch.allclose(tangent, torch.ones(3, 2).double())
+    slope = torch.func.grad(lambda tau: made_within(tau))(torch.tensor(0.5))
+    assert slope.item() == pytest.approx(1)
     with torch.inference_mode():
         table = QuantileTable(lambda t, tau: -0.5 * (t - tau).square(), (-30.0, 30.0))
-    leaf = torch.tensor(0.5, requires_grad=True)
-    table(torch.tensor(0.0), leaf).backward()  # made in inference mode, it can be trained through
-    assert leaf.grad is not None
+    for use in (made_within, lambda tau: table(torch.tensor(0.2), tau)):
+        leaf = torch.tensor(0.5, requires_grad=True)
+        use(leaf).backward()
+        assert leaf.grad is not None and leaf.grad.item() == pytest.approx(1)

@@ -21,7 +21,9 @@ from torch import Tensor
 
 ORDER = 16  # of the uniform expansion: what is left out is below 1e-16 where s >= FAR
 FAR = 30.0
+AT_ONCE = 4096  # arguments whose series are tensors of their terms
 TERMS = 46  # of the series: what is left out is below 1e-17 where s < FAR or kappa <= 1
+DIVERGENCE = -1
 LARGEST = 1e150  # kappa beyond is taken for this: its square must be a number
 
 
@@ -52,8 +54,19 @@ def mean_length_slope(kappa: Tensor, d: int) -> Tensor:
     return _Derivative.apply(kappa.double(), d, 2)
 
 
+def tilt_divergence(kappa: Tensor, d: int) -> Tensor:
+    """kappa A_d(kappa) - ln M_d(kappa), the divergence of the tilted law from the uniform one in nats, with
+    its gradient kappa A_d'(kappa); in the shape of ``kappa``, float64.
+
+    >>> tilt_divergence(torch.tensor([0.0, 1.0]), 3)
+    tensor([0.0000, 0.1516], dtype=torch.float64)
+    """
+    return _Derivative.apply(kappa.double(), d, DIVERGENCE)
+
+
 class _Derivative(torch.autograd.Function):
-    """The derivative of ln M_d of order 0, 1 or 2; each is the gradient of the one before."""
+    """The derivative of ln M_d of order 0, 1 or 2; each is the gradient of the one before. Or, in place of an
+    order, ``DIVERGENCE``."""
 
     generate_vmap_rule = True
 
@@ -86,6 +99,8 @@ class _Derivative(torch.autograd.Function):
 def _next(kappa: Tensor, d: int, order: int) -> Tensor:
     """The derivative of order ``order`` + 1; the third from A'' = -2 A A' - (d - 1) (A' - A / kappa) / kappa,
     near 0 from its first term."""
+    if order == DIVERGENCE:
+        return kappa * _Derivative.apply(kappa, d, 2)
     if order < 2:
         return _Derivative.apply(kappa, d, order + 1)
     mean, slope = mean_length(kappa, d), mean_length_slope(kappa, d)
@@ -98,7 +113,11 @@ def _next(kappa: Tensor, d: int, order: int) -> Tensor:
 
 # ---------------------------------------------------------------- small arguments
 def _tilt_series(x: Tensor, b: float) -> Tensor:
-    """0F1(; b; x) - 1 = sum_{k >= 1} x^k / (k! b (b + 1) ... (b + k - 1)), by Horner's rule."""
+    """0F1(; b; x) - 1 = sum_{k >= 1} x^k / (k! b (b + 1) ... (b + k - 1)); all terms at once where they are
+    few numbers, else by Horner's rule."""
+    if x.numel() <= AT_ONCE:
+        k = torch.arange(1, TERMS + 1, dtype=x.dtype, device=x.device)
+        return (x.unsqueeze(-1) / (k * (b + k - 1))).cumprod(-1).sum(-1)
     total = torch.ones_like(x)
     for k in range(TERMS, 1, -1):
         total = torch.addcmul(torch.ones_like(x), x, total, value=1 / (k * (b + k - 1)))
@@ -113,6 +132,8 @@ def _series(kappa: Tensor, d: int, order: int) -> Tensor:
     ratio = (1 + _tilt_series(x, 0.5 * d + 1)) / (d * (1 + tilt))  # A / kappa
     if order == 1:
         return kappa * ratio
+    if order == DIVERGENCE:
+        return kappa.square() * ratio - torch.log1p(tilt)
     return 1 - (d - 1) * ratio - (kappa * ratio).square()
 
 
@@ -156,8 +177,11 @@ def _uniform(kappa: Tensor, nu: float, order: int) -> Tensor:
         return _log_tilt_far(kappa, s, nu) + U.log()
     W = (w_t * powers_a).sum(-1)
     R = W / U
+    mean = kappa / (s + nu) + kappa / s * R
     if order == 1:
-        return kappa / (s + nu) + kappa / s * R
+        return mean
+    if order == DIVERGENCE:
+        return kappa * mean - _log_tilt_far(kappa, s, nu) - U.log()
     by_a = k[1:] * powers_a[..., :-1]  # d a^k / da
     U_a, W_a = (u_t[..., 1:] * by_a).sum(-1), (w_t[..., 1:] * by_a).sum(-1)
     by_t = k[1:] * powers_t[..., :-1]

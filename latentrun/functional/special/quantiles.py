@@ -18,6 +18,7 @@ from torch import Tensor
 
 REACH = 7.0  # table of e in -REACH ... REACH; beyond lies a share of 3e-12
 KNOTS_E, KNOTS_TAU = 256, 256  # intervals
+AT_ONCE = 4096  # draws at a time: what they gather stays in the cache
 PANELS = 160  # of the integrals
 DROP = 45.0  # logarithm of the density at their ends, below that at the mode
 # First derivative from seven values at equal steps, at the first of them: of order 6.
@@ -62,18 +63,23 @@ class QuantileTable:
         """T, float64, of standard normal numbers ``e (*more, *tau.shape)``; differentiable in ``tau`` (any
         number of times, as a spline is), not in ``e``."""
         table = self.coefficients(tau.device)
-        row, at_e = _place((e.detach().double() + REACH) * (KNOTS_E / (2 * REACH)), KNOTS_E)
-        column, at_tau = _place(tau.double() * KNOTS_TAU, KNOTS_TAU)
-        weights = _powers(at_e) @ BASIS.to(e.device).mT
-        flat, width = table.flatten(), table.shape[1]
-        corner = row * width + column
-        # The four polynomials of tau's place, each contracted over e: the coefficients of one cubic.
-        lines = [sum(weights[..., i] * flat[corner + (i * width + j)] for i in range(4)) for j in range(4)]
-        basis = BASIS.tolist()
-        c0, c1, c2, c3 = (
-            sum(basis[j][power] * lines[j] for j in range(4) if basis[j][power]) for power in range(4)
-        )
-        return ((c3 * at_tau + c2) * at_tau + c1) * at_tau + c0
+        e, tau = torch.broadcast_tensors(e.detach(), tau)
+        if e.numel() <= AT_ONCE:
+            return _spline_at(table, e, tau)
+        chunks = zip(e.reshape(-1).split(AT_ONCE), tau.reshape(-1).split(AT_ONCE), strict=True)
+        return torch.cat([_spline_at(table, *chunk) for chunk in chunks]).view(e.shape)
+
+
+def _spline_at(table: Tensor, e: Tensor, tau: Tensor) -> Tensor:
+    """The spline at ``e`` and ``tau`` of one shape: 4 x 4 coefficients from the corner of each's interval,
+    contracted over e into those of a cubic of tau's place."""
+    row, at_e = _place((e.double() + REACH) * (KNOTS_E / (2 * REACH)), KNOTS_E)
+    column, at_tau = _place(tau.double() * KNOTS_TAU, KNOTS_TAU)
+    basis, width, near = BASIS.to(table.device), table.shape[1], torch.arange(4, device=table.device)
+    corner = (row * width + column)[..., None, None]
+    lines = (_powers(at_e) @ basis.mT).unsqueeze(-2) @ table.flatten()[corner + width * near[:, None] + near]
+    c0, c1, c2, c3 = (lines.squeeze(-2) @ basis).unbind(-1)
+    return ((c3 * at_tau + c2) * at_tau + c1) * at_tau + c0
 
 
 def _place(position: Tensor, knots: int) -> tuple[Tensor, Tensor]:
