@@ -74,9 +74,10 @@ def turned(x: Tensor, mu: Tensor) -> Tensor:
     """Points ``x (..., d)`` seen from the first axis, as seen from ``mu (..., d)``: an isometry that takes
     the first axis to mu.
 
-    The reflection that takes it to the nearer one of -mu and mu's antipode, made one to mu by a sign: its
-    vector mu ± e_1 is never shorter than sqrt(2), so that no mu, the axis included, is a special case (Golub
-    & Van Loan, Matrix Computations, 5.1.3).
+    With s the sign of mu_1, the reflection along mu + s e_1 takes e_1 to -s mu; the isometry is -s times it.
+    The vector is never shorter than sqrt(2), so that no mu, +-e_1 included, is a special case (Golub & Van
+    Loan, Matrix Computations, 5.1.3). The isometry jumps where mu_1 changes its sign, the law of what is
+    uniform about the axis does not; for every mu its derivative is bounded.
 
     >>> turned(torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0]))
     tensor([0., 1.])

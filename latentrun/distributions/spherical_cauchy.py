@@ -17,7 +17,7 @@ from latentrun.manifolds import Sphere
 
 class SphericalCauchy(Tilted):
     """Density proportional to ((1 - rho²) / |x - rho mu|²)^(d - 1) on the unit sphere of R^d (Kato &
-    McCullagh 2020, arXiv 1510.07679, eq. 2; as a posterior: arXiv 2506.21278): the image of the uniform law
+    McCullagh 2020, arXiv 1510.07679, eq. 1; as a posterior: arXiv 2506.21278): the image of the uniform law
     under a Möbius map of the ball that takes 0 to rho mu, hence draws that are differentiable as they stand.
 
     ``mu (*batch, d)`` unit vectors; ``kappa (*batch)`` >= 0 with rho = kappa / (1 + kappa), so that 1 - rho,

@@ -16,7 +16,6 @@ from latentrun.functional.noise import Noise
 from latentrun.manifolds import Sphere
 
 TURN = 2 * math.pi
-IMAGES = torch.arange(-5.0, 6.0, dtype=torch.float64) * TURN  # enough for scales up to WIDEST
 WIDEST = math.pi  # wider ones wind around so often that the law becomes that of a random angle
 
 
@@ -53,7 +52,10 @@ class Wrapped(Tilted):
 
     def _at(self, t: Tensor, scale: Tensor) -> Tensor:
         """ln of p(t) times the volume."""
-        images = t.unsqueeze(-1) + IMAGES.to(t.device)
+        # |v| <= scale (sqrt(m) + 9) but for a share of 1e-18.
+        turns = math.ceil(WIDEST * (math.sqrt(self.m) + 9) / TURN)
+        k = torch.arange(-turns, turns + 1, dtype=t.dtype, device=t.device)
+        images = t.unsqueeze(-1) + TURN * k
         sine = torch.sin(self.c * t).clamp_min(torch.finfo(self.mu.dtype).eps) / self.c
         # The image k = 0 at t = 0 has the limit 1.
         stretch = torch.where(

@@ -105,16 +105,14 @@ class ProductPosterior(Posterior):
         points = 1
         for space in finite:
             points *= space.ambient_dim
-        size = -(-n // points)
-        columns = torch.zeros(1, 0)
+        line = next(f.prior_grid(-(-n // points)) for f in self.each() if not isinstance(f.space, Finite))
+        if line is None:
+            return None
+        columns = line.new_zeros(1, 0)
         for factor in self.each():
-            if isinstance(factor.space, Finite):
-                grid = torch.eye(factor.space.ambient_dim)
-            else:
-                grid = cast(Tensor, factor.prior_grid(size))
-            columns = torch.cat(
-                [columns.to(grid).repeat_interleave(len(grid), 0), grid.repeat(len(columns), 1)], -1
-            )
+            is_finite = isinstance(factor.space, Finite)
+            grid = torch.eye(factor.space.ambient_dim).to(line) if is_finite else line
+            columns = torch.cat([columns.repeat_interleave(len(grid), 0), grid.repeat(len(columns), 1)], -1)
         return columns
 
     def phases(self) -> tuple[Phase, ...]:

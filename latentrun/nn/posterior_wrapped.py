@@ -11,10 +11,12 @@ from latentrun.config.bounds import Between
 from latentrun.distributions.base import Law
 from latentrun.distributions.circular import WrappedNormalTorus
 from latentrun.distributions.wrapped import WIDEST, WrappedNormalRotation, WrappedNormalSphere
+from latentrun.errors import InputError
 from latentrun.manifolds import Compact, Manifold
 from latentrun.manifolds.sphere import rotation
 from latentrun.nn.posterior import LawPosterior, direction, kind_of, positive, require_family
 
+MOST = 100  # dimensions of a sphere: the divergence is a sum over images and angles that grows with them
 BOUND = 10.0  # of the numbers that name a rotation: beyond, float32 cannot tell its columns apart
 
 
@@ -26,6 +28,8 @@ class WrappedNormalPosterior(LawPosterior):
 
     def __init__(self, space: Manifold, floor: Annotated[float, Between(1e-5, 1)]):
         require_family(space, "wrapped_normal")
+        if space.dim > MOST and kind_of(space) == "s":
+            raise InputError(f"model.posterior: wrapped_normal takes spheres up to s{MOST}, got {space.name}")
         super().__init__(space)
         self.floor, self.is_rotation = floor, kind_of(space) == "so"
         self.angles = 0 if self.is_rotation else space.dim if space.ambient_dim == 2 * space.dim else 0

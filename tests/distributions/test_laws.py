@@ -167,15 +167,16 @@ ANGLES = (torch.arange(200_000, dtype=torch.float64) + 0.5) / 200_000 * math.pi
 
 
 @pytest.mark.parametrize("scale", [0.05, 0.8, 2.5])
-@pytest.mark.parametrize("d", [3, 4, 7])
+@pytest.mark.parametrize("d", [3, 4, 7, 101])
 def test_mass_and_divergence_of_wrapped_normals(d, scale):
     x = torch.zeros(len(ANGLES), d, dtype=torch.float64)
     x[:, 0], x[:, 1] = ANGLES.cos(), ANGLES.sin()
     law = WrappedNormalSphere(torch.eye(d).double()[0], torch.tensor(scale).double())
-    ratio, uniform = law.log_ratio(x), ANGLES.sin() ** (d - 2)
-    uniform /= uniform.sum()
-    assert (ratio.exp() @ uniform).item() == pytest.approx(1, abs=1e-6)
-    assert ((ratio.exp() * ratio) @ uniform).item() == pytest.approx(law.kl_uniform().item(), abs=2e-5)
+    ratio = law.log_ratio(x)
+    q = (ratio + ((d - 2) * ANGLES.sin().log()).log_softmax(0)).exp()
+    assert q.sum().item() == pytest.approx(1, abs=1e-6)
+    tolerance = 2e-5 if d < 10 else 5e-3  # of the plain grid: ln q has poles at its ends
+    assert (q * ratio).sum().item() == pytest.approx(law.kl_uniform().item(), abs=tolerance)
 
 
 @pytest.mark.parametrize("scale", [0.05, 0.8, 2.5])
@@ -191,21 +192,25 @@ def test_mass_and_divergence_of_rotations(scale):
 
 
 # ---------------------------------------------------------------- what only some have
-@pytest.mark.parametrize(
-    ("d", "mean_log"),  # E ln |u + rho mu|², closed forms
-    [
-        (2, lambda r: 0 * r),
-        (3, lambda r: ((1 + r) ** 2 * torch.log(1 + r) - (1 - r) ** 2 * torch.log(1 - r)) / (2 * r) - 1),
-        (4, lambda r: r**2 / 2),
-        (6, lambda r: 2 * r**2 / 3 - r**4 / 12),
-    ],
-)
-def test_divergence_of_the_spherical_cauchy(d, mean_log):
+def mean_log(d: int, rho: Tensor) -> Tensor:
+    """E ln |u + rho mu|² of uniform u: of even d the polynomial -sum_k (1 - d/2)_k / (d/2)_k rho^2k / k."""
+    if d == 3:
+        up, down = (1 + rho) ** 2 * torch.log1p(rho), (1 - rho) ** 2 * torch.log1p(-rho)
+        return (up - down) / (2 * rho) - 1
+    total, ratio = torch.zeros_like(rho), 1.0
+    for k in range(1, d // 2):
+        ratio = ratio * (k - d / 2) / (d / 2 + k - 1)
+        total = total - ratio * rho ** (2 * k) / k
+    return total
+
+
+@pytest.mark.parametrize("d", [2, 3, 4, 6, 40, 1000])
+def test_divergence_of_the_spherical_cauchy(d):
     kappa = torch.tensor([0.2, 1.0, 30.0, 1e4], dtype=torch.float64)
     rho = kappa / (1 + kappa)
-    truth = (d - 1) * (mean_log(rho) - torch.log1p(2 * kappa) + 2 * torch.log1p(kappa))
+    truth = (d - 1) * (mean_log(d, rho) - torch.log1p(2 * kappa) + 2 * torch.log1p(kappa))
     law = SphericalCauchy(torch.eye(d).double()[0].expand(4, d), kappa)
-    assert torch.allclose(law.kl_uniform(), truth, atol=1e-11, rtol=1e-12)
+    assert torch.allclose(law.kl_uniform(), truth, atol=1e-10, rtol=1e-11)
 
 
 def test_spherical_cauchy_of_the_circle_is_the_wrapped_cauchy():

@@ -36,8 +36,10 @@ def test_table_and_its_gradient():
     (slope,) = torch.autograd.grad((t * E.unsqueeze(1)).sum(), tau)
     truth = (quantile(E, torch.zeros(())) * E).sum()
     assert torch.allclose(slope, truth.expand(4), rtol=1e-7)
-    # What lies beyond its reach is taken for its end.
+    # What lies beyond its reach is taken for its end; what is no number stays none.
     assert math.isfinite(table(torch.tensor(50.0), torch.tensor(0.5)))
+    assert math.isnan(table(torch.tensor(0.0), torch.tensor(math.nan)))
+    assert math.isnan(table(torch.tensor(math.nan), torch.tensor(0.5)))
 
 
 def test_many_draws_as_few():

@@ -184,11 +184,13 @@ def test_a_product_is_the_sum_of_its_factors():
     assert torch.allclose(draws.log_weight, sum(part.log_weight for part in alone))
     assert {"mu_1", "kappa_1", "mean_2", "probability_3", "alpha_4", "scale_5"} <= coding.parameters().keys()
     assert whole.sample_prior(3, Noise(0)).shape == coding.draw(Noise(0)).shape == (3, 12)
-    # Equal factors do not get equal noise.
-    first, second = coding.draw(Noise(0))[:, 3:5], coding.draw(Noise(0))[:, 11:]
-    assert not torch.equal(
-        (first - h[:, 4:6])[:, :1] / h[:, 6:7].exp(), (second - h[:, 15:16]) / h[:, 16:].exp()
-    )
+
+
+def test_equal_factors_do_not_get_equal_noise():
+    twins = posterior_of(a_space("e1xe1"), family("vmf"), 0.5)
+    coding = twins.code(torch.zeros(4, twins.features))
+    for z in (coding.draw(Noise(0)), coding.draws(1, Noise(0)).z, twins.sample_prior(4, Noise(0))):
+        assert not torch.equal(z[..., 0], z[..., 1])
 
 
 def test_grids_of_products():
@@ -209,6 +211,7 @@ def test_grids_of_products():
          "spherical_cauchy, wrapped_normal or embedding"),
         ("spherical_cauchy", "t2xe1", "model.posterior: spherical_cauchy does not fit t2, which takes "
          "wrapped_normal or embedding"),
+        ("wrapped_normal", "s101", "model.posterior: wrapped_normal takes spheres up to s100, got s101"),
         ("normal", "so3", "model.posterior: normal does not fit so3, which takes wrapped_normal or "
          "embedding"),
     ],

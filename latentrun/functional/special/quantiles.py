@@ -85,7 +85,8 @@ def _spline_at(table: Tensor, e: Tensor, tau: Tensor) -> Tensor:
 def _place(position: Tensor, knots: int) -> tuple[Tensor, Tensor]:
     """The interval a position lies in, int64, and where in it, in [0, 1]."""
     position = position.clamp(0, knots)
-    start = position.detach().floor().clamp(max=knots - 1)
+    # What is no number stays none, but names no interval.
+    start = position.detach().nan_to_num().floor().clamp(max=knots - 1)
     return start.long(), position - start
 
 
