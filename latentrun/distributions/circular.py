@@ -10,8 +10,8 @@ from torch.types import _size
 
 from latentrun.distributions.base import SINGLE, Tilted
 from latentrun.functional.noise import Noise
+from latentrun.manifolds.angles import TURN, wrap
 
-TURN = 2 * math.pi
 IMAGES = torch.arange(-3.0, 4.0, dtype=torch.float64) * TURN
 WIDE = 2.0  # scale from which on the Fourier sum is used; there each omits less than 1e-16
 WAVES = torch.arange(1.0, 6.0, dtype=torch.float64)
@@ -77,7 +77,7 @@ def log_wrapped(delta: Tensor, scale: Tensor) -> Tensor:
     is_wide = scale > WIDE
     narrow = torch.where(is_wide, WIDE, scale).unsqueeze(-1)
     wide = torch.where(is_wide, scale, WIDE).unsqueeze(-1)
-    within = delta - TURN * (delta / TURN).detach().round()
+    within = wrap(delta)
     images = (within.unsqueeze(-1) + IMAGES.to(delta.device)) / narrow
     near = torch.logsumexp(-0.5 * images.square(), -1) - narrow.squeeze(-1).log() + 0.5 * math.log(TURN)
     k = WAVES.to(delta.device)

@@ -13,9 +13,10 @@ from torch.types import _size
 from latentrun.distributions.axial import turned
 from latentrun.distributions.base import SINGLE, Tilted
 from latentrun.functional.noise import Noise
-from latentrun.manifolds import Sphere
+from latentrun.manifolds import SO3, Sphere
+from latentrun.manifolds.angles import TURN, length
+from latentrun.manifolds.so3 import matrix, rotation_of
 
-TURN = 2 * math.pi
 WIDEST = math.pi  # wider ones wind around so often that the law becomes that of a random angle
 
 
@@ -106,7 +107,7 @@ class WrappedNormalSphere(Wrapped):
         super().__init__(mu.shape[:-1], mu.shape[-1:], validate_args=False)
 
     def angle(self, value: Tensor) -> Tensor:
-        return 2 * torch.atan2((value - self.mu).norm(dim=-1), (value + self.mu).norm(dim=-1))
+        return Sphere(self.m).distance(value, self.mu)
 
     def draw(self, noise: Noise, sample_shape: _size = SINGLE) -> Tensor:
         shape = torch.Size(sample_shape) + self.scale.shape
@@ -119,37 +120,28 @@ class WrappedNormalSphere(Wrapped):
 class WrappedNormalRotation(Wrapped):
     """On SO(3), R = mu exp(scale e) with e standard normal in the skew matrices (Falorsi et al. 2019, arXiv
     1903.02958, whose density this is with one scale). ``mu (*batch, 9)`` rotation matrices row by row,
-    ``scale (*batch)`` the standard deviation of each of three angles; ``log_volume`` that of the space in its
-    own metric.
+    ``scale (*batch)`` the standard deviation of each of three angles.
 
-    >>> law = WrappedNormalRotation(torch.eye(3).flatten(), torch.tensor(0.1), math.log(8 * math.pi**2))
-    >>> law.log_prob(law.center)  # -3 ln(sqrt(2 pi) 0.1)
-    tensor(4.1509)
+    >>> law = WrappedNormalRotation(torch.eye(3).flatten(), torch.tensor(0.1))
+    >>> law.log_prob(law.center)  # -3 ln(sqrt(2 pi) sqrt(2) 0.1): lengths are sqrt(2) times angles
+    tensor(3.1112)
     """
 
     m, c, log_total = 3, 0.5, math.log(8 * math.pi**2)
+    log_volume = SO3.log_volume
 
-    def __init__(self, mu: Tensor, scale: Tensor, log_volume: float):
-        self.mu, self.scale, self.log_volume = mu, scale, log_volume
+    def __init__(self, mu: Tensor, scale: Tensor):
+        self.mu, self.scale = mu, scale
         super().__init__(mu.shape[:-1], mu.shape[-1:], validate_args=False)
 
     def angle(self, value: Tensor) -> Tensor:
         """|R - mu|² = 8 sin²(t / 2), tr(mu^T R) = 4 cos²(t / 2) - 1."""
-        sine = (value - self.mu).norm(dim=-1) / math.sqrt(8)
+        sine = length(value - self.mu) / math.sqrt(8)
         square = 0.25 * (1 + (value * self.mu).sum(-1))
         return 2 * torch.atan2(sine, square.clamp_min(torch.finfo(square.dtype).eps ** 2).sqrt())
 
     def draw(self, noise: Noise, sample_shape: _size = SINGLE) -> Tensor:
         shape = torch.Size(sample_shape) + self.scale.shape
         e = noise.to(self.mu.device).normal("tangent", (*shape, 3)).to(self.mu.dtype)
-        turn = rodrigues(self.scale.unsqueeze(-1) * e)
-        return (self.mu.unflatten(-1, (3, 3)) @ turn).flatten(-2)
-
-
-def rodrigues(w: Tensor) -> Tensor:
-    """Rotations ``(..., 3, 3)`` about ``w (..., 3)`` by the angle |w|."""
-    angle = w.norm(dim=-1)[..., None, None]
-    rows = torch.eye(3, dtype=w.dtype, device=w.device)
-    skew = torch.stack([torch.linalg.cross(w, row.expand_as(w)) for row in rows.unbind(0)], dim=-1)
-    turn, bend = torch.sinc(angle / math.pi), 0.5 * torch.sinc(angle / TURN).square()
-    return rows + turn * skew + bend * (skew @ skew)
+        turn = rotation_of(self.scale.unsqueeze(-1) * e)
+        return (matrix(self.mu) @ turn).flatten(-2)

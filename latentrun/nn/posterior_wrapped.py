@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, cast
+from typing import Annotated
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from latentrun.distributions.base import Law
 from latentrun.distributions.circular import WrappedNormalTorus
 from latentrun.distributions.wrapped import WIDEST, WrappedNormalRotation, WrappedNormalSphere
 from latentrun.errors import InputError
-from latentrun.manifolds import Compact, Manifold
+from latentrun.manifolds import Manifold
 from latentrun.manifolds.sphere import rotation
 from latentrun.nn.posterior import LawPosterior, direction, kind_of, positive, require_family
 
@@ -44,7 +44,6 @@ class WrappedNormalPosterior(LawPosterior):
         scale = self.floor + (WIDEST - self.floor) * h[..., -1].sigmoid()
         if self.is_rotation:
             mu = rotation(BOUND * torch.tanh(h[..., :-1] / BOUND), 3).flatten(-2)
-            law = WrappedNormalRotation(mu, scale, cast(Compact, self.space).log_volume)
-            return law, {"mu": mu, "scale": scale}
+            return WrappedNormalRotation(mu, scale), {"mu": mu, "scale": scale}
         mu = direction(h[..., :-1])
         return WrappedNormalSphere(mu, scale), {"mu": mu, "scale": scale}

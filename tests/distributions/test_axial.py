@@ -134,7 +134,7 @@ def test_density_and_entropy_against_scipy(d):
 
 
 def test_power_spherical_against_the_package():
-    package = pytest.importorskip("power_spherical")
+    package = pytest.importorskip("power_spherical", reason="power-spherical is no dependency")
     mu, kappa = F.normalize(torch.randn(5, 4), dim=-1), torch.tensor([0.1, 1.0, 5.0, 50.0, 500.0])
     ours, theirs = PowerSpherical(mu, kappa), package.PowerSpherical(mu, kappa)
     x = ours.draw(Noise(0), (20,))

@@ -2,61 +2,20 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 import torch
-from torch.nn import functional as F
 
 from latentrun.config.build import build, later
 from latentrun.config.options import options, shipped
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
-from latentrun.manifolds import Compact, Finite, Product, space
-from latentrun.manifolds.euclidean import Euclidean
-from latentrun.manifolds.sphere import rotation
+from latentrun.manifolds import space
 from latentrun.nn.posterior import FAMILIES, Posterior, direction
 from latentrun.nn.posterior_product import ProductPosterior, posterior_of
 from tests.conformance.parts import values_in
 
 CONF = shipped() / "posterior"
 HERE = [name for name in options("posterior", [shipped()]) if name != "embedding"]
-
-
-class Stand(Euclidean, Compact):
-    """What the families need of a space."""
-
-    def __init__(self, name: str, dim: int, ambient_dim: int, log_volume: float):
-        self.name, self.dim, self.ambient_dim, self.log_volume = name, dim, ambient_dim, log_volume
-
-    def sample(self, n, noise):
-        if self.name[0] == "i":
-            return noise.uniform("u", (n, self.dim))
-        if self.name == "so3":
-            return rotation(1e3 * noise.normal("g", (n, 6)), 3).flatten(-2)  # but for the identity in it
-        pairs = noise.normal("u", (n, self.dim, 2))
-        return F.normalize(pairs, dim=-1).flatten(-2)
-
-
-class Points(Stand, Finite):
-    def sample(self, n, noise):
-        return torch.eye(self.ambient_dim)[noise.integers("k", self.ambient_dim, (n,))]
-
-
-STANDS = {
-    "t1": Stand("t1", 1, 2, math.log(2 * math.pi)),
-    "t2": Stand("t2", 2, 4, 2 * math.log(2 * math.pi)),
-    "so3": Stand("so3", 3, 9, math.log(8 * math.pi**2)),
-    "i1": Stand("i1", 1, 1, 0.0),
-    "i2": Stand("i2", 2, 2, 0.0),
-    "c5": Points("c5", 0, 5, math.log(5)),
-}
-
-
-def a_space(text: str):
-    """Of the short text, factor by factor."""
-    parts = [STANDS.get(part) or space(part) for part in text.split("x")]
-    return parts[0] if len(parts) == 1 else Product(parts)
 
 
 def family(name: str):
@@ -83,7 +42,7 @@ PAIRS = [
 @pytest.fixture(params=PAIRS, ids=lambda pair: " on ".join(pair))
 def posterior(request) -> Posterior:
     name, text = request.param
-    return build(values_in(CONF / f"{name}.yaml"), Posterior, "model.posterior", space=a_space(text))
+    return build(values_in(CONF / f"{name}.yaml"), Posterior, "model.posterior", space=space(text))
 
 
 def test_every_family_has_a_space_and_every_space_its_families():
@@ -166,7 +125,7 @@ def test_codes_stack_with_torch_func(posterior):
 # ---------------------------------------------------------------- products
 def test_a_product_is_the_sum_of_its_factors():
     whole = posterior_of(
-        a_space("s2xe2xc5xi1xe1"),
+        space("s2xe2xc5xi1xe1"),
         lambda space: family("beta")(space=space) if space.name == "i1" else family("vmf")(space=space),
         temperature=0.5,
     )
@@ -187,7 +146,7 @@ def test_a_product_is_the_sum_of_its_factors():
 
 
 def test_equal_factors_do_not_get_equal_noise():
-    twins = posterior_of(a_space("e1xe1"), family("vmf"), 0.5)
+    twins = posterior_of(space("e1xe1"), family("vmf"), 0.5)
     coding = twins.code(torch.zeros(4, twins.features))
     for z in (coding.draw(Noise(0)), coding.draws(1, Noise(0)).z, twins.sample_prior(4, Noise(0))):
         assert not torch.equal(z[..., 0], z[..., 1])
@@ -195,12 +154,12 @@ def test_equal_factors_do_not_get_equal_noise():
 
 def test_grids_of_products():
     vmf = family("vmf")
-    grid = posterior_of(a_space("c5xs1"), vmf, 0.5).prior_grid(1000)
+    grid = posterior_of(space("c5xs1"), vmf, 0.5).prior_grid(1000)
     assert grid.shape == (1000, 7) and torch.allclose(
         grid.mean(0), torch.tensor([0.2] * 5 + [0, 0]), atol=1e-6
     )
-    assert posterior_of(a_space("s1xs1"), vmf, 0.5).prior_grid(10) is None
-    assert posterior_of(a_space("s1xc5"), vmf, 0.5).prior_grid(12).shape == (15, 7)  # at least 12
+    assert posterior_of(space("s1xs1"), vmf, 0.5).prior_grid(10) is None
+    assert posterior_of(space("s1xc5"), vmf, 0.5).prior_grid(12).shape == (15, 7)  # at least 12
 
 
 @pytest.mark.parametrize(
@@ -218,12 +177,12 @@ def test_grids_of_products():
 )  # fmt: skip
 def test_what_does_not_fit_is_said_in_one_line(name, text, said):
     with pytest.raises(InputError) as error:
-        posterior_of(a_space(text), family(name), 0.5)
+        posterior_of(space(text), family(name), 0.5)
     assert str(error.value) == said
 
 
 def test_flat_and_finite_factors_have_families_of_their_own():
-    kinds = [type(posterior_of(a_space(text), family("vmf"), 0.5)).__name__ for text in ("e2", "c5", "s2")]
+    kinds = [type(posterior_of(space(text), family("vmf"), 0.5)).__name__ for text in ("e2", "c5", "s2")]
     assert kinds == ["NormalPosterior", "CategoricalPosterior", "VonMisesFisherPosterior"]
 
 
