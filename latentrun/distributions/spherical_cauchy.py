@@ -38,10 +38,14 @@ class SphericalCauchy(Tilted):
         return self.mu
 
     def draw(self, noise: Noise, sample_shape: _size = SINGLE) -> Tensor:
-        """x = (1 - rho²) (u + rho mu) / |u + rho mu|² + rho mu of uniform u, with (1 - rho²) / |u + rho mu|²
-        = (1 + 2 kappa) / (1 + kappa (1 + kappa) |u + mu|²)."""
         noise, shape = noise.to(self.mu.device), self._extended_shape(torch.Size(sample_shape))
-        u = F.normalize(noise.normal("sphere", tuple(shape)).to(self.mu.dtype), dim=-1)
+        u = noise.normal("sphere", tuple(shape)).to(self.mu.dtype)
+        return self.image(F.normalize(u, dim=-1))
+
+    def image(self, u: Tensor) -> Tensor:
+        """The point x = (1 - rho²) (u + rho mu) / |u + rho mu|² + rho mu that the Möbius map makes of a point
+        ``u (*sample_shape, *batch, d)``; (1 - rho²) / |u + rho mu|² = (1 + 2 kappa) / (1 + kappa (1 + kappa)
+        |u + mu|²)."""
         near = (u + self.mu).square().sum(-1)
         factor = (1 + 2 * self.kappa) / (1 + self.kappa * (1 + self.kappa) * near)
         inner = (self.kappa / (1 + self.kappa)).unsqueeze(-1) * self.mu

@@ -212,6 +212,28 @@ def test_divergence_of_the_spherical_cauchy(d):
     assert torch.allclose(law.kl_uniform(), truth, atol=1e-10, rtol=1e-11)
 
 
+@pytest.mark.parametrize("d", [2, 3, 10])
+def test_gradients_of_the_spherical_cauchy(d):
+    """d/dkappa E[w] as the integral over uniform points of the gradients of their images, against
+    differences of int ((1 - rho²) (t + rho) / (1 + rho² + 2 rho t) + rho) (1 - t²)^((d - 3) / 2) dt."""
+    kappa = torch.tensor([0.1, 2.0, 30.0], dtype=torch.float64, requires_grad=True)
+    share = ((d - 2) * ANGLES.sin().log()).softmax(0)
+    u = torch.zeros(len(ANGLES), 1, d, dtype=torch.float64)
+    u[:, 0, 0], u[:, 0, 1] = ANGLES.cos(), ANGLES.sin()
+    law = SphericalCauchy(torch.eye(d).double()[0].expand(3, d), kappa)
+    (slope,) = torch.autograd.grad((law.image(u)[..., 0] * share.unsqueeze(1)).sum(), kappa)
+
+    def mean(kappa: Tensor) -> Tensor:
+        rho, t = kappa / (1 + kappa), ANGLES.cos().unsqueeze(1)
+        return (((1 - rho**2) * (t + rho) / (1 + rho**2 + 2 * rho * t) + rho) * share.unsqueeze(1)).sum(0)
+
+    step = 1e-4 * kappa.detach()
+    truth = (mean(kappa.detach() + step) - mean(kappa.detach() - step)) / (2 * step)
+    assert torch.allclose(slope, truth, rtol=1e-6)
+    if d == 2:
+        assert torch.allclose(slope, (1 + kappa).square().reciprocal(), rtol=1e-6)  # E[w] = rho
+
+
 def test_spherical_cauchy_of_the_circle_is_the_wrapped_cauchy():
     law = SphericalCauchy(torch.tensor([1.0, 0.0]).double(), torch.tensor(1.0).double())
     x = law.draw(Noise(0), (DRAWS,))
