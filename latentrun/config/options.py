@@ -29,7 +29,8 @@ GROUPS = (
     "experiment",
     "debug",
 )
-PARTS = ("likelihood",)  # groups of which a part within another option is chosen: model.likelihood=gaussian
+# groups of which a part within another option is chosen: model.likelihood=gaussian
+PARTS = ("likelihood", "posterior")
 EVERY = (*GROUPS, *PARTS)
 
 

@@ -42,6 +42,33 @@ class Law(Distribution):
         return self.draw(Noise(int(torch.randint(2**62, ()))), sample_shape)
 
 
+class Tilted(Law):
+    """A law that is known by its density against the uniform law of its space, of logarithmic volume
+    ``log_volume``: its divergence from that one is then had without the cancellation of log volume -
+    entropy."""
+
+    log_volume: float
+
+    @abstractmethod
+    def log_ratio(self, value: Tensor) -> Tensor:
+        """ln of the density over that of the uniform law, ``(*sample_shape, *batch_shape)`` in nats."""
+
+    @abstractmethod
+    def kl_uniform(self) -> Tensor:
+        """KL(law || uniform) ``(*batch_shape)`` in nats."""
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """Rows of coordinates; that they lie on the space is not checked."""
+        return constraints.real_vector
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return self.log_ratio(value) - self.log_volume
+
+    def entropy(self) -> Tensor:
+        return self.log_volume - self.kl_uniform()
+
+
 class Uniform(Law):
     """The uniform law of a space of finite volume; batch shape ``()``.
 
@@ -80,6 +107,12 @@ class Uniform(Law):
 def _kl_uniform(q: Law, p: Uniform) -> Tensor:
     """log volume - H(q), of any law on the space."""
     return p.space.log_volume - q.entropy()
+
+
+@register_kl(Tilted, Uniform)
+def _kl_tilted(q: Tilted, p: Uniform) -> Tensor:
+    del p  # it has the same space
+    return q.kl_uniform()
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,20 @@ class here, or a user's own, is chosen by ``model.posterior``."""
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
+import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution, kl_divergence
+from torch.nn import functional as F
 
-from latentrun.distributions.base import Draws, Law, pair_draws
+from latentrun.distributions.base import Draws, Law, Uniform, pair_draws
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
-from latentrun.manifolds import Manifold
+from latentrun.manifolds import Compact, Manifold
 from latentrun.types import Phase
 
 if TYPE_CHECKING:
@@ -102,7 +106,92 @@ class LawCoding(Coding):
         return pair_draws(self.law, self.prior, noise, n)
 
 
-def require_space(where: str, space: Manifold, kinds: type | tuple[type, ...], noun: str) -> None:
-    """InputError where a family is given a space that it does not know; ``noun``: those it does."""
-    if not isinstance(space, kinds):
-        raise InputError(f"{where}: lives on {noun}; {space.name} is none")
+class LawPosterior(Posterior):
+    """A family of laws against the uniform law of a space of finite volume. Subclasses make the law and its
+    named parameters."""
+
+    def __init__(self, space: Manifold):
+        super().__init__()
+        assert isinstance(space, Compact)
+        self.space, self.prior = space, Uniform(space)
+        self.register_buffer("_origin", torch.zeros(()), persistent=False)
+
+    @abstractmethod
+    def law(self, h: Tensor) -> tuple[Law, dict[str, Tensor]]:
+        """q(z|x) from the encoder's numbers ``(N, features)``, and the tensors that fix it."""
+
+    def code(self, h: Tensor) -> Coding:
+        law, parameters = self.law(h)
+        return LawCoding(law, self.prior, parameters)
+
+    def sample_prior(self, n: int, noise: Noise) -> Tensor:
+        return cast(Compact, self.space).sample(n, noise)
+
+    def prior_grid(self, n: int) -> Tensor | None:
+        if self.space.dim != 1:
+            return None
+        share = middles(n)
+        if self.space.ambient_dim == 2:  # circles
+            share = torch.cat([(2 * math.pi * share).cos(), (2 * math.pi * share).sin()], 1)
+        return share.to(self._origin)
+
+
+def middles(n: int) -> Tensor:
+    """The middles ``(n, 1)`` of n equal parts of [0, 1], float64."""
+    return (torch.arange(n, dtype=torch.float64).unsqueeze(1) + 0.5) / n
+
+
+# ---------------------------------------------------------------- encoder numbers to parameters
+def direction(h: Tensor) -> Tensor:
+    """Unit vectors along ``h (..., d)``, of any size in floating point; along the first axis where h = 0.
+
+    >>> direction(torch.tensor([[3e4, 4e4], [3e-30, 4e-30], [0.0, 0.0]]))
+    tensor([[0.6000, 0.8000],
+            [0.6000, 0.8000],
+            [1.0000, 0.0000]])
+    """
+    largest = h.detach().abs().amax(-1, keepdim=True)
+    axis = torch.zeros_like(h)
+    axis[..., 0] = 1
+    return F.normalize(torch.where(largest > 0, h / torch.where(largest > 0, largest, 1), axis), dim=-1)
+
+
+def positive(h: Tensor, floor: float) -> Tensor:
+    """floor + softplus(h): concentrations and scales, > 0 and finite for every h.
+
+    >>> positive(torch.tensor([-1e4, 0.0, 1e4]), 0.001)
+    tensor([1.0000e-03, 6.9415e-01, 1.0000e+04])
+    """
+    return floor + F.softplus(h)
+
+
+# ---------------------------------------------------------------- which family fits which space
+# By the letters that the short text of a space begins with, the families in conf/posterior; of others
+# ``embedding`` alone.
+FAMILIES = {
+    "e": ("normal",),
+    "s": ("vmf", "power_spherical", "spherical_cauchy", "wrapped_normal", "embedding"),
+    "t": ("wrapped_normal", "embedding"),
+    "so": ("wrapped_normal", "embedding"),
+    "i": ("beta", "embedding"),
+    "c": ("categorical",),
+}
+
+
+def kind_of(space: Manifold) -> str:
+    """The letters that the short text of a space begins with; ``product`` of several spaces."""
+    return "product" if "x" in space.name else space.name.rstrip("0123456789")
+
+
+def require_family(space: Manifold, family: str) -> None:
+    """InputError where a family of conf/posterior is given a space that it does not know."""
+    fitting = FAMILIES.get(kind_of(space), ("embedding",))
+    if family not in fitting:
+        raise InputError(
+            f"model.posterior: {family} does not fit {space.name}, which takes {listed(fitting)}"
+        )
+
+
+def listed(names: Sequence[str]) -> str:
+    """``a``, or ``a, b or c``."""
+    return " or ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)

@@ -1,0 +1,128 @@
+"""Posteriors on products of spaces, and which family each factor gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, cast
+
+import torch
+from torch import Tensor, nn
+
+from latentrun.distributions.base import Draws
+from latentrun.functional.noise import Noise
+from latentrun.manifolds import Finite, Manifold, Product
+from latentrun.nn.posterior import Coding, Posterior, kind_of
+from latentrun.nn.posterior_flat import CategoricalPosterior, NormalPosterior
+from latentrun.types import Phase
+
+if TYPE_CHECKING:
+    from latentrun.data.base import Dataset
+
+
+def posterior_of(space: Manifold, family: Callable[..., Posterior], temperature: float) -> Posterior:
+    """q(z|x) on any space: of a product one for each factor. Euclidean ones take the normal family, finite
+    sets the categorical one with ``temperature``, all others the chosen one, ``family(space=...)``;
+    InputError where that one does not know them."""
+    kind = kind_of(space)
+    if kind == "product":
+        factors = cast(Product, space).factors
+        return ProductPosterior(space, [posterior_of(factor, family, temperature) for factor in factors])
+    if kind == "e":
+        return NormalPosterior(space)
+    return CategoricalPosterior(space, temperature) if kind == "c" else family(space=space)
+
+
+class ProductCoding(Coding):
+    """Independent laws of the factors. The names of parameters get the number of the factor, from 1."""
+
+    def __init__(self, factors: Sequence[Coding]):
+        self.factors = factors
+
+    @property
+    def center(self) -> Tensor:
+        return torch.cat([factor.center for factor in self.factors], -1)
+
+    def parameters(self) -> dict[str, Tensor]:
+        return {
+            f"{name}_{number}": value
+            for number, factor in enumerate(self.factors, 1)
+            for name, value in factor.parameters().items()
+        }
+
+    def draw(self, noise: Noise) -> Tensor:
+        return torch.cat([factor.draw(noise.at(i)) for i, factor in enumerate(self.factors)], -1)
+
+    def kl(self) -> Tensor:
+        """Of the whole, ``(N,)``: the sum of the factors'."""
+        parts = [factor.kl() for factor in self.factors]
+        return torch.stack([kl.sum(-1) if kl.ndim > 1 else kl for kl in parts]).sum(0)
+
+    def draws(self, n: int, noise: Noise) -> Draws:
+        parts = [factor.draws(n, noise.at(i)) for i, factor in enumerate(self.factors)]
+        weights = [part.log_weight for part in parts]
+        uncorrected = None
+        if any(part.uncorrected is not None for part in parts):
+            uncorrected = _total([p.log_weight if p.uncorrected is None else p.uncorrected for p in parts])
+        return Draws(torch.cat([part.z for part in parts], -1), _total(weights), uncorrected)
+
+
+def _total(weights: Sequence[Tensor | None]) -> Tensor | None:
+    """Their sum; None where one is not known."""
+    there = [weight for weight in weights if weight is not None]
+    return torch.stack(there).sum(0) if len(there) == len(weights) else None
+
+
+class ProductPosterior(Posterior):
+    """One family a factor; the encoder's numbers are split among them in their order."""
+
+    def __init__(self, space: Manifold, factors: Sequence[Posterior]):
+        super().__init__()
+        self.space, self.factors = space, nn.ModuleList(factors)
+        self.widths = [factor.features for factor in factors]
+        self.features = sum(self.widths)
+
+    def each(self) -> list[Posterior]:
+        """The factors' posteriors."""
+        return [cast(Posterior, factor) for factor in self.factors]
+
+    def code(self, h: Tensor) -> Coding:
+        return ProductCoding(
+            [factor.code(part) for factor, part in zip(self.each(), h.split(self.widths, -1), strict=True)]
+        )
+
+    def sample_prior(self, n: int, noise: Noise) -> Tensor:
+        return torch.cat([factor.sample_prior(n, noise.at(i)) for i, factor in enumerate(self.each())], -1)
+
+    def prior_grid(self, n: int) -> Tensor | None:
+        """Of one factor of dimension 1 beside finite sets: its grid for each of their points, at least n
+        points in all."""
+        if self.space.dim != 1:
+            return None
+        finite = [f.space for f in self.each() if isinstance(f.space, Finite)]
+        if len(finite) < len(self.widths) - 1:
+            return None
+        points = 1
+        for space in finite:
+            points *= space.ambient_dim
+        line = next(f.prior_grid(-(-n // points)) for f in self.each() if not isinstance(f.space, Finite))
+        if line is None:
+            return None
+        columns = line.new_zeros(1, 0)
+        for factor in self.each():
+            is_finite = isinstance(factor.space, Finite)
+            grid = torch.eye(factor.space.ambient_dim).to(line) if is_finite else line
+            columns = torch.cat([columns.repeat_interleave(len(grid), 0), grid.repeat(len(columns), 1)], -1)
+        return columns
+
+    def phases(self) -> tuple[Phase, ...]:
+        """Those of all factors; where two have one name, with the number of the factor, from 1."""
+        phases = [(i, phase) for i, factor in enumerate(self.each(), 1) for phase in factor.phases()]
+        names = [phase.name for _, phase in phases]
+        return tuple(
+            replace(phase, name=f"{phase.name}_{i}") if names.count(phase.name) > 1 else phase
+            for i, phase in phases
+        )
+
+    def caveats(self, data: Dataset) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(note for factor in self.each() for note in factor.caveats(data)))

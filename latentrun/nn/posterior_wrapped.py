@@ -1,0 +1,49 @@
+"""Wrapped normal posteriors, against the uniform prior."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from latentrun.config.bounds import Between
+from latentrun.distributions.base import Law
+from latentrun.distributions.circular import WrappedNormalTorus
+from latentrun.distributions.wrapped import WIDEST, WrappedNormalRotation, WrappedNormalSphere
+from latentrun.errors import InputError
+from latentrun.manifolds import Manifold
+from latentrun.manifolds.sphere import rotation
+from latentrun.nn.posterior import LawPosterior, direction, kind_of, positive, require_family
+
+MOST = 100  # dimensions of a sphere: the divergence is a sum over images and angles that grows with them
+BOUND = 10.0  # of the numbers that name a rotation: beyond, float32 cannot tell its columns apart
+
+
+class WrappedNormalPosterior(LawPosterior):
+    """On circles and tori an angle with a scale each, ``mu (N, 2 n)``, ``scale (N, n)`` = floor + softplus(h)
+    in radians. On spheres and rotations (the latter as in Falorsi et al. 2019, arXiv 1903.02958, with one
+    scale for all directions) ``mu (N, d)``, ``scale (N,)`` = floor + (pi - floor) sigmoid(h): wider ones wind
+    around the space."""
+
+    def __init__(self, space: Manifold, floor: Annotated[float, Between(1e-5, 1)]):
+        require_family(space, "wrapped_normal")
+        if space.dim > MOST and kind_of(space) == "s":
+            raise InputError(f"model.posterior: wrapped_normal takes spheres up to s{MOST}, got {space.name}")
+        super().__init__(space)
+        self.floor, self.is_rotation = floor, kind_of(space) == "so"
+        self.angles = 0 if self.is_rotation else space.dim if space.ambient_dim == 2 * space.dim else 0
+        means = 6 if self.is_rotation else space.ambient_dim
+        self.features = means + (self.angles or 1)
+
+    def law(self, h: Tensor) -> tuple[Law, dict[str, Tensor]]:
+        if self.angles:
+            mu = direction(h[..., : -self.angles].unflatten(-1, (self.angles, 2))).flatten(-2)
+            scale = positive(h[..., -self.angles :], self.floor)
+            return WrappedNormalTorus(mu, scale), {"mu": mu, "scale": scale}
+        scale = self.floor + (WIDEST - self.floor) * h[..., -1].sigmoid()
+        if self.is_rotation:
+            mu = rotation(BOUND * torch.tanh(h[..., :-1] / BOUND), 3).flatten(-2)
+            return WrappedNormalRotation(mu, scale), {"mu": mu, "scale": scale}
+        mu = direction(h[..., :-1])
+        return WrappedNormalSphere(mu, scale), {"mu": mu, "scale": scale}

@@ -1,0 +1,194 @@
+"""From an encoder's numbers to q(z|x): every family on every space that it fits."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from latentrun.config.build import build, later
+from latentrun.config.options import options, shipped
+from latentrun.errors import InputError
+from latentrun.functional.noise import Noise
+from latentrun.manifolds import space
+from latentrun.nn.posterior import FAMILIES, Posterior, direction
+from latentrun.nn.posterior_product import ProductPosterior, posterior_of
+from tests.conformance.parts import values_in
+
+CONF = shipped() / "posterior"
+HERE = [name for name in options("posterior", [shipped()]) if name != "embedding"]
+
+
+def family(name: str):
+    return later(values_in(CONF / f"{name}.yaml"), Posterior, "model.posterior", given=("space",))
+
+
+FITTING = {
+    "s": ("s1", "s2", "s9"),
+    "t": ("t1", "t2"),
+    "so": ("so3",),
+    "i": ("i1", "i2"),
+    "e": ("e1", "e3"),
+    "c": ("c5",),
+}
+PAIRS = [
+    (name, text)
+    for kind, names in FAMILIES.items()
+    for name in names
+    for text in FITTING[kind]
+    if name in HERE
+]
+
+
+@pytest.fixture(params=PAIRS, ids=lambda pair: " on ".join(pair))
+def posterior(request) -> Posterior:
+    name, text = request.param
+    return build(values_in(CONF / f"{name}.yaml"), Posterior, "model.posterior", space=space(text))
+
+
+def test_every_family_has_a_space_and_every_space_its_families():
+    assert {name for names in FAMILIES.values() for name in names} == {*HERE, "embedding"}
+
+
+def test_codes_have_the_shapes_they_promise(posterior):
+    h = torch.randn(6, posterior.features, generator=torch.Generator().manual_seed(0))
+    coding, d = posterior.code(h), posterior.space.ambient_dim
+    z, draws = coding.draw(Noise(0)), coding.draws(3, Noise(0))
+    assert z.shape == coding.center.shape == (6, d) and draws.z.shape == (3, 6, d)
+    assert draws.log_weight is not None and draws.log_weight.shape == (3, 6)
+    assert coding.kl().shape in ((6,), (6, posterior.space.dim)) and (coding.kl() >= 0).all()
+    assert all(len(value) == 6 and value.isfinite().all() for value in coding.parameters().values())
+    assert posterior.sample_prior(4, Noise(0)).shape == (4, d)
+    assert not torch.equal(draws.z[0], draws.z[1])
+
+
+def test_weights_are_minus_the_divergence_on_average(posterior):
+    h = 0.5 * torch.randn(1, posterior.features, generator=torch.Generator().manual_seed(1))
+    coding = posterior.code(h)
+    weight, kl = coding.draws(20_000, Noise(0)).log_weight[:, 0], coding.kl().sum()
+    assert abs(weight.mean() + kl) < 5 * weight.std() / len(weight) ** 0.5 + 1e-4
+    # E_p[q / p] = 1: p and q are densities against one volume.
+    z = posterior.sample_prior(20_000, Noise(1)).unsqueeze(1)
+    ratio = (coding.law.log_prob(z) - coding.prior.log_prob(z)).double().exp()
+    assert abs(ratio.mean() - 1) < 6 * ratio.std() / len(ratio) ** 0.5 + 1e-4
+
+
+@pytest.mark.parametrize("size", [0.0, 1e4, -1e4, 1e-30])
+def test_extreme_numbers_of_an_encoder_stay_finite(posterior, size):
+    h = torch.full((2, posterior.features), size)
+    h[1, ::2] *= -1
+    h.requires_grad_()
+    coding = posterior.code(h)
+    draws = coding.draws(3, Noise(0))
+    total = coding.draw(Noise(1)).sum() + coding.kl().sum() + draws.z.sum()
+    (slope,) = torch.autograd.grad(total, h, retain_graph=True)
+    (slope_of_weights,) = torch.autograd.grad(draws.log_weight.sum(), h)
+    for value in (total, draws.log_weight, slope, slope_of_weights):
+        assert value.isfinite().all()
+
+
+def test_points_lie_on_the_space(posterior):
+    h = 3 * torch.randn(50, posterior.features, generator=torch.Generator().manual_seed(2))
+    z, kind = posterior.code(h).draw(Noise(0)), posterior.space.name.rstrip("0123456789")
+    if kind in ("s", "t"):
+        sizes = (z if kind == "s" else z.unflatten(-1, (-1, 2))).norm(dim=-1)
+        assert torch.allclose(sizes, torch.ones_like(sizes), atol=1e-5)
+    elif kind == "so":
+        m = z.unflatten(-1, (3, 3))
+        assert torch.allclose(m.mT @ m, torch.eye(3).expand(50, 3, 3), atol=1e-5)
+        assert torch.allclose(torch.linalg.det(m), torch.ones(50), atol=1e-5)
+    elif kind in ("i", "c"):
+        assert (z >= 0).all() and (z <= 1).all()
+
+
+def test_prior_grids_cut_the_prior_into_equal_parts(posterior):
+    grid = posterior.prior_grid(1000)
+    if posterior.space.dim != 1:
+        assert grid is None
+        return
+    assert grid is not None and grid.shape == (1000, posterior.space.ambient_dim)
+    prior = posterior.sample_prior(20_000, Noise(0))
+    for power in (1, 2):
+        assert torch.allclose(grid.pow(power).mean(0), prior.pow(power).mean(0), atol=0.03)
+
+
+def test_codes_stack_with_torch_func(posterior):
+    h = torch.randn(2, 3, posterior.features, generator=torch.Generator().manual_seed(3))
+
+    def loss(h):
+        coding = posterior.code(h)
+        return coding.draw(Noise(0)).square().sum() + coding.kl().sum()
+
+    both = torch.func.vmap(torch.func.grad(loss), randomness="same")(h)
+    assert torch.allclose(both[1], torch.func.grad(loss)(h[1]), rtol=1e-3, atol=1e-4)
+
+
+# ---------------------------------------------------------------- products
+def test_a_product_is_the_sum_of_its_factors():
+    whole = posterior_of(
+        space("s2xe2xc5xi1xe1"),
+        lambda space: family("beta")(space=space) if space.name == "i1" else family("vmf")(space=space),
+        temperature=0.5,
+    )
+    assert isinstance(whole, ProductPosterior) and whole.features == 4 + 4 + 5 + 2 + 2
+    h = torch.randn(3, whole.features, generator=torch.Generator().manual_seed(0))
+    coding = whole.code(h)
+    parts = [f.code(part) for f, part in zip(whole.each(), h.split(whole.widths, -1), strict=True)]
+    assert torch.allclose(
+        coding.kl(), sum(kl.sum(-1) if kl.ndim > 1 else kl for kl in (p.kl() for p in parts))
+    )
+    assert torch.equal(coding.center, torch.cat([part.center for part in parts], -1))
+    draws = coding.draws(2, Noise(0))
+    alone = [part.draws(2, Noise(0).at(i)) for i, part in enumerate(parts)]
+    assert torch.equal(draws.z, torch.cat([part.z for part in alone], -1)) and draws.uncorrected is None
+    assert torch.allclose(draws.log_weight, sum(part.log_weight for part in alone))
+    assert {"mu_1", "kappa_1", "mean_2", "probability_3", "alpha_4", "scale_5"} <= coding.parameters().keys()
+    assert whole.sample_prior(3, Noise(0)).shape == coding.draw(Noise(0)).shape == (3, 12)
+
+
+def test_equal_factors_do_not_get_equal_noise():
+    twins = posterior_of(space("e1xe1"), family("vmf"), 0.5)
+    coding = twins.code(torch.zeros(4, twins.features))
+    for z in (coding.draw(Noise(0)), coding.draws(1, Noise(0)).z, twins.sample_prior(4, Noise(0))):
+        assert not torch.equal(z[..., 0], z[..., 1])
+
+
+def test_grids_of_products():
+    vmf = family("vmf")
+    grid = posterior_of(space("c5xs1"), vmf, 0.5).prior_grid(1000)
+    assert grid.shape == (1000, 7) and torch.allclose(
+        grid.mean(0), torch.tensor([0.2] * 5 + [0, 0]), atol=1e-6
+    )
+    assert posterior_of(space("s1xs1"), vmf, 0.5).prior_grid(10) is None
+    assert posterior_of(space("s1xc5"), vmf, 0.5).prior_grid(12).shape == (15, 7)  # at least 12
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("vmf", "i1", "model.posterior: vmf does not fit i1, which takes beta or embedding"),
+        ("beta", "e2xs2", "model.posterior: beta does not fit s2, which takes vmf, power_spherical, "
+         "spherical_cauchy, wrapped_normal or embedding"),
+        ("spherical_cauchy", "t2xe1", "model.posterior: spherical_cauchy does not fit t2, which takes "
+         "wrapped_normal or embedding"),
+        ("wrapped_normal", "s101", "model.posterior: wrapped_normal takes spheres up to s100, got s101"),
+        ("normal", "so3", "model.posterior: normal does not fit so3, which takes wrapped_normal or "
+         "embedding"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_said_in_one_line(name, text, said):
+    with pytest.raises(InputError) as error:
+        posterior_of(space(text), family(name), 0.5)
+    assert str(error.value) == said
+
+
+def test_flat_and_finite_factors_have_families_of_their_own():
+    kinds = [type(posterior_of(space(text), family("vmf"), 0.5)).__name__ for text in ("e2", "c5", "s2")]
+    assert kinds == ["NormalPosterior", "CategoricalPosterior", "VonMisesFisherPosterior"]
+
+
+def test_directions_of_any_size():
+    h = torch.tensor([[1e30, -1e30], [1e-40, 0.0], [0.0, 0.0]], requires_grad=True)
+    mu = direction(h)
+    assert torch.allclose(mu.norm(dim=-1), torch.ones(3))
+    (slope,) = torch.autograd.grad(mu.sum(), h)
+    assert slope[0].isfinite().all() and torch.equal(slope[2], torch.zeros(2))
