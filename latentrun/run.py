@@ -134,7 +134,9 @@ class Run:
         """Where :meth:`sample_codes` draws from, for captions."""
         if isinstance(self.model, HasGenerator):
             return self.model.origin
-        return "the model has no prior: codes drawn from a Gaussian fitted to its training codes"
+        note = "the model has no prior: codes drawn from a Gaussian fitted to its training codes"
+        space = self.model.spaces["z"]
+        return note if space.dim == space.ambient_dim else f"{note}, and brought onto the latent space"
 
     @torch.no_grad()
     def sample_codes(self, n: int, noise: Noise, sampler: str | None = None) -> Tensor:

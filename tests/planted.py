@@ -136,6 +136,30 @@ class Span(Rows, Oracle):
         )
 
 
+class Turns(Rows, Oracle):
+    """x = (cos a, sin a, b) of a cyclic angle in degrees, and a size where ``further``."""
+
+    intrinsic_dim, betti = 1, (1, 1)
+
+    def __init__(self, n=300, further=False):
+        y = torch.rand(n, 2) * torch.tensor([360.0, 1.0])
+        factors = (Factor("angle", "cyclic", 0.0, 360.0), Factor("size", "real", 0.0, 1.0))
+        y = y if further else y[:, :1]
+        super().__init__(self.render(y), y, factors[: y.shape[1]], value_range=(-1, 1))
+
+    def render(self, factors):
+        angle = torch.deg2rad(factors[:, :1])
+        size = factors[:, 1:] if factors.shape[1] > 1 else torch.zeros_like(angle)
+        return torch.cat([angle.cos(), angle.sin(), size], 1)
+
+    def project(self, x):
+        angle = torch.remainder(torch.rad2deg(torch.atan2(x[:, 1], x[:, 0])), 360)
+        factors = torch.stack([angle, x[:, 2]], 1)[:, : len(self.factors)]
+        residual = (x - self.render(factors)).norm(dim=1) / x.norm(dim=1)
+        everywhere = torch.ones(len(x))
+        return Projection(factors.double(), residual.double(), everywhere.bool(), everywhere)
+
+
 class Deterministic(Model, HasEncoder):
     """An autoencoder made of two given functions."""
 

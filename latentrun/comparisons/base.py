@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+import pandas as pd
 import torch
 
 from latentrun.config import settings as grouping
@@ -18,8 +19,14 @@ from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Question
 from latentrun.errors import InputError, NothingToMeasure, few, nearest
 from latentrun.functional.noise import Noise
+from latentrun.functional.statistics.intervals import mean_interval
+from latentrun.functional.statistics.ranking import Pairs
 from latentrun.run import Run
-from latentrun.types import Report, Status
+from latentrun.types import Estimate, Report, Status
+
+NO_INTERVAL = "none: one run each"
+DATA = ("data",)  # runs that differ in these settings are on different data
+GroupLike = TypeVar("GroupLike", "Group", grouping.Group)
 
 
 @dataclass(frozen=True)
@@ -89,6 +96,52 @@ def require_settings(keys: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> 
         if not any(key in row for row in rows):
             known = sorted({name for row in rows for name in row})
             raise InputError(f"pair_on: no run has the setting {key!r}{nearest(key, known)}")
+
+
+def lots(members: Sequence[GroupLike], keys: Sequence[str]) -> dict[str, list[GroupLike]]:
+    """The groups that agree in the settings ``keys``, and in all below them (``data`` in ``data.seed``), by
+    these settings in words: empty where nothing of them varies."""
+    found: dict[str, list[GroupLike]] = {}
+    for group in members:
+        values = {
+            key: value
+            for key, value in group.values.items()
+            if any(key == wanted or key.startswith(f"{wanted}.") for wanted in keys)
+        }
+        found.setdefault(", ".join(f"{key}={value}" for key, value in values.items()), []).append(group)
+    return found
+
+
+def places(members: Sequence[Group]) -> tuple[dict[int, tuple[int, int]], int]:
+    """Where the value of each run stands in a matrix of groups by pairs, under the run's id, and how many
+    pairs there are."""
+    pairs = list(dict.fromkeys(pair for group in members for pair in group.runs))
+    place = {
+        id(run): (g, pairs.index(pair)) for g, group in enumerate(members) for pair, run in group.runs.items()
+    }
+    return place, len(pairs)
+
+
+def matrix(members: Sequence[Group], value: Callable[[Run], float]) -> np.ndarray:
+    """A value of each run as ``(G, S)``, groups by pairs, NaN where a group has no run of a pair."""
+    place, pairs = places(members)
+    values = np.full((len(members), pairs), np.nan)
+    for group in members:
+        for run in group.runs.values():
+            values[place[id(run)]] = value(run)
+    return values
+
+
+def of_most(report: Report, metric: str) -> tuple[str, float] | None:
+    """A metric as the column of a table is called, and its value; of one that is given for several numbers,
+    such as `iwae.10` and `iwae.100`, that of the largest, `iwae_100`; None where the report has none."""
+    if metric in report.metrics:
+        return metric, report.metrics[metric].value
+    numbers = [name.partition(".")[2] for name in report.metrics if name.startswith(f"{metric}.")]
+    if not numbers:
+        return None
+    most = max(numbers, key=int)
+    return f"{metric}_{most}", report.metrics[f"{metric}.{most}"].value
 
 
 # ---------------------------------------------------------------- what may be compared
@@ -161,3 +214,51 @@ def common_rows(runs: Sequence[Run], split: str) -> list[torch.Tensor]:
                 f"the data of {run.name!r} are not those of {runs[0].name!r}: rows of the same number differ"
             )
     return places
+
+
+# ---------------------------------------------------------------- example by example
+def example_tables(runs: Sequence[Run], diagnostic: str, table: str) -> dict[int, pd.DataFrame]:
+    """The table of a diagnostic that has a row for each example, by row number, under each run's id;
+    InputError where they are not of the same examples."""
+    measured = reports(runs, diagnostic)
+    hashes = {run.meta.get("data_hash") for run in runs}
+    if len(hashes) > 1 or None in hashes:
+        # With other settings of the data, the same number must still be the same example.
+        entry = runs[0].meta.get("diagnostics", {}).get(diagnostic, {})
+        common_rows(runs, entry.get("config", {}).get("split", "test"))
+    return {
+        id(run): report.tables[table].set_index("index") for run, report in zip(runs, measured, strict=True)
+    }
+
+
+def paired_examples(
+    column: str, group: Group, reference: Group, tables: Mapping[int, pd.DataFrame]
+) -> tuple[np.ndarray, int] | None:
+    """Differences group - reference ``(N,)`` of a column of :func:`example_tables`, matched by the row
+    number, averaged over the common seeds first, or over all where there is none, and how many of the group
+    these are; None where a run lacks the column."""
+    seeds = [pair for pair in group.runs if pair in reference.runs]
+    sides = [[tables[id(side.runs[pair])] for pair in seeds or side.runs] for side in (group, reference)]
+    if not all(column in table for side in sides for table in side):
+        return None
+    means = [
+        pd.concat([table[column] for table in side], axis=1, join="inner").mean(axis=1) for side in sides
+    ]
+    return (means[0] - means[1]).dropna().to_numpy(copy=True), len(sides[0])
+
+
+def over_seeds_and_examples(tests: Pairs, g: int, other: int, examples: np.ndarray | None) -> Estimate:
+    """The difference of group g and another, entry of ``tests``, with an interval that holds both those over
+    seeds and over ``examples (N,)``, paired differences; either alone where the other is not there. What lies
+    outside of it lies outside of both."""
+    seeds = Estimate.read(tests.difference[g, other], tests.low[g, other], tests.high[g, other])
+    if seeds.low is not None:
+        seeds = Estimate(seeds.value, seeds.low, seeds.high, str(tests.test[g, other]))
+    found = [seeds] if examples is None else [seeds, mean_interval(examples)]
+    known = [e for e in found if e.low is not None and e.high is not None]
+    if not known:
+        return Estimate(seeds.value, method=NO_INTERVAL)
+    # Paired over other seeds, or over rows that both have, the middle may be another.
+    low = min(seeds.value, *(e.low for e in known if e.low is not None))
+    high = max(seeds.value, *(e.high for e in known if e.high is not None))
+    return Estimate(seeds.value, low, high, " and ".join(e.method for e in known))

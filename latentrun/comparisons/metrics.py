@@ -11,13 +11,15 @@ import numpy as np
 import pandas as pd
 
 from latentrun.comparisons.base import (
+    NO_INTERVAL,
     Candidate,
     Comparison,
     Group,
     alike,
-    common_rows,
+    example_tables,
     groups,
-    reports,
+    paired_examples,
+    places,
     require_settings,
 )
 from latentrun.config import settings as grouping
@@ -35,7 +37,6 @@ DIAGNOSTIC = "reconstruction"  # has a table with a row for each example
 # Columns of that table, and how they are called here.
 MEASURES = {"error": "error, by example", "residual": "residual, by example"}
 OVER_EXAMPLES = f"both intervals over {EXAMPLES}"  # where seeds give none
-NO_INTERVAL = "none: one run each"
 FLAT = 1e-9  # a spread below this share of the values is rounding
 COLUMNS = (
     "metric",
@@ -209,11 +210,8 @@ def differences(
 
 
 def measured_of(name: str, rows: pd.DataFrame, runs: Sequence[Run], members: Sequence[Group]) -> Measured:
-    pairs = list(dict.fromkeys(pair for group in members for pair in group.runs))
-    place = {
-        id(run): (g, pairs.index(pair)) for g, group in enumerate(members) for pair, run in group.runs.items()
-    }
-    values, low, high = np.full((3, len(members), len(pairs)), np.nan)
+    place, pairs = places(members)
+    values, low, high = np.full((3, len(members), pairs), np.nan)
     for row in rows.itertuples():
         at = place[id(runs[row.run])]
         values[at], low[at], high[at] = row.value, row.low, row.high
@@ -287,7 +285,7 @@ def by_example(runs: Sequence[Run], members: Sequence[Group]) -> tuple[pd.DataFr
     of them."""
     rows, notes = [], []
     try:
-        tables = example_tables(runs)
+        tables = example_tables(runs, DIAGNOSTIC, "errors")
         rows = [
             row
             for group in members[1:]
@@ -304,14 +302,10 @@ def example_row(
 ) -> dict[str, Any] | None:
     """One group against the reference by the column ``measure`` of the tables of their runs, averaged over
     the common seeds, or over all where there is none; None where a run lacks it."""
-    seeds = [pair for pair in group.runs if pair in reference.runs]
-    sides = [[tables[id(side.runs[pair])] for pair in seeds or side.runs] for side in (group, reference)]
-    if not all(measure in table for side in sides for table in side):
+    paired = paired_examples(measure, group, reference, tables)
+    if paired is None:
         return None
-    means = [
-        pd.concat([table[measure] for table in side], axis=1, join="inner").mean(axis=1) for side in sides
-    ]
-    d = (means[0] - means[1]).dropna().to_numpy(copy=True)  # matched by the row number
+    d, seeds = paired
     mean, sd = mean_interval(d), d.std(ddof=1)
     ends = mean.columns()
     return {
@@ -323,7 +317,7 @@ def example_row(
         "high": ends["high"],
         "method": mean.method,
         "n": len(d),
-        "seeds": len(sides[0]),
+        "seeds": seeds,
         # A constant difference has no spread but that of its digits, and so no standardised effect.
         "effect": mean.value / sd if sd > FLAT * abs(d).max() else math.nan,
         "share_lower": (d < 0).mean(),
@@ -338,18 +332,3 @@ def example_metrics(examples: pd.DataFrame) -> dict[str, Estimate]:
         metrics[f"error_difference.{row.group}"] = estimate
         metrics[f"error_effect.{row.group}"] = Estimate(row.effect)
     return metrics
-
-
-def example_tables(runs: Sequence[Run]) -> dict[int, pd.DataFrame]:
-    """The errors of every run by row number, under the run's id; InputError where they are not of the same
-    examples."""
-    measured = reports(runs, DIAGNOSTIC)
-    hashes = {run.meta.get("data_hash") for run in runs}
-    if len(hashes) > 1 or None in hashes:
-        # With other settings of the data, the same number must still be the same example.
-        entry = runs[0].meta.get("diagnostics", {}).get(DIAGNOSTIC, {})
-        common_rows(runs, entry.get("config", {}).get("split", "test"))
-    return {
-        id(run): report.tables["errors"].set_index("index")
-        for run, report in zip(runs, measured, strict=True)
-    }

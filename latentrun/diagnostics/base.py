@@ -6,7 +6,7 @@ from __future__ import annotations
 import difflib
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from latentrun.data.base import Dataset, Oracle
-from latentrun.diagnostics.needs import lacking
+from latentrun.diagnostics.needs import is_flat, lacking
 from latentrun.errors import InputError, Misfit, unknown
 from latentrun.functional.clouds.hulls import convex_hull
 from latentrun.functional.clouds.neighbours import nearest
@@ -26,9 +26,17 @@ from latentrun.functional.noise import Noise
 from latentrun.functional.paths.lines import Reading, read
 from latentrun.functional.paths.tracks import track_tables
 from latentrun.functional.statistics.dependence import targets
+from latentrun.functional.statistics.probes import Codes, centred, standardised
 from latentrun.functional.ties import ranked
 from latentrun.judgement import Rule
-from latentrun.models.base import HasEncoder, HasGenerator, HasPosterior, Model, PosteriorTraining
+from latentrun.models.base import (
+    HasEncoder,
+    HasGaussianPosterior,
+    HasGenerator,
+    HasPosterior,
+    Model,
+    PosteriorTraining,
+)
 from latentrun.plotting.sprite import thumbnails
 from latentrun.run import Run
 from latentrun.types import Metric, Need, Picture, Projection, Report
@@ -123,6 +131,16 @@ class Judgement:
     miss: Tensor
     absolute: Tensor
     fits: Projection | None
+
+
+def common_units(run: Run) -> tuple[Callable[[np.ndarray, np.ndarray], Codes], str]:
+    """How train and other codes are brought to common units, and which these are, in words: those of the
+    prior, or of a curved latent space; other codes have none of their own."""
+    if isinstance(run.model, HasGaussianPosterior):
+        return Codes, "in the units of the prior"
+    if not is_flat(run.model.spaces["z"]):
+        return centred, "in the units of the latent space"
+    return standardised, "standardised by their mean and sd"
 
 
 def decoded(run: Run, z: np.ndarray) -> Tensor:

@@ -10,7 +10,9 @@ from torch import nn
 from latentrun.data.base import Dataset, Oracle
 from latentrun.manifolds import Euclidean, Manifold, Product
 from latentrun.models.base import (
+    HasEmbedding,
     HasEncoder,
+    HasEvidence,
     HasGaussianPosterior,
     HasGenerator,
     HasLikelihood,
@@ -50,6 +52,12 @@ SAMPLERS = capability(HasSamplers, "samplers")
 PRIOR = capability(HasPrior, "a prior")
 LIKELIHOOD = capability(HasLikelihood, "a likelihood")
 LOG_PROB = capability(HasLogProb, "an exact density")
+EMBEDDING = capability(HasEmbedding, "an embedding of its latent space")
+EVIDENCE = Need(
+    "model",
+    lambda model: isinstance(model, HasEvidence | HasLogProb),
+    "a density of the data, or draws that bound it",
+)
 FLAT = Need("model", lambda model: is_flat(model.spaces["z"]), "a flat latent space")
 DIFFERENTIABLE = Need("model", lambda model: model.differentiable, "a differentiable decoder")
 

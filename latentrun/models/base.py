@@ -208,6 +208,16 @@ class HasPriorGrid(HasGenerator):
         where the space has more than one dimension."""
 
 
+class HasEmbedding(ABC):
+    """Its latent space, or factors of it, are images of hidden variables under maps psi."""
+
+    @abstractmethod
+    def embedding_quality(self, n: int, noise: Noise) -> Mapping[str, Mapping[str, float]]:
+        """How good each psi is at n hidden variables: by the name of the space it leads to, the numbers of
+        :class:`~latentrun.functional.embedding_quality.EmbeddingQuality` by name; empty where there is no
+        psi."""
+
+
 # ---------------------------------------------------------------- while it trains
 Change = Callable[
     [Tensor, Noise], Tensor

@@ -10,12 +10,11 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from latentrun.diagnostics import needs
 from latentrun.diagnostics.training.latent_noise import NOISE
 from latentrun.functional.noise import Noise
-from latentrun.manifolds import Manifold
+from latentrun.manifolds import Sphere
 from latentrun.run import Run
 from latentrun.types import Factor, History, Need
 from tests.conformance import parts
@@ -30,6 +29,7 @@ NOTHING_PROBABLE = {
     needs.PRIOR,
     needs.LIKELIHOOD,
     needs.LOG_PROB,
+    needs.EVIDENCE,
 }
 ORACLES = {needs.ORACLE, needs.BETTI}
 
@@ -50,29 +50,9 @@ def case(make: Callable[[], Run], *lacks: Need) -> Case:
 
 
 # ---------------------------------------------------------------- what the runs are made of
-class Sphere(Manifold):
-    """Unit vectors in R³."""
-
-    dim, ambient_dim, name = 2, 3, "s2"
-
-    def project(self, z: Tensor) -> Tensor:
-        return z / z.norm(dim=-1, keepdim=True)
-
-    def distance(self, a: Tensor, b: Tensor) -> Tensor:
-        return (a * b).sum(-1).clamp(-1, 1).acos()
-
-    def exp(self, z: Tensor, v: Tensor) -> Tensor:
-        length = v.norm(dim=-1, keepdim=True)
-        return length.cos() * z + torch.sinc(length / torch.pi) * v
-
-    def log(self, a: Tensor, b: Tensor) -> Tensor:
-        v = b - (a * b).sum(-1, keepdim=True) * a
-        return self.distance(a, b)[..., None] * v / v.norm(dim=-1, keepdim=True)
-
-
 def on_a_sphere() -> Run:
     """An autoencoder of the digits whose codes are directions in space."""
-    data, sphere = parts.small("digits"), Sphere()
+    data, sphere = parts.small("digits"), Sphere(2)
     d = data.split("train").x[0].numel()
     weights = Noise(0).normal("weights", (d, 3)) / d**0.5
     model = Deterministic(
@@ -165,6 +145,7 @@ CASES = {
         lambda: recorded(parts.run("two_stage_race", "digits", latent_dim=3)),
         needs.PRIOR,
         needs.LOG_PROB,
+        needs.EVIDENCE,
         NOISE,
         *ORACLES,
     ),

@@ -30,12 +30,28 @@ CASES = {
     "two-seeds": [("vae", 0), ("vae", 1)],
     "the-same-twice": [("vae", 0), ("vae", 0)],
 }
+SMALLER = {"resamples": 100, "draws": [1, 20], "points": 512}  # so that measuring takes no time
 Weights = dict[str, torch.Tensor]
 
 
 @cache
 def comparison(name: str) -> Comparison:
     return build(parts.spec("comparison", name)[name], Comparison, name)
+
+
+@cache
+def fits(name: str, model: str) -> bool:
+    """Whether a comparison can be asked of runs of a model."""
+    run = parts.run(model, "digits")
+    return misfit(comparison(name), run.model, run.data) is None
+
+
+PAIRS = [
+    (name, case)
+    for name in parts.COMPARISONS
+    for case, runs in CASES.items()
+    if all(fits(name, model) for model, _ in runs)
+]
 
 
 @pytest.fixture(scope="module")
@@ -55,8 +71,11 @@ def measured(folder):
         config = {**run.config, "seed": seed}
         directory = RunDirectory.create(folder / name, config, {"choices": {"model": model}})
         for need in needs:
-            spec = parts.spec("diagnostic", need)[need] | {"resamples": 100}
+            spec = parts.spec("diagnostic", need)[need]
+            spec |= {key: value for key, value in SMALLER.items() if key in spec}
             diagnostic = build(spec, Diagnostic, need)
+            if misfit(diagnostic, run.model, run.data):
+                continue
             report = diagnostic(run, Noise(seed).at(need))
             directory.write_report(need, report, diagnostic.metrics, {"config": spec})
         return replace(
@@ -84,7 +103,7 @@ class Outcome:
     files: tuple[list[Path], list[Path]]
 
 
-@pytest.fixture(scope="module", params=[(n, c) for n in parts.COMPARISONS for c in CASES], ids="-".join)
+@pytest.fixture(scope="module", params=PAIRS, ids="-".join)
 def outcome(request, measured, folder) -> Iterator[Outcome]:
     name, case = request.param
     asked = comparison(name)
@@ -109,8 +128,9 @@ def outcome(request, measured, folder) -> Iterator[Outcome]:
 
 
 # ---------------------------------------------------------------- what it is asked of
-def test_it_fits_the_runs(outcome):
-    assert [misfit(outcome.asked, run.model, run.data) for run in outcome.runs] == [None] * len(outcome.runs)
+@pytest.mark.parametrize("name", parts.COMPARISONS)
+def test_some_runs_fit_it(name):
+    assert sum(name == asked for asked, _ in PAIRS) > 1
 
 
 @pytest.mark.parametrize("name", parts.COMPARISONS)

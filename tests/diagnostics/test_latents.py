@@ -28,11 +28,13 @@ def uniform(columns, seed=0):
     return {name: torch.rand(n, columns, generator=g) for name, n in SIZES.items()}
 
 
-def measure(x, y=None, factors=(), labels=None, scale=None, **options):
+def measure(x, y=None, factors=(), labels=None, scale=None, curved=None, **options):
     """Report on codes that are the rows ``x`` themselves."""
     d = x["train"].shape[1]
     pair = (lambda v: v, lambda z: z)
     model = Deterministic(*pair, d, (d,)) if scale is None else Gaussian(pair[0], scale, pair[1], d, (d,))
+    if curved is not None:
+        model.spaces["z"] = curved
     given = {
         "train_rows": 8000,
         "neighbours": 10,
@@ -46,6 +48,22 @@ def measure(x, y=None, factors=(), labels=None, scale=None, **options):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         return diagnostic, diagnostic(planted_run(model, Rows(x, y, factors, labels)), Noise(0))
+
+
+def test_points_of_a_sphere_are_read_as_they_lie():
+    """Codes around a pole: their third coordinate hardly moves and must not be stretched; a linear reader
+    knows the others, wherever the codes' middle lies."""
+    s2 = space("s2")
+    near = {name: torch.cat([0.3 * v - 0.15, torch.ones(len(v), 1)], 1) for name, v in uniform(2).items()}
+    x = {name: s2.project(v) for name, v in near.items()}
+    y = {name: z[:, :1] for name, z in x.items()}
+    _, report = measure(x, y, REAL[:1], curved=s2)
+    assert report.metrics["linear_r2.a"].value == pytest.approx(1, abs=1e-6)
+    assert any("units of the latent space" in note for note in report.notes)
+    twisted = {name: torch.cat([z[:, :1], 1e-3 * torch.randn(len(z), 2)], 1) for name, z in x.items()}
+    here = measure(twisted, y, REAL[:1], curved=s2)[1].metrics["knn_r2.a"].value
+    there = measure(twisted, y, REAL[:1])[1].metrics["knn_r2.a"].value
+    assert here > 0.99 and here > there  # standardised, what is noise would count as much
 
 
 def test_codes_that_are_the_factors():

@@ -11,6 +11,7 @@ from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.probes import (
     accuracy,
+    centred,
     estimates,
     knn_predict,
     linear_predict,
@@ -32,6 +33,11 @@ def one(score, noise, n_boot):
 def codes():
     z = np.random.default_rng(0).normal(size=(N + M, 3)) * [1, 100, 0.01] + [0, 5, 1]
     return standardised(z[:N], z[N:])
+
+
+def test_centred_codes_have_the_train_mean_taken_away_and_keep_their_size():
+    found = centred(np.array([[1.0, 4.0], [3.0, 4.0]]), np.array([[2.0, 6.0]]))
+    assert found.train.tolist() == [[-1.0, 0.0], [1.0, 0.0]] and found.test.tolist() == [[0.0, 2.0]]
 
 
 def test_standardised_by_train_moments_constants_become_zero():

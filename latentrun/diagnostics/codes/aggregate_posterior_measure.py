@@ -12,9 +12,9 @@ from latentrun.functional.distances.divergences import gaussian_kl
 from latentrun.functional.statistics.intervals import mean_interval
 from latentrun.functional.statistics.methods import CORRECTED_T, EXAMPLES
 from latentrun.functional.statistics.mixtures import (
-    component_log_density,
     covariance,
     gaussian_log_density,
+    information,
     log_densities,
     marginal_log_densities,
 )
@@ -75,18 +75,15 @@ class Divergences:
 def divergences(posteriors: Posteriors) -> list[Divergences]:
     """Of N / 8, N / 4, N / 2 and all N examples."""
     mean, scale, z = posteriors.mean, posteriors.scale, posteriors.z
-    posterior, kl = component_log_density(z, mean, scale), gaussian_kl(mean, scale.log()).sum(1)
+    kl = gaussian_kl(mean, scale.log()).sum(1)
     found = []
     for n in sorted({len(z) // part for part in PARTS} - set(range(LEAST))):
-        whole, others = log_densities(z[:n], mean[:n], scale[:n])
-        information = posterior[:n] - whole
-        lower, upper, mean_kl = (
-            mean_interval(values) for values in (information, posterior[:n] - others, kl[:n])
-        )
+        about_index, about_source = information(z[:n], mean[:n], scale[:n])
+        lower, upper, mean_kl = (mean_interval(values) for values in (about_index, about_source, kl[:n]))
         # At most the mean KL; draws may put the lower bound itself a little above that.
         highest = max(mean_kl, lower, key=lambda e: e.value)
         upper = min(upper, highest, key=lambda e: e.value)
-        found.append(Divergences(n, mean_kl, lower, upper, mean_interval(kl[:n] - information)))
+        found.append(Divergences(n, mean_kl, lower, upper, mean_interval(kl[:n] - about_index)))
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -12,8 +12,8 @@ from torch import Tensor
 
 from latentrun.config.bounds import Count, Each
 from latentrun.data.base import Dataset
-from latentrun.diagnostics.base import Diagnostic
-from latentrun.diagnostics.needs import ENCODER, FACTORS, GAUSSIAN_POSTERIOR, IMAGES, LABELS
+from latentrun.diagnostics.base import Diagnostic, common_units
+from latentrun.diagnostics.needs import ENCODER, FACTORS, GAUSSIAN_POSTERIOR, IMAGES, LABELS, is_flat
 from latentrun.errors import InputError, unknown
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.dependence import targets
@@ -27,7 +27,7 @@ from latentrun.functional.statistics.probes import (
     outputs,
     standardised,
 )
-from latentrun.models.base import HasGaussianPosterior, Model
+from latentrun.models.base import Model
 from latentrun.plotting.cloud import TURNED
 from latentrun.plotting.scatter import category_names
 from latentrun.plotting.sprite import thumbnails
@@ -62,8 +62,8 @@ class KNN(Diagnostic):
 
     Each code of ``split`` gets the commonest label among its k nearest train codes (at most ``train_rows``,
     drawn at random; of classes with equally many votes the first). Codes are the means of q(z|x), in the
-    units of the prior; those of a model without a Gaussian posterior have no scale of their own and are
-    standardised by the train codes' mean and sd.
+    units of the prior, or of a curved latent space; those of other models without a Gaussian posterior have
+    no scale of their own and are standardised by the train codes' mean and sd.
 
     Beside the codes stand two yardsticks: *factors*, the same classifier on the true ``factors`` other than
     the label (all, or those named), standardised, classes among them one-hot: what they alone say of the
@@ -134,7 +134,7 @@ class KNN(Diagnostic):
         if run.data.is_image and test.codes.shape[1] >= 3:
             x = run.data.split(self.split).x
             arrays["pictures"] = thumbnails(x, run.data.value_range, rows[:TURNED])
-        if test.codes.shape[1] == 2:
+        if test.codes.shape[1] == 2 and is_flat(run.model.spaces["z"]):
             arrays |= self._map(run, noise, arrays["codes"], task.y, k)
         return Report(score_metrics(over_k, k), tables, arrays, notes=self._notes(run, task, several[-1]))
 
@@ -145,7 +145,7 @@ class KNN(Diagnostic):
 
     def _task(self, run: Run, noise: Noise) -> Task:
         (train, rows), test = self._train_rows(run, noise), run.latents(self.split)
-        columns = {CODES: common_units(run)(array(train.codes[rows]), array(test.codes))}
+        columns = {CODES: common_units(run)[0](array(train.codes[rows]), array(test.codes))}
         factors = self._beside(run.data)
         if factors:
             columns[FACTORS_ALONE] = standardised(
@@ -185,13 +185,12 @@ class KNN(Diagnostic):
         points = np.stack(np.meshgrid(*np.linspace(extent[:, 0], extent[:, 1], SIDE).T), axis=-1).reshape(
             -1, 2
         )
-        grid = knn_predict(neighbours(common_units(run)(array(train.codes[rows]), points), k), y)
+        grid = knn_predict(neighbours(common_units(run)[0](array(train.codes[rows]), points), k), y)
         return {"grid": grid.reshape(SIDE, SIDE), "extent": extent.ravel()}
 
     def _notes(self, run: Run, task: Task, most: int) -> tuple[str, ...]:
         y, truth, names = task.y, task.truth, category_names(task.label)
-        gaussian = isinstance(run.model, HasGaussianPosterior)
-        units = "in the units of the prior" if gaussian else "standardised by their mean and sd"
+        units = common_units(run)[1]
         notes = [
             f"{task.label.name} of {len(truth)} codes of the {self.split} split, predicted from the nearest "
             f"of {len(y)} train codes, {units}; the metrics are those of k = {min(self.k, len(y))}."
@@ -240,12 +239,6 @@ def classes_of(latents: Latents) -> np.ndarray:
     """The labels ``(N,)``; of data that have them."""
     assert latents.labels is not None
     return array(latents.labels).astype(int)
-
-
-def common_units(run: Run) -> Callable[[np.ndarray, np.ndarray], Codes]:
-    """How train and other codes are brought to common units: they have those of the prior, or none of their
-    own."""
-    return Codes if isinstance(run.model, HasGaussianPosterior) else standardised
 
 
 def label_of(run: Run, rows: Latents) -> Factor:

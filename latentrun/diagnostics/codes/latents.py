@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -12,7 +12,7 @@ import torch
 
 from latentrun.config.bounds import Count
 from latentrun.data.base import Dataset
-from latentrun.diagnostics.base import Diagnostic, check_factors
+from latentrun.diagnostics.base import Diagnostic, check_factors, common_units
 from latentrun.diagnostics.needs import ENCODER, FACTORS, GAUSSIAN_POSTERIOR, IMAGES, LABELS
 from latentrun.functional.factors import Target, factor_table, read_factors
 from latentrun.functional.noise import Noise
@@ -32,7 +32,6 @@ from latentrun.functional.statistics.probes import (
     neighbours,
     outputs,
     r2,
-    standardised,
 )
 from latentrun.manifolds import Manifold
 from latentrun.models.base import HasGaussianPosterior, Model
@@ -78,8 +77,8 @@ class Latents(Diagnostic):
     ``max_information_draws`` and the table ``dependence_draws`` are those of one draw z ~ q(z|x) a row. A
     collapsed latent, whose mean moves by 1e-3 while its sd is 1, then counts for the nothing it is; its mean
     alone seems to know the factors. The probes take mean codes in the units of the prior where there is a
-    posterior; codes without one have no scale of their own and are standardised by the train codes' mean and
-    sd.
+    Gaussian posterior, or of a curved latent space; other codes have no scale of their own and are
+    standardised by the train codes' mean and sd.
 
     Intervals (95 %, over the scored rows, probes as fitted): bootstrap with ``resamples`` resamples; Fisher's
     z for Spearman. Correlations and information have none where the largest of d latents is reported. Table
@@ -132,14 +131,14 @@ class Latents(Diagnostic):
         tables, metrics = {"codes": moments(test)}, {}
         if test.targets:
             tables["dependence"] = self._dependence(test.z, test.targets, noise)
-            tables["probes"] = self._probes(train, test, noise)
+            tables["probes"] = self._probes(train, test, common_units(run)[0], noise)
             metrics = probe_metrics(tables["probes"]) | dependence_metrics(tables["dependence"])
             if test.scale is not None:
                 draws = test.z + test.scale * noise.normal("posterior", test.z.shape).numpy()
                 tables["dependence_draws"] = self._dependence(draws, test.targets, noise)
                 metrics |= dependence_metrics(tables["dependence_draws"], "_draws")
         tables["factors"] = factor_table([factor for factor, _ in test.targets])
-        return Report(metrics, tables, self._arrays(run, test, noise), notes=self._notes(train, test))
+        return Report(metrics, tables, self._arrays(run, test, noise), notes=self._notes(run, train, test))
 
     def _dependence(self, z: np.ndarray, targets: Sequence[Target], noise: Noise) -> pd.DataFrame:
         """One row per latent of the codes ``z (N, d)`` and factor."""
@@ -164,10 +163,12 @@ class Latents(Diagnostic):
             }
         )
 
-    def _probes(self, train: Rows, test: Rows, noise: Noise) -> pd.DataFrame:
+    def _probes(
+        self, train: Rows, test: Rows, units: Callable[[np.ndarray, np.ndarray], Codes], noise: Noise
+    ) -> pd.DataFrame:
         """One row per factor, probe and score."""
         part = noise.permutation("train", len(train.z)).numpy()[: self.train_rows]
-        codes = (standardised if test.scale is None else Codes)(train.z[part], test.z)
+        codes = units(train.z[part], test.z)
         nearest = neighbours(codes, self.neighbours)
         names, scores, ranks = [], [], []
         for (factor, fitted), (_, scored) in zip(train.targets, test.targets, strict=True):
@@ -205,16 +206,16 @@ class Latents(Diagnostic):
             arrays["pictures"] = thumbnails(x, run.data.value_range, shown[:TURNED])
         return arrays
 
-    def _notes(self, train: Rows, test: Rows) -> tuple[str, ...]:
+    def _notes(self, run: Run, train: Rows, test: Rows) -> tuple[str, ...]:
         n, d = test.z.shape
         plural = "s" if d > 1 else ""
         notes = [f"Mean codes of {n} examples of the {self.split} split, {d} latent variable{plural}."]
         if not test.targets:
             return (*notes, "The data have neither factors nor labels: nothing to compare the codes with.")
         fitted = min(len(train.z), self.train_rows)
-        units = "standardised by their mean and sd" if test.scale is None else "in the units of the prior"
         notes.append(
-            f"Probes were fitted on {fitted} train codes, {units}; k-NN used {self.neighbours} neighbours."
+            f"Probes were fitted on {fitted} train codes, {common_units(run)[1]}; k-NN used "
+            f"{self.neighbours} neighbours."
         )
         if test.scale is not None:
             notes.append(

@@ -15,12 +15,23 @@ from latentrun.config.bounds import Between, Count, Each, Ge, Gt
 from latentrun.data.base import Dataset, Oracle
 from latentrun.data.formats.columns import courses
 from latentrun.diagnostics.base import Diagnostic
+from latentrun.diagnostics.decoder.traversal_geodesics import (
+    axis_geodesics,
+    centre_of,
+    circles,
+    direction_pairs,
+    joining_geodesics,
+    plane_geodesics,
+    point_paths,
+)
 from latentrun.diagnostics.decoder.traversal_paths import (
+    BENT,
     Frame,
     Kind,
     arc_paths,
     axis_paths,
     code_frame,
+    existing,
     far_paths,
     latent_pairs,
     plane_paths,
@@ -28,8 +39,8 @@ from latentrun.diagnostics.decoder.traversal_paths import (
     row_places,
 )
 from latentrun.diagnostics.decoder.traversal_plot import traversal_pictures
-from latentrun.diagnostics.needs import ENCODER, GENERATOR, IMAGES, ORACLE
-from latentrun.errors import Misfit, NothingToMeasure
+from latentrun.diagnostics.needs import ENCODER, GENERATOR, IMAGES, ORACLE, is_flat
+from latentrun.errors import Misfit
 from latentrun.functional.clouds.neighbours import nearest
 from latentrun.functional.noise import Noise
 from latentrun.functional.paths.lines import Course, Paths, Reading, leading, purest, read
@@ -47,8 +58,10 @@ class Traversal(Diagnostic):
     Four kinds of path: ``axes``, each latent in turn around the mean code; ``pairs``, straight lines through
     the mean in planes of two latents; ``lines``, straight lines between two codes; ``angles``, arcs around
     the mean in those planes. Lengths are in whitened units: standard deviations of the training codes (means
-    of q(z|x)); without an encoder the mean is 0 and the unit 1. On a curved latent space the points are
-    projected onto it.
+    of q(z|x)); without an encoder the mean is 0 and the unit 1. On a curved latent space all of them are made
+    of its own geodesics through a code in the middle, exp(z, t v) with v in an orthonormal frame there: those
+    that are closed go once round, lengths and distances (of coordinates, for ``gap``) are in the units of the
+    space, and a finite factor gives a path of its own from point to point.
 
     With an oracle each decoded point is fitted by the nearest member of the data's family. For a factor f
     along a path: *monotonicity* = |Spearman| of the fitted f against the position, 0 where f covers less than
@@ -126,10 +139,12 @@ class Traversal(Diagnostic):
     @torch.no_grad()
     def __call__(self, run: Run, noise: Noise) -> Report:
         notes: list[str] = []
-        frame = code_frame(run)
-        if frame.codes is None:
+        flat = is_flat(run.model.spaces["z"])
+        frame = code_frame(run, whiten=flat)
+        if flat and frame.codes is None:
             notes.append("the model has no encoder: paths run around 0 in units of 1")
-        walk = decoded(run, self._paths(run, frame, noise, notes))
+        kinds = self._paths(run, frame, noise, notes) if flat else self._geodesics(run, noise, notes)
+        walk = decoded(run, kinds)
         paths, steps = path_table(walk), step_table(walk)
         metrics = mean_unevenness(paths)
         if frame.codes is not None:
@@ -149,7 +164,8 @@ class Traversal(Diagnostic):
                 arrays["best_pictures"] = walk.x[rows].cpu().float().numpy()
         if walk.closed.any():
             notes.append(
-                "a full circle returns to where it began: no monotonicity is given for it, only for arcs"
+                "a closed path returns to where it began: of factors that are not cyclic no monotonicity is "
+                "given for it"
             )
         notes.append("paths are fixed curves: their values have no sampling interval")
         return Report(metrics, tables, arrays, notes=tuple(notes))
@@ -169,16 +185,30 @@ class Traversal(Diagnostic):
             kinds.append(far_paths(run, frame, self.lines, self.steps, noise, notes))
         if "angles" in self.paths:
             kinds.append(arc_paths(frame, pairs, self.arcs, self.radius, self.steps))
-        kinds = [paths for paths in kinds if paths.names]
-        if not kinds:
-            reason = "no path of the chosen kinds exists in this latent space"
-            raise NothingToMeasure("; ".join([reason, *notes]))
-        return kinds
+        return existing(kinds, notes)
+
+    def _geodesics(self, run: Run, noise: Noise, notes: list[str]) -> list[Paths]:
+        """The paths of each kind on a curved space."""
+        centre, kinds = centre_of(run, noise), []
+        pairs = direction_pairs(self.pairs, centre, notes)
+        if "axes" in self.paths:
+            kinds.append(axis_geodesics(centre, self.extent, self.steps))
+            kinds.append(point_paths(centre, self.steps, notes))
+        if "pairs" in self.paths:
+            kinds.append(plane_geodesics(centre, pairs, self.directions, self.extent, self.steps))
+        if "lines" in self.paths and (self.rows or self.lines):
+            kinds.append(joining_geodesics(run, centre, self.rows, self.lines, self.steps, noise))
+        if "angles" in self.paths:
+            share = min(1.0, self.radius / self.extent)
+            kinds.append(circles(centre, pairs, self.arcs, share, self.steps))
+        return existing(kinds, notes)
 
     def _drawn(self, walk: Walk, frame: Frame, notes: list[str]) -> np.ndarray:
         """Which paths are drawn ``(P,)``: of the axes those of largest variance."""
         drawn = np.ones(len(walk.names), bool)
-        if "axes" in self.paths and len(frame.scale) > self.strips:
+        if "geodesics" in walk.kinds:
+            drawn[np.flatnonzero(np.array(walk.kinds) == "geodesics")[self.strips :]] = False
+        if "axes" in walk.kinds and len(frame.scale) > self.strips:
             drawn[ranked(frame.scale)[self.strips :]] = False
             notes.append(
                 f"only the {self.strips} latents of largest code variance, of {len(frame.scale)}, are drawn"
@@ -201,7 +231,7 @@ class Traversal(Diagnostic):
             return metrics
         add_leading(course, names, tables["paths"])
         tables["factors"] = factor_rows(course, names, tables["paths"])
-        straight = torch.from_numpy(np.flatnonzero(tables["paths"]["kind"] != "angles"))
+        straight = torch.from_numpy(np.flatnonzero(~tables["paths"]["kind"].isin(BENT)))
         if not len(straight):
             notes.append("no straight path was drawn: no monotonicity per factor")
             return metrics
@@ -297,7 +327,7 @@ def step_table(walk: Walk) -> pd.DataFrame:
 
 def mean_unevenness(paths: pd.DataFrame) -> dict[str, Estimate]:
     """Over the straight paths that move, where there are any."""
-    moving = paths.loc[(paths["kind"] != "angles") & (paths["speed"] > 0), "unevenness"]
+    moving = paths.loc[~paths["kind"].isin(BENT) & (paths["speed"] > 0), "unevenness"]
     return {"unevenness": Estimate(float(moving.mean()))} if len(moving) else {}
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from latentrun.errors import InputError
+from latentrun.errors import InputError, NothingToMeasure
 from latentrun.functional.noise import Noise
 from latentrun.functional.paths.lines import Paths, arcs, axis_lines, far_apart, plane_lines, segments
 from latentrun.functional.ties import ranked
@@ -23,7 +23,13 @@ UNITS = {
     "pairs": "position (sd of codes)",
     "lines": "share of the way",
     "angles": "angle (degrees)",
+    "geodesics": "distance from the centre",
+    "turned": "distance from the centre",
+    "joins": "share of the way",
+    "circles": "angle (degrees)",
+    "points": "number of the point",
 }
+BENT = ("angles", "circles", "points")  # kinds that are not straight, or not connected
 Kind = Literal["axes", "pairs", "lines", "angles"]
 
 
@@ -37,16 +43,28 @@ class Frame:
     codes: Tensor | None
 
 
-def code_frame(run: Run) -> Frame:
-    """Mean and standard deviation of the training codes; 0 and 1 without an encoder."""
+def code_frame(run: Run, whiten: bool = True) -> Frame:
+    """Mean and standard deviation of the training codes, 1 unless they are to ``whiten``; 0 and 1 without an
+    encoder."""
     if not isinstance(run.model, HasEncoder):
         d = run.model.latent_dim
         return Frame(torch.zeros(d, device=run.device), torch.ones(d, device=run.device), None)
     codes = run.latents("train").codes
+    if not whiten:
+        return Frame(codes.mean(0), torch.ones_like(codes[0]), codes)
     scale = codes.std(0)
     # A latent that never moves keeps a length to divide by, far below all others.
     scale = scale.clamp(min=1e-6 * scale.max().item()) if scale.max() > 0 else torch.ones_like(scale)
     return Frame(codes.mean(0), scale, codes)
+
+
+def existing(kinds: Sequence[Paths], notes: Sequence[str]) -> list[Paths]:
+    """Those of which there is a path; NothingToMeasure where there is none."""
+    kinds = [paths for paths in kinds if paths.names]
+    if not kinds:
+        reason = "no path of the chosen kinds exists in this latent space"
+        raise NothingToMeasure("; ".join([reason, *notes]))
+    return kinds
 
 
 # ---------------------------------------------------------------- through the mean

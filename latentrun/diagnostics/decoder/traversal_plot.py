@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from latentrun.diagnostics.decoder.traversal_paths import UNITS
+from latentrun.diagnostics.decoder.traversal_paths import BENT, UNITS
 from latentrun.plotting.images import strips
 from latentrun.plotting.paths import Panel, factor_curves
 from latentrun.plotting.style import DIVERGING, PALETTE, SEQUENTIAL, blank, figure
@@ -28,6 +28,11 @@ TITLES = {
     "pairs": "lines in planes of two latents",
     "lines": "straight lines through latent space",
     "angles": "arcs in latent space",
+    "geodesics": "geodesics of the latent space",
+    "turned": "geodesics in planes of two directions",
+    "joins": "geodesics between two codes",
+    "circles": "arcs in the latent space",
+    "points": "the points of a finite latent space",
 }
 LEGENDS = {
     "axes": "one latent moves, the others stay at the mean code; numbers are standard deviations of the "
@@ -38,6 +43,15 @@ LEGENDS = {
     "beside it",
     "angles": "arcs around the mean code in the plane of two latents, angles counted from the first towards "
     "the second",
+    "geodesics": "through a code in the middle, in each of the directions of an orthonormal frame; numbers "
+    "are distances along them, and those that are closed go once round",
+    "turned": "through a code in the middle, the angle is counted from the first direction towards the "
+    "second; those that are closed go once round",
+    "joins": "each from the code of one test row, or prior sample, to that of another; their numbers stand "
+    "beside it",
+    "circles": "points at one distance from a code in the middle, angles counted from the first direction "
+    "towards the second",
+    "points": "one step a point, everything else as in a code in the middle",
 }
 
 
@@ -66,7 +80,7 @@ def traversal_pictures(report: Report) -> dict[str, Picture]:
 def decoded_strips(kind: str, rows: pd.DataFrame, report: Report) -> Picture:
     """A row of decoded images for each path of a kind."""
     labels = rows["path"]
-    if kind in ("axes", "pairs"):
+    if kind in ("axes", "pairs", "geodesics", "turned"):
         labels = [
             f"{path}: {_number(first)} … {_number(last)}"
             for path, first, last in zip(rows["path"], rows["from"], rows["to"], strict=True)
@@ -105,7 +119,7 @@ def decoded_lines(kind: str, rows: pd.DataFrame, report: Report) -> Picture:
         (path, positions.get_group((kind, path)).to_numpy(), values)
         for path, values in zip(rows["path"], x, strict=True)
     ]
-    ends = " (lines between two test rows or prior samples)" if kind == "lines" else ""
+    ends = " (lines between two test rows or prior samples)" if kind in ("lines", "joins") else ""
     lines = "One line a position, dark where the path begins, bright where it ends"
     if x.shape[2] <= FEW:
         lines = "One line a component of x"
@@ -208,7 +222,7 @@ def _short(name: str) -> str:
 def factors_along(drawn: pd.DataFrame, report: Report) -> Picture:
     """The fitted factors along the first kind of straight paths that is there."""
     steps = report.tables["steps"]
-    kind = next(kind for kind in ("axes", "pairs", "lines") if kind in set(drawn["kind"]))
+    kind = next(kind for kind in TITLES if kind not in BENT and kind in set(drawn["kind"]))
     paths = drawn[drawn["kind"] == kind]["path"].iloc[:CURVES]
     points = steps[steps["kind"] == kind].groupby("path", sort=False)
     tracks = [points.get_group(path) for path in paths]

@@ -180,8 +180,9 @@ def leakage(moved: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class Course:
     """What F factors do along P paths, each ``(P, F)`` float64: ``spearman`` with the position (0 for a
-    factor that covers too little, NaN on closed paths), ``covered`` the share of the factor's range between
-    its extremes, ``variation`` and ``leakage`` (NaN where the factor covers too little)."""
+    factor that covers too little, NaN on closed paths but for cyclic factors), ``covered`` the share of the
+    factor's range between its extremes, ``variation`` and ``leakage`` (NaN where the factor covers too
+    little)."""
 
     spearman: Tensor
     covered: Tensor
@@ -194,7 +195,8 @@ def follow(
 ) -> Course:
     """Read factors ``(P, T, F)`` along paths with positions ``(P, T)``.
 
-    ``closed (P,)`` marks paths that end where they began; ``ranges (F, 2)``; ``cyclic (F,)`` factors have the
+    ``closed (P,)`` marks paths that end where they began, on which only a cyclic factor can go on rising;
+    ``ranges (F, 2)``; ``cyclic (F,)`` factors have the
     period of their range. A factor that covers less than ``min_change`` of its range does not follow the
     path: its drift may be too small to see, and rank correlation is blind to size.
     """
@@ -203,7 +205,7 @@ def follow(
     covered = (values.amax(1) - values.amin(1)) / width
     moves = covered >= max(min_change, TIE)
     signed = torch.where(moves, spearman(values, parameter, width).nan_to_num(0.0), 0.0)
-    signed[closed] = torch.nan
+    signed[closed.unsqueeze(1) & ~cyclic] = torch.nan
     moved = variation(values, width)
     return Course(signed, covered, moved, torch.where(moves, leakage(moved), torch.nan))
 

@@ -49,6 +49,16 @@ def log_densities(z: Tensor, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tenso
     return torch.cat(whole) - math.log(n) - normal, torch.cat(others) - log_others - normal
 
 
+def information(z: Tensor, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """ln q(z_n|x_n) - ln q(z_n) ``(N,)`` in nats, z_n ~ q(z|x_n) one draw from each component, and the same
+    with the mixture of the other components. Their means bound the information of z about the source of the
+    examples from below (it is that about the index n) and from above (Poole et al. 2019, arXiv 1905.06922,
+    section 2.2)."""
+    posterior = component_log_density(z, mean, scale)
+    whole, others = log_densities(z, mean, scale)
+    return posterior - whole, posterior - others
+
+
 def marginal_log_densities(z: Tensor, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
     """As :func:`log_densities` of every variable by itself, summed over the variables: sum_i ln q_i(z_ni)
     ``(N,)``, and the same under the N - 1 other components."""

@@ -37,6 +37,16 @@ def standardised(train: np.ndarray, test: np.ndarray) -> Codes:
     return Codes((train - mean) * factor, (test - mean) * factor)
 
 
+def centred(train: np.ndarray, test: np.ndarray) -> Codes:
+    """z - mean with the mean over the train rows: points of a curved space, whose coordinates have one unit.
+
+    To stretch them one by one would lay another space before a probe.
+    """
+    train, test = np.asarray(train, dtype=np.float64), np.asarray(test, dtype=np.float64)
+    mean = train.mean(0)
+    return Codes(train - mean, test - mean)
+
+
 def outputs(factor: Factor, y: np.ndarray) -> np.ndarray:
     """What a probe predicts: ``(N, 1)`` the factor itself; for cyclic ones ``(N, 2)`` cosine and sine of
     2 pi (y - low) / (high - low); for categorical ones ``(N,)`` whole class codes."""

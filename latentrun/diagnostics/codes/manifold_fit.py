@@ -1,0 +1,282 @@
+"""How the latent space is laid onto the factors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import pi
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from latentrun.config.bounds import Count
+from latentrun.data.base import Dataset, Oracle
+from latentrun.diagnostics.base import Diagnostic
+from latentrun.diagnostics.needs import EMBEDDING, ENCODER, FACTORS, ORACLE
+from latentrun.errors import Misfit, NothingToMeasure
+from latentrun.functional.noise import Noise
+from latentrun.functional.paths.tears import Continuity, closed_steps, continuity
+from latentrun.functional.spacing import evenly
+from latentrun.functional.statistics.circular import (
+    angle_in,
+    circular_correlation,
+    factor_distance,
+    main_plane,
+    winding,
+)
+from latentrun.functional.statistics.dependence import pearson, rank_estimate, spearman
+from latentrun.functional.statistics.intervals import bootstrap_means, mean_interval
+from latentrun.models.base import HasEmbedding, Model
+from latentrun.run import Run
+from latentrun.types import Estimate, Factor, Metric, Picture, Report
+
+SHOWN = 2000  # points of a scatter plot
+PATHS = "mean over closed paths"
+
+
+@dataclass(frozen=True)
+class Loops:
+    """Closed paths of one cyclic factor: the codes ``z (P, T, d)`` of what the oracle renders at ``values
+    (T,)`` of the factor, the others fixed as in the rows numbered ``index (P,)``."""
+
+    factor: Factor
+    values: Tensor
+    index: Tensor
+    z: Tensor
+
+
+class ManifoldFit(Diagnostic):
+    """Is the latent space laid onto the factors without folds and tears, and as far apart as they are?
+
+    *Distances*: of pairs of rows, none in two of them, the geodesic distance of the codes against that of the
+    factors, each factor as a share of its range and cyclic ones the short way round: ``distance_rank``
+    (Spearman) and ``distance_linear`` (Pearson).
+
+    *Closed paths* of each cyclic factor, rendered by the oracle, the others fixed as in ``paths`` rows. The
+    code's angle is that around the centre of its path, in the plane in which that spreads most. ``winding``:
+    how often the code goes round, without its sign: 1 for a circle laid onto a circle, 2 for a double cover,
+    0 where it turns back, as it must on a line. ``circular_correlation`` of the angle of all codes, seen as
+    in the first path, with the factor, whatever origin and sense (Jammalamadaka & SenGupta 2001).
+
+    *Tears*: a code that must leave a place and arrive at it from the other side jumps, however fine the path.
+    ``jump_coarse``, ``jump_fine``: the largest step between neighbours over the median step, with ``points``
+    points and with ``refinement`` times as many. ``persistence``: the largest fine step over the largest
+    coarse one, 1 / ``refinement`` where the code follows, 1 where it is torn; ``torn``: share of the paths
+    where it is nearer to 1, as ratios go. ``tear``: the largest fine step as a share of the distance of the
+    two points of the path farthest apart; table ``paths`` says at which value of the factor.
+
+    *Embedding*: of a model whose latent space is the image of hidden variables, how good that map is, see
+    :class:`~latentrun.functional.embedding_quality.EmbeddingQuality`.
+    """
+
+    requires = (ENCODER,)
+    uses = (FACTORS, ORACLE, EMBEDDING)
+    metrics: ClassVar = {
+        "distance_rank": Metric(
+            "Spearman correlation of geodesic distances of codes with distances of factors, pairs of rows",
+            -1,
+            1,
+            "higher",
+        ),
+        "distance_linear": Metric("Pearson correlation of these distances", -1, 1, "higher"),
+        "winding": Metric(
+            f"times that the code goes round while the factor does once, {PATHS}", 0, None, "one"
+        ),
+        "once": Metric("share of closed paths on which the code goes round once", 0, 1, "higher"),
+        "circular_correlation": Metric(
+            "|rho| of the code's angle and the factor",
+            0,
+            1,
+            "higher",
+            "Jammalamadaka & SenGupta 2001, eqs. 8.2.2, 8.2.4",
+        ),
+        "jump_coarse": Metric(f"largest step of the code over the median step, {PATHS}", 0, None, "one"),
+        "jump_fine": Metric(f"the same on the refined path, {PATHS}", 0, None, "one"),
+        "persistence": Metric(f"largest step of the refined path over that of the path, {PATHS}", 0, 1),
+        "torn": Metric("share of closed paths whose largest step stays when they are refined", 0, 1, "lower"),
+        "tear": Metric(
+            f"largest step of the refined path over its greatest distance, {PATHS}", 0, 1, "lower"
+        ),
+        "embedding": Metric("of the map from hidden variables to the latent space, by name"),
+    }
+
+    def __init__(
+        self,
+        split: Literal["train", "val", "test"],
+        pairs: Annotated[int, Count(4, 10_000_000)],
+        paths: Annotated[int, Count(1, 10_000)],
+        points: Annotated[int, Count(8, 100_000)],
+        refinement: Annotated[int, Count(2, 1000)],
+        embedding: Annotated[int, Count(8, 20_000)],
+        resamples: Annotated[int, Count(100, 100_000)],
+    ):
+        self.split, self.pairs, self.paths, self.points = split, pairs, paths, points
+        self.refinement, self.embedding, self.resamples = refinement, embedding, resamples
+
+    def check(self, model: Model, data: Dataset) -> None:
+        if not ordered(data.factors) and not isinstance(model, HasEmbedding):
+            raise Misfit("needs factors that have an order, or an embedding of the latent space")
+
+    # ---------------------------------------------------------------- measuring
+    @torch.no_grad()
+    def __call__(self, run: Run, noise: Noise) -> Report:
+        metrics: dict[str, Estimate] = {}
+        tables: dict[str, pd.DataFrame] = {}
+        arrays: dict[str, np.ndarray] = {}
+        notes: list[str] = []
+        if ordered(run.data.factors):
+            apart = self._distances(run, noise)
+            metrics |= distance_metrics(apart, noise, self.resamples)
+            arrays["distances"] = apart[:SHOWN].cpu().float().numpy()
+        cyclic = [factor for factor in run.data.factors if factor.kind == "cyclic"]
+        if cyclic and isinstance(run.data, Oracle):
+            self._around(run, cyclic, noise, metrics, tables, arrays)
+        elif cyclic:
+            notes.append("The data have no oracle that renders closed paths of their cyclic factors.")
+        metrics |= self._embedding(run, noise, tables)
+        if not metrics:
+            raise NothingToMeasure("no factor has an order, and the latent space is no embedding")
+        return Report(metrics, tables, arrays, notes=tuple(notes))
+
+    def _distances(self, run: Run, noise: Noise) -> Tensor:
+        """Distances ``(M, 2)`` of codes and of factors of pairs of rows, float64."""
+        latents = run.latents(self.split)
+        columns, factors = ordered(run.data.factors), run.data.factors
+        m = min(self.pairs, len(latents.codes) // 2)
+        if m < 4:
+            raise NothingToMeasure(
+                f"{len(latents.codes)} rows of the {self.split} split are too few: 8 are needed"
+            )
+        a, b = noise.permutation("pairs", len(latents.codes))[: 2 * m].to(run.device).view(2, m)
+        codes = run.model.spaces["z"].distance(latents.codes[a], latents.codes[b]).double()
+        y = latents.y[:, columns].double()
+        of_factors = factor_distance(y[a], y[b], [factors[i] for i in columns])
+        return torch.stack([codes, of_factors], 1)
+
+    def _around(
+        self,
+        run: Run,
+        cyclic: Sequence[Factor],
+        noise: Noise,
+        metrics: dict[str, Estimate],
+        tables: dict[str, pd.DataFrame],
+        arrays: dict[str, np.ndarray],
+    ) -> None:
+        """Everything about closed paths."""
+        rows, space, latents = [], run.model.spaces["z"], run.latents(self.split)
+        for factor in cyclic:
+            loops = self._loops(run, factor)
+            found = continuity(loops.z, self.refinement, space.distance)
+            centre, plane = main_plane(loops.z[0])
+            turns = torch.stack([turns_of(path) for path in loops.z]).abs()
+            rows.append(path_table(loops, found, turns, self.refinement))
+            metrics |= path_metrics(rows[-1], factor.name)
+            y = latents.y[:, run.data.factors.index(factor)].double()
+            angle = angle_in(latents.codes, centre, plane)
+            around = 2 * pi * (y - factor.low) / (factor.high - factor.low)
+            name = f"circular_correlation.{factor.name}"
+            if plane.any():
+                metrics[name] = circular_correlation(angle, around, noise.at(factor.name), self.resamples)
+            arrays[f"step.{factor.name}"] = closed_steps(loops.z[:1], space.distance)[0].cpu().numpy()
+            arrays[f"value.{factor.name}"] = loops.values.cpu().numpy()
+            arrays[f"seen.{factor.name}"] = ((loops.z[0].double() - centre) @ plane.T).cpu().numpy()
+            arrays[f"angle.{factor.name}"] = torch.stack([y, angle], 1)[:SHOWN].cpu().numpy()
+        tables["paths"] = pd.concat(rows, ignore_index=True)
+
+    def _loops(self, run: Run, factor: Factor) -> Loops:
+        """The refined paths of a factor."""
+        assert isinstance(run.data, Oracle)
+        split, column = run.data.split(self.split), run.data.factors.index(factor)
+        # Where there is no other factor all paths are one.
+        base = evenly(len(split.y), self.paths if len(run.data.factors) > 1 else 1)
+        t = torch.arange(self.points * self.refinement, dtype=torch.float64) / (self.points * self.refinement)
+        values = factor.low + (factor.high - factor.low) * t
+        y = split.y[base].unsqueeze(1).repeat(1, len(values), 1)
+        y[:, :, column] = values.to(y)
+        codes = [run.encode(run.data.render(path.to(run.device))) for path in y]
+        return Loops(factor, values, split.index[base], torch.stack(codes))
+
+    def _embedding(self, run: Run, noise: Noise, tables: dict[str, pd.DataFrame]) -> dict[str, Estimate]:
+        if not isinstance(run.model, HasEmbedding):
+            return {}
+        found = run.model.embedding_quality(self.embedding, noise.at("embedding"))
+        if not found:
+            return {}
+        rows = [
+            {"space": space, "quantity": name, "value": value}
+            for space, values in found.items()
+            for name, value in values.items()
+        ]
+        tables["embedding"] = pd.DataFrame(rows)
+        several = len(found) > 1
+        return {
+            f"embedding.{row['space']}.{row['quantity']}"
+            if several
+            else f"embedding.{row['quantity']}": Estimate(float(row["value"]))
+            for row in rows
+        }
+
+    # ---------------------------------------------------------------- drawing
+    def plot(self, report: Report) -> dict[str, Picture]:
+        from latentrun.diagnostics.codes.manifold_fit_plot import pictures
+
+        return pictures(report)
+
+
+# ---------------------------------------------------------------- numbers
+def ordered(factors: Sequence[Factor]) -> list[int]:
+    """The places of the factors between whose values there is a distance."""
+    return [i for i, factor in enumerate(factors) if factor.kind != "categorical"]
+
+
+def distance_metrics(apart: Tensor, noise: Noise, resamples: int) -> dict[str, Estimate]:
+    """Correlations of distances ``(M, 2)``."""
+    values = apart.cpu().numpy()
+    codes, factors = values[:, :1], values[:, 1:]
+    rank = rank_estimate(float(spearman(codes, factors)[0, 0]), len(values))
+    linear = float(pearson(codes, factors)[0, 0])
+    if not np.isfinite(linear):
+        return {"distance_rank": rank, "distance_linear": Estimate(linear, method="none: not finite")}
+    unit = (apart - apart.mean(0)) / apart.std(0)
+    columns = torch.cat([unit, unit.square(), unit.prod(1, keepdim=True)], 1)
+
+    def correlation(m: Tensor) -> Tensor:
+        variance = (m[:, 2:4] - m[:, :2].square()).prod(1)
+        return ((m[:, 4] - m[:, 0] * m[:, 1]) / variance.sqrt()).clamp(-1, 1).unsqueeze(1)
+
+    found = bootstrap_means(correlation, columns, noise.at("linear"), resamples, "pairs")[0]
+    return {"distance_rank": rank, "distance_linear": found}
+
+
+def turns_of(path: Tensor) -> Tensor:
+    """How often a closed path ``(T, d)`` goes round in its own main plane, with sign; 0 on a line."""
+    centre, plane = main_plane(path)
+    return winding(angle_in(path, centre, plane))
+
+
+def path_table(loops: Loops, found: Continuity, turns: Tensor, refinement: int) -> pd.DataFrame:
+    """A row for each path."""
+    low, high = loops.factor.low, loops.factor.high
+    columns = {
+        "factor": loops.factor.name,
+        "row": loops.index.cpu().numpy(),
+        "winding": turns.cpu().numpy(),
+        "jump_coarse": found.coarse.cpu().numpy(),
+        "jump_fine": found.fine.cpu().numpy(),
+        "persistence": found.persistence.cpu().numpy(),
+        "torn": (found.persistence > refinement**-0.5).cpu().numpy(),
+        "tear": found.size.cpu().numpy(),
+        "at": (low + (high - low) * found.at).cpu().numpy(),
+    }
+    return pd.DataFrame(columns)
+
+
+def path_metrics(table: pd.DataFrame, factor: str) -> dict[str, Estimate]:
+    """Means over the paths of one factor."""
+    columns = {name: table[name].to_numpy(float) for name in table.columns if name in ManifoldFit.metrics}
+    columns["once"] = (table["winding"] == 1).to_numpy(float)
+    # Two values that occur make a share; equal ones have no interval.
+    return {f"{name}.{factor}": mean_interval(values.copy(), "paths") for name, values in columns.items()}

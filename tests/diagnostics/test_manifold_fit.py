@@ -1,0 +1,128 @@
+"""Codes laid onto a circle once, twice, folded and torn."""
+
+import math
+
+import pytest
+import torch
+
+from latentrun.diagnostics.codes.manifold_fit import ManifoldFit
+from latentrun.errors import Misfit, NothingToMeasure
+from latentrun.functional.noise import Noise
+from latentrun.manifolds import Sphere
+from latentrun.models.base import HasEmbedding
+from tests.planted import Deterministic, Rows, Turns, planted_run
+
+SETTINGS = {
+    "split": "test",
+    "pairs": 500,
+    "paths": 4,
+    "points": 64,
+    "refinement": 8,
+    "embedding": 100,
+    "resamples": 100,
+}
+
+
+def angle_of(x):
+    return torch.atan2(x[:, 1], x[:, 0])
+
+
+def measure(encode, d, space=None, data=None, **changes):
+    data = Turns() if data is None else data
+    model = Deterministic(encode, lambda z: z.new_zeros(len(z), 3), d, (3,))
+    if space is not None:
+        model.spaces["z"] = space
+    diagnostic = ManifoldFit(**{**SETTINGS, **changes})
+    report = diagnostic(planted_run(model, data), Noise(0).at("test"))
+    return diagnostic, report, {name: e.value for name, e in report.metrics.items()}
+
+
+def on_circle(times=1):
+    return lambda x: torch.stack([(times * angle_of(x)).cos(), (times * angle_of(x)).sin()], 1)
+
+
+@pytest.mark.parametrize("space", [Sphere(1), None], ids=["circle", "plane"])
+def test_a_circle_laid_onto_a_circle(space):
+    _, report, value = measure(on_circle(), 2, space)
+    assert value["winding.angle"] == 1 and value["once.angle"] == 1
+    assert value["circular_correlation.angle"] == pytest.approx(1, abs=1e-4)
+    assert value["torn.angle"] == 0 and value["persistence.angle"] == pytest.approx(1 / 8, rel=0.02)
+    assert value["jump_fine.angle"] == pytest.approx(1, rel=0.01)
+    assert value["distance_rank"] == pytest.approx(1, abs=1e-5)
+    if space is not None:  # along the circle, not through it
+        assert value["distance_linear"] == pytest.approx(1, abs=1e-5)
+        assert value["tear.angle"] == pytest.approx(2 / 512, rel=0.01)
+
+
+def test_a_double_cover_goes_round_twice_and_tells_nothing_of_the_angle():
+    _, _, value = measure(on_circle(2), 2, Sphere(1))
+    assert value["winding.angle"] == 2 and value["once.angle"] == 0 and value["torn.angle"] == 0
+    assert value["circular_correlation.angle"] < 0.2
+
+
+def test_a_folded_circle_goes_round_not_at_all():
+    def folded(x):
+        half = angle_of(x).abs()
+        return torch.stack([half.cos(), half.sin()], 1)
+
+    _, _, value = measure(folded, 2, Sphere(1))
+    assert value["winding.angle"] == 0 and value["torn.angle"] == 0
+
+
+def test_a_line_is_torn_and_it_is_said_where():
+    _, report, value = measure(lambda x: angle_of(x).unsqueeze(1), 1)  # from pi to -pi at 180 degrees
+    assert value["torn.angle"] == 1 and value["persistence.angle"] == pytest.approx(1, abs=0.02)
+    assert value["tear.angle"] == pytest.approx(1, abs=0.01) and value["winding.angle"] == 0
+    assert value["jump_fine.angle"] > 7 * value["jump_coarse.angle"]
+    assert report.tables["paths"]["at"].tolist() == pytest.approx([180.0], abs=1)
+    assert "circular_correlation.angle" not in value
+
+
+def test_a_circle_torn_within_the_plane():
+    """Nine tenths of a circle: the code jumps over the last."""
+    angle = lambda x: 0.9 * torch.remainder(angle_of(x), 2 * math.pi)  # noqa: E731
+    _, _, value = measure(lambda x: torch.stack([angle(x).cos(), angle(x).sin()], 1), 2, Sphere(1))
+    assert value["torn.angle"] == 1 and value["tear.angle"] == pytest.approx(0.2, abs=0.01)
+    assert value["winding.angle"] == 1  # the short way over the gap
+
+
+def test_every_path_is_its_own_with_another_factor():
+    data = Turns(further=True)
+    encode = lambda x: x[:, :2] * (1 + x[:, 2:])  # noqa: E731
+    _, report, value = measure(encode, 2, data=data)
+    assert len(report.tables["paths"]) == 4 and value["once.angle"] == 1
+    assert -1 < value["distance_rank"] < 1
+    assert report.metrics["distance_linear"].low < value["distance_linear"]
+
+
+def test_codes_that_do_not_move():
+    _, _, value = measure(lambda x: x.new_zeros(len(x), 2), 2)
+    assert math.isnan(value["persistence.angle"]) and value["torn.angle"] == 0 and value["winding.angle"] == 0
+
+
+class Embedded(Deterministic, HasEmbedding):
+    def embedding_quality(self, n, noise):
+        return {"s1": {"turns": 1.0, "gap": 3.0 / n}}
+
+
+def test_the_quality_of_an_embedding_is_reported():
+    data = Rows(torch.zeros(20, 3))
+    model = Embedded(lambda x: x[:, :2], lambda z: z, 2, (3,))
+    diagnostic = ManifoldFit(**SETTINGS)
+    diagnostic.check(model, data)
+    report = diagnostic(planted_run(model, data), Noise(0))
+    assert report.metrics["embedding.turns"].value == 1 and report.metrics["embedding.gap"].value == 0.03
+    assert list(diagnostic.plot(report)) == ["embedding"]
+
+
+def test_needs_factors_or_an_embedding():
+    plain = Deterministic(lambda x: x[:, :2], lambda z: z, 2, (3,))
+    with pytest.raises(Misfit, match="order"):
+        ManifoldFit(**SETTINGS).check(plain, Rows(torch.zeros(20, 3)))
+    with pytest.raises(NothingToMeasure):
+        ManifoldFit(**SETTINGS)(planted_run(plain, Rows(torch.zeros(20, 3))), Noise(0))
+
+
+def test_a_picture_of_each_cyclic_factor():
+    diagnostic, report, _ = measure(on_circle(), 2, Sphere(1))
+    assert diagnostic.plot(report).keys() == {"distances", "path_angle"}
