@@ -35,8 +35,9 @@ NAMES = (
 @dataclass(frozen=True)
 class Limits:
     """What a good embedding keeps, see :class:`~latentrun.functional.embedding_quality.EmbeddingQuality`:
-    most of ``max_distance``, ``mmd2``, ``gap`` and ``twins``, least of ``least_stretch``; of a curve, most
-    of ``backward`` and of the ``turns`` by which it misses one."""
+    most of ``max_distance``, ``mmd2``, ``gap`` and ``twins``; of a curve, least of ``least_stretch`` (onto a
+    sphere every map of a square has points where it is 0), most of ``backward`` and of the ``turns`` by which
+    it misses one."""
 
     max_distance: Annotated[float, Gt(0)]
     mmd2: Annotated[float, Gt(0)]
@@ -51,7 +52,8 @@ class Limits:
         q = {name: quality.get(name, math.nan) for name in NAMES}
         most = {name: getattr(self, name) for name in ("max_distance", "mmd2", "gap", "twins", "backward")}
         faults = [f"{name} {q[name]:.2g} > {limit:g}" for name, limit in most.items() if q[name] > limit]
-        if q["least_stretch"] < self.least_stretch:
+        is_curve = not math.isnan(q["turns"])
+        if is_curve and q["least_stretch"] < self.least_stretch:
             faults.append(f"least_stretch {q['least_stretch']:.2g} < {self.least_stretch:g}")
         if abs(abs(q["turns"]) - 1) > self.turns:
             faults.append(f"turns {q['turns']:.2f}, not 1")

@@ -154,7 +154,7 @@ def test_faults_are_named_by_their_limits():
     limits = family(embedding="learned").psi.training_plan.limits
     good = {"max_distance": 0.1, "mmd2": 0.0, "gap": 0.1, "least_stretch": 0.8, "twins": 0.0}
     course = {"turns": -1.02, "backward": 0.0, "kuiper": 0.1, "seam": 0.1}
-    assert limits.faults(good) == [] and limits.faults(good | course) == []
+    assert limits.faults(good | {"least_stretch": 0.0}) == [] == limits.faults(good | course)
     for change, said in (
         ({"max_distance": 0.9}, "max_distance 0.9 > 0.35"),
         ({"least_stretch": 0.01}, "least_stretch 0.01 < 0.1"),
