@@ -22,14 +22,16 @@ OWN = Path(__file__).parent / "own" / "ellipsoids" / "conf"
         ("latentrun mode", "model. model="),
         (
             "latentrun model=",
-            "model=ae model=flow model=gaussian model=mixture model=two_stage_race "
-            "model=two_stage_vae model=vae",
+            "model=aae model=ae model=cauchy_svae model=flow model=gaussian model=lie_vae model=manifold_vae "
+            "model=mixture model=power_svae model=svae model=swae model=two_stage_race model=two_stage_vae "
+            "model=vae model=wae",
         ),
         ("latentrun model=v", "model=vae"),
         (
             "latentrun --config-dir {own} model=",
-            "model=ae model=flow model=gan model=gaussian model=mixture model=pca model=sphere_ae "
-            "model=turned model=two_stage_race model=two_stage_vae model=vae",
+            "model=aae model=ae model=cauchy_svae model=flow model=gan model=gaussian model=lie_vae "
+            "model=manifold_vae model=mixture model=pca model=power_svae model=sphere_ae model=svae "
+            "model=swae model=turned model=two_stage_race model=two_stage_vae model=vae model=wae",
         ),
         ("latentrun hydra.searchpath=[{own}] data=ell", "data=ellipsoid"),
         ("latentrun model=ae model.la", "model.latent_dim="),
@@ -79,8 +81,9 @@ def test_a_query_does_not_wait_for_heavy_libraries():
     assert (
         done.stdout.splitlines()
         == [
-            "model=ae model=flow model=gaussian model=mixture model=two_stage_race "
-            "model=two_stage_vae model=vae",
+            "model=aae model=ae model=cauchy_svae model=flow model=gaussian model=lie_vae model=manifold_vae "
+            "model=mixture model=power_svae model=svae model=swae model=two_stage_race model=two_stage_vae "
+            "model=vae model=wae",
             "[]",
         ]
         and done.stderr == ""

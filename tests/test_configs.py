@@ -20,7 +20,7 @@ from latentrun.diagnostics.base import Diagnostic
 from latentrun.errors import InputError
 from latentrun.tasks.base import SETTINGS, Task
 from latentrun.types import Need
-from tests.conformance.parts import values_in, with_likelihoods
+from tests.conformance.parts import values_in, with_parts
 
 CONF = shipped()
 FILES = sorted(path for group in GROUPS for path in (CONF / group).glob("*.yaml"))
@@ -64,7 +64,7 @@ def test_every_option_says_in_one_line_what_it_is(path):
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_keys_are_the_arguments_and_hold_every_value(path):
-    for where, spec, given in specs(with_likelihoods(path)):
+    for where, spec, given in specs(with_parts(path)):
         parameters, _ = signature(resolve(spec["_target_"], object, where))
         keys = spec.keys() - {"_target_"}
         if where == "task":  # the keys of a task stand at the top level
@@ -80,7 +80,7 @@ def test_keys_are_the_arguments_and_hold_every_value(path):
 @pytest.mark.parametrize("group", ["data", "model", "network", "diagnostic", "comparison"])
 def test_values_fit_their_annotations(group):
     for name in options(group, [CONF]):
-        spec = with_likelihoods(CONF / group / f"{name}.yaml")
+        spec = with_parts(CONF / group / f"{name}.yaml")
         spec = spec[name] if isinstance(defaults()[group], list) else spec
         later(spec, object, f"{group}.{name}", given=GIVEN if group == "model" else ())
 
@@ -100,7 +100,7 @@ def whole_numbers(hint, bounds=()):
 @pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_whole_numbers_have_a_largest_value(path):
     """What is counted takes memory or time; what is numbered from 0, a seed or a variable, takes none."""
-    for where, spec, _ in specs(with_likelihoods(path)):
+    for where, spec, _ in specs(with_parts(path)):
         if spec["_target_"].startswith("torch."):
             continue
         for key, hint in signature(resolve(spec["_target_"], object, where))[1].items():
@@ -169,9 +169,8 @@ def test_comparisons_declare_what_they_need_and_report(name):
 
 def test_the_default_configuration_composes_and_has_no_unknown_key():
     cfg = settings_of(compose([], []))
-    assert set(cfg) == SETTINGS.keys() | set(GROUPS) - {"comparison", "claim", "experiment", "debug"} | set(
-        task_keys("train", [CONF])
-    )
+    unset = {"comparison", "claim", "experiment", "variant", "debug"}
+    assert set(cfg) == SETTINGS.keys() | set(GROUPS) - unset | set(task_keys("train", [CONF]))
     assert list(cfg.diagnostic) == defaults()["diagnostic"]
 
 

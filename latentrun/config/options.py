@@ -27,6 +27,7 @@ GROUPS = (
     "comparison",
     "claim",
     "experiment",
+    "variant",
     "debug",
 )
 # groups of which a part within another option is chosen: model.likelihood=gaussian

@@ -10,6 +10,7 @@ from latentrun.config.build import TARGET
 from latentrun.config.fingerprint import FIT_KEYS
 
 REPLICATE = "seed"  # runs that differ in nothing else are repetitions of one experiment
+VARIANT = "variant"  # an option that is a name for several settings
 
 
 def key_of(override: str) -> str:
@@ -42,7 +43,8 @@ def _place(key: str) -> tuple[int, str]:
 
 def settings(config: Mapping[str, Any], choices: Mapping[str, Any]) -> dict[str, Any]:
     """What makes a run what it is, flat: the options chosen and their values, ``{"model": "vae", "seed": 0,
-    "model.latent_dim": 3}``; the task too, for a pruned model is none that was trained with its settings."""
+    "model.latent_dim": 3}``; the task too, for a pruned model is none that was trained with its settings; the
+    variant, where there is one, for it names them."""
     options = {
         key: option
         for key, option in choices.items()
@@ -50,6 +52,8 @@ def settings(config: Mapping[str, Any], choices: Mapping[str, Any]) -> dict[str,
     }
     options = {key: options[key] for key in sorted(options, key=_place)}
     options["task"] = str(choices.get("task", "train"))
+    if isinstance(choices.get(VARIANT), str):
+        options = {VARIANT: choices[VARIANT], **options}
     return {**options, **flatten({key: config[key] for key in FIT_KEYS if key in config})}
 
 
@@ -96,13 +100,16 @@ def _values(row: Mapping[str, Any], keys: Sequence[str]) -> tuple:
 
 def varied(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """The keys in which flat rows differ, seed included, in order of appearance; not those that follow from
-    an option in which they do (the settings of a model that only one of two models has)."""
+    an option in which they do (the settings of a model that only one of two models has, the model that a
+    variant chooses)."""
 
     def distinct(keys: Sequence[str]) -> int:
         return len({tuple(repr(row.get(key)) for key in keys) for row in rows})
 
     differing = [key for key in dict.fromkeys(key for row in rows for key in row) if distinct([key]) > 1]
     options = [key for key in differing if "." not in key and key != REPLICATE]
+    if VARIANT in options:
+        options = [key for key in options if key == VARIANT or distinct([VARIANT, key]) > distinct([VARIANT])]
     return [
         key
         for key in differing

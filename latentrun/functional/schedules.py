@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from latentrun.errors import InputError
 from latentrun.types import Schedule
 
 
@@ -29,3 +30,27 @@ def cyclic(start: float, stop: float, rise: float, period: float, cycles: int) -
         return start + (stop - start) * min(within / rise, 1.0)
 
     return Schedule(value, end=(cycles - 1) * period + rise)
+
+
+def weight_schedule(
+    beta: float, start: float, warmup_epochs: float, cycle_epochs: float | None, cycles: int
+) -> dict[str, Schedule]:
+    """The schedule ``beta`` of the KL term's weight, none where it is constant; InputError for settings that
+    would do nothing, or do not go together."""
+    if start and not warmup_epochs:
+        raise InputError(
+            f"model.beta_start: {start:g} is where the weight begins to move: it needs warmup_epochs above 0"
+        )
+    if cycle_epochs is not None and cycles == 1:
+        raise InputError(
+            f"model.cycle_epochs: {cycle_epochs:g} is the length of one of several cycles: it needs cycles "
+            "above 1"
+        )
+    if cycles > 1 and not 0 < warmup_epochs <= (cycle_epochs or 0):
+        raise InputError(
+            f"model.cycles: {cycles} cycles need cycle_epochs, and warmup_epochs above 0 and no longer than "
+            "a cycle"
+        )
+    if not warmup_epochs:
+        return {}
+    return {"beta": cyclic(start, beta, warmup_epochs, cycle_epochs or warmup_epochs, cycles)}

@@ -6,6 +6,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import ClassVar, Literal
 
 import torch
@@ -264,3 +265,12 @@ def vector_size(name: str, event_shape: Sequence[int]) -> int:
     if len(event_shape) != 1:
         raise Misfit(f"model {name} needs vectors; the data have shape {tuple(event_shape)}")
     return event_shape[0]
+
+
+def require_room(latent: Manifold, event_shape: Sequence[int]) -> None:
+    """Misfit where a latent space has more dimensions than the data."""
+    size = prod(event_shape)
+    if latent.dim > size:
+        raise Misfit(
+            f"model.latent: {latent.name} has {latent.dim:,} dimensions, more than the data, with {size:,}"
+        )

@@ -15,7 +15,7 @@ from latentrun.distributions.base import Draws
 from latentrun.errors import InputError
 from latentrun.functional.distances.divergences import gaussian_kl, quadratic_penalty
 from latentrun.functional.noise import Noise
-from latentrun.functional.schedules import cyclic
+from latentrun.functional.schedules import weight_schedule
 from latentrun.manifolds import Euclidean
 from latentrun.models.base import (
     Change,
@@ -30,7 +30,7 @@ from latentrun.models.base import (
 )
 from latentrun.nn.base import Network
 from latentrun.nn.likelihood import Likelihood
-from latentrun.types import Batch, Clock, Column, Objective, Phase, Schedule
+from latentrun.types import Batch, Clock, Column, Objective, Phase
 
 
 class VAE(Model, HasGaussianPosterior, HasEvidence, HasPrior, HasPriorGrid, HasChangeableCodes):
@@ -182,27 +182,3 @@ class VAE(Model, HasGaussianPosterior, HasEvidence, HasPrior, HasPriorGrid, HasC
                 callbacks=(AfterStep(self.head.observe),),
             ),
         )
-
-
-def weight_schedule(
-    beta: float, start: float, warmup_epochs: float, cycle_epochs: float | None, cycles: int
-) -> dict[str, Schedule]:
-    """The schedule ``beta`` of the KL term's weight, none where it is constant; InputError for settings that
-    would do nothing, or do not go together."""
-    if start and not warmup_epochs:
-        raise InputError(
-            f"model.beta_start: {start:g} is where the weight begins to move: it needs warmup_epochs above 0"
-        )
-    if cycle_epochs is not None and cycles == 1:
-        raise InputError(
-            f"model.cycle_epochs: {cycle_epochs:g} is the length of one of several cycles: it needs cycles "
-            "above 1"
-        )
-    if cycles > 1 and not 0 < warmup_epochs <= (cycle_epochs or 0):
-        raise InputError(
-            f"model.cycles: {cycles} cycles need cycle_epochs, and warmup_epochs above 0 and no longer than "
-            "a cycle"
-        )
-    if not warmup_epochs:
-        return {}
-    return {"beta": cyclic(start, beta, warmup_epochs, cycle_epochs or warmup_epochs, cycles)}

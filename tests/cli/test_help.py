@@ -18,6 +18,8 @@ from latentrun.config.build import signature
 from latentrun.config.options import shipped
 from tests.cli.places import OWN, run
 
+UNSET = ("experiment", "variant", "debug", "comparison", "claim")  # groups of which nothing need be chosen
+
 
 def rows(page: str) -> dict[str, list[str]]:
     """The settings of a page by key: value, type with bounds, comment."""
@@ -58,7 +60,7 @@ def leaves(values, prefix=""):
     for key, value in values.items():
         if isinstance(value, dict) and value:
             yield from leaves(value, f"{prefix}{key}.")
-        elif key != "_target_" and f"{prefix}{key}" not in ("experiment", "debug", "comparison", "claim"):
+        elif key != "_target_" and f"{prefix}{key}" not in UNSET:
             yield f"{prefix}{key}"
 
 

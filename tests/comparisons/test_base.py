@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from latentrun.comparisons.base import alike, common_rows, groups, positions, reports
-from latentrun.config.settings import varied
+from latentrun.config.settings import groups as grouped
+from latentrun.config.settings import settings, varied
 from latentrun.data.base import take
 from latentrun.errors import InputError, NothingToMeasure
 from tests.comparisons.planted import DATA, planted, with_variance_loss
@@ -124,3 +125,18 @@ def test_what_a_diagnostic_skipped_in_one_run_is_nothing_to_compare():
         reports([a, b], "density")
     with pytest.raises(NothingToMeasure, match="density was skipped for 'b': the codes do not move"):
         reports([b], "density")
+
+
+def test_a_variant_names_the_settings_that_follow_from_it():
+    chosen = (("line", "vae", "e1"), ("ring", "manifold_vae", "s1"), ("arc", "manifold_vae", "i1"))
+    rows = [
+        settings({"model": {"scale": scale, "latent": latent}}, {"variant": variant, "model": model})
+        for scale in (0.1, 0.03)
+        for variant, model, latent in chosen
+    ]
+    assert varied(rows) == ["variant", "model.scale"]
+    assert [group.name for group in grouped(rows[:3], ["a", "b", "c"], [])] == [
+        "variant=line",
+        "variant=ring",
+        "variant=arc",
+    ]

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from latentrun.config.build import build
-from latentrun.config.options import options, shipped
+from latentrun.config.options import PARTS, options, shipped
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic, Question
 from latentrun.functional.statistics.ranking import is_share
@@ -71,23 +71,24 @@ def values_in(path: Path) -> dict:
     return {key: value for key, value in yaml.safe_load(path.read_text()).items() if key != "defaults"}
 
 
-def with_likelihoods(path: Path) -> dict:
-    """What a YAML file says, with the likelihoods that its defaults list chooses within it."""
+def with_parts(path: Path) -> dict:
+    """What a YAML file says, with the parts (likelihoods, posteriors) that its defaults list chooses within
+    it."""
     values, whole = values_in(path), yaml.safe_load(path.read_text())
     for entry in whole.get("defaults", ()):
         for key, name in entry.items() if isinstance(entry, dict) else ():
-            group, _, place = key.partition("@")
-            if group == "/likelihood":
+            group, _, place = key.removeprefix("/").partition("@")
+            if group in PARTS:
                 *parents, last = place.split(".")
                 node = values
                 for parent in parents:
                     node = node[parent]
-                node[last] = values_in(shipped() / "likelihood" / f"{name}.yaml") | node.get(last, {})
+                node[last] = values_in(shipped() / group / f"{name}.yaml") | node.get(last, {})
     return values
 
 
 def spec(group: str, name: str) -> dict:
-    values = with_likelihoods(shipped() / group / f"{name}.yaml")
+    values = with_parts(shipped() / group / f"{name}.yaml")
     return values | made(name) if group == "data" and name in MADE else values
 
 

@@ -1,0 +1,193 @@
+"""The variational autoencoder whose latent variables live on any space."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor
+from torch.distributions import Distribution
+
+from latentrun.callbacks import AfterStep
+from latentrun.config.bounds import Count, Ge, Gt, Makes
+from latentrun.data.base import Dataset
+from latentrun.distributions.base import Draws
+from latentrun.errors import InputError
+from latentrun.functional.noise import Noise
+from latentrun.functional.schedules import weight_schedule
+from latentrun.manifolds import Euclidean, Finite, space
+from latentrun.models.base import (
+    HasEmbedding,
+    HasEvidence,
+    HasPriorGrid,
+    Model,
+    PosteriorTraining,
+    require_room,
+)
+from latentrun.nn.base import Network
+from latentrun.nn.embedding import Embedding
+from latentrun.nn.likelihood import Likelihood
+from latentrun.nn.posterior import Coding, Posterior
+from latentrun.nn.posterior_product import posterior_of
+from latentrun.types import Batch, Clock, Column, Objective, Phase
+
+
+class ManifoldVAE(Model, HasEvidence, HasPriorGrid, HasEmbedding):
+    """Minimises E_q(z|x)[-log p(x|z)] + beta KL(q(z|x) || p(z)), in nats per example, for z on any space.
+
+    ``latent``: the space by its short text, such as ``s2`` or ``t1xe2``; the decoder sees its points by their
+    coordinates. ``posterior``: the family of q(z|x) on it and the prior p(z), see
+    :mod:`latentrun.nn.posterior`; of a product each factor's. What it has to learn first, as an embedding of
+    the space, is learned in phases before.
+
+    A finite set is decoded as its one-hot points, with the gradient of Gumbel-softmax at ``temperature``;
+    where it is the whole space ``enumeration`` takes the exact sum over its points in place of a draw.
+    ``warmup_epochs``, ``beta_start``, ``cycles``, ``cycle_epochs``: as of the VAE. ``likelihood``: p(x|z),
+    see :mod:`latentrun.nn.likelihood`.
+    """
+
+    def __init__(
+        self,
+        event_shape: tuple[int, ...],
+        value_range: tuple[float, float],
+        columns: tuple[Column, ...],
+        network: Network,
+        latent: str,
+        beta: Annotated[float, Ge(0)],
+        beta_start: Annotated[float, Ge(0)],
+        warmup_epochs: Annotated[float, Ge(0)],
+        cycle_epochs: Annotated[float, Gt(0)] | None,
+        cycles: Annotated[int, Count(1, 10_000)],
+        posterior: Annotated[Any, Makes(Posterior, ("space",))],
+        temperature: Annotated[float, Gt(0)],
+        enumeration: bool,
+        likelihood: Annotated[
+            Any, Makes(Likelihood, ("event_shape", "value_range", "columns", "latent_dim", "network"))
+        ],
+    ):
+        super().__init__(event_shape, {"z": space(latent, "model.latent")})
+        require_room(self.spaces["z"], self.event_shape)
+        self.beta = beta
+        self.schedules = weight_schedule(beta, beta_start, warmup_epochs, cycle_epochs, cycles)
+        whole = self.spaces["z"]
+        self.posterior: Posterior
+        if isinstance(whole, Euclidean):  # no factor is left for the family that is chosen: it must fit
+            self.posterior = posterior(space=whole)
+        else:
+            self.posterior = posterior_of(whole, posterior, temperature)
+        self.enumeration = enumeration
+        if enumeration and not isinstance(self.spaces["z"], Finite):
+            raise InputError(
+                f"model.enumeration: {latent} is no finite set, such as c5, whose points can be added up"
+            )
+        self.encoder = network.encoder(self.event_shape, self.posterior.features)
+        self.decoder = network.decoder(self.latent_dim, self.event_shape)
+        self.head: Likelihood = likelihood(
+            event_shape=self.event_shape,
+            value_range=value_range,
+            columns=columns,
+            latent_dim=self.latent_dim,
+            network=network,
+        )
+
+    # ---------------------------------------------------------------- what the finished model can do
+    def code(self, x: Tensor) -> Coding:
+        """q(z|x) of a batch."""
+        return self.posterior.code(self.encoder(x))
+
+    @property
+    def posterior_training(self) -> PosteriorTraining:
+        return PosteriorTraining(True, "full", self.beta)
+
+    def encode(self, x: Tensor, space: str = "z") -> Tensor:
+        self.space(space)
+        return self.code(x).center
+
+    def posterior_parameters(self, x: Tensor) -> dict[str, Tensor]:
+        return self.code(x).parameters()
+
+    def draw(self, x: Tensor, noise: Noise) -> Tensor:
+        return self.code(x).draw(noise)
+
+    def draws(self, x: Tensor, n: int, noise: Noise) -> Draws:
+        return self.code(x).draws(n, noise)
+
+    def kl(self, x: Tensor) -> Tensor:
+        return self.code(x).kl()
+
+    def sample_prior(self, n: int, noise: Noise) -> Tensor:
+        return self.posterior.sample_prior(n, noise)
+
+    def prior_grid(self, n: int) -> Tensor | None:
+        return self.posterior.prior_grid(n)
+
+    def embedding_quality(self, n: int, noise: Noise) -> Mapping[str, Mapping[str, float]]:
+        families = [each for each in self.posterior.modules() if isinstance(each, Embedding)]
+        names = [family.space.name for family in families]
+        return {
+            name if names.count(name) == 1 else f"{name}_{i}": family.quality(n, noise.at(i)).flat()
+            for i, (name, family) in enumerate(zip(names, families, strict=True), 1)
+        }
+
+    def decode(self, z: Tensor, space: str = "z") -> Tensor:
+        self.space(space)
+        return self.head.mean(z, self.decoder(z))
+
+    def likelihood(self, z: Tensor) -> Distribution:
+        return self.head.distribution(z, self.decoder(z))
+
+    # ---------------------------------------------------------------- how it is trained
+    def _kl(self, coding: Coding) -> Tensor:
+        """``(B,)`` in nats."""
+        kl = coding.kl()
+        return kl.sum(1) if kl.ndim > 1 else kl
+
+    def _terms(self, coding: Coding, x: Tensor, noise: Noise) -> dict[str, Tensor]:
+        """The likelihood's terms ``(B,)`` of a draw, or their means under q(z|x)."""
+        if self.enumeration:
+            return self._enumerated(coding.parameters()["probability"], x)
+        z = coding.draw(noise)
+        return self.head.terms(z, self.decoder(z), x)
+
+    def _enumerated(self, q: Tensor, x: Tensor) -> dict[str, Tensor]:
+        """The sums over the k points of ``q (B, k)`` times the likelihood's terms."""
+        n, k = q.shape
+        z = torch.eye(k, dtype=q.dtype, device=q.device)
+        out = self.decoder(z)
+        every = self.head.terms(z.repeat(n, 1), torch.cat([out] * n), x.repeat_interleave(k, 0))
+        return {name: (q * values.view(n, k)).sum(1) for name, values in every.items()}
+
+    def loss(self, batch: Batch, noise: Noise, clock: Clock) -> dict[str, Tensor]:
+        """Mean over the batch of ``reconstruction`` = -log p(x|z) + beta ``kl``, in nats per example; ``mse``
+        per data dimension (and what else the likelihood has to say)."""
+        coding = self.code(batch.x)
+        terms = {name: values.mean() for name, values in self._terms(coding, batch.x, noise).items()}
+        kl = self._kl(coding).mean()
+        loss = terms["reconstruction"] + clock.values.get("beta", self.beta) * kl
+        return {"loss": loss, "reconstruction": terms["reconstruction"], "kl": kl} | terms
+
+    def monitor(self, batch: Batch, noise: Noise) -> dict[str, Tensor]:
+        """Full negative ELBO at beta = 1 and its terms, per example ``(B,)``."""
+        coding = self.code(batch.x)
+        terms, kl = self._terms(coding, batch.x, noise), self._kl(coding)
+        reconstruction = terms["reconstruction"]
+        return {"monitor": reconstruction + kl, "reconstruction": reconstruction, "kl": kl} | terms
+
+    def caveats(self, data: Dataset) -> tuple[str, ...]:
+        return (*self.head.caveats(data), *self.posterior.caveats(data))
+
+    def phases(self) -> tuple[Phase, ...]:
+        before = self.posterior.phases()
+        learned = {id(p) for phase in before for each in phase.objectives for p in each.parameters}
+        own = [p for p in self.parameters() if p.requires_grad and id(p) not in learned]
+        return (
+            *before,
+            Phase(
+                "vae",
+                (Objective("elbo", own, self.loss),),
+                monitor=self.monitor,
+                schedules=self.schedules,
+                callbacks=(AfterStep(self.head.observe),),
+            ),
+        )

@@ -1,0 +1,262 @@
+"""Deterministic autoencoders whose codes are driven towards a law: one base, three ways to compare."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+from torch.nn import functional as F
+
+from latentrun.callbacks import AfterStep
+from latentrun.config.bounds import Count, Each, Ge, Gt, Makes
+from latentrun.data.base import Dataset
+from latentrun.errors import InputError
+from latentrun.functional.distances.kernels import Kernel, mmd2, sliced_wasserstein2, spread
+from latentrun.functional.noise import Noise
+from latentrun.manifolds import Compact, Euclidean, Finite, Manifold, Product, space
+from latentrun.models.base import HasEncoder, HasGenerator, HasLikelihood, Model, require_room
+from latentrun.nn.base import Network
+from latentrun.nn.dense import layers
+from latentrun.nn.initial import scaled
+from latentrun.nn.likelihood import Likelihood
+from latentrun.types import Batch, Clock, Column, Objective, OfSplit, Phase
+
+MEASURED = 2000  # codes that the monitor compares with the prior, at most
+CHUNK = 512  # rows that the monitor decodes at once
+SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # of the kernel that measures what was trained otherwise
+LikelihoodRecipe = Annotated[
+    Any, Makes(Likelihood, ("event_shape", "value_range", "columns", "latent_dim", "network"))
+]
+
+
+def prior_points(latent: Manifold, n: int, noise: Noise) -> Tensor:
+    """n points ``(n, d)`` of the law that codes are driven towards: uniform by volume where the space has a
+    finite one, else N(0, I); of a product each factor's. InputError for a space that has neither."""
+    if isinstance(latent, Product):
+        factors = enumerate(latent.factors)
+        return torch.cat([prior_points(factor, n, noise.at(i)) for i, factor in factors], -1)
+    if isinstance(latent, Finite):
+        raise InputError(
+            f"model.latent: {latent.name} is a finite set: no gradient moves a code between its points"
+        )
+    if isinstance(latent, Compact):
+        return latent.sample(n, noise)
+    if isinstance(latent, Euclidean):
+        return noise.normal("prior", (n, latent.dim))
+    raise InputError(f"model.latent: {latent.name} has no law to drive codes towards")
+
+
+class MatchedAE(Model, HasEncoder, HasGenerator, HasLikelihood):
+    """x -> z -> x: minimises -log p(x|z) + ``weight`` D, in nats per example summed over data dimensions,
+    where D says how far the codes z of a batch are from as many draws of the prior. No posterior: an example
+    has one code.
+
+    ``latent``: a space by its short text; codes are projected onto it. The prior is its uniform law where it
+    has one, N(0, I) on Euclidean spaces. ``likelihood``: p(x|z), see :mod:`latentrun.nn.likelihood`; with
+    ``scale`` 1/sqrt(2) the squared error, up to a constant.
+    """
+
+    term: str  # what D is called among the terms
+    width: Tensor
+
+    def __init__(
+        self,
+        event_shape: tuple[int, ...],
+        value_range: tuple[float, float],
+        columns: tuple[Column, ...],
+        network: Network,
+        latent: str,
+        weight: float,
+        likelihood: Any,
+    ):
+        super().__init__(event_shape, {"z": space(latent, "model.latent")})
+        require_room(self.spaces["z"], self.event_shape)
+        self.weight = weight
+        self.encoder = network.encoder(self.event_shape, self.latent_dim)
+        self.decoder = network.decoder(self.latent_dim, self.event_shape)
+        self.head: Likelihood = likelihood(
+            event_shape=self.event_shape,
+            value_range=value_range,
+            columns=columns,
+            latent_dim=self.latent_dim,
+            network=network,
+        )
+        # How far two draws of the prior lie apart: what kernels are scaled by.
+        width = spread(self.sample_prior(MEASURED, Noise(0)))
+        self.register_buffer("width", width, persistent=False)
+
+    # ---------------------------------------------------------------- what the finished model can do
+    def encode(self, x: Tensor, space: str = "z") -> Tensor:
+        return self.space(space).project(self.encoder(x))
+
+    def decode(self, z: Tensor, space: str = "z") -> Tensor:
+        self.space(space)
+        return self.head.mean(z, self.decoder(z))
+
+    def likelihood(self, z: Tensor) -> Distribution:
+        return self.head.distribution(z, self.decoder(z))
+
+    def sample_prior(self, n: int, noise: Noise) -> Tensor:
+        return prior_points(self.spaces["z"], n, noise)
+
+    # ---------------------------------------------------------------- how it is trained
+    @abstractmethod
+    def mismatch(self, z: Tensor, noise: Noise) -> Tensor:
+        """D ``()`` of codes ``(B, d)``, with gradients."""
+
+    def measured(self, z: Tensor, noise: Noise) -> Tensor:
+        """D as the monitor takes it."""
+        return self.mismatch(z, noise)
+
+    def loss(self, batch: Batch, noise: Noise, clock: Clock) -> dict[str, Tensor]:
+        """Mean over the batch of ``reconstruction`` = -log p(x|z), in nats per example, + weight D."""
+        z = self.encode(batch.x)
+        terms, far = self.head.means(z, self.decoder(z), batch.x), self.mismatch(z, noise)
+        return {"loss": terms["reconstruction"] + self.weight * far, self.term: far} | terms
+
+    def monitor(self, rows: Batch, noise: Noise) -> dict[str, Tensor]:
+        """Reconstruction + weight D of the whole split, D of 2,000 codes at most, and its terms."""
+        codes, sums = [], {}
+        for x in rows.x.split(CHUNK):
+            z = self.encode(x)
+            codes.append(z)
+            for name, values in self.head.terms(z, self.decoder(z), x).items():
+                sums[name] = sums.get(name, 0) + values.sum()
+        terms = {name: total / len(rows.x) for name, total in sums.items()}
+        far = self.measured(torch.cat(codes)[:MEASURED], noise)
+        return {"monitor": terms["reconstruction"] + self.weight * far, self.term: far} | terms
+
+    def caveats(self, data: Dataset) -> tuple[str, ...]:
+        return self.head.caveats(data)
+
+    def phases(self) -> tuple[Phase, ...]:
+        return (
+            Phase(
+                type(self).__name__.lower(),
+                self.objectives(),
+                monitor=OfSplit(self.monitor),
+                callbacks=(AfterStep(self.observe),),
+            ),
+        )
+
+    def objectives(self) -> tuple[Objective, ...]:
+        """What it trains by."""
+        return (Objective("autoencoder", list(self.parameters()), self.loss),)
+
+    def observe(self, terms: Mapping[str, Tensor]) -> None:
+        """Let the likelihood learn from the terms of a step."""
+        self.head.observe({name.removeprefix("autoencoder/"): value for name, value in terms.items()})
+
+
+class WAE(MatchedAE):
+    """Wasserstein autoencoder with the maximum mean discrepancy (Tolstikhin et al. 2018, arXiv 1711.01558,
+    algorithm 2): D = MMD²_u of codes and draws of the prior, the unbiased U-statistic.
+
+    ``kernel``: ``imq`` k = C / (C + r²) or ``rbf`` exp(-r² / C), the mean over ``scales`` s of C = s E||z -
+    z'||² for two draws z, z' of the prior: 2 d for N(0, I), as in the paper.
+    """
+
+    term = "mmd2"
+
+    def __init__(
+        self,
+        event_shape: tuple[int, ...],
+        value_range: tuple[float, float],
+        columns: tuple[Column, ...],
+        network: Network,
+        latent: str,
+        weight: Annotated[float, Ge(0)],
+        kernel: Kernel,
+        scales: Annotated[list[float], Each(Gt(0), 100)],
+        likelihood: LikelihoodRecipe,
+    ):
+        if not scales:
+            raise InputError("model.scales: a kernel needs one scale at least, such as [1.0]")
+        self.kernel: Kernel = kernel
+        self.scales = tuple(scales)
+        super().__init__(event_shape, value_range, columns, network, latent, weight, likelihood)
+
+    def mismatch(self, z: Tensor, noise: Noise) -> Tensor:
+        if len(z) < 2:  # the last batch of an epoch may have one row, which has no unbiased MMD
+            return z.new_zeros(())
+        return mmd2(z, self.sample_prior(len(z), noise).to(z), self.kernel, self.width, self.scales)
+
+
+class SWAE(MatchedAE):
+    """Sliced-Wasserstein autoencoder (Kolouri et al. 2018, arXiv 1804.01947, algorithm 1): D = squared
+    2-Wasserstein distance of codes and draws of the prior, the mean over ``projections`` random directions,
+    which are drawn anew at every step."""
+
+    term = "sliced_wasserstein2"
+
+    def __init__(
+        self,
+        event_shape: tuple[int, ...],
+        value_range: tuple[float, float],
+        columns: tuple[Column, ...],
+        network: Network,
+        latent: str,
+        weight: Annotated[float, Ge(0)],
+        projections: Annotated[int, Count(1, 100_000)],
+        likelihood: LikelihoodRecipe,
+    ):
+        self.projections = projections
+        super().__init__(event_shape, value_range, columns, network, latent, weight, likelihood)
+
+    def mismatch(self, z: Tensor, noise: Noise) -> Tensor:
+        directions = noise.normal("projections", (self.projections, self.latent_dim)).to(z)
+        return sliced_wasserstein2(z, self.sample_prior(len(z), noise).to(z), directions)
+
+
+class AAE(MatchedAE):
+    """Adversarial autoencoder (Makhzani et al. 2016, arXiv 1511.05644): a discriminator of ``widths`` learns
+    to tell codes from draws of the prior, and the encoder to mislead it: D = E[-log sigmoid(f(z))], the
+    non-saturating form, log 2 where it can but guess. Two objectives, ``autoencoder`` and ``discriminator``,
+    each with an optimiser of its own (``training.optimizers``).
+
+    The monitor has in D's place the unbiased MMD² to the prior (inverse multiquadrics of seven scales), which
+    unlike a game's loss means the same in every epoch.
+    """
+
+    term = "misleading"
+
+    def __init__(
+        self,
+        event_shape: tuple[int, ...],
+        value_range: tuple[float, float],
+        columns: tuple[Column, ...],
+        network: Network,
+        latent: str,
+        weight: Annotated[float, Ge(0)],
+        widths: Annotated[list[int], Each(Count(1, 65_536))],
+        likelihood: LikelihoodRecipe,
+    ):
+        super().__init__(event_shape, value_range, columns, network, latent, weight, likelihood)
+        self.discriminator = scaled(nn.Sequential(*layers([self.latent_dim, *widths, 1])))
+
+    def mismatch(self, z: Tensor, noise: Noise) -> Tensor:
+        return F.softplus(-self.discriminator(z)).mean()
+
+    def measured(self, z: Tensor, noise: Noise) -> Tensor:
+        return mmd2(z, self.sample_prior(len(z), noise).to(z), "imq", self.width, SCALES)
+
+    def discriminator_loss(self, batch: Batch, noise: Noise, clock: Clock) -> dict[str, Tensor]:
+        """Binary cross-entropy of prior draws (1) against codes (0), each half, in nats; ``accuracy``."""
+        with torch.no_grad():
+            z = self.encode(batch.x)
+        prior, codes = self.discriminator(self.sample_prior(len(z), noise).to(z)), self.discriminator(z)
+        loss = 0.5 * (F.softplus(-prior) + F.softplus(codes)).mean()
+        right = 0.5 * ((prior > 0).to(z) + (codes < 0).to(z)).mean()
+        return {"loss": loss, "accuracy": right}
+
+    def objectives(self) -> tuple[Objective, ...]:
+        judge = list(self.discriminator.parameters())
+        own = [p for part in (self.encoder, self.decoder, self.head) for p in part.parameters()]
+        return (
+            Objective("discriminator", judge, self.discriminator_loss),
+            Objective("autoencoder", own, self.loss),
+        )
