@@ -15,7 +15,8 @@ from latentrun.config.settings import key_of
 from latentrun.errors import InputError, unknown
 
 NAME = r"[A-Za-z0-9_-]+"  # of claims and of their runs: they become names of files
-SAID = ("data", "model", "network", "training", "rows", "experiment", "debug")  # what a run may say of itself
+# what a run may say of itself
+SAID = ("data", "model", "network", "training", "rows", "experiment", "variant", "debug")
 SIGNS = {"difference": "−", "ratio": "/"}
 KINDS = {  # whose a sentence is
     "claim": "the source's claim",
