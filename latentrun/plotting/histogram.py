@@ -34,6 +34,7 @@ def distribution(values: np.ndarray, marks: Mapping[str, float], label: str) -> 
         look = {"color": PALETTE[i % len(PALETTE)], "ls": STYLES[i % len(STYLES)], "lw": 1.2}
         for ax in (bars, tail):
             ax.axvline(value, label=f"{name}: {value:.3g}", **look)
+    _few_numbers(bars, tail)
     fig.legend(handles=bars.get_legend_handles_labels()[0], loc="outside right upper", handlelength=2.6)
     return fig
 
@@ -56,8 +57,15 @@ def overlay(samples: Mapping[str, np.ndarray], label: str) -> Figure:
         tail.step(np.sort(values), 1 - np.arange(n) / n, where="post", **style)
         tail.set(xlabel=label, ylabel="share of examples at or above", yscale="log", ylim=(0.7 / n, 1.4))
     bars.set(xlabel=label, ylabel="examples per bin")
+    _few_numbers(bars, tail)
     bars.legend()
     return fig
+
+
+def _few_numbers(*axes: Axes) -> None:
+    """So few along the horizontal axis that long ones do not run into each other."""
+    for ax in axes:
+        ax.locator_params(axis="x", nbins=4)
 
 
 def share_histogram(

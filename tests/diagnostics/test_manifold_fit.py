@@ -78,6 +78,21 @@ def test_a_line_is_torn_and_it_is_said_where():
     assert "circular_correlation.angle" not in value
 
 
+@pytest.mark.parametrize(("back", "torn", "half"), [(0.02, 1, 0.02), (0.5, 0, 0.5)])
+def test_a_continuous_map_onto_a_line_is_torn_where_it_goes_back_steeply(back, torn, half):
+    """Up over most of the circle, and back to where it began over the share ``back`` of it."""
+
+    def code(x):
+        share = torch.remainder(angle_of(x) / (2 * math.pi), 1.0)
+        return torch.where(share < 1 - back, share / (1 - back), (1 - share) / back).unsqueeze(1)
+
+    _, report, value = measure(code, 1)
+    assert value["winding.angle"] == 0 and value["torn.angle"] == torn
+    assert value["half.angle"] == pytest.approx(half, abs=0.003)
+    assert value["persistence.angle"] < 0.3  # it is no jump
+    assert report.arrays["seen.angle"].shape[1] == 1  # drawn on a line
+
+
 def test_a_circle_torn_within_the_plane():
     """Nine tenths of a circle: the code jumps over the last."""
     angle = lambda x: 0.9 * torch.remainder(angle_of(x), 2 * math.pi)  # noqa: E731

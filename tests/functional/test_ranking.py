@@ -85,6 +85,15 @@ def test_only_common_seeds_count_in_a_pair():
     assert pairs.n[0, 1] == 4
 
 
+def test_what_is_not_finite_counts_as_missing():
+    values = np.array([[1.0, 2.0, -np.inf, 4.0], [1.5, 2.7, 3.0, 4.9]])
+    missing = np.where(np.isfinite(values), values, np.nan)
+    infinite, without = pairwise(values), pairwise(missing)
+    assert np.isfinite(infinite.difference).all() and infinite.n[0, 1] == 3
+    np.testing.assert_array_equal(infinite.difference, without.difference)
+    np.testing.assert_array_equal(infinite.low, without.low)
+
+
 def test_without_common_seeds_it_is_welchs_test():
     a, b = RNG.normal(0, 1, 4), RNG.normal(1, 3, 6)
     values = np.full((2, 10), np.nan)

@@ -24,6 +24,7 @@ from latentrun.functional.statistics.circular import (
     angle_in,
     circular_correlation,
     factor_distance,
+    main_line,
     main_plane,
     winding,
 )
@@ -34,6 +35,7 @@ from latentrun.run import Run
 from latentrun.types import Estimate, Factor, Metric, Picture, Report
 
 SHOWN = 2000  # points of a scatter plot
+STEEP = 0.1  # share of the circle: a code that makes half of its way on less is as good as torn
 PATHS = "mean over closed paths"
 
 
@@ -64,9 +66,11 @@ class ManifoldFit(Diagnostic):
     *Tears*: a code that must leave a place and arrive at it from the other side jumps, however fine the path.
     ``jump_coarse``, ``jump_fine``: the largest step between neighbours over the median step, with ``points``
     points and with ``refinement`` times as many. ``persistence``: the largest fine step over the largest
-    coarse one, 1 / ``refinement`` where the code follows, 1 where it is torn; ``torn``: share of the paths
-    where it is nearer to 1, as ratios go. ``tear``: the largest fine step as a share of the distance of the
-    two points of the path farthest apart; table ``paths`` says at which value of the factor.
+    coarse one, 1 / ``refinement`` where the code follows, 1 where it is torn. ``half``: the least share of
+    the circle on which the code makes half of its way, 1/2 where it goes evenly: a network is continuous, and
+    goes back steeply where another map would jump. ``torn``: share of the paths where persistence is nearer
+    to 1, as ratios go, or ``half`` below 0.1. ``tear``: the largest fine step as a share of the distance of
+    the two points of the path farthest apart; table ``paths`` says at which value of the factor.
 
     *Embedding*: of a model whose latent space is the image of hidden variables, how good that map is, see
     :class:`~latentrun.functional.embedding_quality.EmbeddingQuality`.
@@ -96,7 +100,10 @@ class ManifoldFit(Diagnostic):
         "jump_coarse": Metric(f"largest step of the code over the median step, {PATHS}", 0, None, "one"),
         "jump_fine": Metric(f"the same on the refined path, {PATHS}", 0, None, "one"),
         "persistence": Metric(f"largest step of the refined path over that of the path, {PATHS}", 0, 1),
-        "torn": Metric("share of closed paths whose largest step stays when they are refined", 0, 1, "lower"),
+        "half": Metric(
+            f"least share of the circle on which the code makes half of its way, {PATHS}", 0, 0.5, "higher"
+        ),
+        "torn": Metric("share of closed paths on which the code jumps, or nearly so", 0, 1, "lower"),
         "tear": Metric(
             f"largest step of the refined path over its greatest distance, {PATHS}", 0, 1, "lower"
         ),
@@ -182,8 +189,11 @@ class ManifoldFit(Diagnostic):
                 metrics[name] = circular_correlation(angle, around, noise.at(factor.name), self.resamples)
             arrays[f"step.{factor.name}"] = closed_steps(loops.z[:1], space.distance)[0].cpu().numpy()
             arrays[f"value.{factor.name}"] = loops.values.cpu().numpy()
-            arrays[f"seen.{factor.name}"] = ((loops.z[0].double() - centre) @ plane.T).cpu().numpy()
-            arrays[f"angle.{factor.name}"] = torch.stack([y, angle], 1)[:SHOWN].cpu().numpy()
+            # In the plane and by the angle, or along the line that the path lies on.
+            onto = plane if plane.any() else main_line(loops.z[0])
+            shown = angle if plane.any() else ((latents.codes.double() - centre) @ onto.T)[:, 0]
+            arrays[f"seen.{factor.name}"] = ((loops.z[0].double() - centre) @ onto.T).cpu().numpy()
+            arrays[f"angle.{factor.name}"] = torch.stack([y, shown], 1)[:SHOWN].cpu().numpy()
         tables["paths"] = pd.concat(rows, ignore_index=True)
 
     def _loops(self, run: Run, factor: Factor) -> Loops:
@@ -262,12 +272,14 @@ def path_table(loops: Loops, found: Continuity, turns: Tensor, refinement: int) 
     low, high = loops.factor.low, loops.factor.high
     columns = {
         "factor": loops.factor.name,
+        "unit": loops.factor.unit,
         "row": loops.index.cpu().numpy(),
         "winding": turns.cpu().numpy(),
         "jump_coarse": found.coarse.cpu().numpy(),
         "jump_fine": found.fine.cpu().numpy(),
         "persistence": found.persistence.cpu().numpy(),
-        "torn": (found.persistence > refinement**-0.5).cpu().numpy(),
+        "half": found.half.cpu().numpy(),
+        "torn": ((found.persistence > refinement**-0.5) | (found.half < STEEP)).cpu().numpy(),
         "tear": found.size.cpu().numpy(),
         "at": (low + (high - low) * found.at).cpu().numpy(),
     }

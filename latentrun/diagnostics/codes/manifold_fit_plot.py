@@ -25,10 +25,11 @@ def pictures(report: Report) -> dict[str, Picture]:
     if "paths" in report.tables:
         for name, rows in report.tables["paths"].groupby("factor", sort=False):
             text = (
-                f"A closed path of {name}: left its code, seen in the plane in which it spreads most, "
-                "coloured by the factor; middle the code's angle against the factor, a point for each row of "
-                "the data; right the length of the code's steps along the refined path, the dashed line at "
-                "the largest. A tear is a step that stands above all others."
+                f"A closed path of {name}: left its code, seen in the plane in which it spreads most and "
+                "coloured by the factor, or on a line against the factor; middle the code's angle, on a line "
+                "its place, against the factor, a point for each row of the data; right the length of the "
+                "code's steps along the refined path, the dashed line at the largest. A tear is a step, or "
+                "a few, that stand above all others."
             )
             made[f"path_{name}"] = Picture(path(str(name), rows, report.arrays), text)
     if not made:
@@ -41,7 +42,7 @@ def distances(values: np.ndarray) -> Figure:
     """``(M, 2)``: of codes, of factors."""
     fig, axes = figure(width=3.6, height=3.0)
     axes[0, 0].plot(values[:, 1], values[:, 0], ".", color=PALETTE[0], markersize=3, alpha=0.4)
-    axes[0, 0].set(xlabel="distance of the factors", ylabel="distance of the codes")
+    axes[0, 0].set(xlabel="distance of the factors (shares)", ylabel="distance of the codes")
     return fig
 
 
@@ -51,15 +52,24 @@ def path(name: str, rows: pd.DataFrame, arrays: Mapping[str, np.ndarray]) -> Fig
     seen, angle = arrays[f"seen.{name}"], arrays[f"angle.{name}"]
     fig, axes = figure(1, 3, width=2.9, height=2.7)
     curve, turn, steps = axes[0]
-    curve.scatter(seen[:, 0], seen[:, 1], c=value, cmap=CYCLIC, s=4)
-    curve.set(title=f"goes round {rows['winding'].iloc[0]:.0f} times", xlabel="code", aspect="equal")
+    unit = rows["unit"].fillna("").iloc[0]
+    label = f"{name} ({unit})" if unit else name
+    on_a_line = seen.shape[1] == 1
+    if on_a_line:
+        curve.scatter(value, seen[:, 0], c=value, cmap=CYCLIC, s=4)
+        curve.set(xlabel=label, ylabel="code")
+    else:
+        curve.scatter(seen[:, 0], seen[:, 1], c=value, cmap=CYCLIC, s=4)
+        curve.set(xlabel="code", aspect="equal")
+    curve.set_title(f"winding number {rows['winding'].iloc[0]:.0f}")
     turn.plot(angle[:, 0], angle[:, 1], ".", color=PALETTE[0], markersize=2.5)
-    turn.set(xlabel=name, ylabel="angle of the code")
+    turn.set(xlabel=label, ylabel="code" if on_a_line else "angle of the code (rad)")
     steps.plot(value, np.maximum(step, 1e-6 * step.max()), color=PALETTE[0], linewidth=0.9)
     if np.isfinite(rows["at"].iloc[0]):
         steps.axvline(rows["at"].iloc[0], color="black", linestyle="--", linewidth=0.7)
-    steps.set(xlabel=name, ylabel="length of the step", yscale="log" if step.max() > 0 else "linear")
-    steps.set_title("torn" if rows["torn"].iloc[0] else "not torn")
+    steps.set(xlabel=label, ylabel="length of the step", yscale="log" if step.max() > 0 else "linear")
+    state = "torn" if rows["torn"].iloc[0] else "not torn"
+    steps.set_title(f"{state}: half its way on {rows['half'].iloc[0]:.1%}")
     return fig
 
 

@@ -39,10 +39,10 @@ class Baselines(Diagnostic):
 
     Mean squared errors of reconstructions (decoded mean codes) of the rows of ``split``, in the same units:
     of the ``model``; of always answering the ``mean`` of the training rows; of ``pca``, the plane of as many
-    principal components of the training rows as there are latent variables, which is the best that any linear
-    model can do on these. ``ratio.mean`` and ``ratio.pca`` = error of the model / error of that baseline,
-    over the same rows; ``ratio.train`` = error of training rows / error of the rows of ``split``: 1 where
-    both are alike, near 0 where the training rows were learnt by heart.
+    principal components of the training rows as the latent space has dimensions (at least one), which is the
+    best that any linear model can do with so many numbers. ``ratio.mean`` and ``ratio.pca`` = error of the
+    model / error of that baseline, over the same rows; ``ratio.train`` = error of training rows / error of
+    the rows of ``split``: 1 where both are alike, near 0 where the training rows were learnt by heart.
 
     Of pictures also ``detail`` = sum of squared differences between neighbouring pixels of what is given for
     the examples / the same of the examples: 1 where edges are as sharp as in the data (or invented ones make
@@ -68,7 +68,9 @@ class Baselines(Diagnostic):
             "of those of the split",
             low=0,
         ),
-        "components": Metric("principal components fitted, as many as latent variables", low=0),
+        "components": Metric(
+            "principal components fitted, as many as the latent space has dimensions", low=0
+        ),
         "detail": Metric(
             "squared differences of neighbouring pixels, share of those of the data: of reconstructions by "
             "the `model`, by `pca`",
@@ -178,7 +180,7 @@ class Baselines(Diagnostic):
     @torch.no_grad()
     def __call__(self, run: Run, noise: Noise) -> Report:
         x, train = run.x(self.split), run.x("train")
-        plane = principal_components(train.flatten(1), run.model.latent_dim)
+        plane = principal_components(train.flatten(1), max(1, run.model.spaces["z"].dim))
         seen = noise.permutation("train", len(train))[: self.train_rows].to(train.device)
         made = {
             MODEL: run.reconstructions(self.split),
@@ -251,9 +253,9 @@ class Baselines(Diagnostic):
         from latentrun.diagnostics.decoder.baselines_plot import beside
 
         text = (
-            "Mean squared error of the model's reconstructions, of as many principal components as there are "
-            "latent variables, and of always answering the mean training example, each with its 95 % "
-            "interval over examples."
+            "Mean squared error of the model's reconstructions, of as many principal components as the "
+            "latent space has dimensions, and of always answering the mean training example, each with its "
+            "95 % interval over examples."
         )
         return {"errors": Picture(beside(report.tables["errors"]), text)}
 

@@ -56,10 +56,11 @@ def against_draws(bounds: pd.DataFrame, metrics: Mapping[str, Estimate]) -> Figu
     """A curve with its band for each kind of weights, and lines for what is known otherwise."""
     fig, axes = figure(width=4.4, height=3.4)
     ax = axes[0, 0]
-    for kind, colour in (("corrected", PALETTE[0]), ("uncorrected", PALETTE[1])):
+    labels = {"corrected": "bound", "uncorrected": "uncorrected, no bound"}
+    for (kind, label), colour in zip(labels.items(), PALETTE, strict=False):
         rows = bounds[bounds["weights"] == kind].sort_values("draws")
         if len(rows):
-            ax.plot(rows["draws"], rows["bound"], "o-", color=colour, markersize=4, label=f"{kind} bound")
+            ax.plot(rows["draws"], rows["bound"], "o-", color=colour, markersize=4, label=label)
             ax.fill_between(rows["draws"], rows["low"], rows["high"], color=colour, alpha=0.18, linewidth=0)
     for name, (label, line) in LINES.items():
         value = metrics[name].value if name in metrics else np.nan

@@ -17,13 +17,16 @@ class Continuity:
     (infinite where most points do not move) before and after refinement. ``persistence``: the largest fine
     step over the largest coarse one: 1 / refinement where the path goes evenly, 1 where it is torn.
     ``size``: the largest fine step as a share of the distance between the two points farthest apart, and
-    ``at`` the share of the way where it begins, in [0, 1). NaN where nothing moves."""
+    ``at`` the share of the way where it begins, in [0, 1). ``half``: the least share of the fine steps that
+    make half of the path's length, 1/2 where it goes evenly, near 0 where it jumps, however steep a
+    continuous map makes the jump. NaN where nothing moves."""
 
     coarse: Tensor
     fine: Tensor
     persistence: Tensor
     size: Tensor
     at: Tensor
+    half: Tensor
 
 
 def closed_steps(points: Tensor, distance: Distance) -> Tensor:
@@ -56,4 +59,16 @@ def continuity(points: Tensor, refinement: int, distance: Distance) -> Continuit
         persistence=(largest / before).clamp_max(1.0),
         size=(largest / diameter(points, distance)).clamp_max(1.0),
         at=at.double() / points.shape[1] + nothing,
+        half=half_way(fine) + nothing,
     )
+
+
+def half_way(steps: Tensor) -> Tensor:
+    """The least share ``(P,)`` of steps of lengths ``(P, T)`` that make half of their sum.
+
+    >>> half_way(torch.tensor([[1.0, 1.0, 1.0, 1.0], [9.0, 1.0, 1.0, 1.0]]))
+    tensor([0.5000, 0.2500], dtype=torch.float64)
+    """
+    longest = steps.double().sort(dim=1, descending=True).values.cumsum(1)
+    short = longest < 0.5 * longest[:, -1:] * (1 - 1e-12)
+    return (short.sum(1) + 1).double() / steps.shape[1]

@@ -105,6 +105,17 @@ def main_plane(points: Tensor) -> tuple[Tensor, Tensor]:
     return centre, plane
 
 
+def main_line(points: Tensor) -> Tensor:
+    """The direction ``(1, d)`` in which points ``(N, d)`` spread most, its largest component positive.
+
+    >>> main_line(torch.tensor([[0.0, 1.0], [0.0, 3.0]]))
+    tensor([[0., 1.]], dtype=torch.float64)
+    """
+    points = points.double()
+    axis = torch.linalg.svd(points - points.mean(0), full_matrices=False).Vh[:1]
+    return axis * axis[0, axis[0].abs().argmax()].sign() + 0.0
+
+
 def angle_in(points: Tensor, centre: Tensor, plane: Tensor) -> Tensor:
     """Angle ``(N,)`` around the centre of points ``(N, d)``, seen in the plane; 0 where there is none."""
     across = (points.double() - centre) @ plane.T + 0.0  # of -0 the angle would be pi

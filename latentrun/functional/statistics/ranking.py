@@ -150,8 +150,9 @@ def pairwise(values: np.ndarray) -> Pairs:
     Two common seeds or more: Student's t test of the differences seed by seed; the difference is theirs. No
     common seed: Welch's (1947) t test of independent samples, at least two runs each. One common seed:
     neither holds, no test. No test either where nothing varies: the spread that a t test goes by is then not
-    known to be 0, only not seen.
+    known to be 0, only not seen. Values that are not finite count as missing.
     """
+    values = np.where(np.isfinite(values), values, np.nan)
     mean, sd, count = moments(values)
     variance = np.where(count > 0, sd**2 / np.maximum(count, 1), np.nan)  # of the mean
     rows = [_against(values, i, mean, variance, count) for i in range(len(values))]
