@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
+from itertools import cycle, product
 
 import numpy as np
 import pytest
@@ -121,8 +122,13 @@ def test_a_run_whose_training_is_over_can_lose_its_last_checkpoint(bench):
 
 
 # ---------------------------------------------------------------- a run that is used
-@pytest.mark.parametrize("task", USES)
-@pytest.mark.parametrize("fault", FAULTS)
+EACH_ONCE = [(fault, task) for fault, task in zip(cycle(FAULTS), USES, strict=False)]
+REST = [
+    pytest.param(*pair, marks=pytest.mark.slow) for pair in product(FAULTS, USES) if pair not in EACH_ONCE
+]
+
+
+@pytest.mark.parametrize(("fault", "task"), [*EACH_ONCE, *REST])
 def test_the_best_weights_come_from_the_last_checkpoint_where_they_cannot_be_read(fault, task, bench, capsys):
     FAULTS[fault](unlinked(bench.done / "checkpoints" / "best.pt"))
     assert used(task, bench) == 0

@@ -61,10 +61,8 @@ def test_every_way_to_the_folder(way, capsys, monkeypatch):
         in capsys.readouterr().out
     )
     assert run(*flags, "model=pac") == 2
-    assert (
-        "unknown model 'pac' (did you mean 'pca'?); known: ae, flow, gan, gaussian, mixture, pca, sphere_ae, "
-        in capsys.readouterr().err
-    )
+    error = capsys.readouterr().err
+    assert "unknown model 'pac' (did you mean 'pca'?); known: " in error and ", pca, " in error
 
 
 def test_folders_from_all_ways_come_together(tmp_path, monkeypatch, capsys):
