@@ -122,13 +122,11 @@ def test_a_run_whose_training_is_over_can_lose_its_last_checkpoint(bench):
 
 
 # ---------------------------------------------------------------- a run that is used
-EACH_ONCE = [(fault, task) for fault, task in zip(cycle(FAULTS), USES, strict=False)]
-REST = [
-    pytest.param(*pair, marks=pytest.mark.slow) for pair in product(FAULTS, USES) if pair not in EACH_ONCE
-]
+EACH = [*zip(cycle(FAULTS), USES, strict=False)]  # every task and every fault once
+REST = [pytest.param(*pair, marks=pytest.mark.slow) for pair in product(FAULTS, USES) if pair not in EACH]
 
 
-@pytest.mark.parametrize(("fault", "task"), [*EACH_ONCE, *REST])
+@pytest.mark.parametrize(("fault", "task"), [*EACH, *REST])
 def test_the_best_weights_come_from_the_last_checkpoint_where_they_cannot_be_read(fault, task, bench, capsys):
     FAULTS[fault](unlinked(bench.done / "checkpoints" / "best.pt"))
     assert used(task, bench) == 0
