@@ -18,6 +18,8 @@ LABEL = 8  # points, of the text beside strips
 # By how much of 255 a picture of 256 colours may differ from the whole one: on average; anywhere but in a
 # hundred-thousandth of the pixels, so that no small mark loses its colour.
 UNSEEN, UNSEEN_ANYWHERE, RARE = 1.5, 64, 1e-5
+# A mark of a legend is few pixels, all of one colour, by which it is told from the next.
+MARK, UNSEEN_IN_MARK = 16, 16
 SMALL = 48_000  # bytes of a PNG of which nothing is to be gained
 
 
@@ -163,11 +165,15 @@ def smaller(png: bytes) -> bytes:
         return png
     with Image.open(io.BytesIO(png)) as picture:
         whole, info = picture.convert("RGB"), picture.info
-    few = whole.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
-    counts = np.array(ImageChops.difference(whole, few.convert("RGB")).histogram()).reshape(3, 256)
+    few = whole.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    difference = ImageChops.difference(whole, few.convert("RGB"))
+    counts = np.array(difference.histogram()).reshape(3, 256)
     pixels = whole.width * whole.height
     seen = (counts @ np.arange(256)).max() > UNSEEN * pixels
     seen |= counts[:, UNSEEN_ANYWHERE + 1 :].sum() > RARE * pixels
+    if not seen:
+        changed = np.asarray(whole, np.int32)[(np.asarray(difference) > UNSEEN_IN_MARK).any(axis=2)]
+        seen = np.unique(changed @ [65536, 256, 1], return_counts=True)[1].max(initial=0) >= MARK
     content = io.BytesIO()
     (whole if seen else few).save(content, "png", dpi=info.get("dpi"))
     return min(png, content.getvalue(), key=len)

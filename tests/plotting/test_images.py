@@ -10,7 +10,9 @@ from matplotlib.image import imread
 from PIL import Image
 
 from latentrun.plotting.images import canvas, show, smaller, strips
-from latentrun.plotting.style import figure
+from latentrun.plotting.shapes import on_shape
+from latentrun.plotting.style import figure, palette_of
+from latentrun.types import Factor
 
 
 def numbered(n: int, c: int = 1, h: int = 3, w: int = 2) -> np.ndarray:
@@ -121,3 +123,21 @@ def test_a_small_mark_and_a_photograph_keep_their_colours():
     assert shown(smaller(png_of(sheet)))[101, 101].tolist() == [0, 0, 255]
     chart = png_of(np.full((40, 40, 3), 200, np.uint8))
     assert smaller(chart) is chart
+
+
+def test_classes_keep_the_colours_of_the_legend():
+    """Dots that shine through each other have many colours; those of the marks are told apart by theirs."""
+    rng, digit = (
+        np.random.default_rng(0),
+        Factor("digit", "categorical", 0, 9, categories=tuple("0123456789")),
+    )
+    points = rng.normal(size=(900, 3))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    circles = np.stack([[np.cos(t), np.sin(t), 0 * t] for t in [np.linspace(0, 6.3, 60)]]).swapaxes(1, 2)
+    fig = on_shape(points, circles, [(digit, np.arange(900) % 10)])
+    content = io.BytesIO()
+    fig.savefig(content, format="png", dpi=160)
+    before, after = shown(content.getvalue()), shown(smaller(content.getvalue()))
+    for colour in palette_of(10):
+        marks = (before == np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)])).all(2)
+        assert marks.sum() > 20 and np.abs(before - after)[marks].max() <= 16
