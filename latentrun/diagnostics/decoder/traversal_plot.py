@@ -82,7 +82,7 @@ def decoded_strips(kind: str, rows: pd.DataFrame, report: Report) -> Picture:
     labels = rows["path"]
     if kind in ("axes", "pairs", "geodesics", "turned"):
         labels = [
-            f"{path}: {_number(first)} … {_number(last)}"
+            f"{path}: {_number(first, ".3g")} … {_number(last, ".3g")}"
             for path, first, last in zip(rows["path"], rows["from"], rows["to"], strict=True)
         ]
     x = report.arrays["pictures"][rows.index]
