@@ -23,6 +23,7 @@ MOVERS = 8  # columns of a table shown of each path
 MOST = 2.0  # standard deviations at which the colours of changes end
 ROW = 0.19  # inches a column of a table
 LONGEST = 30  # signs of a name
+THREE = ".3g"  # significant digits
 TITLES = {
     "axes": "each latent alone",
     "pairs": "lines in planes of two latents",
@@ -82,7 +83,7 @@ def decoded_strips(kind: str, rows: pd.DataFrame, report: Report) -> Picture:
     labels = rows["path"]
     if kind in ("axes", "pairs", "geodesics", "turned"):
         labels = [
-            f"{path}: {_number(first, ".3g")} … {_number(last, ".3g")}"
+            f"{path}: {_number(first, THREE)} … {_number(last, THREE)}"
             for path, first, last in zip(rows["path"], rows["from"], rows["to"], strict=True)
         ]
     x = report.arrays["pictures"][rows.index]
