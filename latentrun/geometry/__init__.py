@@ -1,1 +1,1 @@
-"""The curved geometry of a latent space: metrics, curves, geodesics. Pure functions of a decoder or a metric."""
+"""The curved geometry of a latent space: metrics, curves, geodesics, of any decoder or metric."""

@@ -62,5 +62,5 @@ def _b_splines(t: Tensor, knots: Tensor, degree: int) -> Tensor:
 
 
 def resampled(curve: Tensor, times: int) -> Tensor:
-    """Points ``(P, times, d)`` evenly spaced in the index of given ones ``(P, T, d)``, straight between them."""
+    """Curves ``(P, T, d)`` at another number of times ``(P, times, d)``, straight between their points."""
     return torch.nn.functional.interpolate(curve.mT, times, mode="linear", align_corners=True).mT

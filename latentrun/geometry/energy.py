@@ -28,9 +28,9 @@ DAMPING = Damping()
 
 @dataclass(frozen=True)
 class Geodesics:
-    """P curves between given points. ``curve (P, T, d)`` at evenly spaced times; ``length`` and ``energy (P,)``
-    on these T points, whatever the curve was found with; ``residual (P,)``: by what share one more step is
-    expected to lower the energy; ``converged (P,)``; ``steps (P,)`` taken."""
+    """P curves between given points. ``curve (P, T, d)`` at evenly spaced times; ``length`` and ``energy
+    (P,)`` on these T points, whatever the curve was found with; ``residual (P,)``: by what share one more
+    step is expected to lower the energy; ``converged (P,)``; ``steps (P,)`` taken."""
 
     curve: Tensor
     length: Tensor
@@ -113,8 +113,8 @@ def least_energy(
 
 
 def _step(basis: Basis, state: State, rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Of the pairs ``rows``: the damped Gauss-Newton step ``(P, K, d)``, and by what share of the energy an undamped one is expected
-    to lower it ``(P,)``."""
+    """Of the pairs ``rows`` the damped Gauss-Newton step ``(P, K, d)``, and by what share it is expected to
+    lower the energy ``(P,)``."""
     b, model = basis.values, state.model.of(rows)
     count, d = b.shape[1], model.gradient.shape[-1]
     slope = (b.mT @ model.gradient).flatten(1)

@@ -15,10 +15,9 @@ Slope = Callable[[float, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Shots:
-    """Geodesics c_p with c(0) and c'(0) given. ``curve (P, T, d)`` and ``velocity (P, T, d)`` at evenly spaced
-    times from 0 to 1; ``error (P,)``: by how much the end moves, as a share of the way, when half as many
-    steps are taken, an upper bound of what it is off by; ``converged (P,)``: finite, and below the
-    tolerance."""
+    """Geodesics c_p with c(0) and c'(0) given. ``curve`` and ``velocity (P, T, d)`` at evenly spaced times
+    from 0 to 1; ``error (P,)``: by how much the end moves, as a share of the way, when half as many steps are
+    taken, an upper bound of what it is off by; ``converged (P,)``: finite, and below the tolerance."""
 
     curve: Tensor
     velocity: Tensor
@@ -49,8 +48,9 @@ def shoot(surface: Surface, z: Tensor, v: Tensor, steps: int = 64, tolerance: fl
 
 
 def carry(surface: Surface, curve: Tensor, w: Tensor) -> Tensor:
-    """Parallel transport of ``w (P, d)`` along curves ``(P, T, d)`` of evenly spaced times, T odd: ``(P, T', d)``
-    at every second of them, w' = -Gamma(c', w). The metric's products of carried vectors stay as they are."""
+    """Parallel transport of ``w (P, d)`` along curves ``(P, T, d)`` of evenly spaced times, T odd: ``(P, T',
+    d)`` at every second of them, w' = -Gamma(c', w). Lengths of what is carried, and angles, stay as they
+    are."""
     times = curve.shape[1] - 1
     velocity = torch.gradient(curve, spacing=1 / times, dim=1, edge_order=2)[0]
 

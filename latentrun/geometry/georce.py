@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.func import vjp
+from torch.func import grad
 
 from latentrun.geometry.curves import resampled
 from latentrun.geometry.energy import Geodesics, Settings
@@ -75,14 +75,14 @@ def _held(surface: Surface, z: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
 
     def squares(z: Tensor) -> tuple[Tensor, Tensor]:
         m = surface.metric(z)
-        return torch.einsum("ni,nij,nj->n", u_flat, m, u_flat), m
+        return torch.einsum("ni,nij,nj->", u_flat, m, u_flat), m
 
-    values, pull, m = vjp(squares, z.flatten(0, 1), has_aux=True)
-    return torch.linalg.inv(m).unflatten(0, shape), pull(torch.ones_like(values))[0].unflatten(0, shape)
+    force, m = grad(squares, has_aux=True)(z.flatten(0, 1))
+    return torch.linalg.inv(m).unflatten(0, shape), force.unflatten(0, shape)
 
 
 def _searched(surface: Surface, curve: Tensor, energy: Tensor) -> tuple[Tensor, Tensor]:
-    """Energies and curves of the first of the shortened steps that lowers the energy; of none, as they are."""
+    """Energy and curve of the first of the shortened steps that lowers the energy, else as they are."""
     goal, kept, lowest, share = _proposed(surface, curve), curve.clone(), energy.clone(), 1.0
     open_ = torch.ones(len(curve), dtype=torch.bool, device=curve.device)
     for _ in range(HALVINGS):

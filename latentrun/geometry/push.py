@@ -78,8 +78,8 @@ def _layer(func: Callable, x: Pushed, weight: Tensor, bias: Tensor | None = None
 def _single(func: Callable, x: Pushed, *rest, **kwargs) -> Pushed:
     """A function of single numbers: its slope times the derivatives."""
     kwargs.pop("inplace", None)
-    value, slope = jvp(lambda v: func(v, *rest, **kwargs), (x.value,), (torch.ones_like(x.value),))
-    return Pushed.of(value, x.tangents * slope)
+    result = jvp(lambda v: func(v, *rest, **kwargs), (x.value,), (torch.ones_like(x.value),))
+    return Pushed.of(result[0], x.tangents * result[1])
 
 
 def _general(func: Callable, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:

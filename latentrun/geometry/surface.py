@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
-from torch.func import jvp, vjp, vmap
+from torch.func import grad, jvp, vmap
 
 from latentrun.geometry.push import Map, flat, push, rows_at_once
 
@@ -109,6 +109,7 @@ class Immersed(Surface):
 
     def __init__(self, function: Map, dim: int):
         self.function, self.dim = function, dim
+        self._width: int | None = None  # of data space, once it is known
 
     def points(self, z: Tensor) -> Tensor:
         """f(z) ``(N, D)``."""
@@ -120,7 +121,9 @@ class Immersed(Surface):
 
     def _rows(self, z: Tensor, tangents: int) -> int:
         """How many rows go through the map at once."""
-        return rows_at_once(flat(self.function(z[:1])).shape[1], tangents)
+        if self._width is None:
+            self._width = flat(self.function(z[:1])).shape[1]
+        return rows_at_once(self._width, tangents)
 
     def metric(self, z: Tensor) -> Tensor:
         pieces = z.split(self._rows(z, self.dim))
@@ -177,8 +180,9 @@ class Given(Surface):
     """A metric that is given as a function ``(N, d)`` to ``(N, d, d)``, differentiable.
 
     >>> half_plane = Given(lambda z: torch.eye(2) / z[:, 1:, None].square(), dim=2)
-    >>> half_plane.acceleration(torch.tensor([[0.0, 1.0]]), torch.tensor([[1.0, 0.0]]))  # a circle downwards
-    tensor([[ 0., -1.]])
+    >>> v = torch.tensor([[1.0, 0.0]])
+    >>> half_plane.christoffel(torch.tensor([[0.0, 1.0]]), v, v)  # geodesics bend towards the axis
+    tensor([[0., 1.]])
     """
 
     def __init__(self, function: Callable[[Tensor], Tensor], dim: int):
@@ -217,25 +221,23 @@ class Given(Surface):
 
     def christoffel(self, z: Tensor, v: Tensor, w: Tensor) -> Tensor:
         """½ M^-1 (dM[v] w + dM[w] v - grad v' M w)."""
-        m, along_v = jvp(self.function, (z,), (v,))
-        along_w = jvp(self.function, (z,), (w,))[1]
-        _, pull = vjp(lambda z: torch.einsum("ni,nij,nj->n", v, self.function(z), w), z)
-        gradient = pull(torch.ones_like(z[:, 0]))[0]
+        along_v, along_w = (jvp(self.function, (z,), (direction,))[1] for direction in (v, w))
+        gradient = _gradient(lambda z: torch.einsum("ni,nij,nj->n", v, self.function(z), w), z)
         force = (along_v @ w.unsqueeze(-1) + along_w @ v.unsqueeze(-1)).squeeze(-1) - gradient
-        return 0.5 * torch.linalg.solve(m, force.unsqueeze(-1)).squeeze(-1)
+        return 0.5 * torch.linalg.solve(self.function(z), force.unsqueeze(-1)).squeeze(-1)
 
 
 def _second_order(function: Callable[[Tensor], Tensor], y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Values ``(N,)``, gradients ``(N, k)`` and second derivatives ``(N, k, k)`` of a function of rows ``y (N,
-    k)``, row n of what it returns depending on row n alone."""
-
-    def gradient(y: Tensor) -> tuple[Tensor, Tensor]:
-        values, pull = vjp(function, y)
-        return pull(torch.ones_like(values))[0], values
+    """Values ``(N,)``, gradients ``(N, k)`` and second derivatives ``(N, k, k)`` of a function of rows ``y
+    (N, k)``, row n of what it returns depending on row n alone."""
 
     def along(direction: Tensor) -> Tensor:
-        return jvp(lambda y: gradient(y)[0], (y,), (direction.expand_as(y),))[1]
+        return jvp(lambda y: _gradient(function, y), (y,), (direction.expand_as(y),))[1]
 
-    slope, values = gradient(y)
     second = vmap(along)(torch.eye(y.shape[1], dtype=y.dtype, device=y.device))
-    return values, slope, second.transpose(0, 1)
+    return function(y), _gradient(function, y), second.transpose(0, 1)
+
+
+def _gradient(function: Callable[[Tensor], Tensor], y: Tensor) -> Tensor:
+    """The gradient ``(N, k)`` of a function ``(N,)`` of rows ``y (N, k)``."""
+    return grad(lambda y: function(y).sum())(y)

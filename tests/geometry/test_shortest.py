@@ -69,7 +69,6 @@ def test_a_spiral_ridge_is_followed_from_the_graph_where_straight_starts_fail():
     alone = least_energy(surface, a, b, None, settings)
     found = shortest(surface, a, b, settings, Graph(surface, codes, neighbours=4, parts=4))
     ridge = codes.diff(dim=0).norm(dim=1).sum()
-    print(alone.length, found.length, ridge, found.converged)
     assert alone.length > 1.3 * found.length and found.length < 1.1 * ridge
 
 
