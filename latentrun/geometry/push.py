@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import jvp, vmap
+from torch.func import vmap
 from torch.utils import _pytree as pytree
+
+from latentrun.functional.jacobians import jvp
 
 Map = Callable[[Tensor], "Tensor | tuple[Tensor, ...]"]
 
@@ -78,8 +79,8 @@ def _layer(func: Callable, x: Pushed, weight: Tensor, bias: Tensor | None = None
 def _single(func: Callable, x: Pushed, *rest, **kwargs) -> Pushed:
     """A function of single numbers: its slope times the derivatives."""
     kwargs.pop("inplace", None)
-    result = jvp(lambda v: func(v, *rest, **kwargs), (x.value,), (torch.ones_like(x.value),))
-    return Pushed.of(result[0], x.tangents * result[1])
+    value, slope = jvp(lambda v: func(v, *rest, **kwargs), (x.value,), (torch.ones_like(x.value),))
+    return Pushed.of(value, x.tangents * slope)
 
 
 def _general(func: Callable, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -132,9 +133,7 @@ def push(function: Map, z: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
             [0., 4.]])
     """
     tangents = directions if directions.dim() == 3 else directions.unsqueeze(1).expand(-1, *z.shape)
-    # The first derivative of a process lets torch compile with what it has itself deprecated.
-    with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
-        out = flat(function(Pushed.of(z, tangents)))
+    out = flat(function(Pushed.of(z, tangents)))
     if not isinstance(out, Pushed):  # it does not depend on z
         return out, out.new_zeros(len(tangents), *out.shape)
     return out.value, out.tangents

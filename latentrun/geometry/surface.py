@@ -8,8 +8,9 @@ from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
-from torch.func import grad, jvp, vmap
+from torch.func import grad, vmap
 
+from latentrun.functional.jacobians import jvp
 from latentrun.geometry.push import Map, flat, push, rows_at_once
 
 
