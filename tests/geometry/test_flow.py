@@ -13,7 +13,7 @@ from latentrun.geometry.surface import Immersed
 from tests.geometry.surfaces import KNOWN, box, on_sphere, sphere
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", ["sphere", "swiss_roll", "half_plane"])
 def test_shot_with_the_velocity_of_a_geodesic_it_arrives(name):
     make, low, high, distance = KNOWN[name]
     a, b = box(low, high, 10, 1), box(low, high, 10, 2)
