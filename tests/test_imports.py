@@ -17,7 +17,7 @@ FLOORS = [
     {"system", "config"},
     {"functional"},
     {"callbacks", "judgement", "manifolds"},
-    {"distributions", "plotting"},
+    {"distributions", "geometry", "plotting"},
     {"nn"},
     {"data"},
     {"models"},

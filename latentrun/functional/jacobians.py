@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import jvp, vmap
+from torch.func import jvp as forward_mode
+from torch.func import vmap
 
 from latentrun.functional.ties import weakest_axis
 
@@ -41,13 +42,18 @@ def derivatives(function: Callable[[Tensor], Values], y: Tensor, directions: Ten
     """
 
     def along(direction: Tensor) -> tuple[Values, Values]:
-        result = jvp(function, (y,), (direction.expand_as(y),))
-        return result[0], result[1]
+        return jvp(function, (y,), (direction.expand_as(y),))
 
+    out_dims: Any = (None, 0)  # values once, slopes a row each; torch's annotation lacks the None
+    return vmap(along, out_dims=out_dims)(directions)
+
+
+def jvp(function: Callable, values: Values, tangents: Values) -> tuple[Any, Any]:
+    """What a function makes of ``values``, and its derivative along ``tangents``: torch.func.jvp, quiet."""
     # The first derivative of a process lets torch compile with what it has itself deprecated.
     with warnings.catch_warnings(action="ignore", category=DeprecationWarning):
-        out_dims: Any = (None, 0)  # values once, slopes a row each; torch's annotation lacks the None
-        return vmap(along, out_dims=out_dims)(directions)
+        result = forward_mode(function, values, tangents)
+    return result[0], result[1]
 
 
 def spectrum(columns: Tensor) -> Spectrum:

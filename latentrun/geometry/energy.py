@@ -1,0 +1,141 @@
+"""Geodesics between given points, as curves of least energy: all pairs at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from latentrun.geometry.curves import Basis, resampled, spline
+from latentrun.geometry.surface import Quadratic, Surface
+
+
+@dataclass(frozen=True)
+class Damping:
+    """Of a step, as a share of the curvature's own diagonal: where it begins, its bounds, and its factor
+    after a step that was taken and after one that was not."""
+
+    start: float = 1e-3
+    low: float = 1e-9
+    high: float = 1e9
+    ease: float = 0.1
+    tighten: float = 4.0
+
+
+DAMPING = Damping()
+
+
+@dataclass(frozen=True)
+class Geodesics:
+    """P curves between given points. ``curve (P, T, d)`` at evenly spaced times; ``length`` and ``energy
+    (P,)`` on these T points, whatever the curve was found with; ``residual (P,)``: by what share one more
+    step is expected to lower the energy; ``converged (P,)``; ``steps (P,)`` taken."""
+
+    curve: Tensor
+    length: Tensor
+    energy: Tensor
+    residual: Tensor
+    converged: Tensor
+    steps: Tensor
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How curves are sought. ``pieces`` of the spline; ``points`` on it where the energy is taken, and
+    ``fine`` ones where the result is judged, so that nothing is won by cutting corners between few points;
+    ``tolerance`` of the residual; at most so many ``steps``."""
+
+    pieces: int = 8
+    points: int = 33
+    fine: int = 129
+    tolerance: float = 1e-8
+    steps: int = 100
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Curves of a basis between given ends ``(P, d)``."""
+
+    basis: Basis
+    start: Tensor
+    end: Tensor
+
+    def curves(self, theta: Tensor) -> Tensor:
+        return self.basis.curves(self.start, self.end, theta)
+
+    def straight(self) -> Tensor:
+        return self.start.new_zeros(len(self.start), self.basis.values.shape[1], self.start.shape[1])
+
+
+@dataclass
+class State:
+    """Curves under way: ``theta (P, K, d)``, their energy to second order, and a damping a pair."""
+
+    theta: Tensor
+    model: Quadratic
+    damping: Tensor
+
+
+def least_energy(
+    surface: Surface, start: Tensor, end: Tensor, first: Tensor | None, settings: Settings
+) -> Geodesics:
+    """Curves of least energy between ``start`` and ``end (P, d)`` by Gauss-Newton steps with a damping for
+    each pair (Levenberg 1944, Marquardt 1963): the discrete energy is a sum of squares, of which only the d x
+    d products of neighbouring Jacobians are needed. A step that does not lower the energy is not taken.
+
+    ``first (P, T, d)``: curves to begin with, straight ones where it is None.
+    """
+    basis = spline(settings.pieces, settings.points, start)
+    lines = Lines(basis, start, end)
+    theta = lines.straight() if first is None else basis.fit(resampled(first, settings.points))
+    state = State(theta, surface.quadratic(lines.curves(theta)), start.new_full((len(start),), DAMPING.start))
+    residual = start.new_full((len(start),), torch.inf)
+    taken = torch.zeros(len(start), dtype=torch.long, device=start.device)
+    active = torch.arange(len(start), device=start.device)
+    for _ in range(settings.steps):
+        step, residual[active] = _step(basis, state, active)
+        going = residual[active] > settings.tolerance
+        active, step = active[going], step[going]
+        if not len(active):
+            break
+        taken[active] += 1
+        _take(surface, lines, state, active, step)
+    fine = spline(settings.pieces, settings.fine, start).curves(start, end, state.theta)
+    return Geodesics(
+        curve=fine,
+        length=surface.length(fine),
+        energy=surface.energy(fine),
+        residual=residual,
+        converged=residual <= settings.tolerance,
+        steps=taken,
+    )
+
+
+def _step(basis: Basis, state: State, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the pairs ``rows`` the damped Gauss-Newton step ``(P, K, d)``, and by what share it is expected to
+    lower the energy ``(P,)``."""
+    b, model = basis.values, state.model.of(rows)
+    count, d = b.shape[1], model.gradient.shape[-1]
+    slope = (b.mT @ model.gradient).flatten(1)
+    curvature = torch.einsum("tk,ptij,tl->pkilj", b, model.diagonal, b)
+    across = torch.einsum("tk,ptij,tl->pkilj", b[:-1], model.beside, b[1:])
+    curvature = (curvature + across + across.permute(0, 3, 4, 1, 2)).reshape(-1, count * d, count * d)
+    own = curvature.diagonal(dim1=1, dim2=2)
+    floor = 1e-12 * own.amax(1, keepdim=True) + torch.finfo(own.dtype).tiny
+    damped = curvature + torch.diag_embed(state.damping[rows].unsqueeze(1) * own + floor)
+    step = -torch.linalg.solve(damped, slope)
+    expected = -0.5 * (slope * step).sum(1) / model.energy.clamp_min(torch.finfo(own.dtype).tiny)
+    return step.unflatten(1, (count, d)), expected
+
+
+def _take(surface: Surface, lines: Lines, state: State, rows: Tensor, step: Tensor) -> None:
+    """Try a step of the pairs ``rows``; keep it where the energy falls, damp the next one more where not."""
+    trial = state.theta[rows] + step
+    start, end = lines.start[rows], lines.end[rows]
+    model = surface.quadratic(lines.basis.curves(start, end, trial))
+    better = model.energy < state.model.energy[rows]  # not where it is NaN
+    state.theta[rows[better]] = trial[better]
+    state.model.put(rows[better], model.of(better))
+    factor = torch.where(better, DAMPING.ease, DAMPING.tighten)
+    state.damping[rows] = (state.damping[rows] * factor).clamp(DAMPING.low, DAMPING.high)

@@ -1,0 +1,98 @@
+"""Geodesics between given points by GEORCE, which needs the metric and its derivative alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.func import grad
+
+from latentrun.geometry.curves import resampled
+from latentrun.geometry.energy import Geodesics, Settings
+from latentrun.geometry.surface import Surface
+
+HALVINGS = 10  # of a step that does not lower the energy
+
+
+def georce(
+    surface: Surface, start: Tensor, end: Tensor, first: Tensor | None, settings: Settings
+) -> Geodesics:
+    """Curves of T points that minimise E = sum_t u_t' M(z_t) u_t, u_t = z_t+1 - z_t (Rygaard & Hauberg 2025,
+    arXiv 2505.05961, algorithm 1): with M and its derivative held, the points that fulfil the conditions of a
+    minimum are found by one linear system of d equations a curve; of the way there from the last curve the
+    first of 1, 1/2, 1/4, ... that lowers the energy is gone.
+
+    Arguments and result as those of :func:`~latentrun.geometry.energy.least_energy`; ``residual``: the share
+    by which the last step lowered the energy; there are no pieces, all points are free.
+    """
+    points = settings.points
+    t = torch.linspace(0, 1, points, dtype=start.dtype, device=start.device).view(1, -1, 1)
+    straight = torch.lerp(start.unsqueeze(1), end.unsqueeze(1), t)
+    curve = straight if first is None else resampled(first, points).clone()
+    energy = _energy(surface, curve)
+    residual = torch.full_like(energy, torch.inf)
+    taken = torch.zeros(len(curve), dtype=torch.long, device=curve.device)
+    active = torch.arange(len(curve), device=curve.device)
+    for _ in range(settings.steps):
+        taken[active] += 1
+        lower, trial = _searched(surface, curve[active], energy[active])
+        residual[active] = 1 - lower / energy[active].clamp_min(torch.finfo(energy.dtype).tiny)
+        curve[active], energy[active] = trial, lower
+        active = active[residual[active] > settings.tolerance]
+        if not len(active):
+            break
+    fine = resampled(curve, settings.fine)
+    return Geodesics(
+        curve=fine,
+        length=surface.length(fine),
+        energy=surface.energy(fine),
+        residual=residual,
+        converged=residual <= settings.tolerance,
+        steps=taken,
+    )
+
+
+def _energy(surface: Surface, curve: Tensor) -> Tensor:
+    steps = curve.diff(dim=1)
+    m = surface.metric(curve[:, :-1].flatten(0, 1)).unflatten(0, steps.shape[:2])
+    return torch.einsum("pti,ptij,ptj->p", steps, m, steps)
+
+
+def _proposed(surface: Surface, curve: Tensor) -> Tensor:
+    """The points ``(P, T, d)`` that fulfil the conditions of a minimum for the metric held."""
+    z, u = curve[:, :-1], curve.diff(dim=1)
+    inverse, force = _held(surface, z, u)
+    later = force.flip(1).cumsum(1).flip(1) - force  # sum over the points behind t
+    pull = (inverse @ later.unsqueeze(-1)).squeeze(-1)
+    across = 2 * (curve[:, 0] - curve[:, -1]) - pull.sum(1)
+    mu = torch.linalg.solve(inverse.sum(1), across)
+    steps = -0.5 * ((inverse @ mu[:, None, :, None]).squeeze(-1) + pull)
+    return torch.cat([curve[:, :1], curve[:, :1] + steps.cumsum(1)], dim=1)
+
+
+def _held(surface: Surface, z: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
+    """M^-1 ``(P, T - 1, d, d)`` at the points, and the gradient ``(P, T - 1, d)`` of u' M(z) u by z."""
+    shape, u_flat = z.shape[:2], u.flatten(0, 1)
+
+    def squares(z: Tensor) -> tuple[Tensor, Tensor]:
+        m = surface.metric(z)
+        return torch.einsum("ni,nij,nj->", u_flat, m, u_flat), m
+
+    force, m = grad(squares, has_aux=True)(z.flatten(0, 1))
+    return torch.linalg.inv(m).unflatten(0, shape), force.unflatten(0, shape)
+
+
+def _searched(surface: Surface, curve: Tensor, energy: Tensor) -> tuple[Tensor, Tensor]:
+    """Energy and curve of the first of the shortened steps that lowers the energy, else as they are."""
+    goal, kept, lowest, share = _proposed(surface, curve), curve.clone(), energy.clone(), 1.0
+    open_ = torch.ones(len(curve), dtype=torch.bool, device=curve.device)
+    for _ in range(HALVINGS):
+        rows = open_.nonzero()[:, 0]
+        trial = torch.lerp(curve[rows], goal[rows], share)
+        value = _energy(surface, trial)
+        better = value < lowest[rows]
+        kept[rows[better]], lowest[rows[better]] = trial[better], value[better]
+        open_[rows[better]] = False
+        share *= 0.5
+        if not open_.any():
+            break
+    return lowest, kept

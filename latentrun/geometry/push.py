@@ -1,0 +1,144 @@
+"""A map and its derivatives at many points at once, in forward mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import vmap
+from torch.utils import _pytree as pytree
+
+from latentrun.functional.jacobians import jvp
+
+Map = Callable[[Tensor], "Tensor | tuple[Tensor, ...]"]
+
+CACHE = (
+    500_000  # numbers of output, derivatives included, that are computed at once: about what a cache holds
+)
+
+# Functions by what they do to derivatives; any other takes the general rule, which is slower.
+LAYERS = {"linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"}
+SINGLE = {
+    *("relu", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish", "softplus", "softsign"),
+    *("tanh", "sigmoid", "logsigmoid", "hardtanh", "sin", "cos", "exp", "expm1", "log", "log1p", "sqrt"),
+    *("rsqrt", "square", "reciprocal", "abs", "neg", "erf", "clamp_min", "clamp_max", "clamp"),
+}
+
+
+class Pushed(Tensor):
+    """A value ``(N, ...)`` that carries its derivatives ``tangents (K, N, ...)`` along K directions through
+    whatever is called with it.
+
+    A linear or convolutional layer sees value and derivatives as one batch of (1 + K) N rows; a function of
+    single numbers multiplies the derivatives by its slope, which is computed once for all K; everything else
+    is pushed forward by :func:`torch.func.jvp`, that function alone. A network is called as it is, and no
+    layer has to be written anew.
+    """
+
+    tangents: Tensor
+
+    @classmethod
+    def of(cls, value: Tensor, tangents: Tensor) -> Pushed:
+        pushed = value.as_subclass(cls)
+        pushed.tangents = tangents
+        return pushed
+
+    @property
+    def value(self) -> Tensor:
+        """The value alone."""
+        with torch._C.DisableTorchFunctionSubclass():
+            return self.as_subclass(Tensor)
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        with torch._C.DisableTorchFunctionSubclass():
+            name, kwargs = getattr(func, "__name__", ""), kwargs or {}
+            first = args[0] if args else None
+            others = pytree.tree_leaves((args[1:], kwargs))
+            if isinstance(first, Pushed) and not any(isinstance(leaf, Pushed) for leaf in others):
+                if name in LAYERS:
+                    return _layer(func, first, *args[1:], **kwargs)
+                if name in SINGLE:
+                    return _single(func, first, *args[1:], **kwargs)
+            return _general(func, args, kwargs)
+
+
+def _layer(func: Callable, x: Pushed, weight: Tensor, bias: Tensor | None = None, *rest, **kwargs) -> Pushed:
+    """A layer that is linear but for its bias, of value and derivatives in one go."""
+    bias = kwargs.pop("bias", bias)
+    rows = torch.cat([x.value.unsqueeze(0), x.tangents])
+    out = func(rows.flatten(0, 1), weight, None, *rest, **kwargs).unflatten(0, rows.shape[:2])
+    value = out[0]
+    if bias is not None:
+        value = value + (bias if func is torch.nn.functional.linear else bias[:, *[None] * (value.dim() - 2)])
+    return Pushed.of(value, out[1:])
+
+
+def _single(func: Callable, x: Pushed, *rest, **kwargs) -> Pushed:
+    """A function of single numbers: its slope times the derivatives."""
+    kwargs.pop("inplace", None)
+    value, slope = jvp(lambda v: func(v, *rest, **kwargs), (x.value,), (torch.ones_like(x.value),))
+    return Pushed.of(value, x.tangents * slope)
+
+
+def _general(func: Callable, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Any function, by the derivative that torch has of it."""
+    leaves, form = pytree.tree_flatten((args, kwargs))
+    places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, Pushed)]
+    values = tuple(leaves[place].value for place in places)
+
+    def called(*inner: Tensor) -> Any:
+        filled = list(leaves)
+        for place, value in zip(places, inner, strict=True):
+            filled[place] = value
+        inner_args, inner_kwargs = pytree.tree_unflatten(filled, form)
+        return func(*inner_args, **inner_kwargs)
+
+    plain = called(*values)
+    if not any(isinstance(leaf, Tensor) and leaf.is_floating_point() for leaf in pytree.tree_leaves(plain)):
+        return plain  # a shape, a length, a comparison: nothing that has a derivative
+
+    def along(*tangents: Tensor) -> Any:
+        return jvp(called, values, tangents)[1]
+
+    tangents = vmap(along)(*(leaves[place].tangents for place in places))
+    made, made_form = pytree.tree_flatten(plain)
+    slopes = pytree.tree_leaves(tangents)
+    pairs = [Pushed.of(value, slope) for value, slope in zip(made, slopes, strict=True)]
+    return pytree.tree_unflatten(pairs, made_form)
+
+
+# ---------------------------------------------------------------- maps
+def flat(out: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """What a map returns, ``(N, ...)`` or several of them, as rows ``(N, D)``.
+
+    >>> flat((torch.zeros(5, 2, 3), torch.zeros(5, 1))).shape
+    torch.Size([5, 7])
+    """
+    parts = out if isinstance(out, tuple) else (out,)
+    return torch.cat([part.flatten(1) for part in parts], dim=1) if len(parts) > 1 else parts[0].flatten(1)
+
+
+def push(function: Map, z: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+    """f(z) ``(N, D)`` of a map of rows ``z (N, d)``, and its derivatives ``(K, N, D)`` along ``directions``:
+    ``(K, d)`` the same for all rows, or ``(K, N, d)`` each row's own.
+
+    Row n of what the map returns depends on row n of z alone. Exact up to rounding.
+
+    >>> value, slope = push(lambda z: z.square(), torch.tensor([[1.0, 2.0]]), torch.eye(2))
+    >>> slope[:, 0]
+    tensor([[2., 0.],
+            [0., 4.]])
+    """
+    tangents = directions if directions.dim() == 3 else directions.unsqueeze(1).expand(-1, *z.shape)
+    out = flat(function(Pushed.of(z, tangents)))
+    if not isinstance(out, Pushed):  # it does not depend on z
+        return out, out.new_zeros(len(tangents), *out.shape)
+    return out.value, out.tangents
+
+
+def rows_at_once(width: int, tangents: int) -> int:
+    """How many rows of a map to D = ``width`` numbers are computed together with so many derivatives."""
+    return max(1, CACHE // (max(1, width) * (1 + tangents)))
