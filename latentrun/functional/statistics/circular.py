@@ -108,8 +108,8 @@ def main_plane(points: Tensor) -> tuple[Tensor, Tensor]:
 def main_line(points: Tensor) -> Tensor:
     """The direction ``(1, d)`` in which points ``(N, d)`` spread most, its largest component positive.
 
-    >>> main_line(torch.tensor([[0.0, 1.0], [0.0, 3.0]]))
-    tensor([[0., 1.]], dtype=torch.float64)
+    >>> main_line(torch.tensor([[1.0], [3.0]]))
+    tensor([[1.]], dtype=torch.float64)
     """
     points = points.double()
     axis = torch.linalg.svd(points - points.mean(0), full_matrices=False).Vh[:1]
