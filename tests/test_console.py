@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import io
 
+import pandas as pd
 import pytest
 
 from latentrun.cli import command
 from latentrun.system import terminal
 from latentrun.system.door import Guarded
-from latentrun.tasks.console import LOGGER, RESULT, log_to, measuring, told
+from latentrun.tasks.console import LOGGER, RESULT, log_to, measuring, table_lines, told
 from latentrun.types import Estimate, Metric, Report
 
 
@@ -102,3 +103,9 @@ def test_numbers_have_units_and_the_chief_ones_come_first():
     )
     line = "sparsity: active 2 latent variables, spread 1.235 nats per example, share 1"
     assert told("sparsity", declared, report) == line
+
+
+def test_a_table_is_printed_in_columns():
+    table = pd.DataFrame({"group": ["one", "another"], "elbo": ["1.5 [1, 2]", ""]})
+    assert table_lines(table) == ["group    elbo", "one      1.5 [1, 2]", "another"]
+    assert table_lines(None) == []

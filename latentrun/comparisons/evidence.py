@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -59,6 +59,7 @@ class Evidence(Comparison):
 
     requires = (EVIDENCE,)
     needs = (DIAGNOSTIC,)
+    console_table = "overview"
     metrics = {
         "elbo": Metric(f"evidence lower bound, {NATS}", better="higher"),
         "iwae": Metric(f"importance-weighted bound by most draws, {NATS}", better="higher"),
@@ -92,7 +93,8 @@ class Evidence(Comparison):
             ]
         )
         oracles = oracle_rows(runs, members)
-        made = {"groups": wide(summary, names, list(values), oracles), "values": summary}
+        whole = wide(summary, names, list(values), oracles)
+        made = {"groups": whole, "overview": brief(whole, list(values)), "values": summary}
         made |= {"differences": rows} if len(rows) else {}
         metrics = metrics_of(summary, rows, ranked_by, oracles)
         first = (
@@ -216,6 +218,25 @@ def wide(
         rows.append(row)
     exact = [column for column in columns if "uncorrected" not in column]
     rows += [{"group": name, **dict.fromkeys(exact, oracle.value)} for name, oracle in oracles.items()]
+    return pd.DataFrame(rows)
+
+
+def brief(whole: pd.DataFrame, columns: Sequence[str]) -> pd.DataFrame:
+    """The table of :func:`wide` as one reads it: of each quantity the mean, its interval, and the median."""
+
+    def text(row: Mapping[Any, Any], name: str) -> str:
+        keys = (name, f"{name}_low", f"{name}_high", f"{name}_median")
+        mean, low, high, median = (float(row.get(key, np.nan)) for key in keys)
+        if np.isnan(mean):
+            return ""
+        ends = "" if np.isnan(low) else f" [{low:.6g}, {high:.6g}]"
+        return f"{mean:.6g}{ends}" + ("" if np.isnan(median) else f" {median:.6g}")
+
+    titles = {name: f"{name}: mean [95 %] median" for name in columns}
+    rows = [
+        {"group": row["group"]} | {title: text(row, name) for name, title in titles.items()}
+        for row in whole.to_dict("records")
+    ]
     return pd.DataFrame(rows)
 
 

@@ -44,10 +44,12 @@ from latentrun.types import Metric, Need, Picture, Projection, Report
 
 class Question(ABC):
     """What diagnostics and comparisons have in common. ``requires``: what it cannot work without (see
-    :mod:`latentrun.diagnostics.needs`); ``metrics``: the meaning of every number it reports."""
+    :mod:`latentrun.diagnostics.needs`); ``metrics``: the meaning of every number it reports;
+    ``console_table``: the table of its report that the console prints, where one says more than numbers."""
 
     requires: ClassVar[tuple[Need, ...]] = ()
     metrics: ClassVar[Mapping[str, Metric]] = {}
+    console_table: ClassVar[str | None] = None
 
     @abstractmethod
     def plot(self, report: Report) -> dict[str, Picture]:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import TextIOWrapper
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from latentrun.report.parts import is_headline
 from latentrun.system.door import Guarded
@@ -16,6 +16,9 @@ from latentrun.system.pipe import mute
 from latentrun.system.terminal import Voice, clear, is_watched, printable, show
 from latentrun.training.loop import EpochEnded, Event, PhaseEnded, PhaseStarted, Stepped
 from latentrun.types import Metric, Report
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 LOGGER = logging.getLogger("latentrun")
 RESULT = 25  # the level of what is shown in quiet mode too, with warnings and errors
@@ -150,6 +153,15 @@ def told(name: str, declared: Mapping[str, Metric], report: Report) -> str:
     first = sorted(known, key=lambda key: not is_headline(f"{name}/{key}"))[:SHOWN]
     values = (f"{key} {report.metrics[key].value:.4g}{unit(declared, key)}" for key in first)
     return f"{name}: {', '.join(values)}"
+
+
+def table_lines(table: pd.DataFrame | None) -> list[str]:
+    """A table of texts as lines, its columns one under the other; none of None."""
+    if table is None:
+        return []
+    widths = [max(map(len, [name, *table[name].astype(str)])) for name in table.columns]
+    rows = [list(table.columns), *table.astype(str).to_numpy().tolist()]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
 def unit(declared: Mapping[str, Metric], key: str) -> str:

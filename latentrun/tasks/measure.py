@@ -17,7 +17,7 @@ from latentrun.run import Run
 from latentrun.store import ReportDirectory, RunDirectory
 from latentrun.system.provenance import commit
 from latentrun.tasks.changed import cautions
-from latentrun.tasks.console import LOGGER, measuring, told
+from latentrun.tasks.console import LOGGER, measuring, table_lines, told
 from latentrun.tasks.contract import picture_slips, report_slips
 from latentrun.tasks.findings import note_findings
 from latentrun.tasks.questions import Questions
@@ -106,6 +106,8 @@ def ask(
     directory.write_report(name, report, question.metrics, entry)
     if report.status is Status.OK:
         LOGGER.info("%s", told(name, question.metrics, report))
+        for line in table_lines(report.tables.get(question.console_table or "")):
+            LOGGER.info("%s", line)
     elif report.status is Status.SKIPPED:
         LOGGER.info("%s: skipped, %s", name, " ".join(report.notes))
     return report

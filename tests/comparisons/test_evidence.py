@@ -69,6 +69,8 @@ def test_a_row_a_group_in_the_order_of_the_sweep_and_the_oracle_last():
     half = 4.302652729911275 * 0.1 / np.sqrt(3)  # Student, two degrees of freedom
     assert (table["iwae_100_high"] - table["iwae_100"]).tolist()[:3] == pytest.approx([half] * 3)
     assert report.metrics["oracle"].value == pytest.approx(5.0)
+    brief = report.tables[Evidence.console_table].set_index("group")["iwae_100: mean [95 %] median"]
+    assert brief["model.latent=s1"] == "3 [2.75159, 3.24841] 3" and brief["oracle"] == "5"
 
 
 def test_differences_are_to_the_best_or_to_the_first():
