@@ -143,6 +143,7 @@ def measuring(name: str, number: int, count: int) -> Iterator[None]:
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, transient=True) as bar:
         bar.add_task(printable(text), total=None)
+        bar.refresh()  # at once, not when its own thread comes to it
         yield
 
 
