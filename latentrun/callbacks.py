@@ -62,6 +62,13 @@ class AfterStep(Callback):
         self.function(terms)
 
 
+def approach(average: nn.Module, source: nn.Module, decay: float) -> None:
+    """One step of a moving average: a <- decay a + (1 - decay) s for each parameter of two modules of one
+    form."""
+    for kept, parameter in zip(average.parameters(), source.parameters(), strict=True):
+        kept.lerp_(parameter, 1 - decay)
+
+
 class MovingAverage(Callback):
     """Keeps ``average`` an exponential moving average of ``source``, two modules of one form: after every
     step a <- decay a + (1 - decay) s for each parameter (Polyak & Juditsky 1992; as of generators in Karras
@@ -79,7 +86,6 @@ class MovingAverage(Callback):
     @torch.no_grad()
     def after_step(self, terms: Mapping[str, Tensor], clock: Clock) -> None:
         source, average = self.modules_of
-        for kept, parameter in zip(average.parameters(), source.parameters(), strict=True):
-            kept.lerp_(parameter, 1 - self.decay)
+        approach(average, source, self.decay)
         for kept, buffer in zip(average.buffers(), source.buffers(), strict=True):
             kept.copy_(buffer)

@@ -8,9 +8,9 @@ from torch import Tensor
 from torch.func import vmap
 
 from latentrun.functional.jacobians import jvp
-from latentrun.geometry.curves import resampled
+from latentrun.geometry.curves import resampled, straight
 from latentrun.geometry.energy import Geodesics, Settings
-from latentrun.geometry.flow import integrate, shoot
+from latentrun.geometry.flow import followed, shoot
 from latentrun.geometry.surface import Surface
 
 HALVINGS = 8  # of a Newton step that does not bring the end nearer
@@ -48,25 +48,12 @@ def aimed(surface: Surface, start: Tensor, end: Tensor, velocity: Tensor, settin
         active = active[moved]
     shots = shoot(surface, start, v, count)
     residual = miss.norm(dim=1) / apart
-    return Geodesics(
-        curve=shots.curve,
-        length=surface.length(shots.curve),
-        energy=surface.energy(shots.curve),
-        residual=residual,
-        converged=residual <= settings.tolerance,
-        steps=taken,
-    )
+    return Geodesics.judged(surface, shots.curve, residual, residual <= settings.tolerance, taken)
 
 
 def _arrivals(surface: Surface, start: Tensor, velocity: Tensor, steps: int) -> Tensor:
     """c(1) ``(P, d)``."""
-    d = start.shape[1]
-
-    def slope(_: float, state: Tensor) -> Tensor:
-        position, speed = state.split(d, dim=1)
-        return torch.cat([speed, surface.acceleration(position, speed)], dim=1)
-
-    return integrate(slope, torch.cat([start, velocity], dim=1), steps)[-1][:, :d]
+    return followed(surface, start, velocity, steps)[-1][:, : start.shape[1]]
 
 
 def _nearer(
@@ -98,9 +85,8 @@ def collocated(
     from scipy.integrate import solve_bvp
 
     times = np.linspace(0, 1, settings.points)
-    t = torch.linspace(0, 1, settings.points, dtype=start.dtype, device=start.device).view(1, -1, 1)
-    straight = torch.lerp(start.unsqueeze(1), end.unsqueeze(1), t)
-    curves = straight if first is None else resampled(first, settings.points)
+    points = settings.points
+    curves = straight(start, end, points) if first is None else resampled(first, points)
     speeds = torch.gradient(curves, spacing=1 / (settings.points - 1), dim=1)[0]
     d = start.shape[1]
 
@@ -122,10 +108,9 @@ def collocated(
         )
     fine = np.linspace(0, 1, settings.fine)
     curve = torch.from_numpy(np.stack([solution.sol(fine)[:d].T for solution in solutions])).to(start)
-    return Geodesics(
-        curve=curve,
-        length=surface.length(curve),
-        energy=surface.energy(curve),
+    return Geodesics.judged(
+        surface,
+        curve,
         residual=torch.tensor([solution.rms_residuals.max() for solution in solutions]).to(start),
         converged=torch.tensor([solution.success for solution in solutions], device=start.device),
         steps=torch.tensor([solution.niter for solution in solutions], device=start.device),

@@ -61,6 +61,12 @@ def _b_splines(t: Tensor, knots: Tensor, degree: int) -> Tensor:
     return b
 
 
+def straight(start: Tensor, end: Tensor, times: int) -> Tensor:
+    """Straight lines ``(P, times, d)`` from ``start`` to ``end (P, d)``, at evenly spaced times."""
+    t = torch.linspace(0, 1, times, dtype=start.dtype, device=start.device).view(1, -1, 1)
+    return torch.lerp(start.unsqueeze(1), end.unsqueeze(1), t)
+
+
 def resampled(curve: Tensor, times: int) -> Tensor:
     """Curves ``(P, T, d)`` at another number of times ``(P, times, d)``, straight between their points."""
     return torch.nn.functional.interpolate(curve.mT, times, mode="linear", align_corners=True).mT

@@ -39,6 +39,13 @@ class Geodesics:
     converged: Tensor
     steps: Tensor
 
+    @classmethod
+    def judged(
+        cls, surface: Surface, curve: Tensor, residual: Tensor, converged: Tensor, steps: Tensor
+    ) -> Geodesics:
+        """With length and energy as the surface has them."""
+        return cls(curve, surface.length(curve), surface.energy(curve), residual, converged, steps)
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -102,14 +109,7 @@ def least_energy(
         taken[active] += 1
         _take(surface, lines, state, active, step)
     fine = spline(settings.pieces, settings.fine, start).curves(start, end, state.theta)
-    return Geodesics(
-        curve=fine,
-        length=surface.length(fine),
-        energy=surface.energy(fine),
-        residual=residual,
-        converged=residual <= settings.tolerance,
-        steps=taken,
-    )
+    return Geodesics.judged(surface, fine, residual, residual <= settings.tolerance, taken)
 
 
 def _step(basis: Basis, state: State, rows: Tensor) -> tuple[Tensor, Tensor]:

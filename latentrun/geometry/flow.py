@@ -34,17 +34,22 @@ def shoot(surface: Surface, z: Tensor, v: Tensor, steps: int = 64, tolerance: fl
     """The exponential map of ``v`` at ``z (P, d)``: c'' = -Gamma(c', c'), by so many Runge-Kutta steps of
     order 4, an even number."""
     d = z.shape[1]
+    path, coarse = followed(surface, z, v, steps), followed(surface, z, v, steps // 2)
+    curve, velocity = path.transpose(0, 1).split(d, dim=2)
+    way = curve.diff(dim=1).norm(dim=2).sum(1)
+    error = (path[-1, :, :d] - coarse[-1, :, :d]).norm(dim=1) / way.clamp_min(torch.finfo(z.dtype).tiny)
+    return Shots(curve, velocity, error, torch.isfinite(path).all(0).all(1) & (error <= tolerance))
+
+
+def followed(surface: Surface, z: Tensor, v: Tensor, steps: int) -> Tensor:
+    """Positions and velocities ``(steps + 1, P, 2 d)`` of geodesics that leave ``z`` with ``v (P, d)``."""
+    d = z.shape[1]
 
     def slope(_: float, state: Tensor) -> Tensor:
         position, velocity = state.split(d, dim=1)
         return torch.cat([velocity, surface.acceleration(position, velocity)], dim=1)
 
-    state = torch.cat([z, v], dim=1)
-    path, coarse = integrate(slope, state, steps), integrate(slope, state, steps // 2)
-    curve, velocity = path.transpose(0, 1).split(d, dim=2)
-    way = curve.diff(dim=1).norm(dim=2).sum(1)
-    error = (path[-1, :, :d] - coarse[-1, :, :d]).norm(dim=1) / way.clamp_min(torch.finfo(z.dtype).tiny)
-    return Shots(curve, velocity, error, torch.isfinite(path).all(0).all(1) & (error <= tolerance))
+    return integrate(slope, torch.cat([z, v], dim=1), steps)
 
 
 def carry(surface: Surface, curve: Tensor, w: Tensor) -> Tensor:

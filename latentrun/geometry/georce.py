@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.func import grad
 
-from latentrun.geometry.curves import resampled
+from latentrun.geometry.curves import resampled, straight
 from latentrun.geometry.energy import Geodesics, Settings
 from latentrun.geometry.surface import Surface
 
@@ -25,9 +25,7 @@ def georce(
     by which the last step lowered the energy; there are no pieces, all points are free.
     """
     points = settings.points
-    t = torch.linspace(0, 1, points, dtype=start.dtype, device=start.device).view(1, -1, 1)
-    straight = torch.lerp(start.unsqueeze(1), end.unsqueeze(1), t)
-    curve = straight if first is None else resampled(first, points).clone()
+    curve = straight(start, end, points) if first is None else resampled(first, points).clone()
     energy = _energy(surface, curve)
     residual = torch.full_like(energy, torch.inf)
     taken = torch.zeros(len(curve), dtype=torch.long, device=curve.device)
@@ -41,14 +39,7 @@ def georce(
         if not len(active):
             break
     fine = resampled(curve, settings.fine)
-    return Geodesics(
-        curve=fine,
-        length=surface.length(fine),
-        energy=surface.energy(fine),
-        residual=residual,
-        converged=residual <= settings.tolerance,
-        steps=taken,
-    )
+    return Geodesics.judged(surface, fine, residual, residual <= settings.tolerance, taken)
 
 
 def _energy(surface: Surface, curve: Tensor) -> Tensor:

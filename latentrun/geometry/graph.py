@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from latentrun.functional.clouds.neighbours import nearest
+from latentrun.functional.paths.curves import resampled, traced
+from latentrun.geometry.curves import straight
 from latentrun.geometry.surface import Surface
 
 if TYPE_CHECKING:
@@ -40,8 +42,7 @@ class Graph:
         return csr_array((lengths, (source.numpy(), goal.numpy())), shape=(len(near), len(near)))
 
     def _lengths(self, a: Tensor, b: Tensor) -> np.ndarray:
-        t = torch.linspace(0, 1, self.parts + 1, dtype=a.dtype, device=a.device).view(1, -1, 1)
-        steps = self.surface.squared_steps(a.unsqueeze(1) + t * (b - a).unsqueeze(1)).sqrt().sum(1)
+        steps = self.surface.squared_steps(straight(a, b, self.parts + 1)).sqrt().sum(1)
         return steps.double().clamp_min(1e-12).cpu().numpy()  # an edge of no length would be none
 
     def ways(self, start: Tensor, end: Tensor, points: int) -> Tensor:
@@ -52,35 +53,10 @@ class Graph:
         first, last = (nearest(ends, self.codes, 1)[1][:, 0].cpu().numpy() for ends in (start, end))
         sources, place = np.unique(first, return_inverse=True)
         before = dijkstra(self.edges, directed=False, indices=sources, return_predecessors=True)[1]
-        chain, linked = traced(before, place, first, last)
+        chain = traced(before, place, last)
         through = self.codes[torch.from_numpy(chain).to(self.codes.device)]
-        off = torch.from_numpy(~linked).to(self.codes.device)
+        off = torch.from_numpy(chain[:, 0] != first).to(self.codes.device)
         through[off] = end[off].unsqueeze(1)
-        return polylines(torch.cat([start.unsqueeze(1), through, end.unsqueeze(1)], dim=1), points)
-
-
-def traced(
-    before: np.ndarray, tree: np.ndarray, root: np.ndarray, goal: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """The nodes ``(P, L)`` from ``root[p]``, that of ``tree[p]``, to ``goal[p]``, the first repeated where a
-    way is shorter than the longest, and whether there is a way ``(P,)``.
-
-    ``before (S, N)``: of S trees, the node before each; negative at roots and where no way leads.
-    """
-    chain = [goal]
-    while (further := before[tree, chain[-1]] >= 0).any():
-        chain.append(np.where(further, before[tree, chain[-1]], chain[-1]))
-    return np.stack(chain[::-1], axis=1), chain[-1] == root
-
-
-def polylines(corners: Tensor, points: int) -> Tensor:
-    """``(P, points, d)`` on the lines between corners ``(P, K, d)``, evenly spaced by length; corners may be
-    repeated."""
-    steps = corners.diff(dim=1).norm(dim=2)
-    along = torch.cat([torch.zeros_like(steps[:, :1]), steps.cumsum(1)], dim=1)
-    t = torch.linspace(0, 1, points, dtype=along.dtype, device=along.device) * along[:, -1:]
-    right = torch.searchsorted(along, t.contiguous()).clamp(1, corners.shape[1] - 1)
-    left_at, step = along.gather(1, right - 1), steps.gather(1, right - 1)
-    share = ((t - left_at) / step.clamp_min(torch.finfo(t.dtype).tiny)).clamp(0, 1).unsqueeze(2)
-    index = right.unsqueeze(2).expand(-1, -1, corners.shape[2])
-    return torch.lerp(corners.gather(1, index - 1), corners.gather(1, index), share)
+        corners = torch.cat([start.unsqueeze(1), through, end.unsqueeze(1)], dim=1)
+        even = resampled(corners.double().cpu().numpy(), np.linspace(0, 1, points))
+        return torch.from_numpy(even).to(corners)

@@ -12,7 +12,7 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from latentrun.callbacks import Callback
+from latentrun.callbacks import Callback, approach
 from latentrun.config.bounds import Between, Count, Each, Ge, Gt
 from latentrun.functional.distances.kernels import Kernel, mmd2
 from latentrun.functional.embedding_quality import EmbeddingQuality, embedding_quality
@@ -190,8 +190,7 @@ class Attempt(Callback):
     @torch.no_grad()
     def after_step(self, terms: Mapping[str, Tensor], clock: Clock) -> None:
         (learned,) = self.parts
-        for kept, parameter in zip(learned.average.parameters(), learned.decoder.parameters(), strict=True):
-            kept.lerp_(parameter, 1 - DECAY)
+        approach(learned.average, learned.decoder, DECAY)
 
     def epoch_end(self, clock: Clock) -> None:
         (learned,) = self.parts

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from latentrun.functional.noise import Noise
+from latentrun.functional.paths.curves import resampled, traced
 from latentrun.geometry.energy import Settings, least_energy
-from latentrun.geometry.graph import Graph, polylines, traced
+from latentrun.geometry.graph import Graph
 from latentrun.geometry.shortest import better, shortest
 from latentrun.geometry.surface import Given, Immersed
 
@@ -82,10 +83,12 @@ def test_of_two_curves_the_shorter_is_kept():
 
 def test_chains_of_predecessors_are_followed_for_all_pairs_at_once():
     before = np.array([[-9999, 0, 1, -9999]])  # 0 - 1 - 2, and 3 alone
-    chain, linked = traced(before, np.array([0, 0, 0]), np.array([0, 0, 0]), np.array([2, 1, 3]))
-    assert chain.tolist() == [[0, 1, 2], [0, 0, 1], [3, 3, 3]] and linked.tolist() == [True, True, False]
+    chain = traced(before, np.array([0, 0, 0]), np.array([2, 1, 3]))
+    assert chain.tolist() == [[0, 1, 2], [0, 0, 1], [3, 3, 3]]
+    assert (chain[:, 0] == 0).tolist() == [True, True, False]  # no way leads to 3
 
 
 def test_points_are_spread_evenly_over_lines():
-    corners = torch.tensor([[[0.0, 0.0], [0.0, 0.0], [1.0, 0.0], [1.0, 3.0], [1.0, 3.0]]])
-    assert torch.allclose(polylines(corners, 5)[0], torch.tensor([[0.0, 0], [1, 0], [1, 1], [1, 2], [1, 3]]))
+    corners = np.array([[[0.0, 0.0], [0.0, 0.0], [1.0, 0.0], [1.0, 3.0], [1.0, 3.0]]])
+    even = resampled(corners, np.linspace(0, 1, 5))[0]
+    assert np.allclose(even, [[0.0, 0], [1, 0], [1, 1], [1, 2], [1, 3]])

@@ -92,3 +92,21 @@ def distinct(knots: np.ndarray, score: np.ndarray, n: int, apart: float) -> np.n
         left[np.sqrt(((knots - knots[rows[-1]]) ** 2).sum(2).mean(1)) <= apart] = -np.inf
         left[rows[-1]] = -np.inf
     return np.array(rows, dtype=np.int64)
+
+
+def traced(before: np.ndarray, tree: np.ndarray, goal: np.ndarray) -> np.ndarray:
+    """The nodes ``(P, T)`` of the ways from the root of ``tree[p]`` to ``goal[p]``, the first repeated where
+    a way is shorter than the longest; where none leads there it is the goal.
+
+    ``before (S, N)``: of S trees, the node before each; negative at roots and where no way leads.
+
+    >>> traced(np.array([[-1, 0, 1]]), np.array([0, 0]), np.array([2, 1])).tolist()
+    [[0, 1, 2], [0, 0, 1]]
+    """
+    nodes = [goal]
+    while True:
+        last = nodes[-1]
+        step = before[tree, last]
+        if (step < 0).all():
+            return np.stack(nodes[::-1], 1)
+        nodes.append(np.where(step < 0, last, step))

@@ -30,7 +30,7 @@ from scipy.sparse.csgraph import dijkstra
 from latentrun.functional.clouds.factor_field import Nearest, wrapped
 from latentrun.functional.noise import Noise
 from latentrun.functional.paths.cloud import CELLS, Cloud
-from latentrun.functional.paths.curves import FINE, along, distinct, moved, resampled
+from latentrun.functional.paths.curves import FINE, along, distinct, moved, resampled, traced
 
 COUNTS = (3, 5, 9, 17, 33)  # knots of splines along a hull: fewer are smoother, more keep nearer to the codes
 LENGTH = 1e-3  # cost of a whitened unit, in ranges of a factor: of paths that leak alike, the shorter
@@ -149,7 +149,7 @@ def _ways(cloud: Cloud, shell: np.ndarray, factor: int, effort: Effort) -> tuple
     row, end = np.unravel_index(top, score.shape)
     ends = np.stack([u[start[row]], u[end]], 1)
     best = distinct(ends, score[row, end], 4 * effort.wanted, effort.apart)
-    return u[_traced(before, row[best], end[best])], int(fits.sum())
+    return u[traced(before, row[best], end[best])], int(fits.sum())
 
 
 def near_hull(cloud: Cloud, knots: np.ndarray, effort: Effort) -> np.ndarray:
@@ -181,18 +181,6 @@ def _links(cloud: Cloud, u: np.ndarray, y: np.ndarray, factor: int, links: int) 
     a, b = a[up], b[up]
     cost = others[up] + LENGTH * np.linalg.norm(u[a] - u[b], axis=1)
     return coo_array((cost, (a, b)), shape=(len(u), len(u))).tocsr()
-
-
-def _traced(before: np.ndarray, row: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """The nodes of the cheapest ways to ``end (P,)`` in the trees ``before[row]``, ``(P, T)`` from beginning
-    to end; the beginning is repeated where a way is shorter than the longest."""
-    steps = [end]
-    while True:
-        last = steps[-1]
-        step = before[row, last]
-        if (step < 0).all():
-            return np.stack(steps[::-1], 1)
-        steps.append(np.where(step < 0, last, step))
 
 
 # ---------------------------------------------------------------- both
