@@ -74,23 +74,24 @@ class Run:
 
     # ---------------------------------------------------------------- the model in chunks
     @torch.no_grad()
-    def _chunked(self, function: Callable[[Tensor], Any], x: Tensor) -> list:
+    def chunked(self, function: Callable[[Tensor], Any], x: Tensor) -> list:
+        """What a function makes of ``x (N, ...)``, part by part of its rows."""
         return [function(part) for part in x.to(self.device).split(CHUNK)]
 
     def encode(self, x: Tensor) -> Tensor:
         """Codes ``(N, d)`` of examples; the posterior's mean where there is one."""
         assert isinstance(self.model, HasEncoder)
-        return torch.cat(self._chunked(self.model.encode, x))
+        return torch.cat(self.chunked(self.model.encode, x))
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation ``(N, d)`` of q(z|x); for models with a Gaussian posterior."""
         assert isinstance(self.model, HasGaussianPosterior)
-        laws = self._chunked(self.model.posterior, x)
+        laws = self.chunked(self.model.posterior, x)
         return torch.cat([q.mean for q in laws]), torch.cat([q.stddev for q in laws])
 
     def decode(self, z: Tensor, space: str = "z") -> Tensor:
         """Mean of p(x|z), ``(N, *event_shape)``."""
-        return torch.cat(self._chunked(lambda part: self.model.decode(part, space), z))
+        return torch.cat(self.chunked(lambda part: self.model.decode(part, space), z))
 
     # ---------------------------------------------------------------- computed once
     def latents(self, split: str) -> Latents:
@@ -101,7 +102,7 @@ class Run:
         """Codes of any rows, of this data set or of another that is aligned with it."""
         posterior: dict[str, Tensor] = {}
         if isinstance(self.model, HasPosterior):
-            parts = self._chunked(self.model.posterior_parameters, rows.x)
+            parts = self.chunked(self.model.posterior_parameters, rows.x)
             posterior = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
         gaussian = isinstance(self.model, HasGaussianPosterior)
         codes = posterior["mean"] if gaussian else self.encode(rows.x)

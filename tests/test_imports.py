@@ -99,7 +99,7 @@ def test_members_of_a_family_do_not_know_each_other(path):
         if parts[0] == room(path):
             stem = parts[-1]
             part = (
-                stem in ("base", "needs", "usage")
+                stem in ("base", "needs", "surface", "usage")
                 or stem.startswith(f"{member(path)}_")
                 or "formats" in parts
             )

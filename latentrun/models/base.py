@@ -58,6 +58,11 @@ class Model(nn.Module, ABC):
         """The mean of p(x|z): points of a latent space ``(N, d)`` to ``(N, *event_shape)``; InputError for an
         unknown space."""
 
+    def moments_at(self, z: Tensor) -> tuple[Tensor, ...]:
+        """The mean of p(x|z) at codes ``(N, d)`` and, where it changes with z, its standard deviation, each
+        ``(N, *event_shape)``: the map whose metric measures how far apart two codes are in data space."""
+        return (self.decode(z),)
+
     @abstractmethod
     def phases(self) -> tuple[Phase, ...]:
         """How the model is trained, in order; none where there is nothing to train."""

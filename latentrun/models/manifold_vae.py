@@ -134,6 +134,9 @@ class ManifoldVAE(Model, HasEvidence, HasPriorGrid, HasEmbedding):
         self.space(space)
         return self.head.mean(z, self.decoder(z))
 
+    def moments_at(self, z: Tensor) -> tuple[Tensor, ...]:
+        return self.head.moments(z, self.decoder(z))
+
     def likelihood(self, z: Tensor) -> Distribution:
         return self.head.distribution(z, self.decoder(z))
 

@@ -127,6 +127,9 @@ class TwoStage(Model, HasGaussianPosterior, HasSamplers, HasLikelihood):
     def kl(self, x: Tensor) -> Tensor:
         return self.first.kl(x)
 
+    def moments_at(self, z: Tensor) -> tuple[Tensor, ...]:
+        return self.first.moments_at(z)
+
     def likelihood(self, z: Tensor) -> Distribution:
         return self.first.likelihood(z)
 

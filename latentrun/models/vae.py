@@ -126,6 +126,9 @@ class VAE(Model, HasGaussianPosterior, HasEvidence, HasPrior, HasPriorGrid, HasC
         self.space(space)
         return self.head.mean(z, self.decoder(z))
 
+    def moments_at(self, z: Tensor) -> tuple[Tensor, ...]:
+        return self.head.moments(z, self.decoder(z))
+
     def likelihood(self, z: Tensor) -> Distribution:
         return self.head.distribution(z, self.decoder(z))
 

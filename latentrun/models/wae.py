@@ -97,6 +97,9 @@ class MatchedAE(Model, HasEncoder, HasGenerator, HasLikelihood):
         self.space(space)
         return self.head.mean(z, self.decoder(z))
 
+    def moments_at(self, z: Tensor) -> tuple[Tensor, ...]:
+        return self.head.moments(z, self.decoder(z))
+
     def likelihood(self, z: Tensor) -> Distribution:
         return self.head.distribution(z, self.decoder(z))
 

@@ -77,6 +77,10 @@ class Likelihood(nn.Module, ABC):
     def distribution(self, z: Tensor, out: Tensor) -> Distribution:
         """p(x|z) with batch shape ``(N,)``."""
 
+    def moments(self, z: Tensor, out: Tensor) -> tuple[Tensor, ...]:
+        """E[x|z] and, where it changes with z, the standard deviation of x given z, each like ``out``."""
+        return (self.mean(z, out),)
+
     def means(self, z: Tensor, out: Tensor, x: Tensor) -> dict[str, Tensor]:
         """Means of :meth:`terms` over the batch, ``()`` each; overridden where they are had for less."""
         return {name: value.mean() for name, value in self.terms(z, out, x).items()}
@@ -279,6 +283,9 @@ class AutoLikelihood(Likelihood):
 
     def distribution(self, z: Tensor, out: Tensor) -> Distribution:
         return self.law.distribution(z, out)
+
+    def moments(self, z: Tensor, out: Tensor) -> tuple[Tensor, ...]:
+        return self.law.moments(z, out)
 
     def observe(self, terms: Mapping[str, Tensor]) -> None:
         self.law.observe(terms)
