@@ -14,22 +14,34 @@ from latentrun.functional.jacobians import jvp
 
 Map = Callable[[Tensor], "Tensor | tuple[Tensor, ...]"]
 
-CACHE = (
-    500_000  # numbers of output, derivatives included, that are computed at once: about what a cache holds
-)
+# Numbers of output, derivatives included, that are computed at once: about what a cache holds.
+CACHE = 1_000_000
 
-# Functions by what they do to derivatives; any other takes the general rule, which is slower.
+# Functions by what they do to derivatives; any other takes the general rule, which is slower. Of a linear
+# one derivatives are what it makes of derivatives.
+LINEAR = {
+    *("flatten", "unflatten", "view", "reshape", "permute", "transpose", "squeeze", "unsqueeze", "chunk"),
+    *("split", "__getitem__", "narrow", "movedim", "contiguous", "sum", "mean", "neg", "avg_pool2d"),
+}
 LAYERS = {"linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"}
 SINGLE = {
     *("relu", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish", "softplus", "softsign"),
     *("tanh", "sigmoid", "logsigmoid", "hardtanh", "sin", "cos", "exp", "expm1", "log", "log1p", "sqrt"),
-    *("rsqrt", "square", "reciprocal", "abs", "neg", "erf", "clamp_min", "clamp_max", "clamp"),
+    *("rsqrt", "square", "reciprocal", "abs", "erf", "clamp_min", "clamp_max", "clamp"),
+}
+
+# Of the commonest of these the slope, from argument and value, for less than the general rule takes.
+SLOPES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "relu": lambda x, y: (x > 0).to(x.dtype),
+    "tanh": lambda x, y: 1 - y * y,
+    "sigmoid": lambda x, y: y * (1 - y),
+    "exp": lambda x, y: y,
 }
 
 
 class Pushed(Tensor):
-    """A value ``(N, ...)`` that carries its derivatives ``tangents (K, N, ...)`` along K directions through
-    whatever is called with it.
+    """A value ``(N, ...)`` that carries its derivatives along K directions through whatever is called with
+    it: ``rows (1 + K, N, ...)``, the value first.
 
     A linear or convolutional layer sees value and derivatives as one batch of (1 + K) N rows; a function of
     single numbers multiplies the derivatives by its slope, which is computed once for all K; everything else
@@ -37,19 +49,23 @@ class Pushed(Tensor):
     layer has to be written anew.
     """
 
-    tangents: Tensor
+    rows: Tensor
 
     @classmethod
-    def of(cls, value: Tensor, tangents: Tensor) -> Pushed:
-        pushed = value.as_subclass(cls)
-        pushed.tangents = tangents
+    def of(cls, rows: Tensor) -> Pushed:
+        pushed = rows[0].as_subclass(cls)
+        pushed.rows = rows
         return pushed
 
     @property
     def value(self) -> Tensor:
         """The value alone."""
-        with torch._C.DisableTorchFunctionSubclass():
-            return self.as_subclass(Tensor)
+        return self.rows[0]
+
+    @property
+    def tangents(self) -> Tensor:
+        """The derivatives ``(K, N, ...)``."""
+        return self.rows[1:]
 
     @classmethod
     def __torch_function__(cls, func, types, args=(), kwargs=None):
@@ -58,36 +74,49 @@ class Pushed(Tensor):
             first = args[0] if args else None
             others = pytree.tree_leaves((args[1:], kwargs))
             if isinstance(first, Pushed) and not any(isinstance(leaf, Pushed) for leaf in others):
+                if name in LINEAR:
+                    return _linear(func, first, *args[1:], **kwargs)
                 if name in LAYERS:
                     return _layer(func, first, *args[1:], **kwargs)
                 if name in SINGLE:
-                    return _single(func, first, *args[1:], **kwargs)
+                    return _single(func, name, first, *args[1:], **kwargs)
             return _general(func, args, kwargs)
+
+
+def _linear(func: Callable, x: Pushed, *rest, **kwargs) -> Any:
+    """A linear function, of value and derivatives alike: of one tensor, or of several (the parts of a
+    split)."""
+    return pytree.tree_map(Pushed.of, vmap(lambda row: func(row, *rest, **kwargs))(x.rows))
 
 
 def _layer(func: Callable, x: Pushed, weight: Tensor, bias: Tensor | None = None, *rest, **kwargs) -> Pushed:
     """A layer that is linear but for its bias, of value and derivatives in one go."""
     bias = kwargs.pop("bias", bias)
-    rows = torch.cat([x.value.unsqueeze(0), x.tangents])
-    out = func(rows.flatten(0, 1), weight, None, *rest, **kwargs).unflatten(0, rows.shape[:2])
-    value = out[0]
+    out = func(x.rows.flatten(0, 1), weight, None, *rest, **kwargs).unflatten(0, x.rows.shape[:2])
     if bias is not None:
-        value = value + (bias if func is torch.nn.functional.linear else bias[:, *[None] * (value.dim() - 2)])
-    return Pushed.of(value, out[1:])
+        out[0] += bias if func is torch.nn.functional.linear else bias[:, *[None] * (out.dim() - 3)]
+    return Pushed.of(out)
 
 
-def _single(func: Callable, x: Pushed, *rest, **kwargs) -> Pushed:
+def _single(func: Callable, name: str, x: Pushed, *rest, **kwargs) -> Pushed:
     """A function of single numbers: its slope times the derivatives."""
     kwargs.pop("inplace", None)
-    value, slope = jvp(lambda v: func(v, *rest, **kwargs), (x.value,), (torch.ones_like(x.value),))
-    return Pushed.of(value, x.tangents * slope)
+    if name in SLOPES and not rest and not kwargs:
+        value = func(x.value)
+        slope = SLOPES[name](x.value, value)
+    else:
+        inner = x.value.clone()  # of a part of a larger tensor the tangent would take the room of the whole
+        value, slope = jvp(lambda v: func(v, *rest, **kwargs), (inner,), (torch.ones_like(inner),))
+    rows = x.rows * slope
+    rows[0] = value
+    return Pushed.of(rows)
 
 
 def _general(func: Callable, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Any function, by the derivative that torch has of it."""
     leaves, form = pytree.tree_flatten((args, kwargs))
     places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, Pushed)]
-    values = tuple(leaves[place].value for place in places)
+    values = tuple(leaves[place].value.clone() for place in places)  # see _single
 
     def called(*inner: Tensor) -> Any:
         filled = list(leaves)
@@ -106,7 +135,7 @@ def _general(func: Callable, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
     tangents = vmap(along)(*(leaves[place].tangents for place in places))
     made, made_form = pytree.tree_flatten(plain)
     slopes = pytree.tree_leaves(tangents)
-    pairs = [Pushed.of(value, slope) for value, slope in zip(made, slopes, strict=True)]
+    pairs = [Pushed.of(torch.cat([value[None], slope])) for value, slope in zip(made, slopes, strict=True)]
     return pytree.tree_unflatten(pairs, made_form)
 
 
@@ -133,7 +162,7 @@ def push(function: Map, z: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
             [0., 4.]])
     """
     tangents = directions if directions.dim() == 3 else directions.unsqueeze(1).expand(-1, *z.shape)
-    out = flat(function(Pushed.of(z, tangents)))
+    out = flat(function(Pushed.of(torch.cat([z.unsqueeze(0), tangents]))))
     if not isinstance(out, Pushed):  # it does not depend on z
         return out, out.new_zeros(len(tangents), *out.shape)
     return out.value, out.tangents
