@@ -8,14 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.func import vmap
+from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 
 from latentrun.functional.jacobians import jvp
 
 Map = Callable[[Tensor], "Tensor | tuple[Tensor, ...]"]
 
-# Numbers of output, derivatives included, that are computed at once: about what a cache holds.
+# Numbers of the widest layer, derivatives included, that are computed at once: about what a cache holds.
 CACHE = 1_000_000
+PROBE = 7  # rows that a map's width is found with
 
 # Functions by what they do to derivatives; any other takes the general rule, which is slower. Of a linear
 # one derivatives are what it makes of derivatives.
@@ -86,13 +88,15 @@ class Pushed(Tensor):
 def _linear(func: Callable, x: Pushed, *rest, **kwargs) -> Any:
     """A linear function, of value and derivatives alike: of one tensor, or of several (the parts of a
     split)."""
-    return pytree.tree_map(Pushed.of, vmap(lambda row: func(row, *rest, **kwargs))(x.rows))
+    return pytree.tree_map(Pushed.of, vmap(lambda row: func(row, *rest, **kwargs))(x.rows.contiguous()))
 
 
 def _layer(func: Callable, x: Pushed, weight: Tensor, bias: Tensor | None = None, *rest, **kwargs) -> Pushed:
     """A layer that is linear but for its bias, of value and derivatives in one go."""
-    bias = kwargs.pop("bias", bias)
-    out = func(x.rows.flatten(0, 1), weight, None, *rest, **kwargs).unflatten(0, x.rows.shape[:2])
+    bias, rows = kwargs.pop("bias", bias), x.rows.flatten(0, 1)
+    if rows.dim() == 4 and rows.device.type == "cpu":
+        rows = rows.contiguous(memory_format=torch.channels_last)  # halves the time of a convolution
+    out = func(rows, weight, None, *rest, **kwargs).unflatten(0, x.rows.shape[:2])
     if bias is not None:
         out[0] += bias if func is torch.nn.functional.linear else bias[:, *[None] * (out.dim() - 3)]
     return Pushed.of(out)
@@ -116,7 +120,8 @@ def _general(func: Callable, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
     """Any function, by the derivative that torch has of it."""
     leaves, form = pytree.tree_flatten((args, kwargs))
     places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, Pushed)]
-    values = tuple(leaves[place].value.clone() for place in places)  # see _single
+    plain_copy = torch.contiguous_format  # a convolution leaves its channels last; for the copy see _single
+    values = tuple(leaves[place].value.clone(memory_format=plain_copy) for place in places)
 
     def called(*inner: Tensor) -> Any:
         filled = list(leaves)
@@ -132,7 +137,7 @@ def _general(func: Callable, args: Sequence[Any], kwargs: dict[str, Any]) -> Any
     def along(*tangents: Tensor) -> Any:
         return jvp(called, values, tangents)[1]
 
-    tangents = vmap(along)(*(leaves[place].tangents for place in places))
+    tangents = vmap(along)(*(leaves[place].tangents.contiguous() for place in places))
     made, made_form = pytree.tree_flatten(plain)
     slopes = pytree.tree_leaves(tangents)
     pairs = [Pushed.of(torch.cat([value[None], slope])) for value, slope in zip(made, slopes, strict=True)]
@@ -168,6 +173,34 @@ def push(function: Map, z: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
     return out.value, out.tangents
 
 
+class Widest(TorchFunctionMode):
+    """Sees what is computed for ``count`` rows, and keeps the ``width`` of the widest: numbers a row."""
+
+    def __init__(self, count: int):
+        super().__init__()
+        self.count, self.width = count, 1
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for leaf in pytree.tree_leaves(out):
+            if isinstance(leaf, Tensor) and leaf.dim() and len(leaf) == self.count:  # weights are none of it
+                self.width = max(self.width, leaf.numel() // self.count)
+        return out
+
+
+def width_of(function: Map, z: Tensor) -> int:
+    """How many numbers a map of rows computes for a row, at its widest layer.
+
+    >>> width_of(torch.nn.Sequential(torch.nn.Linear(2, 9), torch.nn.Linear(9, 3)), torch.zeros(1, 2))
+    9
+    """
+    probe = z[:1].expand(PROBE, -1)
+    with torch.no_grad(), Widest(PROBE) as widest:
+        function(probe)
+    return widest.width
+
+
 def rows_at_once(width: int, tangents: int) -> int:
-    """How many rows of a map to D = ``width`` numbers are computed together with so many derivatives."""
+    """How many rows of a map that computes ``width`` numbers for each are taken together with so many
+    derivatives."""
     return max(1, CACHE // (max(1, width) * (1 + tangents)))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import grad, vmap
 
 from latentrun.functional.jacobians import jvp
-from latentrun.geometry.push import Map, flat, push, rows_at_once
+from latentrun.geometry.push import Map, flat, push, rows_at_once, width_of
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Immersed(Surface):
 
     def __init__(self, function: Map, dim: int):
         self.function, self.dim = function, dim
-        self._width: int | None = None  # of data space, once it is known
+        self._width: int | None = None  # of the widest layer, once it is known
 
     def points(self, z: Tensor) -> Tensor:
         """f(z) ``(N, D)``."""
@@ -123,7 +123,7 @@ class Immersed(Surface):
     def _rows(self, z: Tensor, tangents: int) -> int:
         """How many rows go through the map at once."""
         if self._width is None:
-            self._width = flat(self.function(z[:1])).shape[1]
+            self._width = width_of(self.function, z)
         return rows_at_once(self._width, tangents)
 
     def metric(self, z: Tensor) -> Tensor:
