@@ -168,7 +168,12 @@ class Immersed(Surface):
         bend = jvp(along, (z,), (v,))[1]
         columns = self.columns(z)[1]
         pulled = torch.einsum("dnD,nD->nd", columns, bend)
-        return torch.linalg.solve(gram(columns), pulled.unsqueeze(-1)).squeeze(-1)
+        return _solved(gram(columns), pulled)
+
+
+def _solved(m: Tensor, force: Tensor) -> Tensor:
+    """M^-1 ``force (N, d)``; not finite where M is singular: that is for those to judge who go there."""
+    return torch.linalg.solve_ex(m, force.unsqueeze(-1))[0].squeeze(-1)
 
 
 def gram(columns: Tensor) -> Tensor:
@@ -225,7 +230,7 @@ class Given(Surface):
         along_v, along_w = (jvp(self.function, (z,), (direction,))[1] for direction in (v, w))
         gradient = _gradient(lambda z: torch.einsum("ni,nij,nj->n", v, self.function(z), w), z)
         force = (along_v @ w.unsqueeze(-1) + along_w @ v.unsqueeze(-1)).squeeze(-1) - gradient
-        return 0.5 * torch.linalg.solve(self.function(z), force.unsqueeze(-1)).squeeze(-1)
+        return 0.5 * _solved(self.function(z), force)
 
 
 def _second_order(function: Callable[[Tensor], Tensor], y: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -36,6 +36,7 @@ SMALLER = {  # so that the whole table takes seconds
     "variants": 2,
     "finalists": 2,
     "moves": [0.1],
+    "length": 20,
 }
 
 
