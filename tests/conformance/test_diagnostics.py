@@ -37,6 +37,8 @@ SMALLER = {  # so that the whole table takes seconds
     "finalists": 2,
     "moves": [0.1],
     "length": 20,
+    "rounds": 1,
+    "places": 0,
 }
 
 

@@ -53,7 +53,8 @@ class Followed:
     of mean and standard deviation together, None where the latter does not change with z. At every point
     ``(N, T + 1)``: ``gap``, distance to the nearest code, ``origin`` and ``start``, those to 0 and to where
     the walk began, in latent units; ``deviation``, standard deviation of x given z, root mean square over
-    dimensions, None where it does not change with z. ``stopped (N,)``, ``floored`` and ``cut (N, T)`` as of :class:`Walks`.
+    dimensions, None where it does not change with z. ``stopped (N,)``, ``floored`` and ``cut (N, T)`` as of
+    :class:`Walks`.
     """
 
     change: Tensor
