@@ -31,7 +31,8 @@ from latentrun.geometry.surface import Surface
 CELLS = 1 << 22  # numbers held at once
 WIDE = 0.2  # share of the points that are drawn from a wide normal law, by so many times the codes' spread
 WIDTH = 2.0
-HALVINGS = 3  # of a step of the mean that does not raise the likelihood
+HALVINGS = 2  # of a step of the mean that does not raise the likelihood
+STILL = 1e-4  # nats a code that a step of the mean promises: no more is no step
 NEWTON = 50  # steps for a precision, at most
 SLOPE = torch.tensor([-25.0, 48.0, -36.0, 16.0, -3.0], dtype=torch.float64) / 12  # exact for cubics
 
@@ -282,6 +283,8 @@ class Setting:
         known = share * component.codes.known
         own = component.weights(self.points.log_weight).softmax(0)
         toward = (known @ component.codes.velocity) / known.sum() - own @ component.points.velocity
+        if 0.5 * (toward @ component.precision @ toward) < STILL:
+            return component
         for _ in range(HALVINGS):
             trial = self.component(component.mean + toward.to(component.mean), share, component)
             both = share * component.codes.known * trial.codes.known
@@ -303,16 +306,19 @@ class Land:
     history: tuple[float, ...]
 
 
-def fit_land(setting: Setting, share: Tensor, rounds: int, tolerance: float) -> Land:
+def fit_land(setting: Setting, share: Tensor, rounds: int, tolerance: float, least: float = 0.0) -> Land:
     """Maximum likelihood by expectation maximisation, from the ``share (N, K)`` that components have in each
     code: each round moves every mean by a step, fits its precision, and takes the shares anew; until a round
-    gains less than ``tolerance`` nats a code."""
+    gains less than ``tolerance`` nats a code. A fit whose constants fewer than ``least`` points carry ends
+    there: it would follow these alone."""
     weight = share.mean(0)
     means = share.T @ setting.codes.double() / share.sum(0).unsqueeze(1)
     pairs = zip(means.to(setting.codes), share.T, strict=True)
     components = [setting.component(mean, own, None) for mean, own in pairs]
     history: list[float] = []
     for _ in range(rounds):
+        if min(component.constant(setting.points).effective for component in components) < least:
+            break
         pairs = zip(components, share.T, strict=True)
         components = [setting.climbed(component, own) for component, own in pairs]
         log_parts = log_components(components, weight, setting.points)
@@ -342,6 +348,15 @@ def judged(setting: Setting, land: Land) -> Land:
     not fitted."""
     none = setting.codes.new_zeros(len(setting.codes)).double()
     components = [setting.component(c.mean, none, None, c.precision) for c in land.components]
+    return replace(land, components=tuple(components))
+
+
+def elsewhere(setting: Setting, land: Land) -> Land:
+    """The same law with the logarithms of the codes of another setting that has the same points."""
+    components = [
+        replace(c, codes=logs(setting.surface, c.mean, setting.codes, setting.curves, setting.graph))
+        for c in land.components
+    ]
     return replace(land, components=tuple(components))
 
 

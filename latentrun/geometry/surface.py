@@ -71,6 +71,12 @@ class Surface(ABC):
         -Gamma(c', c')."""
         return -self.christoffel(z, v, v)
 
+    def secant_acceleration(self, z: Tensor, v: Tensor) -> Tensor:
+        """The same for a step of the length of v, by differences over it where the map has no second
+        derivative to speak of: that of a network of ReLU is 0 but at its kinks, where all its curvature
+        is."""
+        return self.acceleration(z, v)
+
     def magnification(self, z: Tensor) -> Tensor:
         """log sqrt(det M(z)) ``(N,)``: logarithm of the volume that a unit of latent volume is decoded to."""
         return 0.5 * torch.linalg.slogdet(self.metric(z)).logabsdet
@@ -160,6 +166,17 @@ class Immersed(Surface):
         rows = self._rows(z, self.dim + 3)
         pieces = zip(z.split(rows), v.split(rows), w.split(rows), strict=True)
         return torch.cat([self._christoffel(*piece) for piece in pieces])
+
+    def secant_acceleration(self, z: Tensor, v: Tensor) -> Tensor:
+        """-M^-1 J' (f(z + v) - 2 f(z) + f(z - v)), for small v that of the geodesic."""
+        rows = self._rows(z, self.dim + 3)
+        pieces = zip(z.split(rows), v.split(rows), strict=True)
+        return torch.cat([self._secant_acceleration(*piece) for piece in pieces])
+
+    def _secant_acceleration(self, z: Tensor, v: Tensor) -> Tensor:
+        x, columns = self.columns(z)
+        bend = flat(self.function(z + v)) - 2 * x + flat(self.function(z - v))
+        return -_solved(gram(columns), torch.einsum("dnD,nD->nd", columns, bend))
 
     def _christoffel(self, z: Tensor, v: Tensor, w: Tensor) -> Tensor:
         def along(z: Tensor) -> Tensor:

@@ -59,7 +59,9 @@ class Walker:
     e), a geodesic random walk (Jørgensen 1975), whose limit is the Brownian motion of the surface, generator
     half the Laplace-Beltrami operator: Itô's drift -½ M^jk Gamma^i_jk is what the bend of the geodesics is on
     average. A step is z + v - ½ Gamma(v, v), a retraction of second order, which has the same limit (Schwarz
-    et al. 2023, Found. Comput. Math. 23) and wants one second derivative instead of the d of the drift. Where
+    et al. 2023, Found. Comput. Math. 23) and wants one second derivative instead of the d of the drift; of a
+    map it is a difference over the step, so that it sees the kinks of a network of ReLU, whose second
+    derivative is 0 elsewhere (Itô's drift would be 0, and the walk that of ``metric``). Where
     the bend is longer than v, by the metric, it is cut to the length of v: the step is then too long for the
     curvature there, and would lead anywhere.
 
@@ -102,7 +104,7 @@ class Walker:
         v = self.scale * (ground.root @ draw.unsqueeze(-1)).squeeze(-1)
         if self.kind != "brownian":
             return z + v, torch.zeros(len(z), dtype=torch.bool, device=z.device)
-        bend = 0.5 * self.surface.acceleration(z, v)
+        bend = 0.5 * self.surface.secant_acceleration(z, v)
         share = _norm(ground.metric, bend) / (BENT * _norm(ground.metric, v))
         known = torch.isfinite(share)  # where M is singular the bend is not, and is left out
         bend = torch.where(known.unsqueeze(1), bend / share.clamp_min(1.0).unsqueeze(1), 0.0)

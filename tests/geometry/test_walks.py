@@ -82,6 +82,24 @@ def test_on_a_line_that_is_stretched_the_length_gone_is_normal():
     assert off((walks.path[:, -1].sinh() - start.sinh())[:, 0], 0.0) > 8
 
 
+def test_the_kinks_of_a_piecewise_linear_map_are_seen():
+    """sinh between knots 0.02 apart: the walk is Brownian in the length of the line, so that its mean stays,
+    though no second derivative says so; steps of the inverse metric alone drift off."""
+
+    def line(z: torch.Tensor) -> torch.Tensor:
+        knot = (z / 0.02).floor()
+        low, high = (0.02 * knot).sinh(), (0.02 * knot + 0.02).sinh()
+        return low + (z / 0.02 - knot) * (high - low)
+
+    surface = Immersed(line, 1)
+    z = torch.tensor([[0.8]]).double()
+    assert not surface.acceleration(z, z).any()
+    for kind, law in (("brownian", True), ("metric", False)):
+        start, walks = walked(surface, kind, [0.8])
+        gone = line(walks.path[:, -1]) - line(start)
+        assert (off(gone[:, 0], 0.0) < 4) == law
+
+
 def test_steps_are_matched_where_walks_start():
     z = torch.rand(4000, 2, dtype=torch.float64) * torch.tensor([1.0, 6.0]) + torch.tensor([0.9, 0.0])
     scale = matched_scale(sphere().metric(z), 0.01)

@@ -12,6 +12,7 @@ from torch import Tensor
 from latentrun.config.bounds import Count, Ge, Gt
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.diagnostics.decoder.land_measure import (
+    FEW,
     Fits,
     component_table,
     fit,
@@ -35,7 +36,6 @@ from latentrun.types import Estimate, Metric, Picture, Report
 LAND = "Arvanitidis, Hansen & Hauberg 2016, arXiv 1605.08398"
 NATS = "nats per code, mean over test codes, by the measure dz of the chart"
 CODES = "test codes"
-FEW = 30  # points that carry a constant: below, nothing is said of the density
 GRAPH = 1000  # codes in the graph, at most
 PARTS = 4  # of an edge of it, on which its length is taken
 
@@ -170,13 +170,13 @@ class LandFit(Diagnostic):
             f"Both laws: {self.components} components, fitted to {codes:,} codes of the train split, held "
             f"against {len(fits.land_log):,} of the test split; constants by {self.samples:,} points"
         ]
+        missing = int((~torch.isfinite(fits.land_log)).sum())
         if effective < FEW:
             notes.append(
                 f"{effective:.0f} points carry a constant: too few for a density, more samples or fewer "
                 "latents are wanted"
             )
-        missing = int((~torch.isfinite(fits.land_log)).sum())
-        if missing:
+        elif missing:
             notes.append(f"{missing} test codes were left out: no shortest curve to them was found")
         return tuple(notes)
 

@@ -11,12 +11,22 @@ import torch
 from torch import Tensor
 
 from latentrun.functional.noise import Noise
-from latentrun.geometry.land import Constant, Land, Setting, fit_land, judged, log_density, scattered
+from latentrun.geometry.land import (
+    Constant,
+    Land,
+    Setting,
+    elsewhere,
+    fit_land,
+    judged,
+    log_density,
+    scattered,
+)
 from latentrun.geometry.surface import Surface
 
 if TYPE_CHECKING:
     from sklearn.mixture import GaussianMixture
 
+FEW = 30  # points that carry a constant: below, nothing is said of the density
 STARTS = 5  # of the Euclidean mixture, of which the likeliest is kept
 MARGIN = 0.25  # of the codes' box, by which the plane that is drawn is wider
 RIDGE = 1e-6  # of their mean variance, added to Euclidean variances: codes may lie on a line
@@ -26,7 +36,8 @@ RIDGE = 1e-6  # of their mean variance, added to Euclidean variances: codes may 
 class Fits:
     """Both laws. ``constants``: of the components of the LAND, by points it was not fitted with, in
     ``setting``, which holds the test codes; ``land_log``, ``gaussian_log (N,)`` float64: log density of each
-    of these with respect to dz of the chart, in nats, NaN where a shortest curve was not found."""
+    of these with respect to dz of the chart, in nats, NaN where a shortest curve was not found or too few
+    points carry a constant."""
 
     land: Land
     gaussian: GaussianMixture
@@ -48,14 +59,20 @@ def euclidean(codes: Tensor, components: int, noise: Noise) -> GaussianMixture:
 
 
 def fit(setting: Setting, test: Tensor, components: int, rounds: int, tolerance: float, noise: Noise) -> Fits:
-    """Both laws of the setting's codes, held against ``test (N, d)``."""
+    """Both laws of the setting's codes, held against ``test (N, d)`` where constants are carried by enough
+    points."""
     gaussian = euclidean(setting.codes, components, noise)
     share = torch.from_numpy(gaussian.predict_proba(setting.codes.cpu().double().numpy()))
-    land = fit_land(setting, share.to(setting.codes.device), rounds, tolerance)
+    land = fit_land(setting, share.to(setting.codes.device), rounds, tolerance, FEW)
+    gaussian_log = torch.from_numpy(gaussian.score_samples(test.cpu().double().numpy()))
+    constants = [component.constant(setting.points) for component in land.components]
+    if min(constant.effective for constant in constants) < FEW:
+        return Fits(
+            land, gaussian, setting, constants, torch.full_like(gaussian_log, torch.nan), gaussian_log
+        )
     fresh = scattered(setting.surface, setting.codes, len(setting.points.z), noise.at("fresh"))
     held = Setting(setting.surface, test, fresh, setting.curves, setting.graph)
     land = judged(held, land)
-    gaussian_log = torch.from_numpy(gaussian.score_samples(test.cpu().double().numpy()))
     constants = [component.constant(fresh) for component in land.components]
     return Fits(land, gaussian, held, constants, log_density(held, land).cpu(), gaussian_log)
 
@@ -95,7 +112,7 @@ def plane(surface: Surface, fits: Fits, codes: Tensor, side: int) -> dict[str, n
     there = Setting(surface, places, fits.setting.points, fits.setting.curves, fits.setting.graph)
     gaussian = fits.gaussian.score_samples(places.cpu().double().numpy())
     return {
-        "land": log_density(there, judged(there, fits.land)).view(side, side).cpu().numpy(),
+        "land": log_density(there, elsewhere(there, fits.land)).view(side, side).cpu().numpy(),
         "gaussian": gaussian.reshape(side, side),
         "first": lines[0].cpu().double().numpy(),
         "second": lines[1].cpu().double().numpy(),
