@@ -120,7 +120,7 @@ def matched_scale(metric: Tensor, step: float) -> float:
     those with covariance step² I at points with the metrics ``(N, d, d)``: root mean square lengths scale
     sqrt(d) and step sqrt(tr M), the latter's mean over the points.
 
-    >>> matched_scale(torch.diag_embed(torch.tensor([[4.0, 4.0], [9.0, 9.0]])), 0.1)  # 2.5 x 0.1
+    >>> matched_scale(torch.tensor([[[4.0]], [[9.0]]]), 0.1)  # stretched by 2 and by 3
     0.25
     """
     trace = metric.double().diagonal(dim1=1, dim2=2).sum(1)

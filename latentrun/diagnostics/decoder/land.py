@@ -23,7 +23,7 @@ from latentrun.diagnostics.decoder.land_measure import (
 )
 from latentrun.diagnostics.needs import ENCODER, FLAT, IMAGES
 from latentrun.diagnostics.surface import SURFACE, Decoded, surface_of
-from latentrun.errors import NothingToMeasure
+from latentrun.errors import InputError, NothingToMeasure
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.intervals import mean_interval, share_interval
 from latentrun.geometry.energy import Settings
@@ -99,7 +99,11 @@ class LandFit(Diagnostic):
     ):
         self.n, self.components, self.samples, self.rounds = n, components, samples, rounds
         self.tolerance, self.neighbours, self.places, self.shown = tolerance, neighbours, places, shown
-        self.curves = Settings(pieces, nodes, 4 * (nodes - 1) + 1, accuracy, 50)
+        if nodes < 2 * pieces + 1:
+            least = 2 * pieces + 1
+            raise InputError(f"diagnostic.land.nodes: {pieces} pieces need at least {least}, got {nodes}")
+        # So fine that a curve has four of its points within the first piece, where its velocity is taken.
+        self.curves = Settings(pieces, nodes, 2 * (nodes - 1) + 1, accuracy, 50)
 
     # ---------------------------------------------------------------- measuring
     @torch.no_grad()
