@@ -19,7 +19,7 @@ CURVES = {
     "origin": "distance from 0\n(latent units)",
     "deviation": "sd of x given z\n(data units)",
 }
-BEYOND = 1.0  # widths of the codes' box that a picture of walks goes beyond it, at most
+BEYOND = 0.5  # widths of the codes' box that a picture of walks goes beyond it, at most
 
 
 def walk_pictures(report: Report) -> dict[str, Picture]:
@@ -28,7 +28,7 @@ def walk_pictures(report: Report) -> dict[str, Picture]:
         "walks": Picture(
             on_the_plane(report),
             "Walks from the same codes with the same draws, a colour each (dot: start, cross: end), and the "
-            "codes in grey. Walks that go farther than one width of the codes' box beyond it leave the "
+            "codes in grey. Walks that go farther than half a width of the codes' box beyond it leave the "
             "picture."
             + (" Two coordinates of largest variance." if report.arrays["codes"].shape[1] > 1 else ""),
         ),
