@@ -34,7 +34,7 @@ from latentrun.system.terminal import wait_for
 from latentrun.types import Estimate, Metric, Picture, Report
 
 LAND = "Arvanitidis, Hansen & Hauberg 2016, arXiv 1605.08398"
-NATS = "nats per code, mean over test codes, by the measure dz of the chart"
+NATS = "nats per code, mean over test codes"
 CODES = "test codes"
 GRAPH = 1000  # codes in the graph, at most
 PARTS = 4  # of an edge of it, on which its length is taken
@@ -62,8 +62,12 @@ class LandFit(Diagnostic):
     requires = (ENCODER, FLAT, *SURFACE)
     uses = (IMAGES,)
     metrics: ClassVar = {
-        "log_density": Metric(f"log p(z), {NATS}: `land`, `gaussian`", source=LAND),
-        "gain": Metric(f"log p(z) of the LAND less that of the Gaussian mixture, {NATS}", better="higher"),
+        "log_density": Metric(
+            f"{NATS}: log p(z) by the measure dz of the chart, `land`, `gaussian`",
+            better="higher",
+            source=LAND,
+        ),
+        "gain": Metric(f"{NATS}: log p(z) of the LAND less that of the Gaussian mixture", better="higher"),
         "constant_error": Metric(
             "nats, standard error of log C from its points, to first order, greatest over components",
             0,
