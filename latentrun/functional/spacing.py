@@ -1,6 +1,8 @@
-"""Rows taken evenly from many."""
+"""Rows taken evenly from many, and points that stand for equal shares."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -14,3 +16,18 @@ def evenly(total: int, n: int) -> Tensor:
     (tensor([0, 3, 6, 9]), tensor([0, 1]))
     """
     return torch.linspace(0, total - 1, min(n, total)).round().long()
+
+
+def normal_grid(n: int, dims: int) -> Tensor:
+    """Points ``(m, dims)`` float64 that stand for equal shares of N(0, I): products of the middles of equal
+    shares along each of one or two dimensions, as many along each; m is n, or the next square.
+
+    >>> normal_grid(2, 1)
+    tensor([[-0.6745],
+            [ 0.6745]], dtype=torch.float64)
+    >>> len(normal_grid(5, 2))
+    9
+    """
+    side = math.ceil(n ** (1 / dims) - 1e-9)
+    line = torch.special.ndtri((torch.arange(side, dtype=torch.float64) + 0.5) / side)
+    return torch.cartesian_prod(*[line] * dims).view(-1, dims)

@@ -71,6 +71,12 @@ class Surface(ABC):
         -Gamma(c', c')."""
         return -self.christoffel(z, v, v)
 
+    def secant_acceleration(self, z: Tensor, v: Tensor) -> Tensor:
+        """The same for a step of the length of v, by differences over it where the map has no second
+        derivative to speak of: that of a network of ReLU is 0 but at its kinks, where all its curvature
+        is."""
+        return self.acceleration(z, v)
+
     def magnification(self, z: Tensor) -> Tensor:
         """log sqrt(det M(z)) ``(N,)``: logarithm of the volume that a unit of latent volume is decoded to."""
         return 0.5 * torch.linalg.slogdet(self.metric(z)).logabsdet
@@ -161,6 +167,17 @@ class Immersed(Surface):
         pieces = zip(z.split(rows), v.split(rows), w.split(rows), strict=True)
         return torch.cat([self._christoffel(*piece) for piece in pieces])
 
+    def secant_acceleration(self, z: Tensor, v: Tensor) -> Tensor:
+        """-M^-1 J' (f(z + v) - 2 f(z) + f(z - v)), for small v that of the geodesic."""
+        rows = self._rows(z, self.dim + 3)
+        pieces = zip(z.split(rows), v.split(rows), strict=True)
+        return torch.cat([self._secant_acceleration(*piece) for piece in pieces])
+
+    def _secant_acceleration(self, z: Tensor, v: Tensor) -> Tensor:
+        x, columns = self.columns(z)
+        bend = flat(self.function(z + v)) - 2 * x + flat(self.function(z - v))
+        return -_solved(gram(columns), torch.einsum("dnD,nD->nd", columns, bend))
+
     def _christoffel(self, z: Tensor, v: Tensor, w: Tensor) -> Tensor:
         def along(z: Tensor) -> Tensor:
             return jvp(lambda z: flat(self.function(z)), (z,), (w,))[1]
@@ -168,7 +185,12 @@ class Immersed(Surface):
         bend = jvp(along, (z,), (v,))[1]
         columns = self.columns(z)[1]
         pulled = torch.einsum("dnD,nD->nd", columns, bend)
-        return torch.linalg.solve(gram(columns), pulled.unsqueeze(-1)).squeeze(-1)
+        return _solved(gram(columns), pulled)
+
+
+def _solved(m: Tensor, force: Tensor) -> Tensor:
+    """M^-1 ``force (N, d)``; not finite where M is singular: that is for those to judge who go there."""
+    return torch.linalg.solve_ex(m, force.unsqueeze(-1))[0].squeeze(-1)
 
 
 def gram(columns: Tensor) -> Tensor:
@@ -225,7 +247,7 @@ class Given(Surface):
         along_v, along_w = (jvp(self.function, (z,), (direction,))[1] for direction in (v, w))
         gradient = _gradient(lambda z: torch.einsum("ni,nij,nj->n", v, self.function(z), w), z)
         force = (along_v @ w.unsqueeze(-1) + along_w @ v.unsqueeze(-1)).squeeze(-1) - gradient
-        return 0.5 * torch.linalg.solve(self.function(z), force.unsqueeze(-1)).squeeze(-1)
+        return 0.5 * _solved(self.function(z), force)
 
 
 def _second_order(function: Callable[[Tensor], Tensor], y: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -205,13 +205,14 @@ class HasEvidence(HasPosterior, HasLikelihood):
 
 
 class HasPriorGrid(HasGenerator):
-    """Can cut its prior into parts of equal mass where the latent space has one dimension, so that p(x) is a
+    """Can cut its prior into parts of equal mass where the latent space has few dimensions, so that p(x) is a
     sum over them."""
 
     @abstractmethod
     def prior_grid(self, n: int) -> Tensor | None:
-        """n points ``(n, d)``, the middles of n parts of equal prior mass in the order of the space; None
-        where the space has more than one dimension."""
+        """n points ``(n, d)``, or the next number that can be had: the middles of parts of equal prior mass,
+        in one dimension in the order of the space; None where the space has more dimensions than it can
+        cut."""
 
 
 class HasEmbedding(ABC):

@@ -16,6 +16,7 @@ from latentrun.errors import InputError
 from latentrun.functional.distances.divergences import gaussian_kl, quadratic_penalty
 from latentrun.functional.noise import Noise
 from latentrun.functional.schedules import weight_schedule
+from latentrun.functional.spacing import normal_grid
 from latentrun.manifolds import Euclidean
 from latentrun.models.base import (
     Change,
@@ -111,10 +112,8 @@ class VAE(Model, HasGaussianPosterior, HasEvidence, HasPrior, HasPriorGrid, HasC
         return noise.normal("prior", (n, self.latent_dim))
 
     def prior_grid(self, n: int) -> Tensor | None:
-        if self.latent_dim > 1:
-            return None
-        middles = (torch.arange(n, dtype=torch.float64) + 0.5) / n
-        return torch.special.ndtri(middles).to(self._origin).unsqueeze(1)
+        """Of at most two dimensions."""
+        return normal_grid(n, self.latent_dim).to(self._origin) if self.latent_dim <= 2 else None
 
     def draws(self, x: Tensor, n: int, noise: Noise) -> Draws:
         mean, log_scale = self.moments(x)

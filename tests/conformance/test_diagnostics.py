@@ -36,6 +36,9 @@ SMALLER = {  # so that the whole table takes seconds
     "variants": 2,
     "finalists": 2,
     "moves": [0.1],
+    "length": 20,
+    "rounds": 1,
+    "places": 0,
 }
 
 

@@ -16,10 +16,18 @@ from latentrun.diagnostics.evidence.likelihood_measure import fixed_scale, weigh
 from latentrun.distributions.base import Draws
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
+from latentrun.functional.spacing import normal_grid
 from latentrun.models.base import HasEvidence, HasLogProb, HasPriorGrid
 from tests.planted import Deterministic, Gaussian, Rows, planted_run
 
-SETTINGS = {"split": "test", "rows": 1000, "draws": [1, 10, 100], "points": 4096, "tolerance": 1e-4}
+SETTINGS = {
+    "split": "test",
+    "rows": 1000,
+    "draws": [1, 10, 100],
+    "points": 4096,
+    "plane": 0,
+    "tolerance": 1e-4,
+}
 SIGMA = 0.5
 
 
@@ -169,6 +177,51 @@ def test_more_than_one_latent_variable_has_no_quadrature():
     one = Exact(dims=1)
     value = measure(one, examples_of(one, 50))[2]
     assert value["quadrature"] == pytest.approx(value["log_prob"], abs=1e-3)
+
+
+class Fading(Weighing):
+    """Two latent variables; a standard deviation of x that grows with the first from 0.4 to 1.6."""
+
+    def __init__(self):
+        super().__init__(
+            lambda x: 0.5 * x[:, :2],
+            lambda x: torch.full((len(x), 2), 0.9),
+            lambda z: torch.stack([z[:, 0], z[:, 1], z[:, 0] * z[:, 1]], 1),
+            2,
+            (3,),
+        )
+
+    def likelihood(self, z):
+        sd = 1.0 + 0.6 * z[:, :1].tanh()
+        return Independent(Normal(self.decode(z), sd.expand(-1, 3), validate_args=False), 1)
+
+    def prior_grid(self, n):
+        return normal_grid(n, 2).float()
+
+
+def test_a_standard_deviation_that_changes_with_z_is_in_every_bound():
+    """log p(x) by quadrature over two dimensions, by scipy, and as the bound of many draws."""
+    x = torch.tensor([[-1.0, -0.8, 1.2], [2.0, 1.0, 3.0]])
+
+    def density(z1, z0, row):
+        mean, sd = np.array([z0, z1, z0 * z1]), 1 + 0.6 * math.tanh(z0)
+        return (
+            stats.norm.pdf(z0)
+            * stats.norm.pdf(z1)
+            * np.prod(np.exp(-0.5 * ((row - mean) / sd) ** 2))
+            / ((2 * math.pi) ** 1.5 * sd**3)
+        )
+
+    truth = [
+        math.log(integrate.dblquad(density, -6, 6, -6, 6, args=(row,), epsabs=1e-5, epsrel=1e-4)[0])
+        for row in x.double().numpy()
+    ]
+    _, report, value = measure(Fading(), x, draws=[1, 4000], plane=65536, tolerance=1e-3)
+    table = report.tables["examples"]
+    np.testing.assert_allclose(table["quadrature"], truth, atol=4e-3)
+    np.testing.assert_allclose(table["iwae_4000"], truth, atol=0.06)
+    assert value["elbo"] < value["iwae.4000"] and value["quadrature_change"] < 1e-3
+    assert "quadrature" not in measure(Fading(), x)[2]  # which is not asked for in two dimensions
 
 
 class Uncorrected(Exact):

@@ -287,3 +287,11 @@ def test_a_linear_vae_reaches_the_ppca_optimum():
     assert optimum - 0.005 < bound < optimum + 0.01
     noise = PCA(2).fit(x.numpy()).noise_variance_
     assert math.exp(2 * model.head.log_scale.item()) == pytest.approx(noise, rel=0.03)
+
+
+def test_the_prior_is_cut_into_equal_parts_of_one_or_two_dimensions():
+    for dims, points in ((1, 1000), (2, 1024)):
+        grid = vae(latent_dim=dims).prior_grid(1000)
+        assert grid.shape == (points, dims)
+        torch.testing.assert_close(grid.T @ grid / points, torch.eye(dims), atol=0.05, rtol=0)
+    assert vae(latent_dim=3).prior_grid(1000) is None

@@ -72,7 +72,8 @@ class Likelihood(Diagnostic):
     anything.
 
     ``quadrature``: log p(x) as a mean of p(x|z) over middles of parts of equal prior mass, where the latent
-    space has one dimension; their number is doubled until no example moves by ``tolerance``. ``log_prob``:
+    space has one dimension, or two and ``plane`` points are allowed; their number is doubled until no example
+    moves by ``tolerance``. ``log_prob``:
     exact, of models that have a density. ``oracle``: log of the mean of N(x; member, sigma² I) over all
     members of the data's family, sigma that of the model: what a model has whose decoder draws the family
     itself, from the family's own law. ``source``: the same with the standard deviation of the data's own
@@ -128,12 +129,13 @@ class Likelihood(Diagnostic):
         rows: Annotated[int, Count(2)],
         draws: Annotated[list[int], Each(Count(1))],
         points: Annotated[int, Count(2, 100_000_000)],
+        plane: Annotated[int, Count(0, 100_000_000)],
         tolerance: Annotated[float, Gt(0)],
     ):
         if not draws:
             raise InputError("diagnostic.likelihood.draws: at least one number of draws is needed")
         self.split, self.rows, self.points, self.tolerance = split, rows, points, tolerance
-        self.draws = sorted(set(draws))
+        self.draws, self.plane = sorted(set(draws)), plane
 
     # ---------------------------------------------------------------- measuring
     @torch.no_grad()
@@ -169,8 +171,9 @@ class Likelihood(Diagnostic):
         if not isinstance(model, HasEvidence):
             return Known(exact)
         quadrature = oracle = source = scale = None
-        if isinstance(model, HasPriorGrid):
-            quadrature = by_quadrature(model, model, x, self.points, self.tolerance)
+        most = self.plane if model.spaces["z"].dim == 2 else self.points
+        if isinstance(model, HasPriorGrid) and most:
+            quadrature = by_quadrature(model, model, x, most, self.tolerance)
         if isinstance(data, HasMembers):
             scale = fixed_scale(model, run.encode(x[:8]))
             if scale is not None:
