@@ -131,12 +131,16 @@ class Immersed(Surface):
         return torch.cat([gram(self.columns(piece)[1]) for piece in pieces])
 
     def squared_steps(self, curve: Tensor) -> Tensor:
+        at_once = max(1, self._rows(curve[:1].flatten(0, 1), 0) // curve.shape[1])
+        return torch.cat([self._squared_steps(some) for some in curve.split(at_once)])
+
+    def _squared_steps(self, curve: Tensor) -> Tensor:
         x = self.points(curve.flatten(0, 1))
         return x.unflatten(0, curve.shape[:2]).diff(dim=1).square().sum(-1)
 
     def quadratic(self, curve: Tensor) -> Quadratic:
         """Of (n / 2) sum |x_t+1 - x_t|², a sum of squares: second derivatives of the map are left out."""
-        at_once = max(1, self._rows(curve[0], self.dim) // curve.shape[1])
+        at_once = max(1, self._rows(curve[:1].flatten(0, 1), self.dim) // curve.shape[1])
         return joined([self._quadratic(some) for some in curve.split(at_once)])
 
     def _quadratic(self, curve: Tensor) -> Quadratic:
