@@ -14,7 +14,7 @@ from torch import Tensor
 from latentrun.config.bounds import Between, Count, Each, Ge, Gt
 from latentrun.data.base import Dataset, Oracle
 from latentrun.data.formats.columns import courses
-from latentrun.diagnostics.base import Diagnostic
+from latentrun.diagnostics.base import Diagnostic, row_places
 from latentrun.diagnostics.decoder.traversal_geodesics import (
     axis_geodesics,
     centre_of,
@@ -36,7 +36,6 @@ from latentrun.diagnostics.decoder.traversal_paths import (
     latent_pairs,
     plane_paths,
     row_paths,
-    row_places,
 )
 from latentrun.diagnostics.decoder.traversal_plot import traversal_pictures
 from latentrun.diagnostics.needs import ENCODER, GENERATOR, IMAGES, ORACLE, is_flat
@@ -133,7 +132,7 @@ class Traversal(Diagnostic):
                 raise Misfit(
                     "needs an encoder for the rows that diagnostic.traversal.rows names; the model has none"
                 )
-            row_places(self.rows, data.split("test").index)
+            row_places("diagnostic.traversal.rows", self.rows, data.split("test").index)
 
     # ---------------------------------------------------------------- measuring
     @torch.no_grad()
