@@ -54,7 +54,7 @@ def plane(report: Report) -> Figure:
     arrays, target = report.arrays, None
     if "classes" in report.tables:
         target = read_factors(report.tables["classes"])[0], arrays["labels"]
-    head = 0.25 + (room_above([target[0]]) if target is not None else 0.0)
+    head = room_above([target[0]] if target is not None else [])
     heights = [head, 3.3]
     fig, axes = figure(2, 1, width=4.3, height=sum(heights) / 2, height_ratios=heights)
     blank(axes[0])
