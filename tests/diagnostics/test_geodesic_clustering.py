@@ -32,12 +32,12 @@ def make(**changes) -> GeodesicClustering:
         "distance": "graph",
         "nodes": 400,
         "neighbours": 8,
-        "points": 60,
+        "rows": 60,
         "repetitions": 4,
         "starts": 3,
         "rounds": 50,
         "pieces": 8,
-        "points_along": 17,
+        "times": 17,
         "tolerance": 1e-4,
         "iterations": 50,
     }
@@ -62,7 +62,7 @@ def fenced(z, high=20, steep=20):
 
 
 def test_rings_that_euclid_cuts_through_are_found_by_geodesic_distance():
-    report = make(points=100)(planted(fenced, *rings()), Noise(0))
+    report = make(rows=100)(planted(fenced, *rings()), Noise(0))
     assert report.metrics["f_measure.geodesic"].value == 1
     assert report.metrics["pair_f.geodesic"].value == 1
     assert report.metrics["f_measure.euclidean"].value < 0.8
@@ -75,8 +75,8 @@ def test_rings_that_euclid_cuts_through_are_found_by_geodesic_distance():
 
 @pytest.mark.slow
 def test_by_curves_the_answer_is_the_same():
-    fence, changes = partial(fenced, high=8, steep=5), {"nodes": 120, "points": 24, "rounds": 4}
-    solver = {"pieces": 4, "points_along": 9, "iterations": 30, "tolerance": 1e-3}
+    fence, changes = partial(fenced, high=8, steep=5), {"nodes": 120, "rows": 24, "rounds": 4}
+    solver = {"pieces": 4, "times": 9, "iterations": 30, "tolerance": 1e-3}
     few = make(distance="curves", repetitions=1, starts=1, **changes, **solver)
     report = few(planted(fence, *rings()), Noise(0))
     assert report.metrics["f_measure.geodesic"].value == 1 and report.metrics["failed"].value < 0.1
@@ -90,13 +90,13 @@ def test_with_a_flat_decoder_geodesic_and_euclidean_clusters_are_the_same():
     centre = torch.tensor([[0.0, 0.0], [1.5, 0.0], [0.0, 1.5]])
     z = centre[labels] + 0.5 * noise.normal("z", (300, 2))
     run = planted(lambda z: z @ turned, z, labels)
-    report = make(distance="curves", repetitions=2, starts=1, points=30, nodes=100)(run, Noise(0))
+    report = make(distance="curves", repetitions=2, starts=1, rows=30, nodes=100)(run, Noise(0))
     assert report.metrics["agreement"].value == 1
     assert report.metrics["f_measure.gain"].value == 0 and report.metrics["failed"].value == 0
     row = report.tables["repetitions"].iloc[0]
     assert row["inertia_geodesic"] == pytest.approx(row["inertia_euclidean"], rel=1e-3)
     assert report.arrays["centres_geodesic"] == pytest.approx(report.arrays["centres_euclidean"], abs=1e-3)
-    by_graph = make(repetitions=2, points=100)(run, Noise(0))
+    by_graph = make(repetitions=2, rows=100)(run, Noise(0))
     assert by_graph.metrics["agreement"].value > 0.9
 
 
@@ -152,8 +152,8 @@ def test_what_cannot_be_clustered_is_said():
     with pytest.raises(NothingToMeasure, match="constant"):
         make()(planted(torch.ones_like, z, labels), Noise(0))
     with pytest.raises(NothingToMeasure, match="too few for 5 clusters"):
-        make(points=5, clusters=5)(planted(fenced, z, labels), Noise(0))
-    torn = make(points=200)(
+        make(rows=5, clusters=5)(planted(fenced, z, labels), Noise(0))
+    torn = make(rows=200)(
         planted(lambda z: torch.where(z.norm(dim=1, keepdim=True) < 1, torch.nan, z), z, labels), Noise(0)
     )
     assert any("no way leads" in note for note in torn.notes)

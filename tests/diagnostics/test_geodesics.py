@@ -28,7 +28,7 @@ def make(**changes) -> GeodesicPairs:
         "nodes": 300,
         "neighbours": 8,
         "pieces": 8,
-        "points": 33,
+        "times": 33,
         "tolerance": 1e-5,
         "iterations": 100,
         "steps": 6,

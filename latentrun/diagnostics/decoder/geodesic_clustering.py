@@ -66,7 +66,7 @@ class GeodesicClustering(Diagnostic):
     """Do clusters of codes by geodesic distance follow the classes better than clusters by Euclidean
     distance?
 
-    k-means (Lloyd's algorithm) of ``points`` test codes, with the Euclidean distance of the latent space and
+    k-means (Lloyd's algorithm) of ``rows`` test codes, with the Euclidean distance of the latent space and
     means as centres, and with the geodesic distance of the decoder's metric J_mu' J_mu + J_sigma' J_sigma and
     Fréchet means: the point with the least sum of squared geodesic distances to those of its cluster. Both
     begin at the same codes, ``starts`` times drawn by k-means++ with Euclidean distances; of each the
@@ -119,12 +119,12 @@ class GeodesicClustering(Diagnostic):
         distance: Literal["graph", "curves"],
         nodes: Annotated[int, Count(2, 10_000)],
         neighbours: Annotated[int, Count(1, 10_000)],
-        points: Annotated[int, Count(2, 10_000)],
+        rows: Annotated[int, Count(2, 10_000)],
         repetitions: Annotated[int, Count(1, 10_000)],
         starts: Annotated[int, Count(1, 1000)],
         rounds: Annotated[int, Count(1, 10_000)],
         pieces: Annotated[int, Count(1, 1000)],
-        points_along: Annotated[int, Count(5, 10_000)],
+        times: Annotated[int, Count(5, 10_000)],
         tolerance: Annotated[float, Gt(0)],
         iterations: Annotated[int, Count(1)],
     ):
@@ -133,9 +133,9 @@ class GeodesicClustering(Diagnostic):
                 f"diagnostic.geodesic_clustering.classes: at least two classes are needed, got {classes}"
             )
         self.classes, self.clusters, self.distance = classes, clusters, distance
-        self.nodes, self.neighbours, self.points = nodes, neighbours, points
+        self.nodes, self.neighbours, self.rows = nodes, neighbours, rows
         self.repetitions, self.starts, self.rounds = repetitions, starts, rounds
-        self.settings = Settings(pieces, points_along, 4 * (points_along - 1) + 1, tolerance, iterations)
+        self.settings = Settings(pieces, times, 4 * (times - 1) + 1, tolerance, iterations)
 
     def check(self, model: Model, data: Dataset) -> None:
         if self.classes == "all":
@@ -156,7 +156,7 @@ class GeodesicClustering(Diagnostic):
         noise, space, notes = noise.to("cpu"), surface_of(run), []
         pool = self._pool(run, space, noise)
         clusters = self.clusters or len(pool.names)
-        size = min(self.points, len(pool.z))
+        size = min(self.rows, len(pool.z))
         if size <= clusters:
             raise NothingToMeasure(f"{size} codes of these classes are too few for {clusters} clusters")
         graph = Graph(space.surface, pool.chart, self.neighbours, PARTS)

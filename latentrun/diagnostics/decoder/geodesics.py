@@ -105,7 +105,7 @@ class GeodesicPairs(Diagnostic):
         nodes: Annotated[int, Count(2, 100_000)],
         neighbours: Annotated[int, Count(1, 10_000)],
         pieces: Annotated[int, Count(1, 1000)],
-        points: Annotated[int, Count(3, 10_000)],
+        times: Annotated[int, Count(3, 10_000)],
         tolerance: Annotated[float, Gt(0)],
         iterations: Annotated[int, Count(1)],
         steps: Annotated[int, Count(2, 1000)],
@@ -113,7 +113,7 @@ class GeodesicPairs(Diagnostic):
     ):
         self.pairs, self.across, self.rows, self.codes, self.tail = pairs, across, rows, codes, tail
         self.nodes, self.neighbours, self.steps, self.shown = nodes, neighbours, steps, shown
-        self.settings = Settings(pieces, points, 4 * (points - 1) + 1, tolerance, iterations)
+        self.settings = Settings(pieces, times, 4 * (times - 1) + 1, tolerance, iterations)
 
     def check(self, model: Model, data: Dataset) -> None:
         if self.across != "any" and data.label is None:
@@ -279,9 +279,9 @@ def pair_table(ends: Ends, found: Geodesics, sides: Mapping[str, Traits]) -> pd.
 
 def status_of(converged: Tensor, length: Tensor) -> np.ndarray:
     """What became of pairs ``(P,)``, by their geodesic and the ``length (P,)`` of the straight line."""
-    done, length = converged.cpu().numpy(), length.cpu().numpy()
-    rest = np.where(~np.isfinite(length), BROKEN, np.where(length > 0, COMPARED, POINT))
-    return np.where(done, rest, FAILED).astype(object)
+    way = length.cpu().numpy()
+    rest = np.where(~np.isfinite(way), BROKEN, np.where(way > 0, COMPARED, POINT))
+    return np.where(converged.cpu().numpy(), rest, FAILED).astype(object)
 
 
 def metrics_of(table: pd.DataFrame) -> dict[str, Estimate]:
