@@ -31,6 +31,7 @@ SMALLER = {  # so that the whole table takes seconds
     "resamples": 100,
     "n": 40,
     "samples": 40,
+    "iterations": 10,
     "draws": [1, 3, 20],
     "points": 1024,
     "variants": 2,

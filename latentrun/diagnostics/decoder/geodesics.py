@@ -85,7 +85,7 @@ class GeodesicPairs(Diagnostic):
         "length_ratio": Metric("length of the geodesic over that of the straight line, mean over pairs", 0),
         "energy": Metric(f"squared data units, half the integral of the squared speed {OF_KIND}"),
         "energy_ratio": Metric("energy of the geodesic over that of the straight line, mean over pairs", 0),
-        "near": Metric(f"share of its length in the chart that lies near train codes, {OF_KIND}", -1, 1),
+        "near": Metric(f"part of its length in the chart that lies near train codes, {OF_KIND}", -1, 1),
         "gap": Metric(f"latent units, greatest distance from the nearest train code, {OF_KIND}"),
         "unevenness": Metric(f"sd over mean of the steps in data space, {OF_KIND}"),
         "class_changes": Metric(f"changes of the nearest code's label along the way, {OF_KIND}"),
@@ -194,9 +194,14 @@ class GeodesicPairs(Diagnostic):
     def _shown(
         self, run: Run, space: Decoded, table: pd.DataFrame, curves: Mapping[str, Tensor]
     ) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-        """Some pairs, from the one whose geodesic is the shortest beside the straight line to the longest:
-        their rows of the table, both curves, and what these decode to at ``steps`` even times."""
-        order = table.index[table["status"] == COMPARED].to_numpy()
+        """Some of that half of the pairs that lies farther apart, from the one whose geodesic is the shortest
+        beside the straight line to the longest: their rows of the table, both curves, and what these decode
+        to at ``steps`` even times."""
+        apart = (curves["straight"][:, 0] - curves["straight"][:, -1]).norm(dim=1).cpu().numpy()
+        done = (table["status"] == COMPARED).to_numpy()
+        order = (
+            np.flatnonzero(done & (apart >= np.median(apart[done]))) if done.any() else np.flatnonzero(done)
+        )
         order = order[np.argsort(table["length_ratio"].to_numpy()[order], kind="stable")]
         rows = order[evenly(len(order), self.shown).numpy()]
         at = torch.from_numpy(rows).to(run.device)
@@ -287,9 +292,10 @@ def status_of(converged: Tensor, length: Tensor) -> np.ndarray:
 def metrics_of(table: pd.DataFrame) -> dict[str, Estimate]:
     """Means over the pairs that are compared, of what they have."""
     rows = table[table["status"] == COMPARED]
-    metrics = {"failed": share_interval(int((table["status"] == FAILED).sum()), len(table), PAIRS)}
+    failed = {"failed": share_interval(int((table["status"] == FAILED).sum()), len(table), PAIRS)}
     if not len(rows):
-        return metrics
+        return failed
+    metrics = {}
     for name in ("length_ratio", "energy_ratio"):
         metrics[name] = mean_interval(rows[name].to_numpy(copy=True), PAIRS)
     measured = [name.removesuffix("_geodesic") for name in table.columns if name.endswith("_geodesic")]
@@ -299,4 +305,4 @@ def metrics_of(table: pd.DataFrame) -> dict[str, Estimate]:
             continue
         metrics |= {f"{name}.{kind}": mean_interval(v, PAIRS) for kind, v in zip(KINDS, sides, strict=True)}
         metrics[f"{name}.gain"] = mean_interval(sides[0] - sides[1], PAIRS)
-    return metrics
+    return metrics | failed

@@ -26,8 +26,8 @@ def geodesic_pictures(report: Report) -> dict[str, Picture]:
         text = (
             "Codes of the train split in the latent plane, coloured by class where there are labels, with "
             "geodesics of the decoder's metric (solid) and the straight lines between the same test codes "
-            "(dashed): pairs from the one whose geodesic is the shortest beside the straight line to the "
-            "one where it is the longest."
+            "(dashed): of the pairs that lie farther apart than most, from the one whose geodesic is the "
+            "shortest beside the straight line to the one where it is the longest."
         )
         pictures["plane"] = Picture(plane(report), text)
     if "pictures_geodesic" in report.arrays:
