@@ -123,13 +123,13 @@ def test_k_means_has_the_inertia_of_scikit_learn():
 
 
 def test_the_centre_along_a_graph_is_the_node_with_the_least_squares():
-    """Points at 0, 1, 2, 10, 11 on a line, among nodes 0 ... 11."""
-    nodes = torch.arange(12.0)[:, None].double()
-    rows = torch.tensor([0, 1, 2, 10, 11])
+    """Points at 0, 1, 5, 20, 21 on a line, among nodes 0 ... 21: their mean, not their median."""
+    nodes = torch.arange(22.0)[:, None].double()
+    rows = torch.tensor([0, 1, 5, 20, 21])
     means = AlongGraph((nodes - nodes.T).abs()[:, rows], nodes, rows)
     found = k_means(means, torch.tensor([0, 1]), 20)
-    assert found.clusters.tolist() == [0, 0, 0, 1, 1] and found.centres[:, 0].tolist() == [1, 10]
-    assert found.inertia == 3 and found.settled
+    assert found.clusters.tolist() == [0, 0, 0, 1, 1] and found.centres[:, 0].tolist() == [2, 20]
+    assert found.inertia == 4 + 1 + 9 + 1 and found.settled
     assert not k_means(means, torch.tensor([0, 1]), 1).settled
 
 

@@ -32,3 +32,8 @@ def test_classes_have_clusters_of_their_own_and_the_best_pairing():
     one = contingency(classes, np.zeros(90, int))
     sizes = np.bincount(classes) / 90
     assert f_measure(one) == pytest.approx((sizes * 2 * sizes / (1 + sizes)).max())  # one class alone
+
+
+def test_large_classes_are_paired_first():
+    """The small class would have the cluster of the large one, were all classes worth the same."""
+    assert f_measure(np.array([[55, 45], [10, 0]])) == pytest.approx(100 / 110 * 2 * 55 / (100 + 65))
