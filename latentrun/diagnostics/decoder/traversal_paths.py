@@ -24,14 +24,15 @@ UNITS = {
     "pairs": "position (sd of codes)",
     "lines": "share of the way",
     "angles": "angle (degrees)",
+    "shortest": "share of the way in data space",
     "geodesics": "distance from the centre",
     "turned": "distance from the centre",
     "joins": "share of the way",
     "circles": "angle (degrees)",
     "points": "number of the point",
 }
-BENT = ("angles", "circles", "points")  # kinds that are not straight, or not connected
-Kind = Literal["axes", "pairs", "lines", "angles"]
+BENT = ("angles", "shortest", "circles", "points")  # kinds that are not straight, or not connected
+Kind = Literal["axes", "pairs", "lines", "angles", "shortest"]
 
 
 @dataclass(frozen=True)
