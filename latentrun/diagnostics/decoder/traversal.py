@@ -56,13 +56,13 @@ class Traversal(Diagnostic):
     """What changes along paths through latent space, and has every factor a path of its own?
 
     Kinds of path: ``axes``, each latent in turn around the mean code; ``pairs``, straight lines through the
-    mean in planes of two latents; ``lines``, straight lines between two codes; ``shortest``, between the
-    same, of the decoder's metric; ``angles``, arcs around the mean in those planes. Lengths are in whitened
-    units: standard deviations of the training codes (means of q(z|x)); without an encoder the mean is 0 and
-    the unit 1. On a curved latent space all of them are made of its own geodesics through a code in the
-    middle, exp(z, t v) with v in an orthonormal frame there: those that are closed go once round, lengths and
-    distances (of coordinates, for ``gap``) are in the units of the space, and a finite factor gives a path of
-    its own from point to point.
+    mean in planes of two latents; ``lines``, straight lines between two codes; ``shortest``, the shortest
+    curves of the decoder's metric between the same codes; ``angles``, arcs around the mean in those planes.
+    Lengths are in whitened units: standard deviations of the training codes (means of q(z|x)); without an
+    encoder the mean is 0 and the unit 1. On a curved latent space all others are made of its own geodesics
+    through a code in the middle, exp(z, t v) with v in an orthonormal frame there: those that are closed go
+    once round, lengths and distances (of coordinates, for ``gap``) are in the units of the space, and a
+    finite factor gives a path of its own from point to point.
 
     With an oracle each decoded point is fitted by the nearest member of the data's family. For a factor f
     along a path: *monotonicity* = |Spearman| of the fitted f against the position, 0 where f covers less than
