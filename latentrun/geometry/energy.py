@@ -109,9 +109,11 @@ def least_energy(
     basis = spline(settings.pieces, settings.points, start)
     size = pairs_at_once(basis, start.shape[1])
     firsts = [None] * -(-len(start) // size) if first is None else first.split(size)
-    pieces = zip(start.split(size), end.split(size), firsts, strict=True)
     if not len(start):
-        pieces = iter([(start, end, None)])
+        none = start.new_zeros(0)
+        curve = start.new_zeros(0, settings.fine, start.shape[1])
+        return Geodesics(curve, none, none, none, none.bool(), none.long())
+    pieces = zip(start.split(size), end.split(size), firsts, strict=True)
     return Geodesics.joined([_least_energy(surface, Lines(basis, a, b), c, settings) for a, b, c in pieces])
 
 

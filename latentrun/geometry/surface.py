@@ -140,7 +140,7 @@ class Immersed(Surface):
 
     def quadratic(self, curve: Tensor) -> Quadratic:
         """Of (n / 2) sum |x_t+1 - x_t|², a sum of squares: second derivatives of the map are left out."""
-        at_once = max(1, self._rows(curve[:1].flatten(0, 1), self.dim) // curve.shape[1])
+        at_once = max(1, self._rows(curve[0], self.dim) // curve.shape[1])
         return joined([self._quadratic(some) for some in curve.split(at_once)])
 
     def _quadratic(self, curve: Tensor) -> Quadratic:
