@@ -32,6 +32,7 @@ SMALLER = {  # so that the whole table takes seconds
     "n": 40,
     "samples": 40,
     "iterations": 10,
+    "judged": 3,
     "draws": [1, 3, 20],
     "points": 1024,
     "variants": 2,

@@ -32,6 +32,7 @@ def make(**changes) -> GeodesicPairs:
         "tolerance": 1e-5,
         "iterations": 100,
         "steps": 6,
+        "judged": 15,
         "shown": 3,
     }
     return GeodesicPairs(**(values | changes))
@@ -199,7 +200,8 @@ def test_with_an_oracle_decoded_points_are_judged_and_pictures_drawn():
     y = y / y.norm(dim=1, keepdim=True)
     run = Span(y).run(off=lambda z: 2 * torch.exp(-4 * z.square().sum(1)))
     report = make(pairs=30)(run, Noise(0))
-    assert report.metrics["residual.gain"].high < -0.02 and report.metrics["residual.geodesic"].value < 0.4
+    assert report.tables["pairs"]["residual_geodesic"].notna().sum() == 15
+    assert report.metrics["residual.gain"].high < -0.005 and report.metrics["residual.geodesic"].value < 0.4
     pictures = make().plot(report)
     assert set(pictures) == {"plane", "decoded", "ratios"}
     assert report.arrays["pictures_geodesic"].shape == (3, 6, 1, 4, 4)

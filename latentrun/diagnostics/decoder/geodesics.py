@@ -68,7 +68,8 @@ class GeodesicPairs(Diagnostic):
     the quantile ``tail`` of the distances from a train code to the nearest other one; ``gap``: their greatest
     distance to the nearest code; ``class_changes``: how often the label of the nearest code changes from one
     to the next; ``sd``: root of the mean variance of x given z, mean over them; ``residual``, of ``steps`` of
-    them with an oracle: distance to the data's family as a share of the picture's norm. ``unevenness``:
+    them and of at most ``judged`` pairs, with an oracle: distance to the data's family as a share of the
+    picture's norm. ``unevenness``:
     standard deviation over mean of the steps in data space, the curve run through at the speed it is given
     with: constant in the metric, or in the chart.
 
@@ -109,10 +110,12 @@ class GeodesicPairs(Diagnostic):
         tolerance: Annotated[float, Gt(0)],
         iterations: Annotated[int, Count(1)],
         steps: Annotated[int, Count(2, 1000)],
+        judged: Annotated[int, Count(2)],
         shown: Annotated[int, Count(1, 100)],
     ):
         self.pairs, self.across, self.rows, self.codes, self.tail = pairs, across, rows, codes, tail
-        self.nodes, self.neighbours, self.steps, self.shown = nodes, neighbours, steps, shown
+        self.nodes, self.neighbours, self.steps = nodes, neighbours, steps
+        self.judged, self.shown = judged, shown
         self.settings = Settings(pieces, times, 4 * (times - 1) + 1, tolerance, iterations)
 
     def check(self, model: Model, data: Dataset) -> None:
@@ -141,9 +144,10 @@ class GeodesicPairs(Diagnostic):
         compared = np.flatnonzero(table["status"] == COMPARED)
         self._refuse(table)
         if isinstance(run.data, Oracle) and len(compared):
+            judged = compared[: self.judged]
             for kind, curve in curves.items():
-                residual = self._residual(run, space, curve[torch.from_numpy(compared).to(run.device)])
-                table.loc[compared, f"residual_{kind}"] = residual
+                residual = self._residual(run, space, curve[torch.from_numpy(judged).to(run.device)])
+                table.loc[judged, f"residual_{kind}"] = residual
         metrics = metrics_of(table) | {"limit": Estimate(cloud.limit)}
         shown, arrays = self._shown(run, space, table, curves)
         tables = {"pairs": table, "shown": shown}
@@ -300,8 +304,9 @@ def metrics_of(table: pd.DataFrame) -> dict[str, Estimate]:
         metrics[name] = mean_interval(rows[name].to_numpy(copy=True), PAIRS)
     measured = [name.removesuffix("_geodesic") for name in table.columns if name.endswith("_geodesic")]
     for name in measured:
-        sides = [rows[f"{name}_{kind}"].to_numpy(dtype=float, copy=True) for kind in KINDS]
-        if np.isnan(sides).any():
+        both = rows[[f"{name}_{kind}" for kind in KINDS]].dropna()  # few may be held against an oracle
+        sides = both.to_numpy(dtype=float, copy=True).T
+        if not len(both):
             continue
         metrics |= {f"{name}.{kind}": mean_interval(v, PAIRS) for kind, v in zip(KINDS, sides, strict=True)}
         metrics[f"{name}.gain"] = mean_interval(sides[0] - sides[1], PAIRS)
