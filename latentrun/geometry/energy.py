@@ -14,12 +14,13 @@ from latentrun.geometry.surface import Quadratic, Surface
 
 @dataclass(frozen=True)
 class Damping:
-    """Of a step, as a share of the curvature's own diagonal: where it begins, its bounds, and its factor
-    after a step that was taken and after one that was not."""
+    """Of a step, as a share of the curvature's own diagonal: where it begins, its bounds, from where on
+    no step is tried any more, and its factor after a step that was taken and after one that was not."""
 
     start: float = 1e-3
     low: float = 1e-9
     high: float = 1e9
+    stuck: float = 1e6
     ease: float = 0.1
     tighten: float = 4.0
 
@@ -131,7 +132,9 @@ def _least_energy(surface: Surface, lines: Lines, first: Tensor | None, settings
     active = torch.isfinite(state.model.energy).nonzero()[:, 0]
     for _ in range(settings.steps):
         step, expected = _step(basis, state, active)
-        going = ~(expected <= settings.tolerance)
+        # About what a step without damping would bring: one that is held back has not arrived.
+        damping = state.damping[active]
+        going = ~(expected * (1 + damping) <= settings.tolerance) & (damping < DAMPING.stuck)
         active, step = active[going], step[going]
         if not len(active):
             break
