@@ -108,6 +108,18 @@ def check_factors(where: str, names: Sequence[str], data: Dataset) -> None:
             raise InputError(f"{where}: {unknown('factor', name, names_of_data)}")
 
 
+def row_places(key: str, rows: Sequence[tuple[int, int]], index: Tensor) -> Tensor:
+    """Where pairs of rows stand in the test split ``(L, 2)``, by its permanent ``index (N,)``; InputError,
+    which names the setting ``key``, for one that does not."""
+    wanted = torch.tensor(rows, device=index.device)
+    matches = wanted[..., None] == index
+    if not matches.any(-1).all():
+        row = wanted[~matches.any(-1)][0].item()
+        near = index[(index - row).abs().argmin()].item()
+        raise InputError(f"{key}: row {row} is not in the test split; the nearest that is: {near}")
+    return matches.int().argmax(-1)
+
+
 def check_samples(model: Model) -> None:
     """Misfit where a model cannot be sampled from, not even with a stand-in for the prior."""
     if not isinstance(model, HasGenerator | HasEncoder):

@@ -1,8 +1,9 @@
-"""Shortest curves from several beginnings."""
+"""Shortest curves from several beginnings, and the distances between many points."""
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -10,6 +11,8 @@ from torch import Tensor
 from latentrun.geometry.energy import Geodesics, Settings, least_energy
 from latentrun.geometry.graph import Graph
 from latentrun.geometry.surface import Surface
+
+PAIRS = 1024  # whose curves are held at once where only their lengths are wanted
 
 
 def shortest(
@@ -34,3 +37,48 @@ def better(one: Geodesics, other: Geodesics) -> Geodesics:
 
 def _shaped(rows: Tensor, like: Tensor) -> Tensor:
     return rows.view(-1, *[1] * (like.dim() - 1))
+
+
+@dataclass(frozen=True)
+class Distances:
+    """``length (A, B)`` of the shortest curves from A points to B, and which have ``converged (A, B)``; where
+    one has not, the length is that of the curve it came to."""
+
+    length: Tensor
+    converged: Tensor
+
+
+def distances(
+    surface: Surface,
+    a: Tensor,
+    b: Tensor | None,
+    settings: Settings,
+    graph: Graph | None = None,
+    tell: Callable[[int, int], None] | None = None,
+) -> Distances:
+    """Between all of ``a (A, d)`` and all of ``b (B, d)``, as :func:`shortest` finds them; where b is None
+    among the points of a, each pair once and the matrix symmetric. No more than ``PAIRS`` curves are held.
+
+    ``tell``: is told how many of how many pairs are done.
+
+    >>> from latentrun.geometry.surface import Immersed
+    >>> plane = Immersed(lambda z: 2 * z, dim=2)
+    >>> distances(plane, torch.tensor([[0.0, 0.0], [3.0, 4.0]]), None, Settings()).length
+    tensor([[ 0., 10.],
+            [10.,  0.]])
+    """
+    count = len(a), len(a if b is None else b)
+    length = torch.zeros(count, dtype=a.dtype, device=a.device)
+    converged = torch.ones(count, dtype=torch.bool, device=a.device)
+    if b is None:
+        rows, columns = torch.triu_indices(*count, offset=1, device=a.device)
+    else:
+        rows, columns = (index.flatten() for index in torch.ones(count, device=a.device).nonzero().T)
+    for begin in range(0, len(rows), PAIRS):  # over chunks that fit memory, not over pairs
+        i, j = rows[begin : begin + PAIRS], columns[begin : begin + PAIRS]
+        found = shortest(surface, a[i], (a if b is None else b)[j], settings, graph)
+        for row, column in [(i, j), (j, i)][: 2 if b is None else 1]:
+            length[row, column], converged[row, column] = found.length, found.converged
+        if tell is not None:
+            tell(min(begin + PAIRS, len(rows)), len(rows))
+    return Distances(length, converged)

@@ -137,6 +137,10 @@ class Immersed(Surface):
         return torch.cat([gram(self.columns(piece)[1]) for piece in pieces])
 
     def squared_steps(self, curve: Tensor) -> Tensor:
+        at_once = max(1, self._rows(curve[:1].flatten(0, 1), 0) // curve.shape[1])
+        return torch.cat([self._squared_steps(some) for some in curve.split(at_once)])
+
+    def _squared_steps(self, curve: Tensor) -> Tensor:
         x = self.points(curve.flatten(0, 1))
         return x.unflatten(0, curve.shape[:2]).diff(dim=1).square().sum(-1)
 

@@ -31,6 +31,8 @@ SMALLER = {  # so that the whole table takes seconds
     "resamples": 100,
     "n": 40,
     "samples": 40,
+    "iterations": 10,
+    "judged": 3,
     "draws": [1, 3, 20],
     "points": 1024,
     "variants": 2,

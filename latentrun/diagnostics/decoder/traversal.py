@@ -14,7 +14,7 @@ from torch import Tensor
 from latentrun.config.bounds import Between, Count, Each, Ge, Gt
 from latentrun.data.base import Dataset, Oracle
 from latentrun.data.formats.columns import courses
-from latentrun.diagnostics.base import Diagnostic
+from latentrun.diagnostics.base import Diagnostic, row_places
 from latentrun.diagnostics.decoder.traversal_geodesics import (
     axis_geodesics,
     centre_of,
@@ -36,9 +36,9 @@ from latentrun.diagnostics.decoder.traversal_paths import (
     latent_pairs,
     plane_paths,
     row_paths,
-    row_places,
 )
 from latentrun.diagnostics.decoder.traversal_plot import traversal_pictures
+from latentrun.diagnostics.decoder.traversal_shortest import check_shortest, with_shortest
 from latentrun.diagnostics.needs import ENCODER, GENERATOR, IMAGES, ORACLE, is_flat
 from latentrun.errors import Misfit
 from latentrun.functional.clouds.neighbours import nearest
@@ -55,13 +55,14 @@ Pair = tuple[Annotated[int, Ge(0)], Annotated[int, Ge(0)]]
 class Traversal(Diagnostic):
     """What changes along paths through latent space, and has every factor a path of its own?
 
-    Four kinds of path: ``axes``, each latent in turn around the mean code; ``pairs``, straight lines through
-    the mean in planes of two latents; ``lines``, straight lines between two codes; ``angles``, arcs around
-    the mean in those planes. Lengths are in whitened units: standard deviations of the training codes (means
-    of q(z|x)); without an encoder the mean is 0 and the unit 1. On a curved latent space all of them are made
-    of its own geodesics through a code in the middle, exp(z, t v) with v in an orthonormal frame there: those
-    that are closed go once round, lengths and distances (of coordinates, for ``gap``) are in the units of the
-    space, and a finite factor gives a path of its own from point to point.
+    Kinds of path: ``axes``, each latent in turn around the mean code; ``pairs``, straight lines through the
+    mean in planes of two latents; ``lines``, straight lines between two codes; ``shortest``, the shortest
+    curves of the decoder's metric between the same codes; ``angles``, arcs around the mean in those planes.
+    Lengths are in whitened units: standard deviations of the training codes (means of q(z|x)); without an
+    encoder the mean is 0 and the unit 1. On a curved latent space all others are made of its own geodesics
+    through a code in the middle, exp(z, t v) with v in an orthonormal frame there: those that are closed go
+    once round, lengths and distances (of coordinates, for ``gap``) are in the units of the space, and a
+    finite factor gives a path of its own from point to point.
 
     With an oracle each decoded point is fitted by the nearest member of the data's family. For a factor f
     along a path: *monotonicity* = |Spearman| of the fitted f against the position, 0 where f covers less than
@@ -128,12 +129,13 @@ class Traversal(Diagnostic):
         self.arcs, self.min_change, self.slack, self.strips = arcs, min_change, slack, strips
 
     def check(self, model: Model, data: Dataset) -> None:
+        check_shortest(self.paths, model)
         if self.rows and "lines" in self.paths:
             if not isinstance(model, HasEncoder):
                 raise Misfit(
                     "needs an encoder for the rows that diagnostic.traversal.rows names; the model has none"
                 )
-            row_places(self.rows, data.split("test").index)
+            row_places("diagnostic.traversal.rows", self.rows, data.split("test").index)
 
     # ---------------------------------------------------------------- measuring
     @torch.no_grad()
@@ -144,7 +146,7 @@ class Traversal(Diagnostic):
         if flat and frame.codes is None:
             notes.append("the model has no encoder: paths run around 0 in units of 1")
         kinds = self._paths(run, frame, noise, notes) if flat else self._geodesics(run, noise, notes)
-        walk = decoded(run, kinds)
+        walk = decoded(run, with_shortest(run, kinds, self.paths, noise, notes))
         paths, steps = path_table(walk), step_table(walk)
         metrics = mean_unevenness(paths)
         if frame.codes is not None:

@@ -10,7 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from latentrun.diagnostics.decoder.traversal_paths import UNITS, latent_pairs, row_places
+from latentrun.diagnostics.base import row_places
+from latentrun.diagnostics.decoder.traversal_paths import UNITS, latent_pairs
 from latentrun.functional.noise import Noise
 from latentrun.functional.paths.lines import Paths
 from latentrun.manifolds import Manifold, Product
@@ -163,7 +164,7 @@ def joining_geodesics(
         latents = run.latents("test")
         z, index = centre.space.project(latents.codes.double()), latents.index
     if rows:
-        pairs = row_places(rows, index)
+        pairs = row_places("diagnostic.traversal.rows", rows, index)
     else:
         order = noise.permutation("ends", len(z))[:SAMPLES].to(z.device)
         first = order[:count]

@@ -9,7 +9,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from latentrun.errors import InputError, NothingToMeasure
+from latentrun.diagnostics.base import row_places
+from latentrun.errors import NothingToMeasure
 from latentrun.functional.noise import Noise
 from latentrun.functional.paths.lines import Paths, arcs, axis_lines, far_apart, plane_lines, segments
 from latentrun.functional.ties import ranked
@@ -23,14 +24,15 @@ UNITS = {
     "pairs": "position (sd of codes)",
     "lines": "share of the way",
     "angles": "angle (degrees)",
+    "shortest": "share of the way in data space",
     "geodesics": "distance from the centre",
     "turned": "distance from the centre",
     "joins": "share of the way",
     "circles": "angle (degrees)",
     "points": "number of the point",
 }
-BENT = ("angles", "circles", "points")  # kinds that are not straight, or not connected
-Kind = Literal["axes", "pairs", "lines", "angles"]
+BENT = ("angles", "shortest", "circles", "points")  # kinds that are not straight, or not connected
+Kind = Literal["axes", "pairs", "lines", "angles", "shortest"]
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def _planes(pairs: Tensor) -> list[str]:
 def row_paths(run: Run, rows: Sequence[tuple[int, int]], steps: int) -> Paths:
     """Straight lines between the codes of pairs of test rows, by their permanent index."""
     latents = run.latents("test")
-    places = row_places(rows, latents.index)
+    places = row_places("diagnostic.traversal.rows", rows, latents.index)
     names = tuple(f"{a} to {b}" for a, b in rows)
     return _line_paths(latents.codes[places[:, 0]], latents.codes[places[:, 1]], names, steps)
 
@@ -145,20 +147,6 @@ def far_paths(run: Run, frame: Frame, count: int, steps: int, noise: Noise, note
     )
     names = tuple(f"{a} to {b}" for a, b in index[pairs].tolist())
     return _line_paths(z[pairs[:, 0]], z[pairs[:, 1]], names, steps)
-
-
-def row_places(rows: Sequence[tuple[int, int]], index: Tensor) -> Tensor:
-    """Where pairs of rows stand in the test split ``(L, 2)``, by its permanent ``index (N,)``; InputError for
-    one that does not."""
-    wanted = torch.tensor(rows, device=index.device)
-    matches = wanted[..., None] == index
-    if not matches.any(-1).all():
-        row = wanted[~matches.any(-1)][0].item()
-        near = index[(index - row).abs().argmin()].item()
-        raise InputError(
-            f"diagnostic.traversal.rows: row {row} is not in the test split; the nearest that is: {near}"
-        )
-    return matches.int().argmax(-1)
 
 
 def _line_paths(start: Tensor, end: Tensor, names: tuple[str, ...], steps: int) -> Paths:

@@ -29,6 +29,7 @@ TITLES = {
     "pairs": "lines in planes of two latents",
     "lines": "straight lines through latent space",
     "angles": "arcs in latent space",
+    "shortest": "shortest curves of the decoder's metric",
     "geodesics": "geodesics of the latent space",
     "turned": "geodesics in planes of two directions",
     "joins": "geodesics between two codes",
@@ -44,6 +45,7 @@ LEGENDS = {
     "beside it",
     "angles": "arcs around the mean code in the plane of two latents, angles counted from the first towards "
     "the second",
+    "shortest": "between the codes that the straight lines join, in even steps of their length in data space",
     "geodesics": "through a code in the middle, in each of the directions of an orthonormal frame; numbers "
     "are distances along them, and those that are closed go once round",
     "turned": "through a code in the middle, the angle is counted from the first direction towards the "
@@ -120,7 +122,7 @@ def decoded_lines(kind: str, rows: pd.DataFrame, report: Report) -> Picture:
         (path, positions.get_group((kind, path)).to_numpy(), values)
         for path, values in zip(rows["path"], x, strict=True)
     ]
-    ends = " (lines between two test rows or prior samples)" if kind in ("lines", "joins") else ""
+    ends = " (lines between two test rows or prior samples)" if kind in ("lines", "joins", "shortest") else ""
     lines = "One line a position, dark where the path begins, bright where it ends"
     if x.shape[2] <= FEW:
         lines = "One line a component of x"
