@@ -35,10 +35,12 @@ class RBFPrecision(ChangingVariance):
     Trained in two phases. While the model trains, sigma is what ``before`` says: ``constant``, equal to
     ``scale`` everywhere, or ``network``, a :class:`~latentrun.nn.likelihood_variance.NetworkVariance` that
     begins at ``scale``. Then encoder and decoder are held, the ``centers`` c_k are found by k-means on the
-    codes of all training rows, lambda_k = ½ (``width`` · mean distance of the cluster's codes to c_k)^-2, and
-    ``epochs`` (null: those of the training) move log W alone, by ``weights_by``: ``likelihood``, that of the
-    training rows, as the paper; or ``network``, the mean squared difference to the network's log sigma², as
-    the author's code, with 100 centres, width 1.25 and a ceiling of 1000.
+    ``codes`` of all training rows (their ``mean``, as the paper; or one of each ``drawn`` from q(z|x), which
+    where a latent variable is not used lies far beyond all means), lambda_k = ½ (``width`` · mean distance of
+    the cluster's codes to c_k)^-2, and ``epochs`` (null: those of the training) move log W alone, by
+    ``weights_by``: ``likelihood``, that of the training rows, as the paper; or ``network``, the mean squared
+    difference to the network's log sigma², as the author's code, with 100 centres, width 1.25 and a ceiling
+    of 1000.
 
     ``narrowest``: least mean distance that a cluster is taken to have, for one of a single code has none, as
     a share of the mean over all codes. ``ceiling``: zeta = (ceiling · s)^-2, s the mean over codes and data
@@ -64,6 +66,7 @@ class RBFPrecision(ChangingVariance):
         scale: Annotated[float, Gt(0)],
         least: Annotated[float, Gt(0)],
         centers: Annotated[int, Count(1, 100_000)],
+        codes: Literal["mean", "drawn"],
         width: Annotated[float, Gt(0)],
         narrowest: Annotated[float, Between(0, 1, open_=True)],
         ceiling: Annotated[float, Gt(0)],
@@ -74,7 +77,7 @@ class RBFPrecision(ChangingVariance):
         super().__init__(event_shape, value_range, least, squash)
         if weights_by == "network" and before != "network":
             raise InputError("model.likelihood.weights_by: network needs before=network, got before=constant")
-        self.weights_by, self.log_start = weights_by, log(scale)
+        self.weights_by, self.codes, self.log_start = weights_by, codes, log(scale)
         self.width, self.narrowest, self.ceiling, self.epochs = width, narrowest, ceiling, epochs
         self.before: NetworkVariance | None = None
         if before == "network":
@@ -147,7 +150,11 @@ class RBFPrecision(ChangingVariance):
     @torch.no_grad()
     def place(self, x: Tensor, coder: Coder, noise: Noise) -> None:
         """Centres, bandwidths, floor and first weights, from all training rows ``x``."""
-        codes = [coder.center(part.to(self.centers)) for part in x.split(CHUNK)]
+        drawn = self.codes == "drawn"
+        codes = [
+            coder.draw(part.to(self.centers), noise.at(i)) if drawn else coder.center(part.to(self.centers))
+            for i, part in enumerate(x.split(CHUNK))
+        ]
         clusters = kmeans(torch.cat(codes), len(self.centers), noise)
         # Where there are fewer codes than centres some stand for several.
         place = torch.arange(len(self.centers), device=self.centers.device) % len(clusters.centers)

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from latentrun.diagnostics import needs
+from latentrun.diagnostics.surface import CHART
 from latentrun.diagnostics.training.latent_noise import NOISE
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import Sphere
@@ -166,7 +167,7 @@ CASES = {
         NOISE,
         *ORACLES,
     ),
-    "sphere-digits": case(on_a_sphere, *NOTHING_PROBABLE, needs.FLAT, NOISE, *ORACLES),
+    "sphere-digits": case(on_a_sphere, *NOTHING_PROBABLE, needs.FLAT, CHART, NOISE, *ORACLES),
 }
 
 
