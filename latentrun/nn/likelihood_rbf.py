@@ -46,9 +46,11 @@ class RBFPrecision(ChangingVariance):
     a share of the mean over all codes. ``ceiling``: zeta = (ceiling · s)^-2, s the mean over codes and data
     dimensions of the network's sigma, or, without one, the root mean square of x - mu(z); the paper only says
     zeta -> 0. W starts at the inverse of the squares x - mu(z) (of the network's sigma²) averaged with the
-    weights v_k, over the mean of sum_k v_k. Misfit for tables whose columns are not all real.
+    weights v_k, over the mean of sum_k v_k; log W moves ``speed`` times as fast as a parameter would with the
+    training's learning rate, which is meant for networks. Misfit for tables whose columns are not all real.
     """
 
+    log_start: Tensor
     centers: Tensor
     bandwidth: Tensor
     floor: Tensor
@@ -71,20 +73,23 @@ class RBFPrecision(ChangingVariance):
         narrowest: Annotated[float, Between(0, 1, open_=True)],
         ceiling: Annotated[float, Gt(0)],
         epochs: Annotated[int, Count(0)] | None,
+        speed: Annotated[float, Gt(0)],
         squash: bool,
     ):
         require_real(columns, "rbf")
         super().__init__(event_shape, value_range, least, squash)
         if weights_by == "network" and before != "network":
             raise InputError("model.likelihood.weights_by: network needs before=network, got before=constant")
-        self.weights_by, self.codes, self.log_start = weights_by, codes, log(scale)
+        self.weights_by, self.codes, self.log_scale_at_start = weights_by, codes, log(scale)
         self.width, self.narrowest, self.ceiling, self.epochs = width, narrowest, ceiling, epochs
         self.before: NetworkVariance | None = None
         if before == "network":
             self.before = NetworkVariance(
                 event_shape, value_range, columns, latent_dim, network, scale, least, squash
             )
-        self.log_weight = nn.Parameter(torch.full((centers, self.size), -2 * log(scale)))
+        self.speed = speed
+        self.moved = nn.Parameter(torch.zeros(centers, self.size))
+        self.register_buffer("log_start", torch.full((centers, self.size), -2 * log(scale)))
         self.register_buffer("centers", torch.zeros(centers, latent_dim))
         self.register_buffer("bandwidth", torch.ones(centers))
         self.register_buffer("floor", torch.tensor((ceiling * scale) ** -2))
@@ -95,6 +100,11 @@ class RBFPrecision(ChangingVariance):
         """v(z) ``(N, K)``."""
         distance2 = (z.unsqueeze(1) - self.centers).square().sum(2)
         return (-self.bandwidth * distance2).exp()
+
+    @property
+    def log_weight(self) -> Tensor:
+        """log W ``(K, D)``."""
+        return self.log_start + self.speed * self.moved
 
     def precision(self, z: Tensor) -> Tensor:
         """beta(z) ``(N, *event_shape)``, in squared inverse data units."""
@@ -109,7 +119,7 @@ class RBFPrecision(ChangingVariance):
         """log sigma(z) while the model trains."""
         if self.before is not None:
             return self.before.log_scale(z)
-        return z.new_full((), self.log_start).expand(len(z), *self.event_shape)
+        return z.new_full((), self.log_scale_at_start).expand(len(z), *self.event_shape)
 
     def log_scale(self, z: Tensor) -> Tensor:
         return torch.where(self.fitted, self.log_scale_after(z), self.log_scale_before(z))
@@ -139,7 +149,7 @@ class RBFPrecision(ChangingVariance):
         return (
             Phase(
                 "precision",
-                (Objective("precision", [self.log_weight], loss),),
+                (Objective("precision", [self.moved], loss),),
                 monitor=monitor,
                 epochs=self.epochs,
                 callbacks=(Begin(lambda batch, noise: self.place(batch.x, coder, noise)),),
@@ -167,7 +177,7 @@ class RBFPrecision(ChangingVariance):
 
     def _weigh(self, x: Tensor, codes: Sequence[Tensor], coder: Coder) -> None:
         """zeta, and W as it starts."""
-        near, sums = torch.zeros_like(self.bandwidth), torch.zeros_like(self.log_weight)
+        near, sums = torch.zeros_like(self.bandwidth), torch.zeros_like(self.log_start)
         squares, scales = self.floor.new_zeros(()), self.floor.new_zeros(())
         for part, z in zip(x.split(CHUNK), codes, strict=True):
             if self.before is None:
@@ -181,7 +191,8 @@ class RBFPrecision(ChangingVariance):
         typical = (squares / numbers).sqrt() if self.before is None else scales / numbers
         self.floor.copy_((self.ceiling * typical.clamp_min(self.least)) ** -2)
         variance = sums / near.clamp_min(torch.finfo(near.dtype).tiny).unsqueeze(1) + self.least**2
-        self.log_weight.copy_(-(variance * near.sum() / n).log())
+        self.log_start.copy_(-(variance * near.sum() / n).log())
+        self.moved.zero_()
 
     def caveats(self, data: Dataset) -> tuple[str, ...]:
         if not self.fitted:

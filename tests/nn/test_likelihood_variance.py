@@ -187,7 +187,7 @@ def fitted(steps: int, **changes) -> tuple[RBFPrecision, Tensor]:
     (phase,) = law.phases(first_column())
     phase.callbacks[0].begin(Batch(x), Noise(0))
     (objective,) = phase.objectives
-    optimizer = torch.optim.Adam(objective.parameters, lr=0.05)
+    optimizer = torch.optim.Adam(objective.parameters, lr=0.05 / law.speed)
     for step in range(steps):
         optimizer.zero_grad()
         objective.loss(Batch(x), Noise(step), CLOCK)["loss"].backward()
@@ -265,7 +265,7 @@ def test_the_second_phase_moves_the_weights_alone(before, weights_by):
         if isinstance(event, PhaseStarted) and event.phase == "precision":
             state = copy.deepcopy(model.state_dict())
     changed = {name for name, value in model.state_dict().items() if not torch.equal(value, state[name])}
-    assert changed == {"head.log_weight"} and model.head.fitted
+    assert changed == {"head.moved"} and model.head.fitted
     table = steps.progress.rows
     assert [row["phase"] for row in table] == ["vae", "vae", "precision", "precision"]
 
@@ -292,6 +292,6 @@ def test_models_leave_its_weights_alone_until_their_phase(model, kind):
     made = vae("rbf", data, model, kind, centers=6)
     first = made.phases()[0]
     moved = {id(p) for objective in first.objectives for p in objective.parameters}
-    assert id(made.head.log_weight) not in moved
+    assert id(made.head.moved) not in moved
     list(loop(made, data, epochs=1).run())
     assert made.head.fitted
