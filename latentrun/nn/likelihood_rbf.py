@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from latentrun.callbacks import Begin
 from latentrun.config.bounds import Between, Count, Gt
@@ -80,7 +81,7 @@ class RBFPrecision(ChangingVariance):
         super().__init__(event_shape, value_range, least, squash)
         if weights_by == "network" and before != "network":
             raise InputError("model.likelihood.weights_by: network needs before=network, got before=constant")
-        self.weights_by, self.codes, self.log_scale_at_start = weights_by, codes, log(scale)
+        self.weights_by, self.codes, self.start = weights_by, codes, scale
         self.width, self.narrowest, self.ceiling, self.epochs = width, narrowest, ceiling, epochs
         self.before: NetworkVariance | None = None
         if before == "network":
@@ -108,21 +109,25 @@ class RBFPrecision(ChangingVariance):
 
     def precision(self, z: Tensor) -> Tensor:
         """beta(z) ``(N, *event_shape)``, in squared inverse data units."""
-        beta = self.kernels(z) @ self.log_weight.exp() + self.floor
+        beta = F.linear(self.kernels(z), self.log_weight.exp().mT) + self.floor
         return beta.unflatten(1, self.event_shape)
 
-    def log_scale_after(self, z: Tensor) -> Tensor:
-        """log sigma(z) of the second phase."""
-        return 0.5 * torch.log(self.precision(z).reciprocal() + self.least**2)
+    def scale_after(self, z: Tensor) -> Tensor:
+        """sigma(z) of the second phase."""
+        return (self.precision(z).reciprocal() + self.least**2).sqrt()
 
-    def log_scale_before(self, z: Tensor) -> Tensor:
-        """log sigma(z) while the model trains."""
+    def scale_before(self, z: Tensor) -> Tensor:
+        """sigma(z) while the model trains."""
         if self.before is not None:
-            return self.before.log_scale(z)
-        return z.new_full((), self.log_scale_at_start).expand(len(z), *self.event_shape)
+            return self.before.scale_at(z)
+        return z.new_full((), self.start).expand(len(z), *self.event_shape)
 
-    def log_scale(self, z: Tensor) -> Tensor:
-        return torch.where(self.fitted, self.log_scale_after(z), self.log_scale_before(z))
+    def scale_at(self, z: Tensor) -> Tensor:
+        return torch.where(self.fitted, self.scale_after(z), self.scale_before(z))
+
+    def moments(self, z: Tensor, out: Tensor) -> tuple[Tensor, ...]:
+        """Of one of the two alone, for what asks for derivatives of it."""
+        return self.mean(z, out), self.scale_after(z) if self.fitted else self.scale_before(z)
 
     # ---------------------------------------------------------------- the second phase
     def phases(self, coder: Coder) -> tuple[Phase, ...]:
@@ -130,12 +135,12 @@ class RBFPrecision(ChangingVariance):
             with torch.no_grad():
                 z = coder.draw(batch.x, noise)
                 mean = self.mean(z, coder.decoder(z))
-            log_scale = self.log_scale_after(z)
+            log_scale = self.scale_after(z).log()
             found = gaussian_terms(mean, log_scale, batch.x)
             if self.before is None or self.weights_by == "likelihood":
                 return {"loss": found["reconstruction"]} | found
             with torch.no_grad():
-                wanted = self.before.log_scale(z)
+                wanted = self.before.scale_at(z).log()
             far = (2 * (log_scale - wanted)).square().flatten(1).mean(1)
             return {"loss": far, "log_variance_error": far} | found
 
@@ -183,7 +188,7 @@ class RBFPrecision(ChangingVariance):
             if self.before is None:
                 variance = (part.to(z) - self.mean(z, coder.decoder(z))).square().flatten(1)
             else:
-                variance = (2 * self.before.log_scale(z)).exp().flatten(1)
+                variance = self.before.scale_at(z).square().flatten(1)
             v = self.kernels(z)
             near, sums = near + v.sum(0), sums + v.T @ variance
             squares, scales = squares + variance.sum(), scales + variance.sqrt().sum()

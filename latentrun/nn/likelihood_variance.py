@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from math import log, pi, prod
 from typing import TYPE_CHECKING, Annotated
 
-import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 from torch.nn import functional as F
@@ -58,21 +57,21 @@ class ChangingVariance(Likelihood):
         self.limits = finite_range(squash, value_range, "model.likelihood.squash")
 
     @abstractmethod
-    def log_scale(self, z: Tensor) -> Tensor:
-        """log sigma(z) ``(N, *event_shape)``."""
+    def scale_at(self, z: Tensor) -> Tensor:
+        """sigma(z) ``(N, *event_shape)``, in data units."""
 
     def mean(self, z: Tensor, out: Tensor) -> Tensor:
         return squashed(out, self.limits)
 
     def terms(self, z: Tensor, out: Tensor, x: Tensor) -> dict[str, Tensor]:
-        return gaussian_terms(self.mean(z, out), self.log_scale(z), x)
+        return gaussian_terms(self.mean(z, out), self.scale_at(z).log(), x)
 
     def distribution(self, z: Tensor, out: Tensor) -> Distribution:
-        law = Normal(self.mean(z, out), self.log_scale(z).exp(), validate_args=False)
+        law = Normal(self.mean(z, out), self.scale_at(z), validate_args=False)
         return Independent(law, len(self.event_shape), validate_args=False)
 
     def moments(self, z: Tensor, out: Tensor) -> tuple[Tensor, ...]:
-        return self.mean(z, out), self.log_scale(z).exp()
+        return self.mean(z, out), self.scale_at(z)
 
     def caveats(self, data: Dataset) -> tuple[str, ...]:
         notes = [
@@ -112,5 +111,5 @@ class NetworkVariance(ChangingVariance):
         self.scale = scale
         self.network = network.decoder(latent_dim, self.event_shape)
 
-    def log_scale(self, z: Tensor) -> Tensor:
-        return torch.log(self.least + self.scale / START * F.softplus(self.network(z)))
+    def scale_at(self, z: Tensor) -> Tensor:
+        return self.least + self.scale / START * F.softplus(self.network(z))

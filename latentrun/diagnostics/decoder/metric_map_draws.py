@@ -13,7 +13,7 @@ from torch import Tensor
 from latentrun.diagnostics.surface import Decoded
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.intervals import mean_interval
-from latentrun.geometry.push import rows_at_once
+from latentrun.geometry.push import rows_at_once, width_of
 from latentrun.types import Estimate
 
 CODES = "codes"  # what intervals are over
@@ -92,7 +92,7 @@ def concentration(decoded: Decoded, c: Tensor, count: int, noise: Noise) -> Scat
     surface = decoded.surface
     width = surface.points(c[:1]).shape[1] // 2
     sizes, found = sizes_of(width, count), []
-    for number, part in enumerate(c.split(rows_at_once(2 * width, surface.dim))):
+    for number, part in enumerate(c.split(rows_at_once(width_of(surface.function, c), surface.dim))):
         columns = surface.columns(part)[1].permute(1, 2, 0).double()
         order = noise.at(number).uniform("order", (len(part), width)).argsort(1).to(columns.device)
         place = order.unsqueeze(2).expand(-1, -1, surface.dim)

@@ -12,7 +12,7 @@ from latentrun.diagnostics.surface import Decoded
 from latentrun.functional.clouds.neighbours import nearest
 from latentrun.functional.noise import Noise
 from latentrun.functional.ties import principal_axes
-from latentrun.geometry.push import rows_at_once
+from latentrun.geometry.push import rows_at_once, width_of
 from latentrun.geometry.surface import gram
 
 SINGULAR = 1e-12  # share of the greatest eigenvalue below which the rounding of J hides the least one
@@ -56,8 +56,7 @@ def exact_metric(decoded: Decoded, c: Tensor) -> Tensor:
     """M ``(N, d, d)`` float64 on the CPU of points ``c (N, d)``: the same derivatives, but multiplied in
     float64, for where one eigenvalue is a millionth of another float32 loses it."""
     surface = decoded.surface
-    width = surface.points(c[:1]).shape[1]
-    pieces = c.split(rows_at_once(width, surface.dim)) if len(c) else (c,)
+    pieces = c.split(rows_at_once(width_of(surface.function, c), surface.dim)) if len(c) else (c,)
     return torch.cat([gram(surface.columns(piece)[1].cpu().double()) for piece in pieces])
 
 
