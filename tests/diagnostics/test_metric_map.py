@@ -27,6 +27,9 @@ CENTERS = torch.tensor([[2.0, 0.0], [-1.0, 1.7], [-1.0, -1.7]])
 FLAT = torch.tensor([[2.0, 0.5, 0.0], [0.0, 1.0, -1.0]])
 SMALL = {"rows": 300, "points": 400, "grid": 12, "jacobians": 40, "shown": 50}
 
+VALUES = parts.spec("diagnostic", "metric_map")["metric_map"] | SMALL
+del VALUES["_target_"]
+
 
 class Uncertain(Deterministic):
     """Codes are the examples; mean and standard deviation of p(x|z) are given functions."""
@@ -52,9 +55,7 @@ def clusters(dim: int = 2, n: int = 300) -> Rows:
 
 
 def found(run: Run, **changes):
-    spec = parts.spec("diagnostic", "metric_map")["metric_map"] | SMALL | changes
-    del spec["_target_"]
-    return MetricMap(**spec)(run, Noise(0))
+    return MetricMap(**VALUES | changes)(run, Noise(0))
 
 
 def planted(dim: int, mean: Callable, scale: Callable | None = None, **changes):
@@ -213,3 +214,19 @@ def test_where_few_dimensions_count_it_does_not():
     scatter = concentration(surface_of(run), clusters().split("test").x[:60], 6, Noise(0))
     assert scatter.metrics()["concentration.slope"].high > -0.4
     assert scatter.metrics()["concentration.cv"].value > 0.3
+
+
+# ---------------------------------------------------------------- where there is little
+def test_codes_that_are_one_point_leave_nothing_off_the_data():
+    report = found(planted_run(Uncertain(2, flat, same), Rows(torch.ones(50, 2))))
+    assert report.metrics["off"].value == 0 and "auroc.deviation" not in report.metrics
+    assert any("only 0 of" in note for note in report.notes)
+    MetricMap(**VALUES).plot(report)
+    assert report.metrics["magnification.codes"].value == pytest.approx(0.5 * math.log(8.25), rel=1e-5)
+
+
+def test_a_decoder_that_gives_no_numbers_far_out_is_counted_not_averaged():
+    report = planted(2, lambda z: flat(z) + (3 - z[:, :1]).sqrt(), reach=3.0)
+    assert all(math.isfinite(metric.value) for metric in report.metrics.values())
+    assert any("the metric is no number are left out" in note for note in report.notes)
+    MetricMap(**VALUES).plot(report)

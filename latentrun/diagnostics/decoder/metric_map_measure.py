@@ -149,13 +149,19 @@ def plane_of(codes: Tensor, box: Tensor, names: tuple[str, ...], reach: float) -
     code, over the codes' extent times ``reach``."""
     d = codes.shape[1]
     if d <= 2:
-        return Plane(codes.new_zeros(d), torch.eye(d).to(codes), names, box, 1.0)
+        return Plane(codes.new_zeros(d), torch.eye(d).to(codes), names, widened(box), 1.0)
     mean = codes.mean(0)
     values, axes = principal_axes(torch.cov(codes.double().T).cpu())
     kept = torch.from_numpy(axes[:, :2].T.copy()).to(codes)
     places = (codes - mean) @ kept.T
     low, high = places.amin(0), places.amax(0)
     middle, half = (low + high) / 2, (high - low) / 2
-    ends = torch.stack([middle - reach * half, middle + reach * half])
+    ends = widened(torch.stack([middle - reach * half, middle + reach * half]))
     share = float(values[:2].sum() / max(values.sum(), np.finfo(float).tiny))
     return Plane(mean, kept, ("principal axis 0", "principal axis 1"), ends, share)
+
+
+def widened(ends: Tensor) -> Tensor:
+    """Ends ``(2, k)``, where they are one point half a unit to either side of it."""
+    aside = torch.tensor([[-0.5], [0.5]]).to(ends)
+    return torch.where(ends[1] > ends[0], ends, ends + aside)

@@ -137,12 +137,12 @@ def curves(
     names: list[str],
     target: Target | None,
 ) -> Figure:
-    """Values ``(G,)`` along one latent variable, with ``codes (n, 1)`` beneath, shaken a little."""
+    """Values ``(G,)`` along one latent variable, with ``codes (n, 1)`` at the bottom, shaken a little."""
     head = room_above([target[0]] if target else [])
     mean = (head + 2.6) / 2
     fig, axes = figure(2, len(maps), width=3.3, height=mean, height_ratios=[head, 2.6])
     blank(axes[0])
-    shake = np.random.default_rng(0).uniform(-0.13, -0.03, len(codes))
+    shake = np.random.default_rng(0).uniform(0.0, 1.0, len(codes))
     scale = None
     for (name, values), ax in zip(maps.items(), axes[1], strict=True):
         low, high = ends[:, 0]
@@ -151,12 +151,11 @@ def curves(
         finite = values[np.isfinite(values)]
         if name == "deviation" and len(finite) and finite.min() > 0 and np.ptp(np.log(finite)) > 2:
             ax.set_yscale("log")
-        below = ax.inset_axes([0, -0.14, 1, 0.14], sharex=ax)
-        below.axis("off")
-        scale = draw(below, codes[:, 0], shake, target)
-        ax.set(ylabel=LABELS[name], xlim=(low, high))
-        ax.set_xlabel(_axis(names[0]), labelpad=12)
-        ax.tick_params(axis="x", pad=14)
+        ax.margins(y=0.2)  # room for the codes
+        ax.set(xlabel=_axis(names[0]), ylabel=LABELS[name].replace(" (", "\n("), xlim=(low, high))
+        bottom = ax.inset_axes((0.0, 0.01, 1.0, 0.12), sharex=ax)
+        bottom.axis("off")
+        scale = draw(bottom, codes[:, 0], shake, target)
     if target is not None:
         key(fig, axes[0, 0], target[0], scale, head)
     return fig
