@@ -7,7 +7,8 @@ import hashlib
 import json
 import os
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from latentrun.config.boxes import box
-from latentrun.errors import InputError
+from latentrun.errors import InputError, unknown
 from latentrun.functional.noise import Noise
 from latentrun.functional.spacing import evenly
 from latentrun.types import Column, Factor, Projection, Split
@@ -85,6 +86,7 @@ class Dataset(ABC):
     cmap: Colours = "gray"
     notes: tuple[str, ...] = ()
     rows: int | None = None  # use only so many rows of each split, evenly spaced
+    _kept: tuple[int, ...] | None = None  # codes of the classes whose rows are used, None for all
 
     @property
     def is_image(self) -> bool:
@@ -98,7 +100,32 @@ class Dataset(ABC):
     @cached_property
     def _splits(self) -> dict[str, Split]:
         splits = self._load()
+        if self._kept is not None:
+            column = self._label_column()
+            splits = {name: of_classes(rows, self._kept, column) for name, rows in splits.items()}
         return splits if self.rows is None else {name: thin(rows, self.rows) for name, rows in splits.items()}
+
+    def keep_classes(self, only: Sequence[str | int] | None) -> None:
+        """Use the rows of the classes named in ``only`` and no others (None: all), for a constructor's end.
+        They are coded from 0 in the order given. In which split a row lies does not depend on it. InputError
+        for data without labels and for unknown classes."""
+        if only is None:
+            return
+        if self.label is None:
+            raise InputError("data.only: the data have no labels, and so no classes to keep")
+        column = self._label_column()
+        names, factor = tuple(map(str, only)), self.factors[column]
+        for name in names:
+            if name not in factor.categories:
+                raise unknown("class of data.only", name, factor.categories)
+        if not names or len(set(names)) < len(names):
+            raise InputError("data.only: at least one class is needed, and each once; null keeps all")
+        self._kept = tuple(factor.categories.index(name) for name in names)
+        kept = replace(factor, categories=names, high=len(names) - 1.0)
+        self.factors = (*self.factors[:column], kept, *self.factors[column + 1 :])
+
+    def _label_column(self) -> int:
+        return [factor.name for factor in self.factors].index(str(self.label))
 
     def split(self, name: str) -> Split:
         """The rows of ``train``, ``val`` or ``test``; InputError where there are none."""
@@ -211,6 +238,19 @@ def take(split: Split, rows: Tensor) -> Split:
     """The given rows of a split."""
     labels = None if split.labels is None else split.labels[rows]
     return Split(split.x[rows], split.y[rows], labels, split.index[rows])
+
+
+def of_classes(split: Split, kept: Sequence[int], column: int) -> Split:
+    """The rows whose label is one of ``kept``; labels, and the factor in this column of y, then count these
+    from 0."""
+    assert split.labels is not None
+    rows = torch.isin(split.labels, torch.tensor(kept)).nonzero()[:, 0]
+    chosen = take(split, rows)
+    assert chosen.labels is not None
+    labels = (chosen.labels[:, None] == torch.tensor(kept)).long().argmax(1)
+    y = chosen.y.clone()
+    y[:, column] = labels.to(y)
+    return replace(chosen, y=y, labels=labels)
 
 
 def thin(split: Split, n: int) -> Split:

@@ -15,7 +15,7 @@ class Digits(Dataset):
     """x = counts / 16 in [0, 1], ``(N, 1, 8, 8)``; one factor, the digit, which is also the label.
 
     ``index`` is the row of ``sklearn.datasets.load_digits`` (part of UCI "Optical Recognition of Handwritten
-    Digits").
+    Digits"). ``only``: names of the digits that are kept, None for all.
     """
 
     event_shape = (1, 8, 8)
@@ -25,11 +25,13 @@ class Digits(Dataset):
 
     def __init__(
         self,
+        only: list[str | Annotated[int, Ge(0)]] | None,
         val_fraction: Annotated[float, Between(0, 1, open_=True)],
         test_fraction: Annotated[float, Between(0, 1, open_=True)],
         seed: Annotated[int, Ge(0)],
     ):
         self.val_fraction, self.test_fraction, self.seed = val_fraction, test_fraction, seed
+        self.keep_classes(only)
 
     def _load(self) -> dict[str, Split]:
         from sklearn.datasets import load_digits

@@ -37,7 +37,8 @@ class Idx(Dataset):
     LATENTRUN_DATA. ``checksums`` gives for each file the md5 or sha256 of its decompressed bytes. x is grey
     in [0, 1], or with ``binarize: static`` one Bernoulli(grey) draw fixed by ``seed``, or with ``dynamic`` a
     fresh draw of the training rows at every step (validation and test as in static; cf. Burda et al. 2016,
-    section 5). ``limit`` keeps only the first so many training rows. ``index``: the row of the training file;
+    section 5). ``limit`` keeps only the first so many training rows, ``only`` those of the classes that it
+    names. ``index``: the row of the training file;
     test rows follow on behind its last.
 
     Raises InputError when a file is missing (on construction), or differs from its checksum or its labels
@@ -53,6 +54,7 @@ class Idx(Dataset):
         folder: str,
         checksums: dict[str, str],
         classes: list[str],
+        only: list[str | Annotated[int, Ge(0)]] | None,
         binarize: Literal["none", "static", "dynamic"],
         limit: Annotated[int, Count(1)] | None,
         val_fraction: Annotated[float, Between(0, 1, open_=True)],
@@ -73,7 +75,9 @@ class Idx(Dataset):
         self.paths = self._find(data_root(root), folder, names)
         _, height, width = idx.shape_of(self.paths[FILES["train"][0]], 3)
         self.event_shape = (1, height, width)
+        self.classes = tuple(classes)  # of the files
         self.factors = (Factor("class", "categorical", 0.0, len(classes) - 1.0, categories=tuple(classes)),)
+        self.keep_classes(only)
 
     def _find(self, root: Path, folder: str, names: list[str]) -> dict[str, Path]:
         """The path of every file: the first of root/folder and root that has it, plain before gzipped."""
@@ -100,7 +104,7 @@ class Idx(Dataset):
         """All rows of the ``train`` or ``test`` files, uint8 images ``(N, 1, height, width)``; ``index`` from
         0."""
         images, labels = (self._array(name, dims) for name, dims in zip(FILES[part], (3, 1), strict=True))
-        path, classes = self.paths[FILES[part][1]], self.factors[0].categories
+        path, classes = self.paths[FILES[part][1]], self.classes
         if len(images) != len(labels):
             raise InputError(f"data: {str(path)!r} has {len(labels)} labels for {len(images)} pictures")
         if tuple(images.shape[1:]) != self.event_shape[1:]:

@@ -50,7 +50,7 @@ class Images(Dataset):
     categorical, whole numbers ordinal, other numbers real. So are the arrays ``labels (N,)`` and ``y``,
     ``(N,)`` or ``(N, F)``, of a .npz file. ``labels``: ``folders`` (the factor ``class``, the first folder of
     the relative name), or the name of a column, made categorical; None: none, or what a .npz file has in
-    ``labels`` (else ``y``) of whole numbers or text.
+    ``labels`` (else ``y``) of whole numbers or text. ``only``: the labels whose pictures are kept.
 
     Raises InputError on construction for whatever names, headers and table can tell; on reading for images
     that cannot be decoded, for values that are not finite or out of range, and when x would take more than 60
@@ -64,6 +64,7 @@ class Images(Dataset):
         mode: Literal["auto", "grey", "rgb"],
         value_range: tuple[float, float] | None,
         labels: str | None,
+        only: list[str | Annotated[int, Ge(0)]] | None,
         table: str | None,
         factors: list[str] | None,
         val_fraction: Annotated[float, Between(0, 1, open_=True)],
@@ -94,6 +95,7 @@ class Images(Dataset):
         colour, (_, height, width) = "grey" if channels == 1 else "rgb", self.event_shape
         self.notes = (f"{n:,} pictures, stored as {source.stored}, taken as {colour} of {height} x {width}.",)
         self._describe(labels, table, factors)
+        self.keep_classes(only)
 
     def _describe(self, labels: str | None, table: str | None, factors: list[str] | None) -> None:
         """Set factors, y and labels from what is known about the images."""

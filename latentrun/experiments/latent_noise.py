@@ -77,7 +77,7 @@ class LatentNoise(Experiment):
                 (Objective("elbo", list(model.parameters()), loss),),
                 monitor=monitor,
                 epochs=sum(self.lengths.values()),
-                callbacks=(*model.phases()[-1].callbacks, state),
+                callbacks=(*model.phases()[0].callbacks, state),
             ),
         )
 

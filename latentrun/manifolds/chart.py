@@ -30,6 +30,10 @@ class Chart(ABC):
     def coordinates(self, z: Tensor) -> Tensor:
         """c with point(c) = z."""
 
+    def within(self, c: Tensor) -> Tensor:
+        """The nearest coordinates to c ``(..., dim)`` that lie in their ranges."""
+        return c
+
     def near(self, a: Tensor, b: Tensor) -> Tensor:
         """Coordinates ``(..., dim)`` of the same points as ``b``, of all that they have the nearest to ``a``:
         an angle of 350 degrees is 20 from one of 10."""
@@ -66,6 +70,10 @@ class Scaled(Chart):
     def coordinates(self, z: Tensor) -> Tensor:
         return self.low.to(z) + self.width.to(z) * self.space.unembed(z)
 
+    def within(self, c: Tensor) -> Tensor:
+        low = self.low.to(c)
+        return torch.minimum(torch.maximum(c, low), low + self.width.to(c))
+
     def near(self, a: Tensor, b: Tensor) -> Tensor:
         """Coordinate by coordinate. Where going round changes another coordinate too, as on a band that is
         turned once, b stays as it is."""
@@ -91,6 +99,10 @@ class Joined(Chart):
     def coordinates(self, z: Tensor) -> Tensor:
         parts = zip(self.charts, self.product.parts(z), strict=True)
         return torch.cat([chart.coordinates(part) for chart, part in parts], dim=-1)
+
+    def within(self, c: Tensor) -> Tensor:
+        parts = zip(self.charts, c.split(self.dims, dim=-1), strict=True)
+        return torch.cat([chart.within(part) for chart, part in parts], dim=-1)
 
     def near(self, a: Tensor, b: Tensor) -> Tensor:
         parts = zip(self.charts, a.split(self.dims, dim=-1), b.split(self.dims, dim=-1), strict=True)

@@ -252,6 +252,12 @@ class HasChangeableCodes(ABC):
         """What the loss charges each latent variable for, ``(N, d)`` in nats."""
 
 
+def parameters_beside(model: nn.Module, phases: Sequence[Phase]) -> list[nn.Parameter]:
+    """The parameters of a model that move in none of these phases, which come before or after its own."""
+    moved = {id(p) for phase in phases for each in phase.objectives for p in each.parameters}
+    return [p for p in model.parameters() if p.requires_grad and id(p) not in moved]
+
+
 def drawn(batch: Batch, noise: Noise) -> Tensor:
     """The examples of a batch ``(B, ...)``; of one that stands for normals, one draw from each."""
     if batch.scale is None:

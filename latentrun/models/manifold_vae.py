@@ -23,11 +23,12 @@ from latentrun.models.base import (
     HasPriorGrid,
     Model,
     PosteriorTraining,
+    parameters_beside,
     require_room,
 )
 from latentrun.nn.base import Network
 from latentrun.nn.embedding import Embedding
-from latentrun.nn.likelihood import Likelihood
+from latentrun.nn.likelihood import Coder, Likelihood
 from latentrun.nn.posterior import Coding, Posterior
 from latentrun.nn.posterior_product import posterior_of
 from latentrun.types import Batch, Clock, Column, Objective, Phase
@@ -182,8 +183,8 @@ class ManifoldVAE(Model, HasEvidence, HasPriorGrid, HasEmbedding):
 
     def phases(self) -> tuple[Phase, ...]:
         before = self.posterior.phases()
-        learned = {id(p) for phase in before for each in phase.objectives for p in each.parameters}
-        own = [p for p in self.parameters() if p.requires_grad and id(p) not in learned]
+        after = self.head.phases(Coder(self.encode, self.draw, self.decoder))
+        own = parameters_beside(self, (*before, *after))
         return (
             *before,
             Phase(
@@ -193,4 +194,5 @@ class ManifoldVAE(Model, HasEvidence, HasPriorGrid, HasEmbedding):
                 schedules=self.schedules,
                 callbacks=(AfterStep(self.head.observe),),
             ),
+            *after,
         )

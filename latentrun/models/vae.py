@@ -27,10 +27,11 @@ from latentrun.models.base import (
     HasPriorGrid,
     Model,
     PosteriorTraining,
+    parameters_beside,
     unchanged,
 )
 from latentrun.nn.base import Network
-from latentrun.nn.likelihood import Likelihood
+from latentrun.nn.likelihood import Coder, Likelihood
 from latentrun.types import Batch, Clock, Column, Objective, Phase
 
 
@@ -175,12 +176,14 @@ class VAE(Model, HasGaussianPosterior, HasEvidence, HasPrior, HasPriorGrid, HasC
         return tuple(notes)
 
     def phases(self) -> tuple[Phase, ...]:
+        after = self.head.phases(Coder(self.encode, lambda x, noise: self._coded(x, noise)[0], self.decoder))
         return (
             Phase(
                 "vae",
-                (Objective("elbo", list(self.parameters()), self.loss),),
+                (Objective("elbo", parameters_beside(self, after), self.loss),),
                 monitor=self.monitor,
                 schedules=self.schedules,
                 callbacks=(AfterStep(self.head.observe),),
             ),
+            *after,
         )

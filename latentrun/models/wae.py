@@ -18,11 +18,18 @@ from latentrun.errors import InputError
 from latentrun.functional.distances.kernels import Kernel, mmd2, sliced_wasserstein2, spread
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import Compact, Euclidean, Finite, Manifold, Product, space
-from latentrun.models.base import HasEncoder, HasGenerator, HasLikelihood, Model, require_room
+from latentrun.models.base import (
+    HasEncoder,
+    HasGenerator,
+    HasLikelihood,
+    Model,
+    parameters_beside,
+    require_room,
+)
 from latentrun.nn.base import Network
 from latentrun.nn.dense import layers
 from latentrun.nn.initial import scaled
-from latentrun.nn.likelihood import Likelihood
+from latentrun.nn.likelihood import Coder, Likelihood
 from latentrun.types import Batch, Clock, Column, Objective, OfSplit, Phase
 
 MEASURED = 2000  # codes that the monitor compares with the prior, at most
@@ -144,11 +151,20 @@ class MatchedAE(Model, HasEncoder, HasGenerator, HasLikelihood):
                 monitor=OfSplit(self.monitor),
                 callbacks=(AfterStep(self.observe),),
             ),
+            *self._after(),
         )
+
+    def _after(self) -> tuple[Phase, ...]:
+        """What of the likelihood is trained when the rest is."""
+        return self.head.phases(Coder(self.encode, lambda x, noise: self.encode(x), self.decoder))
+
+    def _own(self) -> list[nn.Parameter]:
+        """What moves in its own phase."""
+        return parameters_beside(self, self._after())
 
     def objectives(self) -> tuple[Objective, ...]:
         """What it trains by."""
-        return (Objective("autoencoder", list(self.parameters()), self.loss),)
+        return (Objective("autoencoder", self._own(), self.loss),)
 
     def observe(self, terms: Mapping[str, Tensor]) -> None:
         """Let the likelihood learn from the terms of a step."""
@@ -258,7 +274,7 @@ class AAE(MatchedAE):
 
     def objectives(self) -> tuple[Objective, ...]:
         judge = list(self.discriminator.parameters())
-        own = [p for part in (self.encoder, self.decoder, self.head) for p in part.parameters()]
+        own = [p for p in self._own() if all(p is not other for other in judge)]
         return (
             Objective("discriminator", judge, self.discriminator_loss),
             Objective("autoencoder", own, self.loss),

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from math import isfinite, log, pi, prod, sqrt
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -16,7 +17,8 @@ from torch.nn import functional as F
 from latentrun.config.bounds import Gt
 from latentrun.distributions.mixed import Layout, Mixed
 from latentrun.errors import Misfit
-from latentrun.types import Column
+from latentrun.functional.noise import Noise
+from latentrun.types import Column, Phase
 
 if TYPE_CHECKING:
     from latentrun.data.base import Dataset
@@ -57,6 +59,17 @@ def running(log_scale: Tensor, mse: Tensor) -> Tensor:
     return 0.5 * torch.minimum(before, 0.99 * before + 0.01 * mse).log()
 
 
+@dataclass(frozen=True)
+class Coder:
+    """A trained model as its likelihood sees it: of examples ``(B, *event_shape)`` the codes ``(B, d)``, in
+    the ``center`` of what is known of each, or ``draw(x, noise)``, one draw from it as training takes it;
+    ``decoder``: what the decoder makes of codes."""
+
+    center: Callable[[Tensor], Tensor]
+    draw: Callable[[Tensor, Noise], Tensor]
+    decoder: Callable[[Tensor], Tensor]
+
+
 class Likelihood(nn.Module, ABC):
     """p(x|z), made of codes ``z (N, d)`` and what the decoder makes of them, ``out (N, *event_shape)``.
 
@@ -87,6 +100,12 @@ class Likelihood(nn.Module, ABC):
 
     def observe(self, terms: Mapping[str, Tensor]) -> None:
         """Learn from the terms of a step what is not learned by gradient; nothing unless overridden."""
+
+    def phases(self, coder: Coder) -> tuple[Phase, ...]:
+        """What of it is trained after the model, which is then held; nothing unless overridden. What moves in
+        these phases rests while the model trains."""
+        del coder
+        return ()
 
     def caveats(self, data: Dataset) -> tuple[str, ...]:
         """What a reader of numbers in nats must know, in plain sentences."""

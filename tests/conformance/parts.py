@@ -105,6 +105,7 @@ def data(name: str) -> Dataset:
 
 SMALL = {  # sizes of networks that take no time
     "dense": {"widths": [16]},
+    "smooth": {"widths": [16]},
     "conv": {"channels": [4], "strides": [1], "widths": [16]},
     "resnet": {"channels": [4, 6], "blocks": 1, "widths": [16]},
     "draw": {"steps": 3, "size": 12, "glimpse": 3, "patch": 4},

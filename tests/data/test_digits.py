@@ -31,3 +31,12 @@ def test_splits():
     assert torch.equal(index.sort().values, torch.arange(1797))
     assert torch.equal(make(val_fraction=0.4).split("test").index, data.split("test").index)
     assert not torch.equal(make(seed=1).split("test").index, data.split("test").index)
+
+
+def test_digits_are_chosen_by_name_or_number():
+    some = make(only=[7, "0"]).split("test")
+    digit = load_digits(return_X_y=True)[1]
+    assert torch.equal(some.labels, torch.from_numpy(digit == 0).long()[some.index])
+    assert set(digit[some.index]) == {0, 7} and set(make().split("test").index.tolist()) > set(
+        some.index.tolist()
+    )

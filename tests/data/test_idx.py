@@ -50,7 +50,7 @@ def tiny(tmp_path):
     kinds = (hashlib.md5, hashlib.sha256, hashlib.sha256, hashlib.md5)
     sums = {name: kind(content[name]).hexdigest() for name, kind in zip(NAMES, kinds, strict=True)}
     given = {"root": str(tmp_path), "folder": "tiny", "checksums": sums, "classes": ["a", "b", "c"]}
-    rest = {"binarize": "none", "limit": None, "val_fraction": 0.1, "seed": 0}
+    rest = {"only": None, "binarize": "none", "limit": None, "val_fraction": 0.1, "seed": 0}
     return lambda **changes: Idx(**{**given, **rest, **changes})
 
 
@@ -73,6 +73,22 @@ def test_rows_are_those_of_the_files(tiny):
         torch.cat([data.split("train").index, data.split("val").index]).sort().values.equal(torch.arange(N))
     )
     assert data.factors[0].categories == ("a", "b", "c") and data.label == data.factors[0].name
+
+
+def test_rows_of_chosen_classes_stay_where_they_are(tiny):
+    whole, some = tiny(binarize="static"), tiny(binarize="static", only=["c", "a"])
+    assert some.factors[0].categories == ("c", "a") and some.factors[0].high == 1
+    for name in SPLITS:
+        rows, kept = whole.split(name), some.split(name)
+        wanted = rows.labels != 1
+        assert torch.equal(kept.x, rows.x[wanted]) and torch.equal(kept.index, rows.index[wanted])
+        assert torch.equal(kept.labels, torch.tensor([1, -1, 0])[rows.labels[wanted]])
+        assert torch.equal(kept.y[:, 0], kept.labels.float())
+    with pytest.raises(InputError, match=r"unknown class of data\.only 'd'.*known: a, b, c"):
+        tiny(only=["d"])
+    for wrong in ([], ["a", "a"]):
+        with pytest.raises(InputError, match="at least one class is needed, and each once"):
+            tiny(only=wrong)
 
 
 def test_limit_keeps_the_first_training_rows(tiny):

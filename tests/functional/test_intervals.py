@@ -16,6 +16,7 @@ from latentrun.functional.statistics.intervals import (
     ratio_interval,
     share_interval,
 )
+from latentrun.functional.statistics.quantiles import quantile_interval
 
 
 def test_mean_interval_without_skewness_is_students():
@@ -141,3 +142,9 @@ def test_undefined_statistics_have_no_interval_and_undefined_resamples_are_left_
     # 8 in 27 resamples of (0, 0, 1) miss the 1: 0 / 0 there
     sometimes = bootstrap(lambda r: r.sum(1) / r.sum(1), torch.tensor([0.0, 0.0, 1.0]), Noise(0), 200)
     assert (sometimes.value, sometimes.low) == (1, None)  # and 1 in all others
+
+
+def test_many_equal_values_make_no_percentile_interval_of_no_width():
+    found = quantile_interval([0.0, *[1.0] * 98, 2.0], 0.5)
+    assert (found.value, found.low, found.high) == (1.0, None, None)
+    assert found.method.startswith("none: equal")

@@ -14,7 +14,7 @@ from latentrun.errors import InputError, Misfit
 from latentrun.models.base import Model
 from latentrun.nn.base import Network
 from latentrun.nn.conv import Conv
-from latentrun.nn.dense import Dense
+from latentrun.nn.dense import Dense, SmoothDense
 from latentrun.nn.draw import Draw, Window
 from latentrun.nn.resnet import Block, ResNet, repeated
 from tests.conformance.parts import spec, values_in
@@ -338,3 +338,18 @@ def test_each_glimpse_depends_on_the_one_before():
     reader(torch.stack([torch.zeros(1, 12, 12), torch.ones(1, 12, 12)]))
     first, second = seen
     assert torch.equal(first[0], first[1]) and not torch.allclose(second[0], second[1], atol=1e-4)
+
+
+@pytest.mark.parametrize("activation", ["tanh", "softplus", "silu"])
+def test_a_smooth_decoder_has_curvature_and_a_dense_one_has_none(activation):
+    z = torch.tensor([0.3, -0.7], dtype=torch.float64)
+
+    def bend(network: Network) -> float:
+        decoder = network.decoder(2, (5,)).double()
+        second = torch.autograd.functional.hessian(lambda z: decoder(z[None]).sin().sum(), z)
+        first = torch.autograd.functional.jacobian(lambda z: decoder(z[None])[0], z)
+        x = decoder(z[None])[0]
+        # What of it is not due to the sine: the decoder's own second derivatives.
+        return (second + torch.einsum("k,ki,kj->ij", x.sin(), first, first)).abs().max().item()
+
+    assert bend(SmoothDense([8, 4], activation)) > 1e-5 and bend(Dense([8, 4])) < 1e-12

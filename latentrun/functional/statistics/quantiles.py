@@ -45,6 +45,8 @@ def quantile_interval(values, share: float, over: str = EXAMPLES, tail: float = 
     kind = f"{ORDER} over {over}"
     if low is None and high is None:
         return Estimate(value, method=f"none: {n} {over} are too few")
+    if low == high:  # so many are equal that every order statistic between the ends is the same
+        return Estimate(value, method=f"{EQUAL} whichever {over} are drawn")
     return Estimate(value, low, high, kind)
 
 
