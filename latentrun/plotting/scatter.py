@@ -39,6 +39,16 @@ def axis_pairs(codes: np.ndarray, most: int = 4) -> list[tuple[int, int]]:
     return list(combinations(sorted(np.argsort(-codes.var(0), kind="stable")[:most].tolist()), 2))
 
 
+def axis_name(coordinate: str) -> str:
+    """``z0`` as a letter with its number; names of other coordinates as they are.
+
+    >>> axis_name("z12"), axis_name("squared_radius")
+    ('$z_{12}$', 'squared radius')
+    """
+    number = coordinate[1:]
+    return f"$z_{{{number}}}$" if coordinate[0] == "z" and number.isdigit() else coordinate.replace("_", " ")
+
+
 def category_names(factor: Factor) -> list[str]:
     """Names of the classes 0 ... C - 1."""
     return list(factor.categories) or [str(i) for i in range(int(factor.high) + 1)]

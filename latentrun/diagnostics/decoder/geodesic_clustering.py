@@ -33,6 +33,7 @@ from latentrun.functional.ties import ranked
 from latentrun.geometry.energy import Settings
 from latentrun.geometry.graph import Graph
 from latentrun.models.base import Model
+from latentrun.plotting.scatter import category_names
 from latentrun.run import Run
 from latentrun.system.terminal import wait_for
 from latentrun.types import Estimate, Metric, Picture, Report
@@ -194,9 +195,11 @@ class GeodesicClustering(Diagnostic):
         if self.classes != "all":
             order = order[torch.isin(labels[order], torch.tensor(self.classes, device=run.device))]
         order = order[: self.nodes]
-        names, classes = np.unique(labels[order].cpu().numpy(), return_inverse=True)
-        if len(names) < 2:
+        numbers, classes = np.unique(labels[order].cpu().numpy(), return_inverse=True)
+        if len(numbers) < 2:
             raise NothingToMeasure("the codes are of one class: there is nothing to tell apart")
+        label = next((factor for factor in run.data.factors if factor.name == run.data.label), None)
+        names = numbers.astype(str) if label is None else np.array(category_names(label))[numbers]
         return Pool(latents.codes[order], space.codes("test")[order], classes, names)
 
     def _lengths(self, graph: Graph, notes: list[str]) -> Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from latentrun.plotting.scatter import points
+from latentrun.plotting.scatter import axis_name, points
 from latentrun.plotting.style import PALETTE, figure, palette_of
 from latentrun.types import Picture, Report
 
@@ -40,7 +40,7 @@ def clusters(report: Report) -> Figure:
     names = arrays["class_names"].tolist()
     palette = palette_of(max(len(names), *(1 + arrays[f"numbers_{kind}"].max() for kind in TITLES)))
     _panel(axes[0, 0], arrays["points"], arrays["classes"], palette)
-    axes[0, 0].set(title="class", ylabel=str(arrays["axis_names"][1]))
+    axes[0, 0].set(title="class", ylabel=axis_name(str(arrays["axis_names"][1])))
     for ax, (kind, title) in zip(axes[0, 1:], TITLES.items(), strict=True):
         _panel(ax, arrays["points"], arrays[f"clusters_{kind}"], palette)
         centres, numbers = arrays[f"centres_{kind}"], arrays[f"numbers_{kind}"]
@@ -48,7 +48,7 @@ def clusters(report: Report) -> Figure:
         ax.scatter(*centres.T, marker="X", s=70, c=colours, edgecolors="black", linewidths=0.9, zorder=3)
         ax.set_title(f"{title}: F = {row[f'f_measure_{kind}']:.2f}")
     for ax in axes[0]:
-        ax.set(xlabel=str(arrays["axis_names"][0]), aspect="equal")
+        ax.set(xlabel=axis_name(str(arrays["axis_names"][0])), aspect="equal")
     handles = [
         axes[0, 0].plot([], [], "o", ms=4, color=palette[i % len(palette)], label=str(name))[0]
         for i, name in enumerate(names)

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from latentrun.functional.factors import read_factors
 from latentrun.plotting.images import strips
-from latentrun.plotting.scatter import draw, key, room_above
+from latentrun.plotting.scatter import axis_name, draw, key, room_above
 from latentrun.plotting.style import PALETTE, blank, figure
 from latentrun.types import Picture, Report
 
@@ -65,7 +65,7 @@ def plane(report: Report) -> Figure:
     for kind in ("straight", "geodesic"):
         for curve in arrays[f"curve_{kind}"][..., arrays["axes"]]:
             _line(ax, curve, kind)
-    ax.set(xlabel=str(arrays["names"][0]), ylabel=str(arrays["names"][1]))
+    ax.set(xlabel=axis_name(str(arrays["names"][0])), ylabel=axis_name(str(arrays["names"][1])))
     ax.set_aspect("equal", adjustable="datalim")
     lines = [Line2D([], [], color="black", ls=LOOKS[kind], label=TITLES[kind]) for kind in LOOKS]
     fig.legend(handles=lines, loc="outside lower center", ncols=2)

@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 
 from latentrun.plotting.histogram import distribution
 from latentrun.plotting.images import strips
+from latentrun.plotting.scatter import axis_name
 from latentrun.plotting.style import PALETTE, figure
 from latentrun.types import Picture, Report
 
@@ -51,6 +52,6 @@ def level_lines(report: Report) -> Figure:
         ax.contour(arrays["plane_first"], arrays["plane_second"], values, levels, **look)
         if name == "land":
             ax.plot(components["mean_0"], components["mean_1"], "x", color=PALETTE[1], markersize=6)
-        ax.set(title=title, xlabel=arrays["names"][0], aspect="equal")
-    axes[0, 0].set_ylabel(arrays["names"][1])
+        ax.set(title=title, xlabel=axis_name(str(arrays["names"][0])), aspect="equal")
+    axes[0, 0].set_ylabel(axis_name(str(arrays["names"][1])))
     return fig

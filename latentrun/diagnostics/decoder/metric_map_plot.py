@@ -15,7 +15,7 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from latentrun.functional.factors import Target, read_factors
 from latentrun.plotting.histogram import STYLES
-from latentrun.plotting.scatter import draw, key, room_above
+from latentrun.plotting.scatter import axis_name, draw, key, room_above
 from latentrun.plotting.style import PALETTE, blank, figure
 from latentrun.types import Picture, Report
 
@@ -89,7 +89,7 @@ def planes(
             interpolation="nearest",
         )
         scale = draw(ax, codes[:, 0], codes[:, 1], target, alpha=0.9)
-        ax.set(xlabel=_axis(names[0]), ylabel=_axis(names[1]), xlim=ends[:, 0], ylim=ends[:, 1])
+        ax.set(xlabel=axis_name(names[0]), ylabel=axis_name(names[1]), xlim=ends[:, 0], ylim=ends[:, 1])
         bar = fig.colorbar(image, ax=ax, location="bottom", label=LABELS[name], extend="both", aspect=30)
         _few_numbers(bar.ax, isinstance(image.norm, LogNorm))
     if target is not None:
@@ -125,11 +125,6 @@ def plain_numbers(axis: Axis, ends: tuple[float, float]) -> None:
     axis.set_minor_locator(NullLocator())
 
 
-def _axis(name: str) -> str:
-    """``z0`` as a letter with its number."""
-    return f"$z_{{{name[1:]}}}$" if name[0] == "z" and name[1:].isdigit() else name.replace("_", " ")
-
-
 def curves(
     maps: Mapping[str, np.ndarray],
     ends: np.ndarray,
@@ -152,7 +147,7 @@ def curves(
         if name == "deviation" and len(finite) and finite.min() > 0 and np.ptp(np.log(finite)) > 2:
             ax.set_yscale("log")
         ax.margins(y=0.2)  # room for the codes
-        ax.set(xlabel=_axis(names[0]), ylabel=LABELS[name].replace(" (", "\n("), xlim=(low, high))
+        ax.set(xlabel=axis_name(names[0]), ylabel=LABELS[name].replace(" (", "\n("), xlim=(low, high))
         bottom = ax.inset_axes((0.0, 0.01, 1.0, 0.12), sharex=ax)
         bottom.axis("off")
         scale = draw(bottom, codes[:, 0], shake, target)

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from latentrun.plotting.histogram import STYLES
 from latentrun.plotting.images import strips
+from latentrun.plotting.scatter import axis_name
 from latentrun.plotting.style import PALETTE, figure
 from latentrun.types import Picture, Report
 
@@ -61,7 +62,7 @@ def walk_pictures(report: Report) -> dict[str, Picture]:
 
 def on_the_plane(report: Report) -> Figure:
     """A panel for each kind of walk; of one latent variable its value against the number of steps."""
-    codes, axes_names = report.arrays["codes"], report.arrays["axes"]
+    codes, axes_names = report.arrays["codes"], [axis_name(str(name)) for name in report.arrays["axes"]]
     flat = codes.shape[1] > 1
     fig, axes = figure(1, len(TITLES), width=2.3, height=2.7, sharex=True, sharey=True)
     for ax, (kind, title) in zip(axes[0], TITLES.items(), strict=True):
