@@ -137,7 +137,7 @@ def test_classes_are_chosen_and_wrong_ones_refused():
     z, labels = rings()
     run = planted(fenced, z, labels + 2 * (torch.arange(400) % 4 == 0).long())
     report = make(classes=[0, 1], clusters=3)(run, Noise(0))
-    assert report.arrays["class_names"].tolist() == [0, 1]
+    assert report.arrays["class_names"].tolist() == ["0", "1"]
     assert len(report.arrays["centres_geodesic"]) == 3
     with pytest.raises(InputError, match=r"classes: no test row is of class 7.*known: 0, 1, 2"):
         make(classes=[0, 7]).check(run.model, run.data)
