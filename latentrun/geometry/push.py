@@ -29,15 +29,25 @@ LAYERS = {"linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_tran
 SINGLE = {
     *("relu", "leaky_relu", "elu", "celu", "selu", "gelu", "silu", "mish", "softplus", "softsign"),
     *("tanh", "sigmoid", "logsigmoid", "hardtanh", "sin", "cos", "exp", "expm1", "log", "log1p", "sqrt"),
-    *("rsqrt", "square", "reciprocal", "abs", "erf", "clamp_min", "clamp_max", "clamp"),
+    *("rsqrt", "square", "reciprocal", "abs", "erf", "clamp_min", "clamp_max", "clamp", "pow", "__pow__"),
 }
+# Sums, products and quotients by their names as functions and operators, those of swapped operands apart.
+PLUS, MINUS = 1, -1
+SUMS = {"add": PLUS, "__add__": PLUS, "__radd__": PLUS, "sub": MINUS, "__sub__": MINUS}
+PRODUCTS = {"mul", "__mul__", "__rmul__"}
+QUOTIENTS = {"div", "true_divide", "__truediv__"}
+SWAPPED = {"__rsub__": "sub", "rsub": "sub", "__rdiv__": "div", "__rtruediv__": "div"}
 
 # Of the commonest of these the slope, from argument and value, for less than the general rule takes.
+JOINED = {"cat", "stack"}
 SLOPES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "relu": lambda x, y: (x > 0).to(x.dtype),
     "tanh": lambda x, y: 1 - y * y,
     "sigmoid": lambda x, y: y * (1 - y),
     "exp": lambda x, y: y,
+    "square": lambda x, y: 2 * x,
+    "sqrt": lambda x, y: 0.5 / y,
+    "reciprocal": lambda x, y: -y * y,
 }
 
 
@@ -73,6 +83,13 @@ class Pushed(Tensor):
     def __torch_function__(cls, func, types, args=(), kwargs=None):
         with torch._C.DisableTorchFunctionSubclass():
             name, kwargs = getattr(func, "__name__", ""), kwargs or {}
+            if len(args) == 2 and not kwargs:
+                a, b = args[::-1] if name in SWAPPED else args
+                made = _arithmetic(SWAPPED.get(name, name), a, b)
+                if made is not None:
+                    return made
+            if name in JOINED and all(isinstance(part, Pushed) for part in args[0]):
+                return _joined(func, *args, **kwargs)
             first = args[0] if args else None
             others = pytree.tree_leaves((args[1:], kwargs))
             if isinstance(first, Pushed) and not any(isinstance(leaf, Pushed) for leaf in others):
@@ -89,6 +106,37 @@ def _linear(func: Callable, x: Pushed, *rest, **kwargs) -> Any:
     """A linear function, of value and derivatives alike: of one tensor, or of several (the parts of a
     split)."""
     return pytree.tree_map(Pushed.of, vmap(lambda row: func(row, *rest, **kwargs))(x.rows.contiguous()))
+
+
+def _arithmetic(name: str, a: Any, b: Any) -> Pushed | None:
+    """a + b, a - b, a b or a / b of values with derivatives, or of one and a number or plain tensor; None for
+    other functions, and where the one that has derivatives lacks a dimension of the result."""
+    known = [x for x in (a, b) if isinstance(x, Pushed)]
+    dims = {x.dim() for x in (a, b) if isinstance(x, Tensor)}
+    if any(x.dim() < max(dims) for x in known) or not all(
+        isinstance(x, Tensor | int | float) for x in (a, b)
+    ):
+        return None
+    p, q = (x.value if isinstance(x, Pushed) else x for x in (a, b))
+    if name in SUMS:
+        value, slopes = (p + q if SUMS[name] is PLUS else p - q), (PLUS, SUMS[name])
+    elif name in PRODUCTS:
+        value, slopes = p * q, (q, p)
+    elif name in QUOTIENTS:
+        value = p / q
+        slopes = (1 / q, -value / q)
+    else:
+        return None
+    sides = zip((a, b), slopes, strict=True)
+    parts = [x.rows if slope is PLUS else x.rows * slope for x, slope in sides if isinstance(x, Pushed)]
+    rows = parts[0] + parts[1] if len(parts) > 1 else parts[0].expand(-1, *value.shape).clone()
+    rows[0] = value
+    return Pushed.of(rows)
+
+
+def _joined(func: Callable, parts: Sequence[Pushed], dim: int = 0) -> Pushed:
+    """Several, one behind the other along a dimension of theirs, or a new one."""
+    return Pushed.of(func([part.rows for part in parts], dim + 1 if dim >= 0 else dim))
 
 
 def _layer(func: Callable, x: Pushed, weight: Tensor, bias: Tensor | None = None, *rest, **kwargs) -> Pushed:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 CHUNK = 512  # rows whose residuals are held at once
 TINY = 1e-6  # spread of codes that are all one point
+FAINTEST = -60.0  # logarithm of a kernel
 
 
 class RBFPrecision(ChangingVariance):
@@ -98,9 +99,9 @@ class RBFPrecision(ChangingVariance):
 
     # ---------------------------------------------------------------- sigma
     def kernels(self, z: Tensor) -> Tensor:
-        """v(z) ``(N, K)``."""
+        """v(z) ``(N, K)``, no less than e^-60: a processor is slow with numbers that are hardly any."""
         distance2 = (z.unsqueeze(1) - self.centers).square().sum(2)
-        return (-self.bandwidth * distance2).exp()
+        return (-self.bandwidth * distance2).clamp_min(FAINTEST).exp()
 
     @property
     def log_weight(self) -> Tensor:

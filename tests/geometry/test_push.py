@@ -41,7 +41,26 @@ class Odd(nn.Module):
         return mean, nn.functional.softplus(a.chunk(2, dim=1)[1]).sqrt()
 
 
+class Arithmetic(nn.Module):
+    """Sums, products and quotients, both ways round, with numbers and with tensors of other shapes."""
+
+    def __init__(self):
+        super().__init__()
+        self.centers = nn.Parameter(torch.randn(5, 3))
+        self.weight = nn.Parameter(torch.rand(5))
+
+    def forward(self, z):
+        apart = (z.unsqueeze(1) - self.centers).square().sum(2)
+        near = (-self.weight * apart).exp()
+        parts = [1 - near, near / (2 + apart), 3 / (1 + apart), self.weight - apart * 2, near * apart]
+        parts += [apart / self.weight, near - apart, near + 0.5, 2 * near, apart**3, 1 + near.sqrt()]
+        joined = torch.cat([*parts, (self.weight + near).reciprocal()], dim=-1)
+        stacked = torch.stack([near, apart], dim=1).flatten(1)
+        return torch.cat([joined, stacked, torch.cat([near, z.new_ones(len(z), 1)], dim=1)], dim=1)
+
+
 MAPS = {
+    "arithmetic": Arithmetic,
     "dense": lambda: nn.Sequential(
         nn.Linear(3, 7), nn.Tanh(), nn.Linear(7, 7), nn.ELU(), nn.Linear(7, 5), nn.GELU()
     ),
