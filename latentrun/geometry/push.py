@@ -88,7 +88,7 @@ class Pushed(Tensor):
                 made = _arithmetic(SWAPPED.get(name, name), a, b)
                 if made is not None:
                     return made
-            if name in JOINED and all(isinstance(part, Pushed) for part in args[0]):
+            if name in JOINED and args and all(isinstance(part, Pushed) for part in args[0]):
                 return _joined(func, *args, **kwargs)
             first = args[0] if args else None
             others = pytree.tree_leaves((args[1:], kwargs))
