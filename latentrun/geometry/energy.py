@@ -8,6 +8,7 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
+from latentrun.geometry.acceleration import Memory
 from latentrun.geometry.curves import Basis, resampled, spline
 from latentrun.geometry.surface import Quadratic, Surface
 
@@ -94,13 +95,23 @@ class State:
     model: Quadratic
     damping: Tensor
 
+    def ease(self, rows: Tensor) -> None:
+        """After a step that was taken."""
+        self.damping[rows] = (self.damping[rows] * DAMPING.ease).clamp_min(DAMPING.low)
+
+    def tighten(self, rows: Tensor) -> None:
+        """After one that was not."""
+        self.damping[rows] = (self.damping[rows] * DAMPING.tighten).clamp_max(DAMPING.high)
+
 
 def least_energy(
     surface: Surface, start: Tensor, end: Tensor, first: Tensor | None, settings: Settings
 ) -> Geodesics:
     """Curves of least energy between ``start`` and ``end (P, d)`` by Gauss-Newton steps with a damping for
     each pair (Levenberg 1944, Marquardt 1963): the discrete energy is a sum of squares, of which only the d x
-    d products of neighbouring Jacobians are needed. A step that does not lower the energy is not taken.
+    d products of neighbouring Jacobians are needed. Each step is first tried as its predecessors say (see
+    :class:`~latentrun.geometry.acceleration.Memory`), then as it is; one that does not lower the energy is
+    not taken.
 
     ``first (P, T, d)``: curves to begin with, straight ones where it is None. ``residual`` is that of a step
     without damping: a curve that no step makes shorter for other reasons, as at the edge of a region where
@@ -130,6 +141,7 @@ def _least_energy(surface: Surface, lines: Lines, first: Tensor | None, settings
     state = State(theta, surface.quadratic(lines.curves(theta)), start.new_full((len(start),), DAMPING.start))
     taken = torch.zeros(len(start), dtype=torch.long, device=start.device)
     active = torch.isfinite(state.model.energy).nonzero()[:, 0]
+    memory = Memory.of(theta)
     for _ in range(settings.steps):
         step, expected = _step(basis, state, active)
         # About what a step without damping would bring: one that is held back has not arrived.
@@ -139,7 +151,13 @@ def _least_energy(surface: Surface, lines: Lines, first: Tensor | None, settings
         if not len(active):
             break
         taken[active] += 1
-        _take(surface, lines, state, active, step)
+        longer = memory.proposal(active, state.theta[active], step)
+        lower = _take(surface, lines, state, active, longer)
+        held, step = active[~lower], step[~lower]
+        if len(held):
+            memory.forget(held)
+            lower = _take(surface, lines, state, held, step)
+            state.tighten(held[~lower])
     residual = _left(basis, state)
     fine = spline(settings.pieces, settings.fine, start).curves(start, lines.end, state.theta)
     # What rounding leaves of an energy cannot be told from a fall of it.
@@ -173,13 +191,14 @@ def _step(basis: Basis, state: State, rows: Tensor) -> tuple[Tensor, Tensor]:
     return step.unflatten(1, (count, d)), expected.nan_to_num(torch.inf, torch.inf)
 
 
-def _take(surface: Surface, lines: Lines, state: State, rows: Tensor, step: Tensor) -> None:
-    """Try a step of the pairs ``rows``; keep it where the energy falls, damp the next one more where not."""
+def _take(surface: Surface, lines: Lines, state: State, rows: Tensor, step: Tensor) -> Tensor:
+    """Try a step of the pairs ``rows``; keep it, and damp the next one less, where the energy falls: which
+    these are."""
     trial = state.theta[rows] + step
     start, end = lines.start[rows], lines.end[rows]
     model = surface.quadratic(lines.basis.curves(start, end, trial))
-    better = model.energy < state.model.energy[rows]  # not where it is NaN
-    state.theta[rows[better]] = trial[better]
-    state.model.put(rows[better], model.of(better))
-    factor = torch.where(better, DAMPING.ease, DAMPING.tighten)
-    state.damping[rows] = (state.damping[rows] * factor).clamp(DAMPING.low, DAMPING.high)
+    lower = model.energy < state.model.energy[rows]  # not where it is NaN
+    state.theta[rows[lower]] = trial[lower]
+    state.model.put(rows[lower], model.of(lower))
+    state.ease(rows[lower])
+    return lower
