@@ -41,6 +41,8 @@ SMALLER = {  # so that the whole table takes seconds
     "length": 20,
     "rounds": 1,
     "places": 0,
+    "pieces": 3,
+    "times": 13,
 }
 
 
