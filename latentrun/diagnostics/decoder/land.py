@@ -98,6 +98,7 @@ class LandFit(Diagnostic):
         pieces: Annotated[int, Count(1, 100)],
         nodes: Annotated[int, Count(3, 1000)],
         accuracy: Annotated[float, Gt(0)],
+        iterations: Annotated[int, Count(1)],
         places: Annotated[int, Count(0, 200)],
         shown: Annotated[int, Count(1, 100)],
     ):
@@ -107,7 +108,7 @@ class LandFit(Diagnostic):
             least = 2 * pieces + 1
             raise InputError(f"diagnostic.land.nodes: {pieces} pieces need at least {least}, got {nodes}")
         # So fine that a curve has four of its points within the first piece, where its velocity is taken.
-        self.curves = Settings(pieces, nodes, 2 * (nodes - 1) + 1, accuracy, 50)
+        self.curves = Settings(pieces, nodes, 2 * (nodes - 1) + 1, accuracy, iterations)
 
     # ---------------------------------------------------------------- measuring
     @torch.no_grad()
