@@ -49,7 +49,7 @@ class Geodesics:
         cls, surface: Surface, curve: Tensor, residual: Tensor, converged: Tensor, steps: Tensor
     ) -> Geodesics:
         """With length and energy as the surface has them."""
-        length, energy = surface.length(curve), surface.energy(curve)
+        length, energy = surface.measured(curve)
         finite = torch.isfinite(length) & torch.isfinite(energy)
         return cls(curve, length, energy, residual, converged & finite, steps)
 

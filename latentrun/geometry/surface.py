@@ -84,21 +84,26 @@ class Surface(ABC):
     def length(self, curve: Tensor) -> Tensor:
         """Length ``(P,)`` of smooth curves ``(P, T, d)``, T odd: the sum over the steps, whose error falls
         like T^-2, and over pairs of steps, extrapolated to an error like T^-4 (Richardson)."""
-        return _extrapolated(curve, lambda points: self.squared_steps(points).sqrt().sum(1))
+        return self.measured(curve)[0]
 
     def energy(self, curve: Tensor) -> Tensor:
         """Half the integral of the squared speed ``(P,)``, half the squared length of a geodesic;
         extrapolated like the length."""
-        return _extrapolated(curve, self.discrete_energy)
+        return self.measured(curve)[1]
+
+    def measured(self, curve: Tensor) -> tuple[Tensor, Tensor]:
+        """Length and energy, for little more than one of them."""
+        fine, coarse = self.squared_steps(curve), self.squared_steps(curve[:, ::2])
+        length = (4 * fine.sqrt().sum(1) - coarse.sqrt().sum(1)) / 3
+        return length, (4 * _energy(fine) - _energy(coarse)) / 3
 
     def discrete_energy(self, curve: Tensor) -> Tensor:
         """(n / 2) sum of the n squared steps ``(P,)`` of curves ``(P, n + 1, d)``."""
-        steps = self.squared_steps(curve)
-        return 0.5 * steps.shape[1] * steps.sum(1)
+        return _energy(self.squared_steps(curve))
 
 
-def _extrapolated(curve: Tensor, measure: Callable[[Tensor], Tensor]) -> Tensor:
-    return (4 * measure(curve) - measure(curve[:, ::2])) / 3
+def _energy(squared_steps: Tensor) -> Tensor:
+    return 0.5 * squared_steps.shape[1] * squared_steps.sum(1)
 
 
 class Immersed(Surface):
