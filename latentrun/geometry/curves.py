@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+ONE_SIDED = (-25 / 12, 4.0, -3.0, 4 / 3, -1 / 4)  # derivative at the first of five points, order 4
+
 
 @dataclass(frozen=True)
 class Basis:
@@ -70,3 +72,15 @@ def straight(start: Tensor, end: Tensor, times: int) -> Tensor:
 def resampled(curve: Tensor, times: int) -> Tensor:
     """Curves ``(P, T, d)`` at another number of times ``(P, times, d)``, straight between their points."""
     return torch.nn.functional.interpolate(curve.mT, times, mode="linear", align_corners=True).mT
+
+
+def initial_velocity(curve: Tensor) -> Tensor:
+    """c'(0) ``(P, d)`` of curves ``(P, T, d)`` at T >= 5 even times from 0 to 1; of a geodesic the logarithm
+    of its end at its beginning.
+
+    >>> t = torch.linspace(0, 1, 9)[None, :, None]
+    >>> initial_velocity(3 * t + t**2).round(decimals=3)
+    tensor([[3.]])
+    """
+    weights = torch.tensor(ONE_SIDED, dtype=curve.dtype, device=curve.device)
+    return torch.einsum("t,ptd->pd", weights, curve[:, :5]) * (curve.shape[1] - 1)

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from latentrun.functional.noise import Noise
-from latentrun.geometry.curves import resampled
+from latentrun.geometry.curves import initial_velocity, resampled
 from latentrun.geometry.energy import Geodesics, Settings, least_energy
 from latentrun.geometry.graph import Graph
 from latentrun.geometry.shortest import shortest
@@ -34,7 +34,6 @@ WIDTH = 2.0
 HALVINGS = 2  # of a step of the mean that does not raise the likelihood
 STILL = 1e-4  # nats a code that a step of the mean promises: no more is no step
 NEWTON = 50  # steps for a precision, at most
-SLOPE = torch.tensor([-25.0, 48.0, -36.0, 16.0, -3.0], dtype=torch.float64) / 12  # exact for cubics
 
 
 # ---------------------------------------------------------------- logarithms
@@ -70,8 +69,7 @@ def logs(
 
 def _logs(surface: Surface, mean: Tensor, found: Geodesics) -> Logs:
     """The first derivative of the curve is right in direction; its length is that of the whole curve."""
-    curve = found.curve.double()
-    v = torch.einsum("t,ptd->pd", SLOPE.to(curve.device), curve[:, : len(SLOPE)]) * (curve.shape[1] - 1)
+    v = initial_velocity(found.curve.double())
     m = surface.metric(mean.unsqueeze(0))[0].double()
     speed = torch.einsum("pi,ij,pj->p", v, m, v).clamp_min(0).sqrt()
     length = found.length.double()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from latentrun.geometry.curves import initial_velocity
 from latentrun.geometry.energy import Geodesics, Settings
 from latentrun.geometry.flow import shoot
 from latentrun.geometry.graph import Graph
@@ -14,19 +15,6 @@ from latentrun.geometry.shortest import shortest
 from latentrun.geometry.surface import Surface
 
 SHOTS = 12  # Runge-Kutta steps of an exponential map
-ONE_SIDED = (-25 / 12, 4.0, -3.0, 4 / 3, -1 / 4)  # derivative at the first of five points, order 4
-
-
-def initial_velocity(curve: Tensor) -> Tensor:
-    """c'(0) ``(P, d)`` of curves ``(P, T, d)`` at T >= 5 even times from 0 to 1; of a geodesic the logarithm
-    of its end at its beginning.
-
-    >>> t = torch.linspace(0, 1, 9)[None, :, None]
-    >>> initial_velocity(3 * t + t**2).round(decimals=3)
-    tensor([[3.]])
-    """
-    weights = torch.tensor(ONE_SIDED, dtype=curve.dtype, device=curve.device)
-    return torch.einsum("t,ptd->pd", weights, curve[:, :5]) * (curve.shape[1] - 1)
 
 
 @dataclass(frozen=True)

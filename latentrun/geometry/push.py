@@ -31,15 +31,26 @@ SINGLE = {
     *("tanh", "sigmoid", "logsigmoid", "hardtanh", "sin", "cos", "exp", "expm1", "log", "log1p", "sqrt"),
     *("rsqrt", "square", "reciprocal", "abs", "erf", "clamp_min", "clamp_max", "clamp", "pow", "__pow__"),
 }
-# Sums, products and quotients by their names as functions and operators, those of swapped operands apart.
-PLUS, MINUS = 1, -1
-SUMS = {"add": PLUS, "__add__": PLUS, "__radd__": PLUS, "sub": MINUS, "__sub__": MINUS}
-PRODUCTS = {"mul", "__mul__", "__rmul__"}
-QUOTIENTS = {"div", "true_divide", "__truediv__"}
-SWAPPED = {"__rsub__": "sub", "rsub": "sub", "__rdiv__": "div", "__rtruediv__": "div"}
-
-# Of the commonest of these the slope, from argument and value, for less than the general rule takes.
+# Of sums, products and quotients value and slope by each side, None for a slope of 1; and their names as
+# functions and operators, with whether the sides are swapped.
+ARITHMETIC: dict[str, Callable[[Any, Any], tuple[Any, Any, Any]]] = {
+    "add": lambda p, q: (p + q, None, None),
+    "sub": lambda p, q: (p - q, None, -1),
+    "mul": lambda p, q: (p * q, q, p),
+    "div": lambda p, q: (p / q, 1 / q, -p / q / q),
+}
+OPERATORS = {
+    **{name: ("add", False) for name in ("add", "__add__", "__radd__")},
+    **{name: ("sub", False) for name in ("sub", "__sub__")},
+    **{name: ("sub", True) for name in ("rsub", "__rsub__")},
+    **{name: ("mul", False) for name in ("mul", "__mul__", "__rmul__")},
+    **{name: ("div", False) for name in ("div", "true_divide", "__truediv__")},
+    **{name: ("div", True) for name in ("__rdiv__", "__rtruediv__")},
+}
 JOINED = {"cat", "stack"}
+
+# Of the commonest of the functions of single numbers the slope, from argument and value, for less than the
+# general rule takes.
 SLOPES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "relu": lambda x, y: (x > 0).to(x.dtype),
     "tanh": lambda x, y: 1 - y * y,
@@ -83,9 +94,9 @@ class Pushed(Tensor):
     def __torch_function__(cls, func, types, args=(), kwargs=None):
         with torch._C.DisableTorchFunctionSubclass():
             name, kwargs = getattr(func, "__name__", ""), kwargs or {}
-            if len(args) == 2 and not kwargs:
-                a, b = args[::-1] if name in SWAPPED else args
-                made = _arithmetic(SWAPPED.get(name, name), a, b)
+            if name in OPERATORS and len(args) == 2 and not kwargs:
+                rule, swapped = OPERATORS[name]
+                made = _arithmetic(rule, *(args[::-1] if swapped else args))
                 if made is not None:
                     return made
             if name in JOINED and args and all(isinstance(part, Pushed) for part in args[0]):
@@ -108,27 +119,20 @@ def _linear(func: Callable, x: Pushed, *rest, **kwargs) -> Any:
     return pytree.tree_map(Pushed.of, vmap(lambda row: func(row, *rest, **kwargs))(x.rows.contiguous()))
 
 
-def _arithmetic(name: str, a: Any, b: Any) -> Pushed | None:
-    """a + b, a - b, a b or a / b of values with derivatives, or of one and a number or plain tensor; None for
-    other functions, and where the one that has derivatives lacks a dimension of the result."""
-    known = [x for x in (a, b) if isinstance(x, Pushed)]
-    dims = {x.dim() for x in (a, b) if isinstance(x, Tensor)}
-    if any(x.dim() < max(dims) for x in known) or not all(
-        isinstance(x, Tensor | int | float) for x in (a, b)
-    ):
+def _arithmetic(rule: str, a: Any, b: Any) -> Pushed | None:
+    """a + b, a - b, a b or a / b of values with derivatives, or of one and a number or plain tensor; None
+    where one that has derivatives lacks a dimension of the result, or something is neither."""
+    if not all(isinstance(side, Tensor | int | float) for side in (a, b)):
         return None
-    p, q = (x.value if isinstance(x, Pushed) else x for x in (a, b))
-    if name in SUMS:
-        value, slopes = (p + q if SUMS[name] is PLUS else p - q), (PLUS, SUMS[name])
-    elif name in PRODUCTS:
-        value, slopes = p * q, (q, p)
-    elif name in QUOTIENTS:
-        value = p / q
-        slopes = (1 / q, -value / q)
-    else:
+    dims = max(side.dim() for side in (a, b) if isinstance(side, Tensor))
+    if any(side.dim() < dims for side in (a, b) if isinstance(side, Pushed)):
         return None
-    sides = zip((a, b), slopes, strict=True)
-    parts = [x.rows if slope is PLUS else x.rows * slope for x, slope in sides if isinstance(x, Pushed)]
+    p, q = (side.value if isinstance(side, Pushed) else side for side in (a, b))
+    value, *slopes = ARITHMETIC[rule](p, q)
+    sides = [
+        (side.rows, slope) for side, slope in zip((a, b), slopes, strict=True) if isinstance(side, Pushed)
+    ]
+    parts = [rows if slope is None else rows * slope for rows, slope in sides]
     rows = parts[0] + parts[1] if len(parts) > 1 else parts[0].expand(-1, *value.shape).clone()
     rows[0] = value
     return Pushed.of(rows)

@@ -28,7 +28,7 @@ from latentrun.models.base import (
 )
 from latentrun.nn.base import Network
 from latentrun.nn.embedding import Embedding
-from latentrun.nn.likelihood import Coder, Likelihood
+from latentrun.nn.likelihood import Coder, Likelihood, LikelihoodRecipe
 from latentrun.nn.posterior import Coding, Posterior
 from latentrun.nn.posterior_product import posterior_of
 from latentrun.types import Batch, Clock, Column, Objective, Phase
@@ -63,9 +63,7 @@ class ManifoldVAE(Model, HasEvidence, HasPriorGrid, HasEmbedding):
         posterior: Annotated[Any, Makes(Posterior, ("space",))],
         temperature: Annotated[float, Gt(0)],
         enumeration: bool,
-        likelihood: Annotated[
-            Any, Makes(Likelihood, ("event_shape", "value_range", "columns", "latent_dim", "network"))
-        ],
+        likelihood: LikelihoodRecipe,
     ):
         super().__init__(event_shape, {"z": space(latent, "model.latent")})
         require_room(self.spaces["z"], self.event_shape)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
 from latentrun.callbacks import AfterStep
-from latentrun.config.bounds import Count, Ge, Gt, Makes
+from latentrun.config.bounds import Count, Ge, Gt
 from latentrun.data.base import Dataset
 from latentrun.distributions.base import Draws
 from latentrun.errors import InputError
@@ -31,7 +31,7 @@ from latentrun.models.base import (
     unchanged,
 )
 from latentrun.nn.base import Network
-from latentrun.nn.likelihood import Coder, Likelihood
+from latentrun.nn.likelihood import Coder, Likelihood, LikelihoodRecipe
 from latentrun.types import Batch, Clock, Column, Objective, Phase
 
 
@@ -64,9 +64,7 @@ class VAE(Model, HasGaussianPosterior, HasEvidence, HasPrior, HasPriorGrid, HasC
         free_bits: Annotated[float, Ge(0)],
         kl: Literal["full", "quadratic", "none"],
         sample: bool,
-        likelihood: Annotated[
-            Any, Makes(Likelihood, ("event_shape", "value_range", "columns", "latent_dim", "network"))
-        ],
+        likelihood: LikelihoodRecipe,
     ):
         super().__init__(event_shape, {"z": Euclidean(latent_dim)})
         self.charged: Literal["full", "quadratic", "none"] = kl

@@ -12,7 +12,7 @@ from torch.distributions import Distribution
 from torch.nn import functional as F
 
 from latentrun.callbacks import AfterStep
-from latentrun.config.bounds import Count, Each, Ge, Gt, Makes
+from latentrun.config.bounds import Count, Each, Ge, Gt
 from latentrun.data.base import Dataset
 from latentrun.errors import InputError
 from latentrun.functional.distances.kernels import Kernel, mmd2, sliced_wasserstein2, spread
@@ -29,15 +29,12 @@ from latentrun.models.base import (
 from latentrun.nn.base import Network
 from latentrun.nn.dense import layers
 from latentrun.nn.initial import scaled
-from latentrun.nn.likelihood import Coder, Likelihood
+from latentrun.nn.likelihood import Coder, Likelihood, LikelihoodRecipe
 from latentrun.types import Batch, Clock, Column, Objective, OfSplit, Phase
 
 MEASURED = 2000  # codes that the monitor compares with the prior, at most
 CHUNK = 512  # rows that the monitor decodes at once
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # of the kernel that measures what was trained otherwise
-LikelihoodRecipe = Annotated[
-    Any, Makes(Likelihood, ("event_shape", "value_range", "columns", "latent_dim", "network"))
-]
 
 
 def prior_points(latent: Manifold, n: int, noise: Noise) -> Tensor:

@@ -7,14 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite, log, pi, prod, sqrt
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Bernoulli, Distribution, Independent, Normal
 from torch.nn import functional as F
 
-from latentrun.config.bounds import Gt
+from latentrun.config.bounds import Gt, Makes
 from latentrun.distributions.mixed import Layout, Mixed
 from latentrun.errors import Misfit
 from latentrun.functional.noise import Noise
@@ -110,6 +110,12 @@ class Likelihood(nn.Module, ABC):
     def caveats(self, data: Dataset) -> tuple[str, ...]:
         """What a reader of numbers in nats must know, in plain sentences."""
         return ()
+
+
+# What a model's constructor takes: of a likelihood everything but what the model itself gives.
+LikelihoodRecipe = Annotated[
+    Any, Makes(Likelihood, ("event_shape", "value_range", "columns", "latent_dim", "network"))
+]
 
 
 class BernoulliLikelihood(Likelihood):

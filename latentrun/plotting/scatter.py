@@ -112,17 +112,27 @@ def room_above(factors: Sequence[Factor]) -> float:
     return max(0.55, 0.19 * max(lines, default=0)) if factors else 0.05
 
 
+def headed(
+    factors: Sequence[Factor], tall: Sequence[float], columns: int, width: float
+) -> tuple[Figure, np.ndarray, float]:
+    """A figure with rows of panels, so many inches ``tall`` each, below a row of empty ones, ``head`` inches
+    high, for what the colours of the factors mean (see :func:`key`): figure, panels with those, head."""
+    head = room_above(factors)
+    heights = [head, *tall]
+    fig, axes = figure(
+        len(heights), columns, width=width, height=sum(heights) / len(heights), height_ratios=heights
+    )
+    blank(axes[0])
+    return fig, axes, head
+
+
 def projections(codes: np.ndarray, targets: Sequence[Target]) -> Figure:
     """Codes ``(N, d)``, d >= 2, on pairs of latents (rows, see :func:`axis_pairs`), coloured by each factor
     (columns); of one factor up to three pairs stand in a row."""
     pairs, columns, tall = axis_pairs(codes), list(targets) or [None], 2.4
-    head = room_above([factor for factor, _ in targets])
     beside = min(3, len(pairs)) if len(columns) == 1 else 1
-    heights = [head, *[tall] * -(-len(pairs) // beside)]
-    mean = sum(heights) / len(heights)
-    across = len(columns) * beside
-    fig, axes = figure(len(heights), across, width=2.7, height=mean, height_ratios=heights)
-    blank(axes[0])
+    factors, rows = [factor for factor, _ in targets], -(-len(pairs) // beside)
+    fig, axes, head = headed(factors, [tall] * rows, len(columns) * beside, width=2.7)
     for j, target in enumerate(columns):
         panels = axes[1:, j * beside : (j + 1) * beside].ravel()
         blank(panels[len(pairs) :])

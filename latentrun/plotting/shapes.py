@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from latentrun.functional.factors import Target
-from latentrun.plotting.scatter import draw, key, room_above
-from latentrun.plotting.style import blank, figure
+from latentrun.plotting.scatter import draw, headed, key
+from latentrun.plotting.style import blank
 from latentrun.types import Factor
 
 VIEWS = ((30.0, 25.0), (120.0, 65.0))  # azimuth and elevation of the two sides, degrees
@@ -25,10 +25,8 @@ def on_shape(points: np.ndarray, outline: np.ndarray, targets: Sequence[Target])
     perspective; what lies on the far half is faint.
     """
     views = [None] if points.shape[1] == 2 else [camera(*angles) for angles in VIEWS]
-    head, columns = room_above([factor for factor, _ in targets]), list(targets) or [None]
-    heights = [head, *[2.4] * len(views)]
-    mean = sum(heights) / len(heights)
-    fig, axes = figure(len(heights), len(columns), width=2.7, height=mean, height_ratios=heights)
+    factors, columns = [factor for factor, _ in targets], list(targets) or [None]
+    fig, axes, head = headed(factors, [2.4] * len(views), len(columns), width=2.7)
     blank(axes)
     for j, target in enumerate(columns):
         panels = zip(axes[1:, j], views, strict=True)

@@ -13,8 +13,8 @@ from matplotlib.ticker import NullFormatter
 
 from latentrun.plotting.cloud import TURNED, Layer, cloud
 from latentrun.plotting.matrix import matrices
-from latentrun.plotting.scatter import along, axis_pairs, draw, legend, points, room_above
-from latentrun.plotting.style import PALETTE, blank, figure, palette_of
+from latentrun.plotting.scatter import along, axis_pairs, draw, headed, legend, points
+from latentrun.plotting.style import PALETTE, figure, palette_of
 from latentrun.types import Factor, Picture, Report
 
 CLASSES = 20  # rows and columns of the matrix of mistakes
@@ -168,9 +168,7 @@ def regions(
     and, of those predicted wrongly alone, by true class (columns). ``grid``: class predicted at even points
     of ``extent`` (d = 2), behind them."""
     pairs, tall, wrong = axis_pairs(codes), 2.4, truth != predicted
-    heights = [room_above([label]), *[tall] * len(pairs)]
-    fig, axes = figure(len(heights), 3, width=2.7, height=sum(heights) / len(heights), height_ratios=heights)
-    blank(axes[0])
+    fig, axes, _ = headed([label], [tall] * len(pairs), 3, width=2.7)
     for ax, name in zip(axes[0], ("true class", "predicted class", "mistakes, by true class"), strict=True):
         legend(ax, replace(label, name=name))
     for (a, b), row in zip(pairs, axes[1:], strict=True):

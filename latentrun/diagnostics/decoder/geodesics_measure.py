@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from latentrun.functional.clouds.neighbours import nearest
+from latentrun.functional.clouds.neighbours import nearest, usual_gap
 from latentrun.functional.paths.curves import resampled
 from latentrun.geometry.surface import Surface
 
@@ -26,8 +26,7 @@ class Cloud:
     @classmethod
     def of(cls, z: Tensor, labels: Tensor | None, tail: float) -> Cloud:
         """With the quantile ``tail`` of the distances from a code to the nearest other one as limit."""
-        apart = nearest(z, z, 1, same=True)[0]
-        return cls(z, labels, float(np.quantile(apart.cpu().numpy(), tail)) if len(apart) else 0.0)
+        return cls(z, labels, usual_gap(z, tail))
 
 
 @dataclass(frozen=True)

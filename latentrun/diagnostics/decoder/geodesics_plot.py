@@ -10,8 +10,8 @@ from matplotlib.lines import Line2D
 
 from latentrun.functional.factors import read_factors
 from latentrun.plotting.images import strips
-from latentrun.plotting.scatter import axis_name, draw, key, room_above
-from latentrun.plotting.style import PALETTE, blank, figure
+from latentrun.plotting.scatter import axis_name, draw, headed, key
+from latentrun.plotting.style import PALETTE, figure
 from latentrun.types import Picture, Report
 
 LOOKS = {"geodesic": "-", "straight": (0, (3, 2))}
@@ -54,10 +54,7 @@ def plane(report: Report) -> Figure:
     arrays, target = report.arrays, None
     if "classes" in report.tables:
         target = read_factors(report.tables["classes"])[0], arrays["labels"]
-    head = room_above([target[0]] if target is not None else [])
-    heights = [head, 3.3]
-    fig, axes = figure(2, 1, width=4.3, height=sum(heights) / 2, height_ratios=heights)
-    blank(axes[0])
+    fig, axes, head = headed([target[0]] if target is not None else [], [3.3], 1, width=4.3)
     ax, codes = axes[1, 0], arrays["codes"]
     scale = draw(ax, codes[:, 0], codes[:, 1], target, alpha=0.45)
     if target is not None:

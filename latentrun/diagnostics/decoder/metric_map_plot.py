@@ -15,8 +15,8 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 from latentrun.functional.factors import Target, read_factors
 from latentrun.plotting.histogram import STYLES
-from latentrun.plotting.scatter import axis_name, draw, key, room_above
-from latentrun.plotting.style import PALETTE, blank, figure
+from latentrun.plotting.scatter import axis_name, draw, headed, key
+from latentrun.plotting.style import PALETTE, figure
 from latentrun.types import Picture, Report
 
 # Of maps, so that the colours of codes stand out; in few steps, as a file of 256 colours has room for these.
@@ -71,12 +71,9 @@ def planes(
     target: Target | None,
 ) -> Figure:
     """Maps ``(G, G)`` side by side over ``ends (2, 2)``, with ``codes (n, 2)``."""
-    head = room_above([target[0]] if target else [])
     width, height = np.ptp(ends, axis=0)
     tall = float(np.clip(2.9 * height / width, 1.4, 4.5)) + 0.9
-    mean = (head + tall) / 2
-    fig, axes = figure(2, len(maps), width=3.3, height=mean, height_ratios=[head, tall])
-    blank(axes[0])
+    fig, axes, head = headed([target[0]] if target else [], [tall], len(maps), width=3.3)
     scale = None
     for (name, values), ax in zip(maps.items(), axes[1], strict=True):
         image = ax.imshow(
@@ -133,10 +130,7 @@ def curves(
     target: Target | None,
 ) -> Figure:
     """Values ``(G,)`` along one latent variable, with ``codes (n, 1)`` at the bottom, shaken a little."""
-    head = room_above([target[0]] if target else [])
-    mean = (head + 2.6) / 2
-    fig, axes = figure(2, len(maps), width=3.3, height=mean, height_ratios=[head, 2.6])
-    blank(axes[0])
+    fig, axes, head = headed([target[0]] if target else [], [2.6], len(maps), width=3.3)
     shake = np.random.default_rng(0).uniform(0.0, 1.0, len(codes))
     scale = None
     for (name, values), ax in zip(maps.items(), axes[1], strict=True):

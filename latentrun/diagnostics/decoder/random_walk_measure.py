@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from latentrun.diagnostics.surface import Decoded
-from latentrun.functional.clouds.neighbours import nearest
+from latentrun.functional.clouds.neighbours import nearest, usual_gap
 from latentrun.functional.spacing import evenly
 from latentrun.functional.statistics.intervals import interval_columns, mean_interval, share_interval
 from latentrun.functional.statistics.quantiles import quantile_interval
@@ -38,10 +38,9 @@ class Cloud:
 
     @classmethod
     def of(cls, z: Tensor, share: float, flat: bool) -> Cloud:
-        apart = nearest(z, z, 1, same=True)[0][:, 0]
         spread = (z - z.mean(0)).double().square().sum(1).mean().sqrt().item()
-        reach = _quantile(z.norm(dim=1), share) if flat else None
-        return cls(z, max(_quantile(apart, share), LEAST * spread), reach, spread)
+        reach = float(np.quantile(z.norm(dim=1).double().cpu().numpy(), share)) if flat else None
+        return cls(z, max(usual_gap(z, share), LEAST * spread), reach, spread)
 
 
 @dataclass(frozen=True)
@@ -139,10 +138,6 @@ def _relative_spread(values: Tensor) -> Tensor:
     squares = torch.where(there, values - mean.unsqueeze(1), 0.0).square().sum(1)
     spread = (squares / (n - 1)).sqrt() / mean
     return torch.where((n > 1) & (mean > 0), spread, torch.nan)
-
-
-def _quantile(values: Tensor, share: float) -> float:
-    return float(np.quantile(values.double().cpu().numpy(), share))
 
 
 # ---------------------------------------------------------------- numbers

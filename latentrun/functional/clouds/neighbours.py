@@ -44,6 +44,17 @@ def nearest(queries: Tensor, points: Tensor, k: int, same: bool = False) -> tupl
     return distance, index
 
 
+def usual_gap(points: Tensor, share: float) -> float:
+    """The distance to the nearest other point that so large a share of ``points (N, ...)`` stays within: the
+    quantile ``share``; 0 for fewer than two.
+
+    >>> usual_gap(torch.tensor([[0.0], [1.0], [3.0]]), 1.0)
+    2.0
+    """
+    apart = nearest(points, points, 1, same=True)[0]
+    return apart.quantile(share).item() if apart.numel() else 0.0
+
+
 def _search(
     q: Tensor, p: Tensor, k: int, itself: Tensor | None, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, Tensor]:
