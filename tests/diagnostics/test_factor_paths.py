@@ -13,7 +13,7 @@ import yaml
 from latentrun.config.build import build
 from latentrun.diagnostics.base import Diagnostic, misfit
 from latentrun.diagnostics.needs import FLAT
-from latentrun.errors import NothingToMeasure
+from latentrun.errors import Misfit, NothingToMeasure
 from latentrun.functional.noise import Noise
 from latentrun.manifolds.base import Manifold
 from latentrun.types import Factor
@@ -115,6 +115,35 @@ def test_a_factor_that_follows_one_line_only():
         ).numpy() > math.cos(math.radians(5))
     for name in NAMES:
         assert value(report, f"leakage.{name}") < 0.12 and value(report, f"score.{name}") > 0.75
+
+
+def test_shortest_paths_follow_a_factor_that_codes_bend():
+    # The pictures are flat in the factors, so the shortest curve between two that differ in one factor moves
+    # that one alone; among the codes it is a parabola, and what is straight there leaks.
+    to = torch.tensor([0.0, 1.6, 0.0])
+    run = coded(Y, lambda y: y + to * y[:, :1] ** 2, lambda z: z - to * z[:, :1] ** 2)
+    report = make(kinds=["straight", "shortest"])(run, Noise(0))
+    assert value(report, "leakage.correlation") > 0.3 and value(report, "score.correlation") < 0.7
+    assert value(report, "shortest_leakage.correlation") < 0.05
+    assert value(report, "shortest_score.correlation") > 0.85
+    z = report.tables["steps"].set_index("path").loc["correlation, shortest", ["z0", "z1", "z2"]].to_numpy()
+    factors = z - to.numpy() * z[:, :1] ** 2
+    assert np.ptp(factors[:, 0]) > 1.7 and np.ptp(factors[:, 1:], axis=0).max() < 0.15
+    # The two others follow straight lines already.
+    assert value(report, "shortest_score.variance_x") == pytest.approx(
+        value(report, "score.variance_x"), abs=0.05
+    )
+
+
+def test_shortest_paths_want_a_decoder_with_derivatives():
+    class Steps(Deterministic):
+        differentiable = False
+
+    data = Span(Y[:60])
+    model = Steps(lambda x: x.flatten(1)[:, :3], lambda z: data.render(z), 3, data.event_shape)
+    make().check(model, data)
+    with pytest.raises(Misfit, match="a differentiable decoder for the paths `shortest`; the model has none"):
+        make(kinds=["shortest"]).check(model, data)
 
 
 # ---------------------------------------------------------------- bad controls

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import compress
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -13,10 +13,13 @@ import torch
 from scipy.spatial import cKDTree
 
 from latentrun.config.bounds import Between, Count, Each, Gt
+from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic, cloud_of, judge
 from latentrun.diagnostics.decoder.factor_paths_decode import Goal, Merits, PathDecoder
 from latentrun.diagnostics.decoder.factor_paths_plot import factor_path_pictures
+from latentrun.diagnostics.decoder.factor_paths_shortest import shortest_paths
 from latentrun.diagnostics.needs import ENCODER, FACTORS, FLAT, IMAGES, ORACLE
+from latentrun.diagnostics.surface import require_surface
 from latentrun.errors import NothingToMeasure
 from latentrun.functional.clouds.factor_field import FactorField, factor_field
 from latentrun.functional.clouds.hulls import convex_hull, measurable
@@ -27,11 +30,13 @@ from latentrun.functional.paths.curves import along, longest_part, moved
 from latentrun.functional.paths.search import FINDERS, Effort
 from latentrun.functional.paths.tracks import track_tables
 from latentrun.functional.ties import largest, ranked
+from latentrun.models.base import Model
 from latentrun.plotting.cloud import TURNED
 from latentrun.run import Run
 from latentrun.types import Estimate, Factor, Metric, Picture, Report
 
-Kind = Literal["straight", "hull"]  # the names of FINDERS
+Kind = Literal["straight", "hull", "shortest"]
+KINDS = get_args(Kind)
 IMPROVED = 2  # finalists of which moved copies are decoded
 ROUNDING = 1e-4  # share of the data's norm below which a miss is rounding
 MARKS = ("score", "monotonicity", "leakage", "coverage", "within")
@@ -77,22 +82,23 @@ class FactorPaths(Diagnostic):
     moves nothing else.
 
     Kinds: ``straight`` segments; ``hull``, splines through codes near the convex hull (see
-    ``functional.paths.search``). *Search* on train codes with their known factors, by local planes of the
-    factors over the whitened codes, which also say where ``reference`` test reconstructions miss the data;
-    nothing is decoded and no factor fitted. *Choice*: the ``finalists`` of each factor and kind are decoded,
-    cut to their longest part in the data, and moved; of those that stay in the data the one of greatest
-    score. *Judgement*: only that one, anew at ``steps`` points, of which the choice has decoded few (the
-    ends). Factors of decoded points are those of the nearest member of the family where there is an oracle.
-    Without one the decoded points are encoded again and their factors read off by local planes over test
-    codes: a path may then please by the same faults of decoder and encoder. Categorical factors have no order
-    and are left out.
+    ``functional.paths.search``); ``shortest``, curves of the decoder's metric between the ends of straight
+    ones (:func:`shortest_paths`), for models that have one. *Search* on train codes with their known factors,
+    by local planes of the factors over the whitened codes, which also say where ``reference`` test
+    reconstructions miss the data; nothing is decoded and no factor fitted. *Choice*: the ``finalists`` of
+    each factor and kind are decoded, cut to their longest part in the data, and moved; of those that stay in
+    the data the one of greatest score. *Judgement*: only that one, anew at ``steps`` points, of which the
+    choice has decoded few (the ends). Factors of decoded points are those of the nearest member of the family
+    where there is an oracle. Without one the decoded points are encoded again and their factors read off by
+    local planes over test codes: a path may then please by the same faults of decoder and encoder.
+    Categorical factors have no order and are left out.
     """
 
     requires = (ENCODER, FLAT, FACTORS)
     uses = (ORACLE, IMAGES)
     metrics: ClassVar = {
         metric_name(kind, name): replace(meaning, unit=meaning.unit.format(kind))
-        for kind in FINDERS
+        for kind in KINDS
         for name, meaning in MEANING.items()
     }
 
@@ -125,6 +131,10 @@ class FactorPaths(Diagnostic):
         self.tail, self.reach, self.reference = tail, reach, reference
         self.steps, self.shown, self.min_change = steps, shown, min_change
 
+    def check(self, model: Model, data: Dataset) -> None:
+        if "shortest" in self.kinds:
+            require_surface(model, "shortest")
+
     # ---------------------------------------------------------------- measuring
     @torch.no_grad()
     def __call__(self, run: Run, noise: Noise) -> Report:
@@ -133,9 +143,16 @@ class FactorPaths(Diagnostic):
         ordered = [run.data.factors[i] for i in columns]
         white, cloud = self._cloud(run, columns, noise, notes)
 
-        goals = [Goal(kind, i, ordered[i].name) for kind in self.kinds for i in range(len(ordered))]
+        finders = dict(FINDERS)
+        if "shortest" in self.kinds:
+            finders["shortest"] = shortest_paths(run, white, cloud, noise)
+        goals = [
+            Goal(kind, finders[kind], i, factor.name)
+            for kind in self.kinds
+            for i, factor in enumerate(ordered)
+        ]
         searches = [
-            FINDERS[goal.kind].find(cloud, goal.factor, self.effort, noise.at(goal.kind, goal.name))
+            goal.finder.find(cloud, goal.factor, self.effort, noise.at(goal.kind, goal.name))
             for goal in goals
         ]
         notes += [
@@ -289,7 +306,7 @@ class FactorPaths(Diagnostic):
                 best = ranked(merit.worth)[:IMPROVED]
                 length, key = self.moves[stage - 1], noise.at(goal.kind, goal.factor, stage)
                 changed = moved(candidates[best], self.variants, length, length / 2, key)
-            fresh.append(FINDERS[goal.kind].confine(decoder.cloud, changed, self.effort))
+            fresh.append(goal.finder.confine(decoder.cloud, changed, self.effort))
         if not any(map(len, fresh)):
             return curves, merits
         more = decoder.merits(goals, fresh, self.effort.probes, self.steps)

@@ -17,6 +17,7 @@ from latentrun.functional.clouds.whitening import Whitening
 from latentrun.functional.paths.cloud import Cloud, Marks, mark, within
 from latentrun.functional.paths.curves import along
 from latentrun.functional.paths.lines import Course, Reading, read
+from latentrun.functional.paths.search import Finder
 from latentrun.run import Run
 from latentrun.types import Factor, Projection
 
@@ -24,9 +25,10 @@ from latentrun.types import Factor, Projection
 @dataclass(frozen=True)
 class Goal:
     """What a path is looked for: the factor ``name``, the ``factor``-th of those with an order, by a path of
-    a ``kind``."""
+    a ``kind``, which ``finder`` finds."""
 
     kind: str
+    finder: Finder
     factor: int
     name: str
 

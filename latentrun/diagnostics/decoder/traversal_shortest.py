@@ -7,18 +7,13 @@ from collections.abc import Sequence
 import torch
 
 from latentrun.diagnostics.decoder.traversal_paths import UNITS
-from latentrun.diagnostics.surface import SURFACE, surface_of
-from latentrun.errors import InputError, Misfit
+from latentrun.diagnostics.surface import graph_of, joined, require_surface, surface_of
+from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.functional.paths.lines import Paths
-from latentrun.geometry.energy import Settings
-from latentrun.geometry.graph import Graph
-from latentrun.geometry.shortest import shortest
 from latentrun.models.base import HasEncoder, Model
 from latentrun.run import Run
 
-NODES, NEIGHBOURS, PARTS = 1000, 8, 4  # of the graph of train codes along which curves begin too
-TOLERANCE = 1e-4  # share by which a step may still lower the energy of a curve
 BETWEEN = ("lines", "joins")  # kinds whose ends they have
 
 
@@ -29,9 +24,7 @@ def check_shortest(paths: Sequence[str], model: Model) -> None:
         return
     if "lines" not in paths:
         raise InputError("diagnostic.traversal.paths: shortest joins what lines join; name lines too")
-    for need in SURFACE:
-        if not need.test(model):
-            raise Misfit(f"needs {need.noun} for the paths `shortest`; the model has none")
+    require_surface(model, "shortest")
 
 
 def with_shortest(
@@ -43,15 +36,11 @@ def with_shortest(
     if "shortest" not in chosen or lines is None:
         return kinds
     space, steps = surface_of(run), lines.z.shape[1]
-    ends = space.chart.coordinates(lines.z[:, [0, -1]].to(run.device))
-    start = ends[:, 0]
-    graph = None
-    if isinstance(run.model, HasEncoder):
-        codes = space.codes("train")
-        rows = noise.to("cpu").permutation("nodes", len(codes))[:NODES].to(codes.device)
-        graph = Graph(space.surface, codes[rows], NEIGHBOURS, PARTS)
-    settings = Settings(fine=8 * (steps - 1) + 1, tolerance=TOLERANCE)
-    found = shortest(space.surface, start, space.chart.near(start, ends[:, 1]), settings, graph)
+    start, end = space.chart.coordinates(lines.z[:, [0, -1]].to(run.device)).unbind(1)
+    ends = torch.stack([start, space.chart.near(start, end)], 1)
+    encodes = isinstance(run.model, HasEncoder)
+    graph = graph_of(space.surface, space.codes("train"), noise) if encodes else None
+    found = joined(space.surface, graph, ends, 8 * (steps - 1) + 1)
     done = found.converged.nonzero()[:, 0]
     names = tuple(f"{lines.names[row]}, shortest" for row in done.tolist())
     failed = [name for name, good in zip(lines.names, found.converged.tolist(), strict=True) if not good]
