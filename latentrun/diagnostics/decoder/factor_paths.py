@@ -143,14 +143,7 @@ class FactorPaths(Diagnostic):
         ordered = [run.data.factors[i] for i in columns]
         white, cloud = self._cloud(run, columns, noise, notes)
 
-        finders = dict(FINDERS)
-        if "shortest" in self.kinds:
-            finders["shortest"] = shortest_paths(run, white, cloud, noise)
-        goals = [
-            Goal(kind, finders[kind], i, factor.name)
-            for kind in self.kinds
-            for i, factor in enumerate(ordered)
-        ]
+        goals = self._goals(run, white, cloud, noise, ordered)
         searches = [
             goal.finder.find(cloud, goal.factor, self.effort, noise.at(goal.kind, goal.name))
             for goal in goals
@@ -191,6 +184,19 @@ class FactorPaths(Diagnostic):
         return Report(metrics, tables | cloud_tables, arrays | cloud_arrays, notes=tuple(notes))
 
     # ---------------------------------------------------------------- what the search goes by
+    def _goals(
+        self, run: Run, white: Whitening, cloud: Cloud, noise: Noise, ordered: Sequence[Factor]
+    ) -> list[Goal]:
+        """A path of each kind for each of the factors."""
+        finders = dict(FINDERS)
+        if "shortest" in self.kinds:
+            finders["shortest"] = shortest_paths(run, white, cloud, noise)
+        return [
+            Goal(kind, finders[kind], i, factor.name)
+            for kind in self.kinds
+            for i, factor in enumerate(ordered)
+        ]
+
     def _ordered(self, factors: Sequence[Factor], notes: list[str]) -> list[int]:
         """The numbers of the factors that have an order; NothingToMeasure where none has."""
         unordered = [factor.name for factor in factors if factor.kind == "categorical"]
