@@ -65,7 +65,7 @@ def _held(surface: Surface, z: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
     shape, u_flat = z.shape[:2], u.flatten(0, 1)
 
     def squares(z: Tensor) -> tuple[Tensor, Tensor]:
-        m = surface.metric(z)
+        m = surface.metric_at_once(z)
         return torch.einsum("ni,nij,nj->", u_flat, m, u_flat), m
 
     force, m = grad(squares, has_aux=True)(z.flatten(0, 1))

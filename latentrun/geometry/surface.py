@@ -49,9 +49,13 @@ class Surface(ABC):
 
     dim: int
 
-    @abstractmethod
     def metric(self, z: Tensor) -> Tensor:
         """M(z) ``(N, d, d)``, symmetric."""
+        return self.metric_at_once(z)
+
+    @abstractmethod
+    def metric_at_once(self, z: Tensor) -> Tensor:
+        """The same in one piece, as a function that can be differentiated."""
 
     @abstractmethod
     def christoffel(self, z: Tensor, v: Tensor, w: Tensor) -> Tensor:
@@ -138,8 +142,16 @@ class Immersed(Surface):
         return rows_at_once(self._width, tangents)
 
     def metric(self, z: Tensor) -> Tensor:
-        pieces = z.split(self._rows(z, self.dim))
-        return torch.cat([gram(self.columns(piece)[1]) for piece in pieces])
+        rows = self._rows(z, self.dim)
+        metric = z.new_empty(
+            len(z), self.dim, self.dim
+        )  # in place: parts kept one by one leave gaps in memory
+        for piece, room in zip(z.split(rows), metric.split(rows), strict=True):
+            room.copy_(self.metric_at_once(piece))
+        return metric
+
+    def metric_at_once(self, z: Tensor) -> Tensor:
+        return gram(self.columns(z)[1])
 
     def squared_steps(self, curve: Tensor) -> Tensor:
         at_once = max(1, self._rows(curve[:1].flatten(0, 1), 0) // curve.shape[1])
@@ -220,7 +232,7 @@ class Given(Surface):
     def __init__(self, function: Callable[[Tensor], Tensor], dim: int):
         self.function, self.dim = function, dim
 
-    def metric(self, z: Tensor) -> Tensor:
+    def metric_at_once(self, z: Tensor) -> Tensor:
         return self.function(z)
 
     def squared_steps(self, curve: Tensor) -> Tensor:
