@@ -221,8 +221,8 @@ class HasEmbedding(ABC):
     @abstractmethod
     def embedding_quality(self, n: int, noise: Noise) -> Mapping[str, Mapping[str, float]]:
         """How good each psi is at n hidden variables: by the name of the space it leads to, the numbers of
-        :class:`~latentrun.functional.embedding_quality.EmbeddingQuality` by name; empty where there is no
-        psi."""
+        :class:`~latentrun.functional.embedding_quality.EmbeddingQuality` by name, and of a learned one how
+        often it was learned anew and whether it is good; empty where there is no psi."""
 
 
 # ---------------------------------------------------------------- while it trains

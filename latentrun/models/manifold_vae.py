@@ -125,7 +125,7 @@ class ManifoldVAE(Model, HasEvidence, HasPriorGrid, HasEmbedding):
         families = [each for each in self.posterior.modules() if isinstance(each, Embedding)]
         names = [family.space.name for family in families]
         return {
-            name if names.count(name) == 1 else f"{name}_{i}": family.quality(n, noise.at(i)).flat()
+            name if names.count(name) == 1 else f"{name}_{i}": family.quality(n, noise.at(i))
             for i, (name, family) in enumerate(zip(names, families, strict=True), 1)
         }
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from latentrun.distributions.base import Draws, Law
 from latentrun.errors import InputError
-from latentrun.functional.embedding_quality import EmbeddingQuality, middles, push_forward
+from latentrun.functional.embedding_quality import middles, push_forward
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import Charted, Compact, Finite, Manifold, Symmetric
 from latentrun.nn.embedding_hidden import HIDDEN, HiddenKind
@@ -40,6 +40,10 @@ class ExactEmbedding(nn.Module):
     def phases(self) -> tuple[Phase, ...]:
         """Nothing to learn."""
         return ()
+
+    def attempts(self) -> dict[str, float]:
+        """None were made."""
+        return {}
 
 
 class Embedding(Posterior):
@@ -125,9 +129,12 @@ class Embedding(Posterior):
             return None
         return self.psi(self.kind.quantile(middles(n).to(self._origin)))
 
-    def quality(self, n: int, noise: Noise) -> EmbeddingQuality:
-        """How good psi is, at n hidden variables."""
-        return measured(self.psi.raw, self.kind, self.compact, n, noise.to(self._origin.device))
+    def quality(self, n: int, noise: Noise) -> dict[str, float]:
+        """How good psi is, at n hidden variables, by the names of :class:`~latentrun.functional.
+        embedding_quality.EmbeddingQuality`; of a learned one also how it came about: the ``restarts`` it
+        took, and whether it kept its limits (``good``, 1 or 0)."""
+        numbers = measured(self.psi.raw, self.kind, self.compact, n, noise.to(self._origin.device)).flat()
+        return {**numbers, **self.psi.attempts()}
 
     def phases(self) -> tuple[Phase, ...]:
         return self.psi.phases()

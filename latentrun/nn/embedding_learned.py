@@ -161,6 +161,10 @@ class LearnedEmbedding(nn.Module):
         self.quality.copy_(torch.tensor([found.get(name, math.nan) for name in NAMES]))
         self.good.fill_(not self.training_plan.limits.faults(found))
 
+    def attempts(self) -> dict[str, float]:
+        """How often it was learned anew, and whether the last attempt is good."""
+        return {"restarts": float(self.restarts), "good": float(self.good)}
+
     def caveats(self) -> tuple[str, ...]:
         """What became of it, in a sentence; nothing before it was tried."""
         found = {name: value for name, value in zip(NAMES, self.quality.tolist(), strict=True)}

@@ -235,7 +235,18 @@ def test_a_circle_is_learned():
     psi = model.posterior.psi
     assert psi.good
     found = model.posterior.quality(1000, Noise(1))
-    assert found.max_distance < 0.3 and abs(found.course.turns) == pytest.approx(1, abs=0.1)
+    assert found["max_distance"] < 0.3 and abs(found["turns"]) == pytest.approx(1, abs=0.1)
+    assert found["good"] == 1 and found["restarts"] == psi.restarts
+
+
+def test_quality_says_how_often_an_embedding_was_learned_anew():
+    exact, learned = family(), family(embedding="learned")
+    learned.psi.restarts.fill_(3)
+    assert "restarts" not in exact.quality(200, Noise(0))
+    found = learned.quality(200, Noise(0))
+    assert found["restarts"] == 3 and found["good"] == 0 and found["max_distance"] > 0
+    learned.psi.good.fill_(True)
+    assert learned.quality(200, Noise(0))["good"] == 1
 
 
 def test_a_learned_embedding_with_a_group_stacks_with_torch_func():
