@@ -36,6 +36,12 @@ class Factor:
     unit: str = ""
     categories: tuple[str, ...] = ()
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the codes 0, 1, ... of a categorical factor: its categories, or where it has none their
+        numbers."""
+        return self.categories or tuple(str(i) for i in range(int(self.high) + 1))
+
 
 @dataclass(frozen=True)
 class Column:

@@ -115,12 +115,10 @@ class Dataset(ABC):
             raise InputError("data.only: the data have no labels, and so no classes to keep")
         column = self._label_column()
         names, factor = tuple(map(str, only)), self.factors[column]
-        for name in names:
-            if name not in factor.categories:
-                raise unknown("class of data.only", name, factor.categories)
+        codes = class_codes(factor, names, "data.only")
         if not names or len(set(names)) < len(names):
             raise InputError("data.only: at least one class is needed, and each once; null keeps all")
-        self._kept = tuple(factor.categories.index(name) for name in names)
+        self._kept = codes
         kept = replace(factor, categories=names, high=len(names) - 1.0)
         self.factors = (*self.factors[:column], kept, *self.factors[column + 1 :])
 
@@ -232,6 +230,14 @@ class HasMembers(ABC):
         """n noise-free examples ``(n, *event_shape)``, float32, each from the middle of one of n parts of
         equal probability, in the order of a curve: averages over them are integrals over the law. None unless
         the family is one-dimensional."""
+
+
+def class_codes(label: Factor, names: Sequence[str], where: str) -> tuple[int, ...]:
+    """The codes of classes by their names; InputError, with the key that names them, for one that is none."""
+    for name in names:
+        if name not in label.classes:
+            raise unknown(f"class of {where}", name, label.classes)
+    return tuple(label.classes.index(name) for name in names)
 
 
 def take(split: Split, rows: Tensor) -> Split:

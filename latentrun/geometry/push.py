@@ -50,7 +50,7 @@ OPERATORS = {
 JOINED = {"cat", "stack"}
 
 # Of the commonest of the functions of single numbers the slope, from argument and value, for less than the
-# general rule takes.
+# general rule takes; and of those whose slope torch cannot push forward once more.
 SLOPES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "relu": lambda x, y: (x > 0).to(x.dtype),
     "tanh": lambda x, y: 1 - y * y,
@@ -59,7 +59,15 @@ SLOPES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "square": lambda x, y: 2 * x,
     "sqrt": lambda x, y: 0.5 / y,
     "reciprocal": lambda x, y: -y * y,
+    "silu": lambda x, y: y + x.sigmoid() * (1 - y),
+    "mish": lambda x, y: _mish_slope(x),
 }
+
+
+def _mish_slope(x: Tensor) -> Tensor:
+    """Of x tanh(softplus(x))."""
+    bent = torch.nn.functional.softplus(x).tanh()
+    return bent + x * x.sigmoid() * (1 - bent * bent)
 
 
 class Pushed(Tensor):

@@ -201,7 +201,7 @@ class Immersed(Surface):
 
     def _christoffel(self, z: Tensor, v: Tensor, w: Tensor) -> Tensor:
         def along(z: Tensor) -> Tensor:
-            return jvp(lambda z: flat(self.function(z)), (z,), (w,))[1]
+            return push(self.function, z, w.unsqueeze(0))[1][0]
 
         bend = jvp(along, (z,), (v,))[1]
         columns = self.columns(z)[1]

@@ -13,7 +13,7 @@ import matplotlib as mpl
 import numpy as np
 
 from latentrun.functional.factors import Target
-from latentrun.plotting.scatter import caption, category_names, colours_of
+from latentrun.plotting.scatter import caption, colours_of
 from latentrun.plotting.sprite import sprite, thumbnails
 from latentrun.plotting.style import PALETTE, palette_of
 from latentrun.types import Factor
@@ -174,7 +174,7 @@ def _placed(axes: Sequence[int], xyz: np.ndarray) -> np.ndarray:
 def _valued(factor: Factor, values: np.ndarray) -> np.ndarray:
     """``variance_x: 1.3 px``, one a point; classes by their names."""
     if factor.kind == "categorical":
-        names = np.asarray(category_names(factor), dtype=str)
+        names = np.asarray(factor.classes, dtype=str)
         return np.char.add(f"{factor.name}: ", names[np.rint(values).astype(int)])
     unit = f" {factor.unit}" if factor.unit else ""
     return np.char.add(np.char.add(f"{factor.name}: ", _number(values)), unit)
@@ -297,7 +297,7 @@ def _marker(target: Target) -> dict:
 
 def _class_marker(factor: Factor, classes: np.ndarray, bar: dict) -> dict:
     """A colour for each class, beyond the palette's with another symbol."""
-    names = category_names(factor)
+    names = factor.classes
     n = len(names)
     palette = palette_of(n)
     colours = [mpl.colors.to_hex(palette[i % len(palette)]) for i in range(n)]

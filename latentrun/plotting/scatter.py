@@ -49,11 +49,6 @@ def axis_name(coordinate: str) -> str:
     return f"$z_{{{number}}}$" if coordinate[0] == "z" and number.isdigit() else coordinate.replace("_", " ")
 
 
-def category_names(factor: Factor) -> list[str]:
-    """Names of the classes 0 ... C - 1."""
-    return list(factor.categories) or [str(i) for i in range(int(factor.high) + 1)]
-
-
 def colours_of(factor: Factor) -> mpl.colors.Colormap:
     """Cyclic for angles, diverging for real factors whose range lies evenly about 0, else sequential. Light
     colours are dulled to grey: points as light as the page would not be seen."""
@@ -74,7 +69,7 @@ def draw(ax: Axes, x: np.ndarray, y: np.ndarray, target: Target | None, alpha: f
     factor, values = target
     if factor.kind == "categorical":
         classes = np.rint(values).astype(int)
-        palette = palette_of(len(category_names(factor)))
+        palette = palette_of(len(factor.classes))
         colours = np.array([mpl.colors.to_rgba(c) for c in palette])[classes % len(palette)]
         shape = classes // len(palette) % len(MARKERS)
         for i in np.unique(shape):
@@ -87,7 +82,7 @@ def draw(ax: Axes, x: np.ndarray, y: np.ndarray, target: Target | None, alpha: f
 
 def legend(ax: Axes, factor: Factor) -> None:
     """Names of the classes at the bottom of an empty panel."""
-    names = category_names(factor)
+    names = factor.classes
     palette, handles = palette_of(len(names)), []
     for i, name in enumerate(names[:LEGEND]):
         marker, colour = MARKERS[i // len(palette) % len(MARKERS)], palette[i % len(palette)]
@@ -107,7 +102,7 @@ def _legend_columns(names: Sequence[str]) -> int:
 
 def room_above(factors: Sequence[Factor]) -> float:
     """Inches that scales and legends of the factors want above their panels."""
-    named = [category_names(factor) for factor in factors if factor.kind == "categorical"]
+    named = [factor.classes for factor in factors if factor.kind == "categorical"]
     lines = [1 - (-min(len(names), LEGEND) // _legend_columns(names)) for names in named]
     return max(0.55, 0.19 * max(lines, default=0)) if factors else 0.05
 
@@ -169,7 +164,7 @@ def along(codes: np.ndarray, targets: Sequence[Target]) -> Figure:
         ax.scatter(z, values + shake, color=PALETTE[0], **points(len(z)))
         ax.set(xlabel="$z_0$", ylabel=caption(factor))
         if factor.kind == "categorical":
-            names = category_names(factor)
+            names = factor.classes
             every = -(-len(names) // 20)
             ax.set_yticks(range(0, len(names), every), names[::every])
     blank(panels[1 + len(targets) :])

@@ -13,7 +13,6 @@ from torch.nn.functional import adaptive_avg_pool2d
 from latentrun.functional.spacing import evenly
 from latentrun.functional.statistics.dependence import targets
 from latentrun.plotting.images import canvas
-from latentrun.plotting.scatter import category_names
 from latentrun.run import Run
 from latentrun.system.door import Guarded
 from latentrun.system.terminal import printable
@@ -84,7 +83,7 @@ def _shown(factor: Factor, values: np.ndarray) -> np.ndarray | list[str]:
     """The values of a factor, those of a categorical one by their names."""
     if factor.kind != "categorical":
         return values
-    names = [_plain(name) for name in category_names(factor)]
+    names = [_plain(name) for name in factor.classes]
     return [names[i] for i in np.rint(values).astype(int)]
 
 

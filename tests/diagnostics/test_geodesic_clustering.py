@@ -22,6 +22,7 @@ from latentrun.geometry.energy import Settings
 from latentrun.geometry.graph import Graph
 from latentrun.geometry.shortest import distances
 from latentrun.geometry.surface import Immersed
+from latentrun.types import Factor
 from tests.planted import Deterministic, Rows, planted_run
 
 
@@ -45,7 +46,9 @@ def make(**changes) -> GeodesicClustering:
 
 
 def planted(decode, z, labels):
-    return planted_run(Deterministic(lambda x: x, decode, 2, (2,)), Rows(z, labels=labels))
+    factor = Factor("class", "categorical", 0.0, float(labels.max()))
+    data = Rows(z, labels[:, None].float(), (factor,), labels)
+    return planted_run(Deterministic(lambda x: x, decode, 2, (2,)), data)
 
 
 def rings(n=400):
@@ -139,7 +142,7 @@ def test_classes_are_chosen_and_wrong_ones_refused():
     report = make(classes=[0, 1], clusters=3)(run, Noise(0))
     assert report.arrays["class_names"].tolist() == ["0", "1"]
     assert len(report.arrays["centres_geodesic"]) == 3
-    with pytest.raises(InputError, match=r"classes: no test row is of class 7.*known: 0, 1, 2"):
+    with pytest.raises(InputError, match=r"class of diagnostic.geodesic_clustering.classes.*'7'.*0, 1, 2"):
         make(classes=[0, 7]).check(run.model, run.data)
     with pytest.raises(InputError, match="at least two classes"):
         make(classes=[1, 1])

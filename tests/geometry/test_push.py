@@ -8,6 +8,7 @@ from torch import nn
 from torch.func import jacrev, vmap
 
 from latentrun.geometry.push import Pushed, push
+from latentrun.geometry.surface import Immersed
 
 
 def conv() -> nn.Module:
@@ -64,6 +65,7 @@ MAPS = {
     "dense": lambda: nn.Sequential(
         nn.Linear(3, 7), nn.Tanh(), nn.Linear(7, 7), nn.ELU(), nn.Linear(7, 5), nn.GELU()
     ),
+    "smooth": lambda: nn.Sequential(nn.Linear(3, 6), nn.SiLU(), nn.Linear(6, 6), nn.Mish(), nn.Linear(6, 4)),
     "conv": conv,
     "odd": Odd,
     "function": lambda: lambda z: torch.stack([z.sin().prod(1), z.norm(dim=1), z.new_ones(len(z))], dim=1),
@@ -89,6 +91,18 @@ def test_the_derivatives_are_those_of_reverse_mode(name):
     own = torch.randn(2, 6, 3, dtype=torch.float64)
     along = push(function, z, own)[1]
     assert torch.allclose(along, torch.einsum("knd,dnD->knD", own, slopes), atol=1e-12)
+
+
+@pytest.mark.parametrize("layer", [nn.SiLU, nn.Mish, nn.GELU, nn.Tanh, nn.Softplus])
+def test_the_second_derivative_is_that_of_differences(layer):
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(2, 8), layer(), nn.Linear(8, 5), layer()).double().requires_grad_(False)
+    surface = Immersed(net, 2)
+    z, v, w = torch.randn(3, 4, 2, dtype=torch.float64)
+    ahead, behind = (push(net, z + h * v, w.unsqueeze(0))[1][0] for h in (1e-5, -1e-5))
+    pulled = torch.einsum("dnD,nD->nd", surface.columns(z)[1], (ahead - behind) / 2e-5)
+    expected = torch.linalg.solve(surface.metric(z), pulled)
+    assert torch.allclose(surface.christoffel(z, v, w), expected, atol=1e-7)
 
 
 def test_what_does_not_depend_on_the_point_has_no_slope():

@@ -29,7 +29,6 @@ from latentrun.functional.statistics.probes import (
 )
 from latentrun.models.base import Model
 from latentrun.plotting.cloud import TURNED
-from latentrun.plotting.scatter import category_names
 from latentrun.plotting.sprite import thumbnails
 from latentrun.run import Run
 from latentrun.types import Estimate, Factor, Latents, Metric, Picture, Report
@@ -115,7 +114,7 @@ class KNN(Diagnostic):
         k = min(self.k, len(task.y))
         answers = predict(task, several)
         over_k = self._scores(answers, task.truth, noise)
-        names, predicted = category_names(task.label), answers[CODES, k]
+        names, predicted = task.label.classes, answers[CODES, k]
         tables = {
             "over_k": over_k,
             "classes": class_table(names, task.y, task.truth, predicted),
@@ -189,7 +188,7 @@ class KNN(Diagnostic):
         return {"grid": grid.reshape(SIDE, SIDE), "extent": extent.ravel()}
 
     def _notes(self, run: Run, task: Task, most: int) -> tuple[str, ...]:
-        y, truth, names = task.y, task.truth, category_names(task.label)
+        y, truth, names = task.y, task.truth, task.label.classes
         units = common_units(run)[1]
         notes = [
             f"{task.label.name} of {len(truth)} codes of the {self.split} split, predicted from the nearest "

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from latentrun.config.bounds import Count, Ge, Gt
-from latentrun.data.base import Dataset
+from latentrun.data.base import Dataset, class_codes
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.diagnostics.decoder.geodesic_clustering_measure import (
     AlongCurves,
@@ -25,7 +25,7 @@ from latentrun.diagnostics.decoder.geodesic_clustering_measure import (
 )
 from latentrun.diagnostics.needs import ENCODER, LABELS
 from latentrun.diagnostics.surface import SURFACE, Decoded, surface_of
-from latentrun.errors import InputError, NothingToMeasure, nearest
+from latentrun.errors import InputError, NothingToMeasure
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.clusterings import contingency, f_measure, matched, pair_f
 from latentrun.functional.statistics.intervals import mean_interval
@@ -33,7 +33,6 @@ from latentrun.functional.ties import ranked
 from latentrun.geometry.energy import Settings
 from latentrun.geometry.graph import Graph
 from latentrun.models.base import Model
-from latentrun.plotting.scatter import category_names
 from latentrun.run import Run
 from latentrun.system.terminal import wait_for
 from latentrun.types import Estimate, Metric, Picture, Report
@@ -115,7 +114,7 @@ class GeodesicClustering(Diagnostic):
 
     def __init__(
         self,
-        classes: Literal["all"] | list[Annotated[int, Ge(0)]],
+        classes: Literal["all"] | list[str | Annotated[int, Ge(0)]],
         clusters: Annotated[int, Count(2, 1000)] | None,
         distance: Literal["graph", "curves"],
         nodes: Annotated[int, Count(2, 10_000)],
@@ -129,7 +128,7 @@ class GeodesicClustering(Diagnostic):
         tolerance: Annotated[float, Gt(0)],
         iterations: Annotated[int, Count(1)],
     ):
-        if classes != "all" and len(set(classes)) < 2:
+        if classes != "all" and len(set(map(str, classes))) < 2:
             raise InputError(
                 f"diagnostic.geodesic_clustering.classes: at least two classes are needed, got {classes}"
             )
@@ -139,17 +138,13 @@ class GeodesicClustering(Diagnostic):
         self.settings = Settings(pieces, times, 4 * (times - 1) + 1, tolerance, iterations)
 
     def check(self, model: Model, data: Dataset) -> None:
-        if self.classes == "all":
-            return
-        labels = data.split("test").labels
-        known = [] if labels is None else labels.unique().tolist()
-        for number in self.classes:
-            if number not in known:
-                names = [str(name) for name in known]
-                raise InputError(
-                    f"diagnostic.geodesic_clustering.classes: no test row is of class {number}"
-                    f"{nearest(str(number), names)}; known: {', '.join(names)}"
-                )
+        self._codes(data)
+
+    def _codes(self, data: Dataset) -> tuple[int, ...]:
+        """Of the wanted classes; InputError for one that the data do not have."""
+        label = next(factor for factor in data.factors if factor.name == data.label)  # as LABELS asks
+        names = label.classes if self.classes == "all" else tuple(map(str, self.classes))
+        return class_codes(label, names, "diagnostic.geodesic_clustering.classes")
 
     # ---------------------------------------------------------------- measuring
     @torch.no_grad()
@@ -192,14 +187,13 @@ class GeodesicClustering(Diagnostic):
         latents, labels = run.latents("test"), run.latents("test").labels
         assert labels is not None  # as LABELS asks
         order = noise.permutation("pool", len(labels)).to(run.device)
-        if self.classes != "all":
-            order = order[torch.isin(labels[order], torch.tensor(self.classes, device=run.device))]
-        order = order[: self.nodes]
+        wanted = torch.tensor(self._codes(run.data), device=run.device)
+        order = order[torch.isin(labels[order], wanted)][: self.nodes]
         numbers, classes = np.unique(labels[order].cpu().numpy(), return_inverse=True)
         if len(numbers) < 2:
             raise NothingToMeasure("the codes are of one class: there is nothing to tell apart")
-        label = next((factor for factor in run.data.factors if factor.name == run.data.label), None)
-        names = numbers.astype(str) if label is None else np.array(category_names(label))[numbers]
+        label = next(factor for factor in run.data.factors if factor.name == run.data.label)
+        names = np.array(label.classes)[numbers]
         return Pool(latents.codes[order], space.codes("test")[order], classes, names)
 
     def _lengths(self, graph: Graph, notes: list[str]) -> Tensor:
