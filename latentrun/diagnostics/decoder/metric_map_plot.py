@@ -6,23 +6,15 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
-from matplotlib.axes import Axes
-from matplotlib.axis import Axis
-from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator
 
 from latentrun.functional.factors import Target, read_factors
 from latentrun.plotting.histogram import STYLES
+from latentrun.plotting.planes import maps_of, plain_numbers
 from latentrun.plotting.scatter import axis_name, draw, headed, key
 from latentrun.plotting.style import PALETTE, figure
 from latentrun.types import Picture, Report
 
-# Of maps, so that the colours of codes stand out; in few steps, as a file of 256 colours has room for these.
-GROUND = colormaps["Greys"].resampled(16)
-OUTER = (0.01, 0.99)  # quantiles at which the colours of a map end
-WIDE_RANGE = 10.0  # greatest over least, from which on colours are logarithmic
 LABELS = {
     "magnification": "magnification $\\log\\sqrt{\\det M}$",
     "deviation": "standard deviation of x (data units)",
@@ -71,55 +63,8 @@ def planes(
     target: Target | None,
 ) -> Figure:
     """Maps ``(G, G)`` side by side over ``ends (2, 2)``, with ``codes (n, 2)``."""
-    width, height = np.ptp(ends, axis=0)
-    tall = float(np.clip(2.9 * height / width, 1.4, 4.5)) + 0.9
-    fig, axes, head = headed([target[0]] if target else [], [tall], len(maps), width=3.3)
-    scale = None
-    for (name, values), ax in zip(maps.items(), axes[1], strict=True):
-        image = ax.imshow(
-            np.ma.masked_invalid(values),
-            norm=_norm(values, logarithmic=name == "deviation"),
-            cmap=GROUND,
-            origin="lower",
-            extent=(*ends[:, 0], *ends[:, 1]),
-            aspect="equal",
-            interpolation="nearest",
-        )
-        scale = draw(ax, codes[:, 0], codes[:, 1], target, alpha=0.9)
-        ax.set(xlabel=axis_name(names[0]), ylabel=axis_name(names[1]), xlim=ends[:, 0], ylim=ends[:, 1])
-        bar = fig.colorbar(image, ax=ax, location="bottom", label=LABELS[name], extend="both", aspect=30)
-        _few_numbers(bar.ax, isinstance(image.norm, LogNorm))
-    if target is not None:
-        key(fig, axes[0, 0], target[0], scale, head)
-    return fig
-
-
-def _norm(values: np.ndarray, logarithmic: bool) -> Normalize:
-    """From light to dark between the outer quantiles of what is finite."""
-    finite = values[np.isfinite(values)]
-    low, high = np.quantile(finite, OUTER) if len(finite) else (0.0, 1.0)
-    if not high > low:
-        low, high = low - 0.5, high + 0.5
-    if logarithmic and low > 0 and high > WIDE_RANGE * low:
-        return LogNorm(low, high)
-    return Normalize(low, high)
-
-
-def _few_numbers(ax: Axes, logarithmic: bool) -> None:
-    """Along a scale, so that they do not run into each other."""
-    if logarithmic:
-        plain_numbers(ax.xaxis, ax.get_xlim())
-    else:
-        ax.locator_params(axis="x", nbins=5)
-
-
-def plain_numbers(axis: Axis, ends: tuple[float, float]) -> None:
-    """On a logarithmic axis between ``ends``: 1, 2 and 5 times powers of ten where these are few, else the
-    powers alone, as 0.01 and not with an exponent where that is short."""
-    decades = float(np.log10(ends[1] / ends[0]))
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2 else (1,), numticks=6))
-    axis.set_major_formatter("{x:g}")
-    axis.set_minor_locator(NullLocator())
+    labels, may_be_wide = [LABELS[name] for name in maps], [name == "deviation" for name in maps]
+    return maps_of([list(maps.values())], [ends], [codes], names, [target], labels, may_be_wide)
 
 
 def curves(
