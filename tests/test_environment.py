@@ -1,4 +1,4 @@
-"""The environment that scripts make: by one process, whoever else waits for it, and after one that was killed."""
+"""The environment that scripts make: by one process, whoever waits for it, and after one that was killed."""
 
 import shutil
 import subprocess
@@ -8,7 +8,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PYTHON = """#!/usr/bin/env bash
-if [ "$2" = venv ]; then echo made >> "$(dirname "$0")/log"; sleep 1; mkdir -p "$3/bin"; cp "$0" "$3/bin/python"; fi
+if [ "$2" = venv ]; then
+  echo made >> "$(dirname "$0")/log"
+  sleep 1
+  mkdir -p "$3/bin" && cp "$0" "$3/bin/python"
+fi
 """
 
 
