@@ -42,8 +42,10 @@ def spline(pieces: int, times: int, like: Tensor) -> Basis:
     >>> spline(2, 5, torch.zeros(())).values[[0, -1]].abs().max()  # 0 at both ends
     tensor(0.)
     """
-    t = torch.linspace(0, 1, times, dtype=torch.float64)
-    knots = torch.cat([torch.zeros(3), torch.linspace(0, 1, pieces + 1), torch.ones(3)]).double()
+    # On the CPU: not every device has float64.
+    t = torch.linspace(0, 1, times, dtype=torch.float64, device="cpu")
+    inner = torch.linspace(0, 1, pieces + 1, dtype=torch.float64, device="cpu")
+    knots = torch.cat([inner.new_zeros(3), inner, inner.new_ones(3)])
     return Basis(t.to(like), _b_splines(t, knots, 3)[:, 1:-1].to(like))
 
 

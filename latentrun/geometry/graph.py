@@ -40,7 +40,7 @@ class Graph:
 
         k, count = min(self.neighbours, len(self.codes) - 1), len(self.codes)
         near = nearest(self.codes, self.codes, k, same=True)[1].cpu()
-        source = torch.arange(count).repeat_interleave(k)
+        source = torch.arange(count, device="cpu").repeat_interleave(k)
         ends = _connected(self.codes, torch.stack([source, near.flatten()], 1))
         device = self.codes.device
         lengths = self._lengths(self.codes[ends[:, 0].to(device)], self.codes[ends[:, 1].to(device)])
