@@ -195,6 +195,21 @@ class HasLogProb(ABC):
         """log p(x) ``(N,)`` in nats per example."""
 
 
+class HasLevels(HasLogProb):
+    """Its density is one of data on evenly spaced levels with uniform noise of one ``step`` of them on every
+    value: the probability of an example is the integral over its cell, and by Jensen's inequality E log p(x +
+    noise) + D log step at most its logarithm (Theis et al. 2016, arXiv 1511.01844, section 3.1)."""
+
+    @property
+    @abstractmethod
+    def step(self) -> float | None:
+        """Between two levels, in units of the data; None for data with a density of their own."""
+
+    @abstractmethod
+    def dequantised(self, x: Tensor, noise: Noise) -> Tensor:
+        """Examples ``(N, *event_shape)`` with that noise, of mean 0; themselves where there is no step."""
+
+
 class HasEvidence(HasPosterior, HasLikelihood):
     """Can weigh draws from q(z|x) against its prior, so that log p(x) can be bounded from below."""
 
@@ -272,10 +287,12 @@ def moments(batch: Batch) -> tuple[Tensor, Tensor]:
     return batch.x.double().mean(0), covariance(batch.x, scale)
 
 
-def vector_size(name: str, event_shape: Sequence[int]) -> int:
-    """The length d of the examples; Misfit where they are no vectors."""
+def vector_size(name: str, event_shape: Sequence[int], of_pictures: str | None = None) -> int:
+    """The length d of the examples; Misfit where they are no vectors, which names the model ``of_pictures``
+    that does the same for these."""
     if len(event_shape) != 1:
-        raise Misfit(f"model {name} needs vectors; the data have shape {tuple(event_shape)}")
+        advice = f": use model={of_pictures}" if of_pictures and len(event_shape) == 3 else ""
+        raise Misfit(f"model {name} needs vectors; the data have shape {tuple(event_shape)}{advice}")
     return event_shape[0]
 
 

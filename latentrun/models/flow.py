@@ -39,7 +39,7 @@ class Flow(Model, HasEncoder, HasPrior, HasLogProb):
     ):
         from zuko.flows import MAF, NSF  # not for those who have no use for it
 
-        d = vector_size("flow", event_shape)
+        d = vector_size("flow", event_shape, of_pictures="glow")
         super().__init__(event_shape, {"z": Euclidean(d)})
         coupling = {"transforms": transforms, "hidden_features": tuple(widths), "passes": 2}
         self.f = (NSF(d, bins=bins, **coupling) if kind == "spline" else MAF(d, **coupling)).transform

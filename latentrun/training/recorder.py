@@ -19,6 +19,7 @@ from latentrun.types import History
 
 EPOCH_ROWS = 512
 EPOCH_NUMBERS = 512 * 128  # numbers of a record at most: codes of more than 128 dimensions have fewer rows
+NAMED = 128  # latent variables that get columns of their own in tables/train.csv, at most
 STEP_ROWS = 10
 STEP_TIMES = 100
 EPOCHS, STEPS = "epochs", "steps"  # the two series of records
@@ -104,13 +105,16 @@ class Recorder:
     def epoch(self, epoch: int) -> dict[str, float]:
         """Record the 512 rows; what they say of each latent variable i, for ``tables/train.csv``:
         ``latent/var_mean.i`` and, for a Gaussian posterior, ``latent/mean_scale2.i``, ``latent/sum.i`` of
-        both (by the law of stationarity 1) and ``latent/kl.i`` in nats, means over the rows."""
+        both (by the law of stationarity 1) and ``latent/kl.i`` in nats, means over the rows. Of more than 128
+        variables, as a flow of pictures has, nothing."""
         if not self.active:
             return {}
         # Parts of 128 rows stay in the cache of a small machine: half the time of 512 at once.
         codes = torch.cat([self._codes(part) for part in self.x.split(128)], dim=1)
         self.epochs.append(epoch)
         self._append(EPOCHS, codes.numpy())
+        if self.model.latent_dim > NAMED:
+            return {}
         columns = {"var_mean": codes[0].var(0, correction=0)}
         if self.gaussian:
             columns["mean_scale2"] = codes[1].square().mean(0)

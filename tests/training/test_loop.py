@@ -19,6 +19,7 @@ from latentrun.experiments.latent_noise import LatentNoise
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import Euclidean
 from latentrun.models.ae import AE
+from latentrun.models.gan import GAN
 from latentrun.models.vae import VAE
 from latentrun.nn.dense import Dense
 from latentrun.store.series import FileSeries
@@ -72,6 +73,7 @@ MODELS = {
     "vae_running_mse": lambda: vae(balance="running_mse", warmup_epochs=2.0),
     "vae_noise": lambda: vae(scale=0.1),
     "adversarial": AdversarialPair,
+    "gan": lambda: GAN((2,), Dense([8]), "s1", "wgan_gp", 1.0, r1=0.5, r1_every=2, critic_steps=2, decay=0.9),
     "two_phase": TwoPhase,
     "stream": Stream,
     "remembering": Remembering,
@@ -462,8 +464,9 @@ def test_records_of_wide_codes_are_bounded(tmp_path):
     loop = Loop(
         Wide(), points(), settings(epochs=1), Noise(0), torch.device("cpu"), FileSeries(Guarded(tmp_path))
     )
-    list(loop.run())
+    rows = [event.row for event in loop.run() if isinstance(event, EpochEnded)]
     assert loop.history.history().epoch_mean.shape == (1, 512 * 128 // 3000, 3000)
+    assert not any(name.startswith("latent/") for name in rows[0])  # nor are there 3000 columns
     (tmp_path / "history_epochs.f32").write_bytes(b"")
     with pytest.raises(InputError, match="holds 0 bytes; the checkpoint counts"):
         loop.history.drop_later()
