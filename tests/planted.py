@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -17,6 +18,7 @@ from torch.distributions import Independent, Normal
 
 from latentrun.config.build import Recipe
 from latentrun.data.base import SPLITS, Dataset, Oracle
+from latentrun.functional.noise import Noise
 from latentrun.manifolds import Euclidean
 from latentrun.models.base import (
     HasEncoder,
@@ -133,6 +135,36 @@ class Span(Rows, Oracle):
 
         return planted_run(
             Deterministic(lambda x: x.flatten(1) @ self.basis[:3].T, decode, 3, self.event_shape), self
+        )
+
+
+class Ring(Rows, Oracle):
+    """Eight points on a ring with scatter, in the first coordinates of R^dim."""
+
+    intrinsic_dim, betti = 0, (8,)
+    angles = math.pi / 4 * torch.arange(8)
+    centres = 2 * torch.stack([angles.cos(), angles.sin()], 1)
+
+    def __init__(self, n: int = 4000, sd: float = 0.02, dim: int = 2):
+        self.turn = torch.linalg.qr(Noise(0).normal("turn", (dim, dim)))[0][:2]
+        mode = {split: Noise(0).integers(split, 8, (n,)) for split in ("train", "val", "test")}
+        x = {
+            split: (self.centres[at] + sd * Noise(1).normal(split, (n, 2))) @ self.turn
+            for split, at in mode.items()
+        }
+        y = {split: at[:, None].float() for split, at in mode.items()}
+        names = tuple(str(i) for i in range(8))
+        factor = Factor("place", "categorical", 0, 7.0, categories=names)
+        super().__init__(x, y, (factor,), mode, value_range=(-3.0, 3.0))
+
+    def render(self, factors):
+        return (self.centres.to(factors)[factors[:, 0].long()]) @ self.turn.to(factors)
+
+    def project(self, x):
+        near = torch.cdist(x.double(), (self.centres @ self.turn).double()).min(1)
+        residual = near.values / x.double().norm(dim=1)
+        return Projection(
+            near.indices[:, None].double(), residual, torch.ones(len(x)).bool(), torch.ones(len(x))
         )
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 import torch
 
 from latentrun.diagnostics import needs
+from latentrun.diagnostics.samples.modes import MODES
 from latentrun.diagnostics.surface import CHART
 from latentrun.diagnostics.training.latent_noise import NOISE
 from latentrun.functional.noise import Noise
@@ -19,7 +20,7 @@ from latentrun.manifolds import Sphere
 from latentrun.run import Run
 from latentrun.types import Factor, History, Need
 from tests.conformance import parts
-from tests.planted import Deterministic, Rows, Span, noise_curves, planted_run
+from tests.planted import Deterministic, Ring, Rows, Span, noise_curves, planted_run
 
 RECORDED = 20  # rows of a history
 NOTHING_PROBABLE = {
@@ -32,7 +33,7 @@ NOTHING_PROBABLE = {
     needs.LOG_PROB,
     needs.EVIDENCE,
 }
-ORACLES = {needs.ORACLE, needs.BETTI}
+ORACLES = {needs.ORACLE, needs.BETTI, MODES}
 
 
 @dataclass(frozen=True)
@@ -80,6 +81,12 @@ def vectors() -> Run:
     return Run(parts.model("vae", data), data, config={"model": parts.spec("model", "vae")})
 
 
+def points() -> Run:
+    """A generator without an encoder, and data whose family is a few points."""
+    data = Ring(48)
+    return Run(parts.model("gan", data), data, config={"model": parts.spec("model", "gan")})
+
+
 def under_noise(run: Run) -> Run:
     """The run as if noise had been put on its second latent variable."""
     return replace(
@@ -113,9 +120,14 @@ def recorded(run: Run, posterior: bool = True) -> Run:
 # ---------------------------------------------------------------- the runs
 CASES = {
     "vae-heatmaps": case(
-        lambda: recorded(parts.run("vae", "heatmaps")), needs.SAMPLERS, needs.LOG_PROB, needs.LABELS, NOISE
+        lambda: recorded(parts.run("vae", "heatmaps")),
+        needs.SAMPLERS,
+        needs.LOG_PROB,
+        needs.LABELS,
+        NOISE,
+        MODES,
     ),
-    "ae-span": case(lambda: recorded(span(), posterior=False), *NOTHING_PROBABLE, needs.LABELS, NOISE),
+    "ae-span": case(lambda: recorded(span(), posterior=False), *NOTHING_PROBABLE, needs.LABELS, NOISE, MODES),
     "vae-digits-1d": case(
         lambda: recorded(parts.run("vae", "digits", latent_dim=1)),
         needs.SAMPLERS,
@@ -166,6 +178,19 @@ CASES = {
         needs.LABELS,
         NOISE,
         *ORACLES,
+    ),
+    "gan-points": case(
+        points,
+        needs.ENCODER,
+        needs.POSTERIOR,
+        needs.GAUSSIAN_POSTERIOR,
+        needs.SAMPLERS,
+        needs.LIKELIHOOD,
+        needs.LOG_PROB,
+        needs.EVIDENCE,
+        needs.IMAGES,
+        needs.LABELS,
+        NOISE,
     ),
     "sphere-digits": case(on_a_sphere, *NOTHING_PROBABLE, needs.FLAT, CHART, NOISE, *ORACLES),
 }

@@ -39,7 +39,7 @@ def test_codes_on_a_sphere_and_samples_projected_to_it(tmp_path):
 
 def test_a_gan_pair_with_optimisers_of_its_own_and_a_moving_average(tmp_path):
     path = tmp_path / "run"
-    line = ["model=gan", "training.epochs=6", "training.patience=null", "diagnostic=[samples]"]
+    line = ["model=duel", "training.epochs=6", "training.patience=null", "diagnostic=[samples]"]
     own = "training.optimizers={critic:{_target_:torch.optim.RMSprop,lr:0.002}}"
     assert run(*BOX, *line, own, "training.batch_size=20", f"hydra.run.dir={path}") == 0
     train = pd.read_csv(path / "tables" / "train.csv")

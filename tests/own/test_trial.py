@@ -66,7 +66,7 @@ def test_the_first_job_of_a_sweep_tries_for_all(tmp_path, capsys, monkeypatch):
 
 
 def test_the_weights_are_the_same_bits_with_and_without(tmp_path):
-    line = [*BOTH, "model=gan", "network=dense", "network.widths=[8]", "training.epochs=2", "figures=[]"]
+    line = [*BOTH, "model=duel", "network=dense", "network.widths=[8]", "training.epochs=2", "figures=[]"]
     paths = [tmp_path / check for check in ("auto", "false")]
     for path in paths:
         chosen = ["diagnostic=[samples]", f"check={path.name}", f"hydra.run.dir={path}"]
