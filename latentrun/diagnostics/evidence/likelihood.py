@@ -30,7 +30,7 @@ from latentrun.functional.noise import Noise
 from latentrun.functional.spacing import evenly
 from latentrun.functional.statistics.intervals import mean_interval
 from latentrun.functional.statistics.mixtures import information
-from latentrun.models.base import HasEvidence, HasGaussianPosterior, HasLogProb, HasPriorGrid
+from latentrun.models.base import HasEvidence, HasGaussianPosterior, HasLevels, HasLogProb, HasPriorGrid
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
 
@@ -73,10 +73,10 @@ class Likelihood(Diagnostic):
 
     ``quadrature``: log p(x) as a mean of p(x|z) over middles of parts of equal prior mass, where the latent
     space has one dimension, or two and ``plane`` points are allowed; their number is doubled until no example
-    moves by ``tolerance``. ``log_prob``:
-    exact, of models that have a density. ``oracle``: log of the mean of N(x; member, sigma² I) over all
-    members of the data's family, sigma that of the model: what a model has whose decoder draws the family
-    itself, from the family's own law. ``source``: the same with the standard deviation of the data's own
+    moves by ``tolerance``. ``log_prob``: exact, of models that have a density (of data on levels, with the
+    noise that it asks for). ``oracle``: log of the mean of N(x; member, sigma² I) over all members of the
+    data's family, sigma that of the model: what a model has whose decoder draws the family itself, from the
+    family's own law. ``source``: the same with the standard deviation of the data's own
     noise, where they have some: the law they are drawn from, which no model exceeds on average. ``gap``: how
     far the oracle lies above, ``inference_gap`` = log p(x) - ELBO = KL(q(z|x) || p(z|x)), where log p(x) is
     known.
@@ -143,7 +143,7 @@ class Likelihood(Diagnostic):
         noise = noise.to(run.device)
         x, index = self._examples(run)
         examples, bounds, notes = {"index": index.cpu().numpy()}, [], []
-        known = self._known(run, x)
+        known = self._known(run, x, noise)
         if isinstance(run.model, HasEvidence):
             weighed = weigh(run.model, x, self.draws, noise)
             examples |= example_columns(weighed, run.model, x)
@@ -165,9 +165,12 @@ class Likelihood(Diagnostic):
         at = evenly(len(x), self.rows)
         return x[at.to(x.device)], index[at]
 
-    def _known(self, run: Run, x: Tensor) -> Known:
+    def _known(self, run: Run, x: Tensor, noise: Noise) -> Known:
         model, data = run.model, run.data
-        exact = in_chunks(model.log_prob, x) if isinstance(model, HasLogProb) else None
+        exact = None
+        if isinstance(model, HasLogProb):
+            seen = model.dequantised(x, noise) if isinstance(model, HasLevels) else x
+            exact = in_chunks(model.log_prob, seen)
         if not isinstance(model, HasEvidence):
             return Known(exact)
         quadrature = oracle = source = scale = None

@@ -23,7 +23,7 @@ def mode_pictures(report: Report) -> dict[str, Picture]:
             samples_and_modes(arrays),
             f"Test rows (left) and samples (right) in {plane}; circles: 3 standard deviations around the "
             f"modes. Within one ({good:.1%} of the samples): blue, else orange. {int(found)} of {len(table)} "
-            f"modes are found. {report.notes[0]}.",
+            f"modes are found. Samples: {report.notes[0]}.",
         ),
         "shares": Picture(
             mode_shares(table),
