@@ -32,7 +32,7 @@ BENCHMARK = "Srivastava et al. 2017, arXiv 1705.07761, section 4.1"
 def has_modes(data: Dataset) -> bool:
     """Whether the family of the data is a finite number of members: its one factor is a category."""
     factors = data.factors
-    finite = len(factors) == 1 and factors[0].kind == "categorical" and len(factors[0].categories) > 1
+    finite = len(factors) == 1 and factors[0].kind == "categorical" and len(factors[0].classes) > 1
     return isinstance(data, Oracle) and finite
 
 
@@ -118,7 +118,7 @@ class ModesFound(Diagnostic):
     def _modes(self, run: Run) -> Modes:
         data = run.data
         assert isinstance(data, Oracle)  # as it requires
-        names = data.factors[0].categories
+        names = data.factors[0].classes
         every = torch.arange(len(names), dtype=torch.float64, device=run.device)
         centres = data.render(every[:, None]).flatten(1)
         x, mode = run.x("train").flatten(1), data.split("train").y[:, 0].round().long()
