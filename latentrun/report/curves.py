@@ -12,7 +12,7 @@ from latentrun.plotting.evolution import PANELS, over_training
 from latentrun.plotting.style import PALETTE, blank, figure
 from latentrun.types import Picture
 
-# No panels of their own: drawn with the loss, or numbers of states.
+# No panels of their own: drawn with the loss, where all objectives have one, or numbers of states.
 APART = ("monitor", "noise_stage", "noise_variable")
 WIDE = 20  # values that span more than this ratio are drawn on a log axis
 
@@ -31,6 +31,8 @@ def training_curves(table: pd.DataFrame) -> Picture:
     phase."""
     terms = [column.partition("/")[2] for column in table if column.startswith(("train/", "val/"))]
     names = [name for name in dict.fromkeys(terms) if name not in APART]
+    chosen_by = "loss" if "loss" in names or "val/monitor" not in table else "monitor"
+    names += ["monitor"] if chosen_by == "monitor" else []
     panels = [*names, "learning_rate"]
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
@@ -57,12 +59,13 @@ def training_curves(table: pd.DataFrame) -> Picture:
         ax.set(title=name.replace("_", " "), xlabel="epoch")
         if _wide(table[[column for column in lines.values() if column in table]]):
             ax.set_yscale("log")
-    axes.flat[0].legend()
+    for i in {0, names.index(chosen_by) if chosen_by in names else 0}:
+        axes.flat[i].legend()
     blank(list(axes.flat)[len(panels) :])
     caption = (
         "Terms of the loss after each epoch: mean over the training rows during the epoch, mean over the "
-        "validation rows after it. The validation line in the panel loss is the value by which stopping and "
-        "the best weights are chosen."
+        f"validation rows after it. The validation line in the panel {chosen_by} is the value by which "
+        "stopping and the best weights are chosen."
     )
     return Picture(fig, caption)
 

@@ -107,6 +107,18 @@ def test_what_is_known_of_latent_variables_does_not_flood_the_terms_of_the_loss(
     ]
 
 
+def test_what_chooses_the_best_epoch_of_a_game_has_a_panel_of_its_own():
+    """Two objectives have no loss in common in which it could be drawn."""
+    frame = table(course([0.5])).rename(columns={"train/loss": "train/critic/loss"})
+    frame["val/monitor"] = np.arange(EPOCHS) + 7.0
+    picture = training_pictures(frame)[""]
+    panels = {ax.get_title(): ax for ax in picture.figure.axes if ax.axison}
+    assert list(panels) == ["critic/loss", "monitor", "learning rate"]
+    assert list(panels["monitor"].lines[0].get_ydata()) == list(frame["val/monitor"])
+    assert [text.get_text() for text in panels["monitor"].get_legend().get_texts()] == ["validation"]
+    assert "in the panel monitor is the value by which" in picture.caption
+
+
 def test_runs_from_before_have_no_such_picture():
     frame = table(course([0.5]))
     assert list(training_pictures(frame[[c for c in frame if not c.startswith("latent/")]])) == [""]
