@@ -16,8 +16,9 @@ from latentrun.types import Factor
 if TYPE_CHECKING:
     from latentrun.functional.noise import Noise
 
-TABLE = 4096  # pieces in which a curve is tabled
-STEPS = 12  # of Newton's method towards the nearest point
+TABLE = 512  # pieces in which a curve is tabled
+STARTS = 3  # of the search for a nearest point: a crossing at the ends of a closed curve is there three times
+STEPS = 6  # of Newton's method, from each
 CHUNK = 4096  # rows whose distances to the table are held at once
 
 
@@ -88,8 +89,8 @@ class Curve(Charted):
     Distances are lengths along it: of a closed curve the shorter way round, of one that crosses itself the
     shortest way through the crossing. (That makes no manifold of it at the crossing, where it has two
     tangents: exp goes straight on there, and cannot undo log of a way that turns off; :meth:`geodesic`
-    can.) Paths end at the ends of an open curve. The nearest point: the nearest of the table, from which
-    Newton's method goes on.
+    can.) Paths end at the ends of an open curve. The nearest point: the best of those
+    to which Newton's method leads from a few near places of the table.
 
     >>> round(Curve("helix").length, 6)  # two turns of sqrt(4 pi^2 + 1)
     12.72453
@@ -110,9 +111,8 @@ class Curve(Charted):
         self._s = torch.cat([torch.zeros(1, dtype=torch.float64), pieces.cumsum(0)])
         self.length = self._s[-1].item()
         self.log_volume = math.log(self.length)
-        self.betti = (1, int(self.closed) + (formula.crossing is not None))
-        if not self.betti[1]:
-            self.betti = (1,)
+        loops = int(self.closed) + (formula.crossing is not None)
+        self.betti = (1, loops) if loops else (1,)
         self.coordinates = (Factor("arc_length", "cyclic" if self.closed else "real", 0.0, self.length),)
         self._table = self._x(self._t)
         crossing = formula.crossing
@@ -141,16 +141,19 @@ class Curve(Charted):
         """s at t: the table's, and Simpson's rule from its last place on."""
         known, s = self._t.to(t), self._s.to(t)
         i = self._piece(t, known)
-        step = t - known[i]
-        speeds = self._speed(known[i]) + 4 * self._speed(known[i] + step / 2) + self._speed(t)
-        return s[i] + step * speeds / 6
+        before = _entry(known, i)
+        step = t - before
+        speeds = self._speed(before) + 4 * self._speed(before + step / 2) + self._speed(t)
+        return _entry(s, i) + step * speeds / 6
 
     def _time(self, s: Tensor) -> Tensor:
         """t at s."""
         known, arc = self._t.to(s), self._s.to(s)
         i = self._piece(s.detach(), arc)
         with torch.no_grad():
-            t = known[i] + (known[i + 1] - known[i]) * (s - arc[i]) / (arc[i + 1] - arc[i])
+            left, right = _entry(known, i), _entry(known, i + 1)
+            low, high = _entry(arc, i), _entry(arc, i + 1)
+            t = left + (right - left) * (s - low) / (high - low)
             t = t - (self._arc(t) - s) / self._speed(t)
         # One step of Newton's, which is 0 here but for rounding, has the gradient.
         return t - (self._arc(t) - s) / self._speed(t)
@@ -161,19 +164,30 @@ class Curve(Charted):
 
     def _nearest(self, z: Tensor) -> Tensor:
         """t ``(...)`` of the nearest point."""
-        rows = z.reshape(-1, self.ambient_dim)
         with torch.no_grad():
-            table = self._table.to(z)
-            at = torch.cat([torch.cdist(part, table).argmin(-1) for part in rows.split(CHUNK)])
-            start = self._t.to(z)[at].view(z.shape[:-1])
-            width = (self._t[1] - self._t[0]).item()
-            t = start
+            start = self._starts(z)
+            width = (self.formula.last - self.formula.first) / TABLE
+            t, goal = start, z.unsqueeze(-2)
             for _ in range(STEPS):
-                t = (t - self._newton(t, z)).clamp(start - width, start + width)
+                t = (t - self._newton(t, goal)).clamp(start - width, start + width)
                 t = t if self.closed else t.clamp(self.formula.first, self.formula.last)
+            best = (self._x(t) - goal).square().sum(-1).argmin(-1, keepdim=True)
+            t = t.gather(-1, best).squeeze(-1)
         moved = t - self._newton(t, z)
         inner = self.closed | ((t > self.formula.first) & (t < self.formula.last))
         return torch.where(inner, t + moved - moved.detach(), t)
+
+    def _starts(self, z: Tensor) -> Tensor:
+        """t ``(..., STARTS)`` of the nearest of those places of the table that are nearer than the ones
+        beside them: where a curve comes near itself, another than the first may lead to the nearest point."""
+        rows, table = z.reshape(-1, self.ambient_dim), self._table.to(z)
+        best = []
+        for part in rows.split(CHUNK):
+            apart = torch.cdist(part, table)
+            padded = torch.nn.functional.pad(apart, (1, 1), value=torch.inf)
+            low = (apart <= padded[:, 2:]) & (apart <= padded[:, :-2])
+            best.append(torch.where(low, apart, torch.inf).topk(STARTS, dim=-1, largest=False).indices)
+        return _entry(self._t.to(z), torch.cat(best)).view((*z.shape[:-1], STARTS))
 
     def _newton(self, t: Tensor, z: Tensor) -> Tensor:
         """The step towards the least of |x(t) - z|²; where it bends the other way, Gauss and Newton's."""
@@ -260,3 +274,8 @@ class Curve(Charted):
 
     def unembed(self, z: Tensor) -> Tensor:
         return (self._place(z) / self.length).clamp(0, 1).unsqueeze(-1)
+
+
+def _entry(table: Tensor, i: Tensor) -> Tensor:
+    """``table[i]`` of a table ``(G,)``, also where ``i`` is one number under a transform."""
+    return table[i.unsqueeze(-1)].squeeze(-1)

@@ -147,7 +147,7 @@ class Union(Coordinated):
         """Of what each part gives ``(..., *)`` that of the part in ``numbers (...)``."""
         result = values[0]
         for i, value in enumerate(values[1:], 1):
-            mine = (numbers == i).view(*numbers.shape, *[1] * (value.ndim - numbers.ndim))
+            mine = (numbers == i).view((*numbers.shape, *[1] * (value.ndim - numbers.ndim)))
             result = torch.where(mine, value, result)
         return result
 
@@ -184,8 +184,8 @@ class Union(Coordinated):
 
     def geodesic(self, a: Tensor, b: Tensor, t: Tensor) -> Tensor:
         """Between parts that are apart: ``a`` before the middle, ``b`` from there on."""
-        a, b = torch.broadcast_tensors(a, b)
-        t = t.expand(a.shape[:-1])
+        shape = torch.broadcast_shapes(a.shape[:-1], b.shape[:-1], t.shape)
+        t, (a, b) = t.expand(shape), (end.expand(*shape, self.ambient_dim) for end in (a, b))
         first, second = self.component(a), self.component(b)
         within = self._by_part(first, [part.geodesic(a, b, t) for part in self.parts])
         if self._joint is None:
