@@ -85,8 +85,8 @@ def sphere_and_line() -> Union:
 
 
 def swiss_roll() -> Manifold:
-    """The spiral, of width 1: as flat as a sheet of paper."""
-    return product([Curve("spiral"), Interval(1)])
+    """The spiral, of width 1/2, a little more than the distance of its sheets: as flat as paper."""
+    return product([Curve("spiral"), Placed(Interval(1), (0.0,), scale=0.5)])
 
 
 NAMES: dict[str, Callable[[], Manifold]] = {
