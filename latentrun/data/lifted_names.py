@@ -47,8 +47,8 @@ class Layout:
     ):
         self.count, self.layout, self.dim = count, layout, dim
         self.radius, self.spacing, self.spread = radius, spacing, spread
-        side = round(count ** (1 / dim))
-        if layout == "grid" and side**dim != count:
+        if layout == "grid" and round(count ** (1 / dim)) ** dim != count:
+            side = int(count ** (1 / dim))
             fits = f"{side**dim} or {(side + 1) ** dim}"
             raise InputError(f"data.points.count: {count} points are no grid in R^{dim}; {fits} are")
         if layout == "ring" and dim < 2:

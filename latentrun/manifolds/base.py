@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from latentrun.functional.noise import Noise
 
 LINES, SMOOTH = 13, 97  # of an outline: grid lines each way, points of each
+FEW = 7  # grid lines each way of the curves that data are drawn over
 
 
 class Manifold(ABC):
@@ -158,23 +159,23 @@ class Charted(Coordinated):
     def outline(self) -> Tensor | None:
         """Lines of the chart's grid: along each of at most two coordinates, at evenly spaced values of the
         other."""
-        grid = self._grid()
+        grid = self._grid(LINES)
         return None if grid is None else self.drawn(self.embed(grid))
 
     def curves(self) -> tuple[Tensor, ...]:
-        grid = self._grid()
+        grid = self._grid(FEW)
         return () if grid is None else tuple(self.embed(grid))
 
-    def _grid(self) -> Tensor | None:
-        """Places ``(K, T, dim)`` in the unit cube: the lines of its grid; None in more than two
-        dimensions."""
+    def _grid(self, lines: int) -> Tensor | None:
+        """Places ``(K, T, dim)`` in the unit cube: the lines of its grid, so many each way; None in more than
+        two dimensions."""
         along = torch.linspace(0, 1, self.smooth)
         if self.dim == 1:
             return along.view(1, -1, 1)
         if self.dim != 2:
             return None
-        across = torch.linspace(0, 1, LINES)
-        grid = torch.cartesian_prod(across, along).view(LINES, -1, 2)
+        across = torch.linspace(0, 1, lines)
+        grid = torch.cartesian_prod(across, along).view(lines, -1, 2)
         return torch.cat([grid, grid.flip(-1)])
 
 
