@@ -50,7 +50,7 @@ def spaces(points: np.ndarray, count: int, most: int, width: float) -> tuple[Fig
     tall = float(np.clip((high - low)[1] / (high - low)[0], 0.35, 1.6)) if plane else 0.85
     options = {"sharex": True, "sharey": True} if plane else {"subplot_kw": {"projection": "3d"}}
     # Beside the panel itself there are its title, its numbers and the names of its axes.
-    fig, axes = figure(rows, across, width=width, height=(width - 0.5) * tall + 0.55, **options)
+    fig, axes = figure(rows, across, width=width, height=(width - 0.5) * tall + 0.75, **options)
     blank(axes.ravel()[count:])
     for i, ax in enumerate(axes.ravel()[:count]):
         ax.set_aspect("equal")

@@ -159,7 +159,7 @@ def test_a_run_directory_remembers_what_the_oracle_knows():
         ({"name": "disc", "lift": "network", "ambient": 2}, "'disc' has 2 dimensions: at least 3 needed"),
         (
             {"points": {"count": 8, "layout": "grid"}},
-            "data.points.count: 8 points are no grid in R^2; 9 or 16",
+            "data.points.count: 8 points are no grid in R^2; 4 or 9",
         ),
         ({"points": {"dim": 1}}, "data.points.dim: a ring needs 2 dimensions at least, got 1"),
         ({"points": {"count": 1}}, "data.points.count"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from latentrun.plotting.histogram import STYLES
 from latentrun.plotting.style import PALETTE, figure
@@ -49,6 +50,9 @@ def scales(table: pd.DataFrame, known: list[int], noise: list[float]) -> Figure:
                 ax.axvline(3 * sigma, color="0.4", ls=":", lw=1.1)
         unit = "code space" if names == ["codes"] else "data space"
         ax.set_xscale("log")
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=7))
+        ax.xaxis.set_major_formatter("{x:g}")
+        ax.xaxis.set_minor_formatter(NullFormatter())
         ax.set(xlabel=f"scale: distance in {unit}", ylim=(0, None))
         ax.legend()
     axes[0, 0].set_ylabel("estimated dimension")
