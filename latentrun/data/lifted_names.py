@@ -63,24 +63,26 @@ class Layout:
 
 def two_circles() -> Union:
     """Of radius 1, side by side in the plane, 1 apart."""
-    return Union([Placed(ChartedSphere(1), (side, 0.0)) for side in (-1.5, 1.5)], "two_circles")
+    sides = {"left": (-1.5, 0.0), "right": (1.5, 0.0)}
+    return Union([Placed(ChartedSphere(1), at, name=side) for side, at in sides.items()], "two_circles")
 
 
 def line_and_disc() -> Union:
     """The unit disc with a line of length 2 that begins at its border."""
-    disc, line = Placed(Disc(), (0.0, 0.0)), Placed(Interval(1), (1.0, 0.0), [[1.0, 0.0]], 2.0)
+    disc, line = Placed(Disc(), (0.0, 0.0)), Placed(Interval(1), (1.0, 0.0), [[1.0, 0.0]], 2.0, "line")
     return Union([line, disc], "line_and_disc", joint=(1.0, 0.0))
 
 
 def circle_and_disc() -> Union:
     """Of radius 1, side by side in the plane, 1 apart."""
-    return Union([Placed(ChartedSphere(1), (-1.5, 0.0)), Placed(Disc(), (1.5, 0.0))], "circle_and_disc")
+    circle = Placed(ChartedSphere(1), (-1.5, 0.0), name="circle")
+    return Union([circle, Placed(Disc(), (1.5, 0.0))], "circle_and_disc")
 
 
 def sphere_and_line() -> Union:
     """The unit sphere with a line of length 2 that begins at its north pole."""
-    line = Placed(Interval(1), (0.0, 0.0, 1.0), [[0.0, 0.0, 1.0]], 2.0)
-    ball = Placed(ChartedSphere(2), (0.0, 0.0, 0.0))
+    line = Placed(Interval(1), (0.0, 0.0, 1.0), [[0.0, 0.0, 1.0]], 2.0, "line")
+    ball = Placed(ChartedSphere(2), (0.0, 0.0, 0.0), name="sphere")
     return Union([line, ball], "sphere_and_line", joint=(0.0, 0.0, 1.0))
 
 

@@ -30,8 +30,9 @@ class Placed(Charted):
         origin: Sequence[float],
         axes: Sequence[Sequence[float]] | None = None,
         scale: float = 1.0,
+        name: str | None = None,
     ):
-        self.inner, self.scale, self.name = inner, scale, inner.name
+        self.inner, self.scale, self.name = inner, scale, name or inner.name
         self._origin = torch.tensor(origin, dtype=torch.float64)
         self.dim, self.ambient_dim, self.betti = inner.dim, len(origin), inner.betti
         self._axes = torch.eye(inner.ambient_dim, len(origin), dtype=torch.float64)
@@ -114,7 +115,9 @@ class Union(Coordinated):
 
     def _name_coordinates(self) -> None:
         """``coordinates``, and for each part which of them are its own."""
-        names = tuple(f"{part.name}_{i}" for i, part in enumerate(self.parts))
+        names = tuple(part.name for part in self.parts)
+        if len(set(names)) < len(names):
+            names = tuple(f"{name}_{i}" for i, name in enumerate(names))
         all_ = [Factor("component", "categorical", 0.0, len(names) - 1.0, categories=names)]
         self._columns: list[list[int]] = []
         for part in self.parts:

@@ -120,7 +120,8 @@ def test_factors_that_mean_nothing_on_a_part_have_the_middle_of_their_range():
     assert torch.allclose(y, torch.tensor([[0, 0.5, 0.5, math.pi], [1, 0.5, 0.25, math.pi / 2]]).double())
     assert torch.allclose(union.point(y), torch.tensor([[2.0, 0.0], [0.0, 0.5]]).double())
     assert union.local_dim(union.point(y)).tolist() == [1, 2]
-    assert union.coordinates[0].categories == ("i1_0", "disc_1")
+    assert union.coordinates[0].categories == ("line", "disc")
+    assert NAMES["two_circles"]().coordinates[0].categories == ("left", "right")
 
 
 def test_ways_between_parts_lead_through_the_joint_or_do_not_exist():
@@ -185,4 +186,4 @@ def test_the_curves_that_are_drawn_lie_on_the_shape_and_come_near_all_of_it(name
     if name != "exponential_line":
         z = manifold.sample(300, Noise(0)).double()
         span = (drawn.amax(0) - drawn.amin(0)).max()
-        assert torch.cdist(z, drawn).min(1).values.max() < 0.15 * span
+        assert torch.cdist(z, drawn).min(1).values.max() < 0.3 * span

@@ -45,7 +45,7 @@ class Persistence:
 
     def plateau(self, ratio: float) -> tuple[tuple[int, ...], float, float] | None:
         """The first of the stretches whose end is at least ``ratio`` times its beginning: the topology that
-        is seen from nearest by and is no accident of the sample. None where there is none."""
+        is seen from nearest by and seldom is an accident of the sample. None where there is none."""
         return next((stretch for stretch in self.stretches() if stretch[2] >= ratio * stretch[1]), None)
 
 
