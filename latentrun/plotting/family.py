@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from latentrun.plotting.style import PALETTE, SEQUENTIAL, blank, figure
 
@@ -63,18 +64,18 @@ def spaces(points: np.ndarray, count: int, most: int, width: float) -> tuple[Fig
         else:
             ax.set_zlim(low[2], high[2])
             ax.set_box_aspect(high - low, zoom=0.8)
-            _plain(ax)
+            _plain(ax, high - low)
     return fig, list(axes.ravel()[:count])
 
 
-def _plain(ax: Axes) -> None:
-    """A panel of space with little beside what is in it."""
+def _plain(ax: Axes, span: np.ndarray) -> None:
+    """A panel of space, of lengths ``span (3,)``, with little beside what is in it."""
     ax.view_init(*VIEW)
     ax.set(xlabel="x0", ylabel="x1", zlabel="x2")
     ax.tick_params(pad=-2, labelsize=7)
-    ax.locator_params(nbins=4)
-    for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
-        axis.labelpad = -5
+    for axis, share in zip((ax.xaxis, ax.yaxis, ax.zaxis), span / span.max(), strict=True):
+        axis.set_major_locator(MaxNLocator(max(1, round(4 * share))))
+        axis.labelpad = -8 if axis is ax.zaxis else -5
         axis.set_pane_color((1, 1, 1, 0))
         axis._axinfo["grid"].update(color="0.92", linewidth=0.5)  # there is no other way
 
@@ -133,7 +134,8 @@ def courses(panels: Sequence[tuple[str, np.ndarray, np.ndarray]], outline: np.nd
         else:
             for piece, place in zip(pieces, middle, strict=True):
                 ax.plot(*piece.T, color=colours(norm(place)), lw=1.4)
-        ax.scatter(*x.T, c=position, norm=norm, cmap=SEQUENTIAL, s=9, linewidths=0, **_depth(x))
-    bar = fig.colorbar(ScalarMappable(norm, SEQUENTIAL), ax=axes, shrink=0.7, pad=0.02)
+        ax.scatter(*x.T, c=position, norm=norm, cmap=SEQUENTIAL, s=5, linewidths=0, **_depth(x))
+    pad = 0.02 if outline.shape[1] == 2 else 0.1
+    bar = fig.colorbar(ScalarMappable(norm, SEQUENTIAL), ax=axes, shrink=0.7, pad=pad)
     bar.set_label(unit, fontsize=8)
     return fig
