@@ -23,8 +23,8 @@ from latentrun.manifolds.sphere import rotation
 
 TEXTS = ["i1", "i2", "s1", "s2", "s3", "s5", "t2", "so3", "disc", "annulus", "moebius", "klein", "c5"]
 PRODUCTS = ["s2xi1", "t2xs1", "c3xs1", "s1xe2", "so3xklein"]
-OPEN, CLOSED = ["spiral", "helix"], ["trefoil", "figure_eight"]  # curves
-UNIONS = ["two_circles", "line_and_disc", "circle_and_disc", "sphere_and_line"]
+OPEN, CLOSED = ["spiral"], ["trefoil", "figure_eight"]  # curves
+UNIONS = ["two_circles", "line_and_disc", "sphere_and_line"]
 SHAPES = [*OPEN, *CLOSED, "swiss_roll", "exponential_line"]  # that data are made of, with paths
 
 
