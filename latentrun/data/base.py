@@ -207,6 +207,30 @@ class Oracle(ABC):
     intrinsic_dim: int | None
     betti: tuple[int, ...] | None
 
+    @property
+    def local_dims(self) -> tuple[int, ...]:
+        """The dimensions that the family has around its members, ascending; empty where they are not
+        known."""
+        return () if self.intrinsic_dim is None else (self.intrinsic_dim,)
+
+    def local_dim(self, factors: Tensor) -> Tensor | None:
+        """The dimension ``(N,)`` int64 of the family around the members with ``factors (N, F)``; None where
+        it is not known."""
+        if self.intrinsic_dim is None:
+            return None
+        return torch.full((len(factors),), self.intrinsic_dim, device=factors.device)
+
+    def geodesic_distance(self, a: Tensor, b: Tensor) -> Tensor | None:
+        """Lengths ``(N,)`` of the shortest paths within the family, in the units of x, between the members
+        with factors ``a`` and ``b (N, F)``: infinite where there is none; None where they are not known."""
+        return None
+
+    def outline(self) -> tuple[Tensor, ...]:
+        """Curves ``(T, *event_shape)`` of noise-free examples, float32, that together show the whole family,
+        such as the lines of a grid of its factors; T = 1: a member that stands alone. Empty where there are
+        none that do."""
+        return ()
+
     @abstractmethod
     def render(self, factors: Tensor) -> Tensor:
         """Factors ``(N, F)`` to examples ``(N, *event_shape)``; runs on the device and in the dtype of

@@ -7,11 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from latentrun.functional.noise import Noise
-from latentrun.manifolds import Charted, Compact
+from latentrun.manifolds import Manifold
 
-STARTS = 512  # points from which a search may begin, for each dimension of the manifold
-MOST = 8192
 KEPT = 3  # searches that are made for an example, from the nearest of these
 STEPS = 40  # of Levenberg and Marquardt's method
 CHUNK = 512  # examples at a time
@@ -19,25 +16,20 @@ CHUNK = 512  # examples at a time
 
 @torch.no_grad()
 def nearest_points(
-    manifold: Compact, map_: Callable[[Tensor], Tensor], slopes: Callable[[Tensor, Tensor], Tensor], x: Tensor
+    manifold: Manifold,
+    map_: Callable[[Tensor], Tensor],
+    slopes: Callable[[Tensor, Tensor], Tensor],
+    x: Tensor,
+    starts: Tensor,
 ) -> Tensor:
     """The points z ``(N, a)`` of ``manifold`` whose images ``map_(z)`` come nearest to ``x (N, D)`` float64.
 
-    From the ``KEPT`` nearest of many points spread over the manifold (Sobol's, through its chart), ``STEPS``
-    damped Gauss-Newton steps each along geodesics; a step that brings no gain is not made and shortens the
-    next. ``slopes(z, directions)``: derivatives ``(N, K, D)`` of the map along ``directions (N, K, a)``.
+    From the ``KEPT`` nearest of ``starts (M, a)``, points spread over the manifold, ``STEPS`` damped
+    Gauss-Newton steps each along geodesics; a step that brings no gain is not made and shortens the next.
+    ``slopes(z, directions)``: derivatives ``(N, K, D)`` of the map along ``directions (N, K, a)``.
     """
-    starts = _starts(manifold, x)
     images = map_(starts)
     return torch.cat([_search(manifold, map_, slopes, part, starts, images) for part in x.split(CHUNK)])
-
-
-def _starts(manifold: Compact, like: Tensor) -> Tensor:
-    n = min(MOST, STARTS * 2 ** max(manifold.dim, 1))
-    if isinstance(manifold, Charted):
-        u = torch.quasirandom.SobolEngine(manifold.dim).draw(n)
-        return manifold.embed(u.to(like))
-    return manifold.sample(n, Noise(0).at("starts")).to(like)
 
 
 def _search(manifold, map_, slopes, x: Tensor, starts: Tensor, images: Tensor) -> Tensor:

@@ -78,6 +78,19 @@ class RecordedOracle(Recorded, Oracle):
     def _oracle(self) -> Any:
         return self.source
 
+    @property
+    def local_dims(self) -> tuple[int, ...]:
+        return self._oracle.local_dims
+
+    def local_dim(self, factors: Tensor) -> Tensor | None:
+        return self._oracle.local_dim(factors)
+
+    def geodesic_distance(self, a: Tensor, b: Tensor) -> Tensor | None:
+        return self._oracle.geodesic_distance(a, b)
+
+    def outline(self) -> tuple[Tensor, ...]:
+        return self._oracle.outline()
+
     def render(self, factors: Tensor) -> Tensor:
         return self._oracle.render(factors)
 

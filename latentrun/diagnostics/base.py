@@ -37,6 +37,7 @@ from latentrun.models.base import (
     Model,
     PosteriorTraining,
 )
+from latentrun.plotting.family import FEW, joined
 from latentrun.plotting.sprite import thumbnails
 from latentrun.run import Run
 from latentrun.types import Metric, Need, Picture, Projection, Report
@@ -181,6 +182,16 @@ def judge(run: Run, x: Tensor) -> Judgement:
         return Judgement("residual", residual, residual * norm, fits)
     distance = nearest(x, run.x("train"), 1)[0][:, 0].cpu()
     return Judgement("distance", distance, distance, None)
+
+
+def outline_of(data: Dataset) -> dict[str, np.ndarray]:
+    """Of data of at most three dimensions the array ``outline (M, D)``, for pictures: curves of the family
+    without noise as :func:`latentrun.plotting.family.joined` gives them, no row where none is known. Nothing
+    of other data."""
+    if len(data.event_shape) != 1 or data.event_shape[0] > FEW:
+        return {}
+    curves = data.outline() if isinstance(data, Oracle) else ()
+    return {"outline": joined([curve.cpu().double().numpy() for curve in curves], data.event_shape[0])}
 
 
 @dataclass(frozen=True)

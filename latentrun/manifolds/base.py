@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from latentrun.functional.noise import Noise
 
 LINES, SMOOTH = 13, 97  # of an outline: grid lines each way, points of each
+FEW = 7  # grid lines each way of the curves that data are drawn over
 
 
 class Manifold(ABC):
@@ -31,6 +32,15 @@ class Manifold(ABC):
     ambient_dim: int
     name: str
     betti: tuple[int, ...] | None = None
+
+    @property
+    def local_dims(self) -> tuple[int, ...]:
+        """The dimensions that it has around its points, ascending: one, but of a union of several kinds."""
+        return (self.dim,)
+
+    def local_dim(self, z: Tensor) -> Tensor:
+        """Its dimension ``(...)`` int64 around the points ``z (..., ambient_dim)``."""
+        return torch.full(z.shape[:-1], self.dim, dtype=torch.int64, device=z.device)
 
     @abstractmethod
     def project(self, z: Tensor) -> Tensor:
@@ -64,6 +74,11 @@ class Manifold(ABC):
         draws nothing."""
         return None
 
+    def curves(self) -> tuple[Tensor, ...]:
+        """Curves ``(T, ambient_dim)`` of the space, float32, that together show its shape, such as the lines
+        of a grid; T = 1: a point that stands alone. Empty where there are none that do."""
+        return ()
+
     def tangent(self, z: Tensor, v: Tensor) -> Tensor:
         """The part of ``v (..., ambient_dim)`` that is tangent to the manifold at its point ``z``: the
         derivative of the nearest point along ``v``."""
@@ -94,15 +109,31 @@ class Compact(Manifold):
         own."""
 
 
-class Charted(Compact):
+class Coordinated(Compact):
+    """Its points have names in numbers: ``coordinates``, some of which may be categories."""
+
+    coordinates: tuple[Factor, ...]
+
+    @abstractmethod
+    def read(self, z: Tensor) -> Tensor:
+        """The coordinates ``(..., C)`` of points ``z (..., ambient_dim)`` of the manifold."""
+
+    @abstractmethod
+    def point(self, y: Tensor) -> Tensor:
+        """The points ``(..., ambient_dim)`` with the coordinates ``y (..., C)``; differentiable in those
+        that are no categories."""
+
+
+class Charted(Coordinated):
     """Has an exact embedding psi of the unit cube that takes its uniform law to that of the manifold.
 
     It is onto, and one to one but for a set of volume zero (a circle's two ends are one point).
     ``coordinates``: what those of the cube mean, one for each of ``dim``, in the units of the manifold (an
-    angle in radians), in the order of u; u = (coordinate - low) / (high - low).
+    angle in radians), in the order of u; u = (coordinate - low) / (high - low). ``smooth``: points of a line
+    that is drawn.
     """
 
-    coordinates: tuple[Factor, ...]
+    smooth: int = SMOOTH
 
     @abstractmethod
     def embed(self, u: Tensor) -> Tensor:
@@ -112,20 +143,40 @@ class Charted(Compact):
     def unembed(self, z: Tensor) -> Tensor:
         """u ``(..., dim)`` in [0, 1] of points ``z`` of the manifold: psi(unembed(z)) = z."""
 
+    def read(self, z: Tensor) -> Tensor:
+        low, high = self._ends(z)
+        return low + (high - low) * self.unembed(z)
+
+    def point(self, y: Tensor) -> Tensor:
+        low, high = self._ends(y)
+        return self.embed((y - low) / (high - low))
+
+    def _ends(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        """The lowest and highest values ``(dim,)`` of the coordinates."""
+        low, high = [c.low for c in self.coordinates], [c.high for c in self.coordinates]
+        return like.new_tensor(low), like.new_tensor(high)
+
     def outline(self) -> Tensor | None:
         """Lines of the chart's grid: along each of at most two coordinates, at evenly spaced values of the
         other."""
-        along = torch.linspace(0, 1, SMOOTH)
+        grid = self._grid(LINES)
+        return None if grid is None else self.drawn(self.embed(grid))
+
+    def curves(self) -> tuple[Tensor, ...]:
+        grid = self._grid(FEW)
+        return () if grid is None else tuple(self.embed(grid))
+
+    def _grid(self, lines: int) -> Tensor | None:
+        """Places ``(K, T, dim)`` in the unit cube: the lines of its grid, so many each way; None in more than
+        two dimensions."""
+        along = torch.linspace(0, 1, self.smooth)
         if self.dim == 1:
-            return self._drawn_curves(along.view(1, -1, 1))
+            return along.view(1, -1, 1)
         if self.dim != 2:
             return None
-        across = torch.linspace(0, 1, LINES)
-        grid = torch.cartesian_prod(across, along).view(LINES, SMOOTH, 2)
-        return self._drawn_curves(torch.cat([grid, grid.flip(-1)]))
-
-    def _drawn_curves(self, u: Tensor) -> Tensor | None:
-        return self.drawn(self.embed(u))
+        across = torch.linspace(0, 1, lines)
+        grid = torch.cartesian_prod(across, along).view(lines, -1, 2)
+        return torch.cat([grid, grid.flip(-1)])
 
 
 class Symmetric(Compact):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from latentrun.manifolds.angles import length
-from latentrun.manifolds.base import Charted, Compact, Manifold, Symmetric
+from latentrun.manifolds.base import Charted, Compact, Coordinated, Manifold, Symmetric
 from latentrun.manifolds.sphere import sphere
 
 if TYPE_CHECKING:
@@ -40,6 +40,16 @@ class Product(Manifold):
     @cached_property
     def betti(self) -> tuple[int, ...] | None:  # pyrefly: ignore[bad-override]  made when asked for
         return _kuenneth([factor.betti for factor in self.factors])
+
+    @property
+    def local_dims(self) -> tuple[int, ...]:
+        sums = {0}
+        for factor in self.factors:
+            sums = {before + own for before in sums for own in factor.local_dims}
+        return tuple(sorted(sums))
+
+    def local_dim(self, z: Tensor) -> Tensor:
+        return torch.stack(self._each(lambda factor, part: factor.local_dim(part), z)).sum(0)
 
     def parts(self, z: Tensor) -> tuple[Tensor, ...]:
         """The coordinates ``(..., ambient_dim)`` of each factor."""
@@ -89,9 +99,43 @@ class CompactProduct(Product, Compact):
         return torch.cat(draws, dim=-1)
 
 
-class ChartedProduct(CompactProduct, Charted):
-    """A product of spaces with exact charts: their cubes stand one after the other. Where two coordinates
-    have one name, the number of the factor, counted from 1, is put behind it.
+class CoordinatedProduct(CompactProduct, Coordinated):
+    """A product of spaces with coordinates: these stand one after the other. Where two have one name, the
+    number of the factor, counted from 1, is put behind it."""
+
+    def __init__(self, factors: Sequence[Manifold]):
+        super().__init__(factors)
+        all_ = [(i, c) for i, factor in enumerate(factors, 1) for c in cast(Coordinated, factor).coordinates]
+        names = Counter(coordinate.name for _, coordinate in all_)
+        self.coordinates = tuple(
+            replace(c, name=f"{c.name}_{i}") if names[c.name] > 1 else c for i, c in all_
+        )
+
+    def read(self, z: Tensor) -> Tensor:
+        return torch.cat(self._each(lambda factor, part: factor.read(part), z), dim=-1)
+
+    def point(self, y: Tensor) -> Tensor:
+        factors = [cast(Coordinated, factor) for factor in self.factors]
+        parts = y.split([len(factor.coordinates) for factor in factors], dim=-1)
+        return torch.cat([factor.point(part) for factor, part in zip(factors, parts, strict=True)], dim=-1)
+
+    def curves(self) -> tuple[Tensor, ...]:
+        """Those of its one factor with paths, at every point of the others."""
+        moving = [i for i, factor in enumerate(self.factors) if factor.dim]
+        if len(moving) > 1 or not all(factor.curves() for factor in self.factors):
+            return ()
+        curves = self.factors[0].curves()
+        for factor in self.factors[1:]:
+            curves = tuple(
+                torch.cat([c.expand(max(len(c), len(d)), -1), d.expand(max(len(c), len(d)), -1)], dim=-1)
+                for c in curves
+                for d in factor.curves()
+            )
+        return curves
+
+
+class ChartedProduct(CoordinatedProduct, Charted):
+    """A product of spaces with exact charts: their cubes stand one after the other.
 
     Two circles are drawn as a doughnut of radii 2 and 1, other surfaces as they lie in the plane or in
     space."""
@@ -99,11 +143,16 @@ class ChartedProduct(CompactProduct, Charted):
     def __init__(self, factors: Sequence[Manifold]):
         super().__init__(factors)
         self.dims = [factor.dim for factor in factors]
-        all_ = [(i, c) for i, factor in enumerate(factors, 1) for c in cast(Charted, factor).coordinates]
-        names = Counter(coordinate.name for _, coordinate in all_)
-        self.coordinates = tuple(
-            replace(c, name=f"{c.name}_{i}") if names[c.name] > 1 else c for i, c in all_
-        )
+        self.smooth = max(cast(Charted, factor).smooth for factor in factors)
+
+    def read(self, z: Tensor) -> Tensor:
+        return Charted.read(self, z)
+
+    def point(self, y: Tensor) -> Tensor:
+        return Charted.point(self, y)
+
+    def curves(self) -> tuple[Tensor, ...]:
+        return Charted.curves(self)
 
     def embed(self, u: Tensor) -> Tensor:
         pairs = zip(self.factors, u.split(self.dims, dim=-1), strict=True)
@@ -159,6 +208,7 @@ def product(factors: Sequence[Manifold]) -> Product:
         (HomogeneousProduct, (Charted, Symmetric)),
         (ChartedProduct, (Charted,)),
         (SymmetricProduct, (Symmetric,)),
+        (CoordinatedProduct, (Coordinated,)),
         (CompactProduct, (Compact,)),
     ):
         if all(isinstance(factor, need) for factor in factors for need in needs):

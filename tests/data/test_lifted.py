@@ -28,22 +28,38 @@ def lifted(**changes) -> Lifted:
 
 def test_the_network_is_the_one_of_the_formula_and_of_its_seed():
     data = lifted(manifold="s1", ambient=7, width=5)
-    v, w = data.layers
+    v, w = data.lift.layers
     assert v.shape == (2, 5) and w.shape == (5, 7)
     assert v.abs().max() <= math.sqrt(6 / 7) and w.abs().max() <= math.sqrt(6 / 12)
     z = Noise(0).normal("z", (9, 2)).double()
     assert torch.allclose(data.lift(z), torch.clamp(z @ v, min=0) @ w)
-    assert torch.equal(lifted(manifold="s1", ambient=7, width=5, seed=4).layers[0], v)
-    assert not torch.equal(lifted(manifold="s1", ambient=7, width=5, mlp_seed=1).layers[0], v)
-    big = lifted(manifold="s1", width=2000, ambient=1500).layers[1]
+    assert torch.equal(lifted(manifold="s1", ambient=7, width=5, seed=4).lift.layers[0], v)
+    assert not torch.equal(lifted(manifold="s1", ambient=7, width=5, mlp_seed=1).lift.layers[0], v)
+    big = lifted(manifold="s1", width=2000, ambient=1500).lift.layers[1]
     assert big.std().item() == pytest.approx(math.sqrt(6 / 3500 / 3), rel=0.01)  # uniform in the bound
+
+
+ROWS = [  # digests of x, factors and splits, as they were before there were other lifts
+    ("lifted", {"n": 10_000}, "9b8f43de52ff6d68"),
+    ("lifted", {"manifold": "so3", "n": 500}, "20a83cc061751625"),
+    ("lifted", {"manifold": "s1", "clusters": 3, "noise": 0.1, "n": 500}, "c63fc4db3c2c4748"),
+    ("lifted", {"manifold": "c5", "n": 300, "seed": 3}, "7e6fbdf6ad42786e"),
+    ("lifted", {"manifold": "s1xi1", "n": 300, "mlp_seed": 2, "width": 30, "ambient": 7}, "9c3a3a5ad11e136f"),
+    ("circle_mlp", {}, "1888d7c093641983"),
+    ("circle_mlp", {"clusters": 3, "noise": 0.1}, "489fb05aad5bda3a"),
+]
+
+
+@pytest.mark.parametrize(("option", "changes", "digest"), ROWS)
+def test_rows_are_those_of_earlier_versions_to_the_bit(option, changes, digest):
+    assert build(parts.spec("data", option) | changes, Dataset, "data").digest == digest
 
 
 def test_slopes_are_the_derivatives_of_the_map():
     data, step = lifted(), 1e-6
     z, along = (Noise(0).normal(name, (20, 3)).double() for name in "zv")
     ahead, behind = data.lift(z + step * along), data.lift(z - step * along)
-    exact = data.slopes(z, along.unsqueeze(1))[:, 0]
+    exact = data.lift.slopes(z, along.unsqueeze(1))[:, 0]
     assert torch.allclose(exact, (ahead - behind) / (2 * step), atol=1e-8)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from latentrun.config.bounds import Between, Count, Each, Ge, Gt
 from latentrun.data.base import Dataset, Oracle
 from latentrun.data.formats.columns import courses
-from latentrun.diagnostics.base import Diagnostic, row_places
+from latentrun.diagnostics.base import Diagnostic, outline_of, row_places
 from latentrun.diagnostics.decoder.traversal_geodesics import (
     axis_geodesics,
     centre_of,
@@ -155,7 +155,7 @@ class Traversal(Diagnostic):
             metrics["gap"] = Estimate(gap.mean().item())
         paths["drawn"] = self._drawn(walk, frame, notes)
         tables = {"paths": paths, "steps": steps}
-        arrays = decoded_arrays(walk, run.data, paths["drawn"].to_numpy())
+        arrays = decoded_arrays(walk, run.data, paths["drawn"].to_numpy()) | outline_of(run.data)
         if run.data.columns:
             arrays["courses"], tables["columns"] = column_changes(walk, run.data, paths["drawn"].to_numpy())
         if isinstance(run.data, Oracle):

@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from latentrun.diagnostics.decoder.traversal_paths import BENT, UNITS
+from latentrun.plotting import family
 from latentrun.plotting.images import strips
 from latentrun.plotting.paths import Panel, factor_curves
 from latentrun.plotting.style import DIVERGING, PALETTE, SEQUENTIAL, blank, figure
@@ -122,12 +123,25 @@ def decoded_lines(kind: str, rows: pd.DataFrame, report: Report) -> Picture:
         (path, positions.get_group((kind, path)).to_numpy(), values)
         for path, values in zip(rows["path"], x, strict=True)
     ]
+    outline = report.arrays.get("outline")
+    if outline is not None and x.shape[2] > 1:
+        text = " Grey: the family that the data come from, without noise." if len(outline) else ""
+        return Picture(
+            family.courses(panels, outline, UNITS[kind]),
+            f"Decoded points along {TITLES[kind]} ({LEGENDS[kind]}), one panel a path, in the space of the "
+            f"data, coloured by the position along the path.{text}",
+        )
     ends = " (lines between two test rows or prior samples)" if kind in ("lines", "joins", "shortest") else ""
     lines = "One line a position, dark where the path begins, bright where it ends"
     if x.shape[2] <= FEW:
         lines = "One line a component of x"
+    drawn = profiles(panels, UNITS[kind])
+    if outline is not None and len(outline):
+        lines = "Grey: where the data lie but for noise"
+        for ax in drawn.axes[: len(panels)]:
+            family.draw_range(ax, outline)
     return Picture(
-        profiles(panels, UNITS[kind]),
+        drawn,
         f"Decoded points along {TITLES[kind]}, one panel a path{ends}. {lines}.",
     )
 

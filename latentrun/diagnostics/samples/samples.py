@@ -13,7 +13,7 @@ from torch import Tensor
 
 from latentrun.config.bounds import Count
 from latentrun.data.base import Dataset, Oracle
-from latentrun.diagnostics.base import Diagnostic, check_samples
+from latentrun.diagnostics.base import Diagnostic, check_samples, outline_of
 from latentrun.diagnostics.needs import ENCODER, GENERATOR, IMAGES, ORACLE
 from latentrun.diagnostics.samples.samples_plot import POINTS, sample_pictures
 from latentrun.functional.clouds.neighbours import nearest
@@ -27,7 +27,6 @@ from latentrun.run import Run
 from latentrun.types import Estimate, Factor, Metric, Picture, Projection, Report
 
 CLOSE = 0.05  # quantile of the held-out distances below which a sample counts as a copy or a duplicate
-PLOTTED = 3  # vector data of at most so many dimensions are drawn as points
 
 
 class Samples(Diagnostic):
@@ -195,11 +194,13 @@ class Samples(Diagnostic):
             "test_distance": distances.test.numpy(),
             "value_range": np.array(run.data.value_range, np.float64),
         }
-        if x.ndim == 2 and x.shape[1] <= PLOTTED:
-            rows = noise.permutation("data", len(train))[:POINTS].to(train.device)
-            arrays["samples"] = x.cpu().float().numpy()
-            arrays["data"] = train[rows].cpu().numpy()
-        return arrays
+        outline = outline_of(run.data)
+        if outline:  # points of few dimensions
+            test = run.x("test")
+            rows = noise.permutation("data", len(test))[:POINTS].to(test.device)
+            arrays["samples"] = x[:POINTS].cpu().float().numpy()
+            arrays["data"] = test[rows].cpu().numpy()
+        return arrays | outline
 
     # ---------------------------------------------------------------- pictures
     def plot(self, report: Report) -> dict[str, Picture]:

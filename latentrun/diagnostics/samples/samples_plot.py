@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import combinations
 
 import numpy as np
 from matplotlib.figure import Figure
 
+from latentrun.plotting.family import TRUE, clouds, parted
 from latentrun.plotting.histogram import share_histogram
 from latentrun.plotting.images import grid, strips
 from latentrun.plotting.style import PALETTE, figure
 from latentrun.types import Estimate, Picture, Report
 
-POINTS = 2000  # training rows drawn as points
+POINTS = 2000  # samples and test rows drawn as points, at most
 
 
 def sample_pictures(report: Report, close: float) -> dict[str, Picture]:
@@ -24,13 +24,23 @@ def sample_pictures(report: Report, close: float) -> dict[str, Picture]:
         text = f"{len(arrays['samples'])} samples in no order: means of p(x|z), without noise ({source})."
         pictures["grid"] = Picture(grid(arrays["samples"], tuple(arrays["value_range"])), text)
         pictures["neighbours"] = neighbour_picture(arrays)
-    elif "data" in arrays and arrays["data"].shape[1] == 1:
-        text = f"Samples ({source}) over training data."
-        pictures["points"] = Picture(densities(arrays["data"], arrays["samples"]), text)
-    elif "data" in arrays:
-        text = f"over up to {POINTS:,} training rows, in every plane of two components."
-        pictures["points"] = Picture(planes(arrays["data"], arrays["samples"]), f"Samples ({source}) {text}")
+    elif "outline" in arrays:
+        pictures["points"] = point_picture(arrays, source)
     return pictures
+
+
+def point_picture(arrays: Mapping[str, np.ndarray], source: str) -> Picture:
+    """Samples beside test rows, of few dimensions, with the family they come from."""
+    outline, true = arrays["outline"], ""
+    if arrays["data"].shape[1] == 1:
+        drawn = densities(arrays["data"], arrays["samples"], outline)
+        true = " The bar beneath is where the data lie but for noise." if len(outline) else ""
+        return Picture(drawn, f"Samples ({source}) over test rows.{true}")
+    if len(outline):
+        true = " Grey: the family that the data come from, without noise."
+    panels = [("test rows", arrays["data"]), ("samples", arrays["samples"])]
+    text = f"Test rows and samples ({source}), at most {POINTS:,} of each, in the space of the data."
+    return Picture(clouds(panels, outline), text + true)
 
 
 def distance_picture(arrays: Mapping[str, np.ndarray], ratio: Estimate, close: float) -> Picture:
@@ -75,28 +85,16 @@ def neighbour_picture(arrays: Mapping[str, np.ndarray]) -> Picture:
     )
 
 
-def densities(data: np.ndarray, samples: np.ndarray) -> Figure:
-    """Histograms of data and samples ``(N, 1)``."""
+def densities(data: np.ndarray, samples: np.ndarray, outline: np.ndarray) -> Figure:
+    """Histograms of data and samples ``(N, 1)``, and beneath the values of their family ``(M, 1)``."""
     fig, axes = figure(1, 1, width=4.2, height=2.8)
     ax = axes[0, 0]
     bins = np.histogram_bin_edges(np.concatenate((data, samples)), 50)
-    ax.hist(data[:, 0], bins, density=True, color=PALETTE[6], alpha=0.5, label="training data")
+    ax.hist(data[:, 0], bins, density=True, color=PALETTE[6], alpha=0.5, label="test rows")
     ax.hist(samples[:, 0], bins, density=True, histtype="step", color=PALETTE[0], label="samples")
+    for curve in parted(outline):
+        ax.plot(curve[:, 0], 0 * curve[:, 0], "-" if len(curve) > 1 else "o", color=TRUE, lw=5, ms=5,
+                clip_on=False, solid_capstyle="butt", zorder=3)  # fmt: skip
     ax.set(xlabel="x0", ylabel="density")
     ax.legend(fontsize=8, frameon=False)
-    return fig
-
-
-def planes(data: np.ndarray, samples: np.ndarray) -> Figure:
-    """Data and samples ``(N, d)`` in every plane of two components."""
-    pairs = list(combinations(range(data.shape[1]), 2))
-    fig, axes = figure(1, len(pairs), width=3.0, height=3.0)
-    look = {"s": 5, "linewidths": 0, "rasterized": True}
-    for ax, (i, j) in zip(axes[0], pairs, strict=True):
-        ax.scatter(data[:, i], data[:, j], color="0.75", label="training data", **look)
-        ax.scatter(samples[:, i], samples[:, j], color=PALETTE[0], alpha=0.7, label="samples", **look)
-        ax.set(xlabel=f"x{i}", ylabel=f"x{j}")
-        ax.set_aspect("equal", "datalim")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    fig.legend(handles, labels, loc="outside upper center", ncols=2, markerscale=2, fontsize=8, frameon=False)
     return fig

@@ -19,6 +19,7 @@ CORRECTED_T, STUDENT, DELTA = "t corrected for skewness", "t", "delta method cor
 WILSON, EXACT, ORDER = "Wilson", "Clopper-Pearson", "order statistics"
 BOOTSTRAP, JACKKNIFE, FISHER = "bootstrap", "jackknife", "Fisher's z"
 PAIRED, WELCH = "paired t", "Welch t"
+GAMMA = "gamma law"
 DELONG, U_STATISTIC = "DeLong", "variance of a U-statistic"
 EQUAL = "none: equal"  # begins the method of what did not vary at all
 
