@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -262,6 +262,23 @@ def class_codes(label: Factor, names: Sequence[str], where: str) -> tuple[int, .
         if name not in label.classes:
             raise unknown(f"class of {where}", name, label.classes)
     return tuple(label.classes.index(name) for name in names)
+
+
+class HasSupport(ABC):
+    """It is known which examples its law can bring forth. Mixed into a :class:`Dataset`.
+
+    ``rules``: all that an example must keep to be possible, in words, by a short name.
+    """
+
+    rules: Mapping[str, str]
+
+    @abstractmethod
+    def broken(self, x: Tensor) -> Tensor:
+        """Which of the rules, in their order, each row of ``x (N, *event_shape)`` breaks: ``(N, R)`` bool."""
+
+    def possible(self, x: Tensor) -> Tensor:
+        """Whether each row breaks none, ``(N,)`` bool."""
+        return ~self.broken(x).any(1)
 
 
 def take(split: Split, rows: Tensor) -> Split:

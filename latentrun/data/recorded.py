@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from functools import cache, cached_property
 from typing import Any
 
 from torch import Tensor
 
-from latentrun.data.base import Dataset, Description, HasMembers, Oracle
+from latentrun.data.base import Dataset, Description, HasMembers, HasSupport, Oracle
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.types import Projection, Split
@@ -109,8 +109,23 @@ class RecordedFamily(RecordedOracle, HasMembers):
         return self._oracle.members(n)
 
 
+class RecordedSupport(HasSupport):
+    """Mixed into a data set as a run directory remembers it, of which it is known what is possible."""
+
+    source: Any
+
+    @property
+    def rules(self) -> Mapping[str, str]:  # pyrefly: ignore[bad-override]
+        return self.source.rules
+
+    def broken(self, x: Tensor) -> Tensor:
+        return self.source.broken(x)
+
+
+@cache
 def recorded_as(kind: type[Dataset]) -> type[Recorded]:
     """What a run directory makes of a data set: with the capabilities that its class has."""
-    if issubclass(kind, Oracle) and issubclass(kind, HasMembers):
-        return RecordedFamily
-    return RecordedOracle if issubclass(kind, Oracle) else Recorded
+    known = Recorded
+    if issubclass(kind, Oracle):
+        known = RecordedFamily if issubclass(kind, HasMembers) else RecordedOracle
+    return type(known.__name__, (known, RecordedSupport), {}) if issubclass(kind, HasSupport) else known

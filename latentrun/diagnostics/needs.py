@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from latentrun.data.base import Dataset, Oracle
+from latentrun.data.base import Dataset, HasSupport, Oracle
 from latentrun.manifolds import Euclidean, Manifold, Product
 from latentrun.models.base import (
     HasEmbedding,
@@ -65,6 +65,9 @@ FACTORS = Need("data", lambda data: bool(data.factors), "factors")
 LABELS = Need("data", lambda data: data.label is not None, "labels")
 IMAGES = Need("data", lambda data: data.is_image, "pictures")
 ORACLE = Need("data", lambda data: isinstance(data, Oracle), "a data set with a known family (oracle)")
+SUPPORT = Need(
+    "data", lambda data: isinstance(data, HasSupport), "data of which it is known what is possible"
+)
 BETTI = Need("data", lambda data: isinstance(data, Oracle) and data.betti is not None, "known Betti numbers")
 
 
