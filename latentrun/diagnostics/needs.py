@@ -65,9 +65,7 @@ FACTORS = Need("data", lambda data: bool(data.factors), "factors")
 LABELS = Need("data", lambda data: data.label is not None, "labels")
 IMAGES = Need("data", lambda data: data.is_image, "pictures")
 ORACLE = Need("data", lambda data: isinstance(data, Oracle), "a data set with a known family (oracle)")
-SUPPORT = Need(
-    "data", lambda data: isinstance(data, HasSupport), "data of which it is known what is possible"
-)
+SUPPORT = Need("data", lambda data: isinstance(data, HasSupport), "a known support")
 BETTI = Need("data", lambda data: isinstance(data, Oracle) and data.betti is not None, "known Betti numbers")
 
 

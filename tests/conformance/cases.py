@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from latentrun.data.base import HasSupport
 from latentrun.diagnostics import needs
 from latentrun.diagnostics.samples.modes import MODES
 from latentrun.diagnostics.surface import CHART
@@ -18,7 +19,7 @@ from latentrun.diagnostics.training.latent_noise import NOISE
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import Sphere
 from latentrun.run import Run
-from latentrun.types import Factor, History, Need
+from latentrun.types import Batch, Factor, History, Need
 from tests.conformance import parts
 from tests.planted import Deterministic, Ring, Rows, Span, noise_curves, planted_run
 
@@ -47,8 +48,8 @@ class Case:
         return not self.lacks & set(requires)
 
 
-def case(make: Callable[[], Run], *lacks: Need) -> Case:
-    return Case(make, frozenset(lacks))
+def case(make: Callable[[], Run], *lacks: Need, support: bool = False) -> Case:
+    return Case(make, frozenset(lacks if support else {*lacks, needs.SUPPORT}))
 
 
 # ---------------------------------------------------------------- what the runs are made of
@@ -71,6 +72,28 @@ def span() -> Run:
     """Pictures with a known family whose nearest members are found at once, and a decoder that leaves it."""
     y = 2 * torch.rand(48, 3, generator=torch.Generator().manual_seed(0)) - 1
     return Span(y).run(lambda z: 0.3 * z[:, 0] * z[:, 1])
+
+
+class Bounded(Rows, HasSupport):
+    """Rows of which it is known that the first value is below 1."""
+
+    rules = {"first": "the first value is below 1"}
+
+    def broken(self, x):
+        return x[:, :1] >= 1
+
+
+def bounded() -> Run:
+    """A normal law fitted to vectors whose bounds are known."""
+    x = {name: Noise(i).normal("x", (48, 3)) for i, name in enumerate(("train", "val", "test"))}
+    for rows in x.values():
+        rows[:, 0].clamp_(max=0.9)
+    labels = torch.arange(48) % 2
+    y, classes = labels[:, None].float(), Factor("class", "categorical", 0, 1, categories=("even", "odd"))
+    data = Bounded(x, y, (classes,), labels, value_range=(-6.0, 6.0))
+    model = parts.model("gaussian", data)
+    model.fit(Batch(x["train"]), Noise(0))
+    return Run(model, data, config={"model": parts.spec("model", "gaussian")})
 
 
 def vectors() -> Run:
@@ -191,6 +214,17 @@ CASES = {
         needs.IMAGES,
         needs.LABELS,
         NOISE,
+    ),
+    "gaussian-bounded": case(
+        lambda: recorded(bounded(), posterior=False),
+        needs.POSTERIOR,
+        needs.GAUSSIAN_POSTERIOR,
+        needs.SAMPLERS,
+        needs.LIKELIHOOD,
+        needs.IMAGES,
+        NOISE,
+        *ORACLES,
+        support=True,
     ),
     "sphere-digits": case(on_a_sphere, *NOTHING_PROBABLE, needs.FLAT, CHART, NOISE, *ORACLES),
 }

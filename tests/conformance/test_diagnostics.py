@@ -67,6 +67,7 @@ CHEAPEST = sorted(PAIRS, key=lambda pair: pair[1] == "vae-heatmaps")  # fits of 
 # no record of the training.
 NOTHING = {("factor_paths", case) for case in CASES if "digits" in case and case != "sphere-digits"}
 NOTHING |= {("manifold_fit", case) for case in CASES if "digits" in case}
+NOTHING |= {(name, "gaussian-bounded") for name in ("factor_paths", "manifold_fit")}
 NOTHING |= {("convergence", case) for case in ("vae-digits-2d", "sphere-digits", "gan-points")}
 ONCE = {name: case for name, case in reversed(CHEAPEST)}  # a run for each diagnostic
 # What is put on paper, which takes half the time of all promises together: many latent variables are where

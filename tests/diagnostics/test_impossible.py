@@ -63,7 +63,7 @@ def test_rules_are_told_apart_and_impossible_samples_shown():
     assert values["impossible.reconstructions"] == pytest.approx(again) and 0 < again < 1
     shown = report.tables["examples"]
     assert len(shown) == 5
-    broken = run.data.broken(torch.from_numpy(shown[["x0", "x1"]].to_numpy(np.float32)))
+    broken = run.data.broken(torch.from_numpy(shown[["x0", "x1"]].to_numpy(np.float32, copy=True)))
     names = [", ".join(np.array(["order", "range"])[row]) for row in broken.numpy()]
     assert list(shown["broken"]) == names
 
@@ -75,4 +75,4 @@ def test_draws_have_the_noise_of_the_likelihood():
 
 def test_data_without_rules_do_not_fit():
     run = planted_run(Gaussian(lambda x: x, lambda x: x, lambda z: z, 2, (2,)), Rows(torch.rand(9, 2)))
-    assert misfit(Impossible(N, 5), run.model, run.data).noun == "data of which it is known what is possible"
+    assert misfit(Impossible(N, 5), run.model, run.data).noun == "a known support"

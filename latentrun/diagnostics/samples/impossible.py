@@ -49,7 +49,7 @@ class Impossible(Diagnostic):
         ),
         "broken": Metric("share of samples that break the rule", 0, 1, "zero"),
         "against_shuffled": Metric(
-            "share of impossible samples over that of shuffled test rows", 0, None, "zero"
+            "impossible samples for one impossible shuffled test row", 0, None, "zero"
         ),
     }
     rules: ClassVar = (

@@ -25,6 +25,7 @@ from latentrun.functional.statistics.methods import (
     EXAMPLES,
     FLAT,
     TAIL,
+    WELCH,
     WILSON,
 )
 from latentrun.types import Estimate
@@ -83,6 +84,30 @@ def ratio_interval(above: Tensor, below: Tensor, over: str = EXAMPLES) -> Estima
     ratio = above.mean() / bottom
     around = mean_interval(ratio + (above - ratio * below) / bottom, over)
     return Estimate(ratio.item(), around.low, around.high, around.method.replace(CORRECTED_T, DELTA))
+
+
+def difference_interval(above, below, over: str = EXAMPLES) -> Estimate:
+    """mean(above) - mean(below) of independent samples ``(N,)`` and ``(M,)`` with Welch's (1947) interval:
+    Student's t with sqrt(v + w) as standard error, v and w those of both means squared, and (v + w)² / (v² /
+    (N - 1) + w² / (M - 1)) degrees of freedom. No interval where one has fewer than two values, or neither
+    varies.
+
+    >>> difference_interval([1.0, 3.0], [0.0, 2.0])
+    Estimate(value=1.0, low=-5.08..., high=7.08..., method='Welch t over examples')
+    """
+    samples = [torch.as_tensor(values).double().flatten() for values in (above, below)]
+    value = (samples[0].mean() - samples[1].mean()).item()
+    if min(map(len, samples)) < 2 or not math.isfinite(value):
+        return Estimate(
+            value, method=f"none: one of the {over}" if math.isfinite(value) else "none: not finite"
+        )
+    v, w = (values.var().item() / len(values) for values in samples)
+    scale = max(values.abs().max().item() for values in samples)
+    if math.sqrt(v + w) <= FLAT * scale:
+        return Estimate(value, method=f"{EQUAL} in all {over}")
+    freedom = (v + w) ** 2 / (v**2 / (len(samples[0]) - 1) + w**2 / (len(samples[1]) - 1))
+    half = float(stdtrit(freedom, 1 - TAIL)) * math.sqrt(v + w)
+    return Estimate(value, value - half, value + half, f"{WELCH} over {over}")
 
 
 def share_interval(hits: int, n: int, over: str = EXAMPLES) -> Estimate:

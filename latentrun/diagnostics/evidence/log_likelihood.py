@@ -1,0 +1,181 @@
+"""Exact densities of held-out examples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log, prod
+from typing import Annotated, ClassVar
+
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.distributions import MultivariateNormal
+
+from latentrun.config.bounds import Count
+from latentrun.diagnostics.base import Diagnostic
+from latentrun.diagnostics.evidence.log_likelihood_plot import density_picture
+from latentrun.diagnostics.needs import LABELS, LOG_PROB
+from latentrun.errors import NothingToMeasure
+from latentrun.functional.noise import Noise
+from latentrun.functional.spacing import evenly
+from latentrun.functional.statistics.intervals import difference_interval, interval_columns, mean_interval
+from latentrun.models.base import HasLogProb
+from latentrun.run import Run
+from latentrun.types import Estimate, Metric, Picture, Report
+
+SPLITS = ("train", "test")
+NATS = "nats per example, mean over examples"
+WIDE = 2048  # dimensions up to which the baseline has a full covariance
+NEAR = 1e-3  # of a level: how far a value may be from one
+
+
+@dataclass(frozen=True)
+class Densities:
+    """log p of N rows of a split, of the model and of the normal fitted to the training rows, each ``(N,)``
+    float64 in nats, with all constants, and the rows' ``index`` and ``labels`` (or None)."""
+
+    model: Tensor
+    baseline: Tensor
+    index: Tensor
+    labels: Tensor | None
+
+
+class LogLikelihood(Diagnostic):
+    """How probable are held-out examples under a model that knows its density exactly?
+
+    ``log_prob`` = log p(x) in nats per example, of up to ``rows`` rows of the training and of the test split,
+    evenly spaced; ``bits`` = -log p(x) / (D ln 2), bits per data dimension; ``gap`` = mean of the training
+    rows less that of the test rows. ``baseline``: log p of the test rows under the normal with mean and full
+    covariance of all training rows (of the diagonal alone beyond 2,048 dimensions, or where there are fewer
+    than two training rows for each); ``gain`` = log_prob less that, example by example. ``class``: log_prob
+    of the test rows of each class. ``zero``: share of the test rows whose density is 0 or not finite; means
+    are over the others.
+
+    Without ``levels`` these are densities of x in data units: they change with the unit, and bits below 0
+    mean no more than a density above 1. With ``levels`` L (256 for pictures) the values of x, k / (L - 1) of
+    its range, are spread evenly over their cells, v = (k + u) / L, u ~ U(0, 1): log p is that of v in cells of
+    width 1, log p(v) - D ln L, so bits per dimension bound those of the discrete x from above (Theis et al.
+    2016, arXiv 1511.01844, section 3.1) and compare with published ones. A model must have been trained on
+    such v for that to be fair.
+
+    Intervals: Student's corrected for skewness, over examples; Welch's for ``gap``.
+    """
+
+    requires = (LOG_PROB,)
+    uses = (LABELS,)
+    metrics: ClassVar = {
+        "log_prob": Metric(f"log p, {NATS} of `train`, `test`", better="higher"),
+        "bits": Metric("bits per data dimension of `train`, `test`: -log p over D ln 2", better="lower"),
+        "gap": Metric("log p of training less that of test rows, nats per example", better="zero"),
+        "baseline": Metric(f"log p of test rows under a normal fitted to the training rows, {NATS}"),
+        "gain": Metric(f"log p of test rows less that of the baseline, {NATS}", better="higher"),
+        "class": Metric(f"log p of test rows of the class, {NATS}", better="higher"),
+        "zero": Metric("share of test rows of density 0, or none that is finite", 0, 1, "zero"),
+    }
+
+    def __init__(self, rows: Annotated[int, Count(2)], levels: Annotated[int, Count(2, 65_536)] | None):
+        self.rows, self.levels = rows, levels
+
+    # ---------------------------------------------------------------- measuring
+    @torch.no_grad()
+    def __call__(self, run: Run, noise: Noise) -> Report:
+        law, words = baseline(self._given(run, run.x("train"), noise.at("train")))
+        found = {split: self._densities(run, split, law, noise) for split in SPLITS}
+        d = prod(run.data.event_shape)
+        kept = {split: finite(densities) for split, densities in found.items()}
+        if not all(len(densities.model) for densities in kept.values()):
+            raise NothingToMeasure("the model gives no row a density above 0")
+        metrics = {f"log_prob.{split}": mean_interval(kept[split].model) for split in reversed(SPLITS)}
+        metrics |= {
+            f"bits.{split}": mean_interval(-kept[split].model / (d * log(2))) for split in reversed(SPLITS)
+        }
+        test = kept["test"]
+        metrics |= {
+            "gap": difference_interval(kept["train"].model, test.model),
+            "baseline": mean_interval(test.baseline),
+            "gain": mean_interval(test.model - test.baseline),
+            "zero": mean_interval((~found["test"].model.isfinite()).double()),
+        }
+        by_class = self._by_class(run, test)
+        metrics |= {f"class.{name}": estimate for name, estimate in by_class.items()}
+        tables = {
+            "examples": pd.concat([example_table(split, found[split]) for split in SPLITS], ignore_index=True)
+        }
+        if by_class:
+            columns = {"class": list(by_class)} | interval_columns("log_prob", [*by_class.values()])
+            tables["classes"] = pd.DataFrame(columns)
+        return Report(metrics, tables, notes=(self._unit(d), words))
+
+    def _given(self, run: Run, x: Tensor, noise: Noise) -> Tensor:
+        """The rows as the model gets them."""
+        if self.levels is None:
+            return x
+        low, high = run.data.value_range
+        level = (x - low) / (high - low) * (self.levels - 1)
+        if (level - level.round()).abs().max() > NEAR or level.min() < -NEAR:
+            raise NothingToMeasure(
+                f"values are not {self.levels} even levels of [{low:g}, {high:g}]: set "
+                "diagnostic.log_likelihood.levels=null, or to their number"
+            )
+        u = noise.to(x.device).uniform("levels", tuple(x.shape))
+        return (level.round() + u) / self.levels
+
+    def _densities(self, run: Run, split: str, law: MultivariateNormal, noise: Noise) -> Densities:
+        assert isinstance(run.model, HasLogProb)
+        rows, whole = run.data.split(split), run.x(split)
+        at = evenly(len(whole), self.rows)
+        x = self._given(run, whole, noise.at(split))[at.to(whole.device)]
+        cells = 0.0 if self.levels is None else prod(run.data.event_shape) * log(self.levels)
+        model = torch.cat(run.chunked(run.model.log_prob, x)).double().cpu() - cells
+        normal = torch.cat(run.chunked(lambda part: law.log_prob(part.flatten(1).double()), x)).cpu() - cells
+        labels = None if rows.labels is None else rows.labels[at]
+        return Densities(model, normal, rows.index[at], labels)
+
+    def _by_class(self, run: Run, test: Densities) -> dict[str, Estimate]:
+        """log p of the test rows of each class that occurs, by its name."""
+        if test.labels is None:
+            return {}
+        factor = next(factor for factor in run.data.factors if factor.name == run.data.label)
+        present = {name: test.labels == i for i, name in enumerate(factor.categories)}
+        return {name: mean_interval(test.model[rows]) for name, rows in present.items() if rows.any()}
+
+    def _unit(self, d: int) -> str:
+        if self.levels is None:
+            return f"log p is a density of x in data units, over D = {d:,} dimensions; bits can be below 0."
+        return (
+            f"log p is that of x spread evenly over cells of width 1, {self.levels} levels in each of "
+            f"D = {d:,} dimensions: bits bound those of the discrete x from above."
+        )
+
+    # ---------------------------------------------------------------- drawing
+    def plot(self, report: Report) -> dict[str, Picture]:
+        return {"densities": density_picture(report.tables["examples"], report.metrics, report.notes[0])}
+
+
+def finite(densities: Densities) -> Densities:
+    """The rows whose density under the model is finite and above 0."""
+    rows = densities.model.isfinite()
+    labels = None if densities.labels is None else densities.labels[rows]
+    return Densities(densities.model[rows], densities.baseline[rows], densities.index[rows], labels)
+
+
+def baseline(x: Tensor) -> tuple[MultivariateNormal, str]:
+    """The normal with mean and covariance of rows ``x (N, *event_shape)``, float64, and its words."""
+    flat = x.flatten(1).double()
+    n, d = flat.shape
+    full = d <= WIDE and n >= 2 * d
+    covariance = torch.cov(flat.T).reshape(d, d) if full else torch.diag(flat.var(0))
+    # A little width in every direction: rows may lie in a plane.
+    width = 1e-9 * float(1 + covariance.trace() / d)
+    eye = torch.eye(d, dtype=flat.dtype, device=flat.device)
+    scale = torch.linalg.cholesky(covariance + width * eye)
+    words = "full covariance" if full else "the diagonal of the covariance alone"
+    return MultivariateNormal(
+        flat.mean(0), scale_tril=scale
+    ), f"Baseline: a normal with {words} of {n:,} rows."
+
+
+def example_table(split: str, densities: Densities) -> pd.DataFrame:
+    """A row for each example."""
+    columns = {"split": split, "index": densities.index.numpy(), "log_prob": densities.model.numpy()}
+    return pd.DataFrame(columns | {"baseline": densities.baseline.numpy()})
