@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -285,6 +286,15 @@ def take(split: Split, rows: Tensor) -> Split:
     """The given rows of a split."""
     labels = None if split.labels is None else split.labels[rows]
     return Split(split.x[rows], split.y[rows], labels, split.index[rows])
+
+
+def places_of(index: np.ndarray, rows: Split) -> np.ndarray | None:
+    """Where the rows of numbers ``index (n,)`` stand in a split, ``(n,)``; None where it lacks one of
+    them."""
+    order = rows.index.argsort()
+    place = torch.searchsorted(rows.index[order], torch.as_tensor(index))
+    places = order[place.clamp_max(len(order) - 1)]
+    return places.numpy() if (rows.index[places].numpy() == index).all() else None
 
 
 def of_classes(split: Split, kept: Sequence[int], column: int) -> Split:

@@ -53,7 +53,7 @@ class LogLikelihood(Diagnostic):
 
     Without ``levels`` these are densities of x in data units: they change with the unit, and bits below 0
     mean no more than a density above 1. With ``levels`` L (256 for pictures) the values of x, k / (L - 1) of
-    its range, are spread evenly over their cells, v = (k + u) / L, u ~ U(0, 1): log p is that of v in cells of
+    its range, are spread evenly over cells, v = (k + u) / L, u ~ U(0, 1): log p is that of v in cells of
     width 1, log p(v) - D ln L, so bits per dimension bound those of the discrete x from above (Theis et al.
     2016, arXiv 1511.01844, section 3.1) and compare with published ones. A model must have been trained on
     such v for that to be fair.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from latentrun.config.bounds import Count, Ge, Gt
-from latentrun.data.base import Dataset
+from latentrun.data.base import Dataset, places_of
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.diagnostics.needs import ENCODER, FLAT, IMAGES
 from latentrun.errors import InputError, NothingToMeasure
@@ -30,7 +30,7 @@ from latentrun.functional.ties import ranked
 from latentrun.models.base import Model
 from latentrun.plotting.sprite import thumbnails
 from latentrun.run import Run
-from latentrun.types import Estimate, History, Metric, Picture, Report, Split
+from latentrun.types import Estimate, History, Metric, Picture, Report
 
 
 @dataclass(frozen=True)
@@ -254,15 +254,6 @@ def geometric(log_scale: Tensor) -> Estimate:
     low, high = (None if end is None else math.exp(end) for end in (mean.low, mean.high))
     method = mean.method if mean.low is None else f"{mean.method}, of logarithms"
     return Estimate(math.exp(mean.value), low, high, method)
-
-
-def places_of(index: np.ndarray, rows: Split) -> np.ndarray | None:
-    """Where the rows of numbers ``index (n,)`` stand in a split, ``(n,)``; None where it lacks one of
-    them."""
-    order = rows.index.argsort()
-    place = torch.searchsorted(rows.index[order], torch.as_tensor(index))
-    places = order[place.clamp_max(len(order) - 1)]
-    return places.numpy() if (rows.index[places].numpy() == index).all() else None
 
 
 def motion_metrics(motion: Motion | None) -> dict[str, Estimate]:
