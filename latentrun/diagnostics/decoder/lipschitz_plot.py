@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from latentrun.plotting.style import PALETTE, figure, legible
 from latentrun.types import Estimate, Picture
@@ -62,6 +63,10 @@ def growth_picture(table: pd.DataFrame, metrics: Mapping[str, Estimate]) -> Pict
             ends = "" if growth.low is None else f" ({growth.low:.2f} to {growth.high:.2f})"
             texts.append(f"{label}: exponent {growth.value:.2f}{ends}")
     ax.set(xscale="log", yscale="log", xlabel="epoch", ylabel="latent units for a data unit, or ratio")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
     ax.legend(fontsize=legible(4.2, 7), loc="best")
     told = "; ".join(texts) or "too short to tell"
     return Picture(
