@@ -19,7 +19,9 @@ BLOCK = 2**21  # numbers a temporary of one block of fits holds, derivatives inc
 SLACK = 2.0  # pixels that a body may move in its window
 FIRST, NEXT = 8, 16  # starts at first, and so many more where what they lead to is no match
 FAINT = 0.08
-MATCH = 2e-3  # share of what is dark that a match misses at most, as squares
+# Shares of what is dark, as squares, that the best search has missed: above the first more searches begin,
+# above the second none goes on, below the third it goes on in float64.
+NEAR, LOST, CLOSE = 0.01, 0.3, 0.05
 # Derivatives are differences over so much: near a match Gauss-Newton steps need no better ones.
 H = {torch.float32: 2e-3, torch.float64: 1e-7}
 REACH = 0.4  # largest step, in radians and in lengths
@@ -35,6 +37,10 @@ class Poses:
 
     def of(self, rows: Tensor) -> Poses:
         return Poses(self.position[rows], self.rotation[rows])
+
+    def put(self, rows: Tensor, poses: Poses) -> None:
+        """Take these poses for the given rows."""
+        self.position[rows], self.rotation[rows] = poses.position, poses.rotation
 
     def to(self, dtype: torch.dtype) -> Poses:
         return Poses(self.position.to(dtype), self.rotation.to(dtype))
@@ -81,9 +87,10 @@ class Search:
     """Least squares between pictures and those of ``renderer``, over all that is ``free`` of a pose.
 
     Searches begin at the poses of a table of ``turns (T, 3, 3)`` at the place ``middle (3,)`` whose pictures,
-    brought to equal place and size, are nearest: 8 of them, and 16 more where none of these ends in a match.
-    They take a few steps on pictures of 16 x 16 pixels, the best three a few more, the best of these goes on
-    in the whole picture, in a window around the body.
+    brought to equal place and size, are nearest: 8 of them, and 16 more where none of these comes near. They
+    take a few steps on pictures of 16 x 16 pixels, the best three a few more. The best of these goes on in
+    the whole picture, in a window around the body: in float32, and where it comes close in float64; not at
+    all where it has missed too much of the small picture for that to be worth it.
     """
 
     def __init__(self, renderer: Renderer, free: Freedom, middle: Tensor, turns: Tensor):
@@ -95,35 +102,49 @@ class Search:
     def nearest(self, x: Tensor) -> tuple[Poses, Tensor]:
         """The poses of the pictures ``x (N, size, size)``, float64, and what they miss, ``(N,)``: 1/2 ||x -
         picture||²."""
+        small = F.adaptive_avg_pool2d(x.float().unsqueeze(1), COARSE).squeeze(1)
         order = self._order(x.float())
-        poses, cost = self._from(x, order[:, :FIRST])
-        rows = (cost > MATCH * 0.5 * (1 - x).square().sum((1, 2))).nonzero()[:, 0]
-        if not len(rows) or order.shape[1] <= FIRST:
-            return poses, cost
-        again, missed = self._from(x[rows], order[rows, FIRST:])
-        better = missed < cost[rows]
-        rows = rows[better]
-        poses.position[rows], poses.rotation[rows] = again.position[better], again.rotation[better]
-        cost[rows] = missed[better]
+        poses, share = self._rough(x, small, order[:, :FIRST])
+        rows = ((share > NEAR) & (share < LOST)).nonzero()[:, 0]
+        if len(rows) and order.shape[1] > FIRST:
+            again, missed = self._rough(x[rows], small[rows], order[rows, FIRST:])
+            poses.put(rows[missed < share[rows]], again.of(missed < share[rows]))
+            share[rows] = torch.minimum(share[rows], missed)
+        poses, cost = poses.to(torch.float64), torch.empty_like(x[:, 0, 0], dtype=torch.float64)
+        dark = 0.5 * (1 - x).square().sum((1, 2))
+        stages = ((torch.float32, share < LOST, 8, 1e-4), (torch.float64, None, 15, 1e-6))
+        cost[:] = self._missed(x, poses)
+        for dtype, which, steps, tolerance in stages:
+            rows = (cost < CLOSE * dark if which is None else which).nonzero()[:, 0]
+            if len(rows):
+                start = poses.of(rows).to(dtype)
+                fitted, _ = self._fitted(self.renderer, x[rows].to(dtype), start, steps, tolerance, SLACK)
+                poses.put(rows, fitted.to(torch.float64))
+                cost[rows] = self._missed(x[rows], poses.of(rows))
         return poses, cost
+
+    def _missed(self, x: Tensor, poses: Poses) -> Tensor:
+        """1/2 ||x - picture||² ``(N,)`` of poses."""
+        return 0.5 * (self.renderer.render(poses.position, poses.rotation) - x).square().sum((1, 2))
+
+    def _rough(self, x: Tensor, small: Tensor, rows: Tensor) -> tuple[Poses, Tensor]:
+        """The best that is reached on small pictures from the poses ``rows (N, K)`` of the table, and the
+        share of what is dark there that it misses, as squares ``(N,)``."""
+        poses, n = self._placed(x.float(), rows).to(torch.float32), len(x)
+        cost = small.new_zeros(n, 1)
+        for kept, steps in ((min(KEPT, rows.shape[1]), 4), (1, 8)):
+            each = len(poses.position) // n
+            which = torch.arange(n, device=x.device).repeat_interleave(each)
+            poses, found = self._fitted(self.coarse, small[which], poses, steps, 1e-3, None)
+            cost, best = found.view(n, each).topk(kept, largest=False)
+            poses = poses.of((best + each * torch.arange(n, device=x.device).unsqueeze(1)).flatten())
+        dark = 0.5 * (1 - small).square().sum((1, 2))
+        return poses, cost[:, 0] / dark.clamp_min(1e-12)
 
     def _order(self, x: Tensor) -> Tensor:
         """Rows of the table ``(N, K)``, the most alike first."""
         apart = torch.cdist(normalised(x)[0].flatten(1), self.table.pictures.flatten(1).to(x))
         return apart.topk(min(FIRST + NEXT, apart.shape[1]), largest=False).indices
-
-    def _from(self, x: Tensor, rows: Tensor) -> tuple[Poses, Tensor]:
-        """The best that is reached from the poses ``rows (N, K)`` of the table."""
-        small = F.adaptive_avg_pool2d(x.float().unsqueeze(1), COARSE).squeeze(1)
-        poses, n = self._placed(x.float(), rows).to(torch.float32), len(x)
-        for kept, steps in ((min(KEPT, rows.shape[1]), 4), (1, 8)):
-            each = len(poses.position) // n
-            which = torch.arange(n, device=x.device).repeat_interleave(each)
-            poses, cost = self._fitted(self.coarse, small[which], poses, steps, 1e-3, None)
-            best = cost.view(n, each).topk(kept, largest=False).indices
-            poses = poses.of((best + each * torch.arange(n, device=x.device).unsqueeze(1)).flatten())
-        poses, _ = self._fitted(self.renderer, x.float(), poses, 8, 1e-3, SLACK)
-        return self._fitted(self.renderer, x.double(), poses.to(torch.float64), 15, 1e-6, SLACK)
 
     def _placed(self, x: Tensor, rows: Tensor) -> Poses:
         """The poses of the table, where in the picture and as large as what is dark there, one after the
