@@ -136,7 +136,7 @@ class LogLikelihood(Diagnostic):
         if test.labels is None:
             return {}
         factor = next(factor for factor in run.data.factors if factor.name == run.data.label)
-        present = {name: test.labels == i for i, name in enumerate(factor.categories)}
+        present = {name: test.labels == i for i, name in enumerate(factor.classes)}
         return {name: mean_interval(test.model[rows]) for name, rows in present.items() if rows.any()}
 
     def _unit(self, d: int) -> str:
