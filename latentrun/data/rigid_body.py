@@ -16,7 +16,7 @@ from latentrun.data.rigid_body_nearest import Freedom, Poses, Search
 from latentrun.data.rigid_body_render import BODY, Renderer
 from latentrun.errors import InputError, unknown
 from latentrun.functional.noise import Noise
-from latentrun.manifolds import SO3, Charted, Interval, product, sphere
+from latentrun.manifolds import SO3, Compact, Interval, product, sphere
 from latentrun.manifolds.so3 import matrix, rotation_of
 from latentrun.types import Factor, Projection, Split
 
@@ -222,9 +222,10 @@ def _turns(orientation: str) -> tuple[Factor, ...]:
     return (Factor("angle", "cyclic", 0.0, 2 * math.pi, "rad"),) if orientation == "axis" else ()
 
 
-def _spaces(orientation: str) -> list[Charted]:
+def _spaces(orientation: str) -> list[Compact]:
     """The space of an orientation."""
-    return {"free": [SO3()], "axis": [sphere(1)], "fixed": []}[orientation]
+    spaces: dict[str, list[Compact]] = {"free": [SO3()], "axis": [sphere(1)], "fixed": []}
+    return spaces[orientation]
 
 
 # ---------------------------------------------------------------- what is refused

@@ -60,7 +60,7 @@ class Traced(Tensor):
         return traced
 
     @classmethod
-    def __torch_function__(cls, func, types, args=(), kwargs=None):
+    def __torch_function__(cls, func, types, args: tuple[Any, ...] = (), kwargs=None):
         kwargs = kwargs or {}
         with torch._C.DisableTorchFunctionSubclass():
             name = getattr(func, "__name__", "")
@@ -172,6 +172,12 @@ def norm_of(weight: Tensor) -> float:
     return float(torch.linalg.matrix_norm(weight.detach().double(), 2))
 
 
+def pulled_back(function: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Callable]:
+    """f(x), and what takes w of its shape to J(x)^T w."""
+    made = vjp(function, x)
+    return made[0], made[1]
+
+
 @torch.no_grad()
 def operator_norm(function: Callable[[Tensor], Tensor], x: Tensor) -> float:
     """The largest singular value of a linear map of single examples, at the shape of the rows of ``x``: by
@@ -186,7 +192,7 @@ def operator_norm(function: Callable[[Tensor], Tensor], x: Tensor) -> float:
     size = 0.0
     for _ in range(ITERATIONS):
         v = v / v.norm().clamp_min(1e-300)
-        image, back = vjp(function, v)
+        image, back = pulled_back(function, v)
         before, size = size, float(image.norm())
         if abs(size - before) <= CHANGE * size:
             break
@@ -231,7 +237,7 @@ def steepest(
         return v / v.flatten(1).norm(dim=1).clamp_min(1e-30).view(-1, *rest)
 
     v = unit(start)
-    _, back = vjp(function, x)
+    _, back = pulled_back(function, x)
     for _ in range(iterations):
         (pulled,) = back(jvp(function, (x,), (v,))[1])
         flat = pulled.flatten(1).norm(dim=1).view(-1, *rest) > 0

@@ -218,7 +218,7 @@ def spread_of(values: Tensor) -> float:
 def exponent(epochs: np.ndarray, values: np.ndarray) -> Estimate:
     """p of values ~ epochs^p, by least squares in logarithms, with Student's interval.
 
-    >>> exponent(np.array([1.0, 2.0, 4.0, 8.0]), np.array([1.0, 4.0, 16.0, 64.0])).value
+    >>> round(exponent(np.array([1.0, 2.0, 4.0, 8.0]), np.array([1.0, 4.0, 16.0, 64.0])).value, 9)
     2.0
     """
     t, y = np.log(epochs), np.log(values)

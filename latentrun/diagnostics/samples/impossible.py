@@ -75,7 +75,10 @@ class Impossible(Diagnostic):
         assert isinstance(data, HasSupport)
         sources = self._sources(run, noise)
         broken = {name: data.broken(x).cpu().numpy() for name, x in sources.items()}
-        shares = {name: [*map(share_of, rules.T), share_of(rules.any(1))] for name, rules in broken.items()}
+        shares = {
+            name: [share_of(rule) for rule in (*rules.T, np.any(rules, axis=1))]
+            for name, rules in broken.items()
+        }
         metrics = {f"impossible.{name}": estimates[-1] for name, estimates in shares.items()}
         metrics |= {
             f"broken.{rule}": share for rule, share in zip(data.rules, shares["samples"], strict=False)
@@ -135,8 +138,8 @@ def share_of(is_so: np.ndarray) -> Estimate:
 
 def over(share: Estimate, base: float) -> Estimate:
     """A share and its interval in units of another, taken as exact."""
-    ends = (None if end is None else end / base for end in (share.low, share.high))
-    return Estimate(share.value / base, *ends, share.method)
+    low, high = (None if end is None else end / base for end in (share.low, share.high))
+    return Estimate(share.value / base, low, high, share.method)
 
 
 def rule_table(rules: Mapping[str, str], shares: Mapping[str, list[Estimate]]) -> pd.DataFrame:
