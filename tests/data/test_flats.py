@@ -13,6 +13,7 @@ from latentrun.data.flats import DISTRICTS, NAMES, Flats, price
 from latentrun.data.formats.columns import encode
 from latentrun.data.recorded import Recorded, recorded_as
 from latentrun.errors import InputError
+from latentrun.nn.likelihood import MixedLikelihood
 from tests.conformance import parts
 
 
@@ -100,3 +101,10 @@ def test_a_run_directory_remembers_what_is_possible(data):
 def test_sizes_without_a_flat_are_refused():
     with pytest.raises(InputError, match="data.largest_room: 15 m² with data.smallest_room=12"):
         flats(largest_room=15.0)
+
+
+def test_models_take_the_likelihood_of_tables_by_themselves(data):
+    model = parts.model("vae", data)
+    assert isinstance(model.head.law, MixedLikelihood)
+    drawn = model.likelihood(torch.zeros(50, model.latent_dim)).sample()
+    assert set(data.frame(drawn)["lift"]) <= {"no", "yes"}

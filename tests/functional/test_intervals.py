@@ -12,6 +12,7 @@ from latentrun.functional.statistics.intervals import (
     bootstrap,
     bootstrap_each,
     bootstrap_means,
+    difference_interval,
     mean_interval,
     ratio_interval,
     share_interval,
@@ -148,3 +149,13 @@ def test_many_equal_values_make_no_percentile_interval_of_no_width():
     found = quantile_interval([0.0, *[1.0] * 98, 2.0], 0.5)
     assert (found.value, found.low, found.high) == (1.0, None, None)
     assert found.method.startswith("none: equal")
+
+
+def test_the_difference_of_two_means_has_welchs_interval():
+    above, below = Noise(0).normal("above", (30,)).double() * 2 + 1, Noise(0).normal("below", (70,)).double()
+    found = difference_interval(above, below)
+    expected = stats.ttest_ind(above.numpy(), below.numpy(), equal_var=False).confidence_interval()
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert found.value == pytest.approx((above.mean() - below.mean()).item())
+    assert difference_interval([1.0, 1.0], [0.0, 0.0]).method.startswith("none: equal")
+    assert difference_interval([1.0], [0.0, 2.0]).low is None
