@@ -110,18 +110,21 @@ class Search:
             again, missed = self._rough(x[rows], small[rows], order[rows, FIRST:])
             poses.put(rows[missed < share[rows]], again.of(missed < share[rows]))
             share[rows] = torch.minimum(share[rows], missed)
-        poses, cost = poses.to(torch.float64), torch.empty_like(x[:, 0, 0], dtype=torch.float64)
+        poses = poses.to(torch.float64)
+        self._follow(x, poses, share < LOST, torch.float32, 8, 1e-4)
         dark = 0.5 * (1 - x).square().sum((1, 2))
-        stages = ((torch.float32, share < LOST, 8, 1e-4), (torch.float64, None, 15, 1e-6))
-        cost[:] = self._missed(x, poses)
-        for dtype, which, steps, tolerance in stages:
-            rows = (cost < CLOSE * dark if which is None else which).nonzero()[:, 0]
-            if len(rows):
-                start = poses.of(rows).to(dtype)
-                fitted, _ = self._fitted(self.renderer, x[rows].to(dtype), start, steps, tolerance, SLACK)
-                poses.put(rows, fitted.to(torch.float64))
-                cost[rows] = self._missed(x[rows], poses.of(rows))
-        return poses, cost
+        self._follow(x, poses, self._missed(x, poses) < CLOSE * dark, torch.float64, 15, 1e-6)
+        return poses, self._missed(x, poses)
+
+    def _follow(
+        self, x: Tensor, poses: Poses, on: Tensor, dtype: torch.dtype, steps: int, tolerance: float
+    ) -> None:
+        """Go on in the whole pictures from the poses that are ``on (N,)``; they become what is reached."""
+        rows = on.nonzero()[:, 0]
+        if len(rows):
+            start = poses.of(rows).to(dtype)
+            fitted, _ = self._fitted(self.renderer, x[rows].to(dtype), start, steps, tolerance, SLACK)
+            poses.put(rows, fitted.to(torch.float64))
 
     def _missed(self, x: Tensor, poses: Poses) -> Tensor:
         """1/2 ||x - picture||² ``(N,)`` of poses."""

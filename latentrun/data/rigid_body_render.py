@@ -68,7 +68,8 @@ class Renderer:
 
     Grey of a face = ``albedo`` (``ambient`` + (1 - ``ambient``) max(0, n l)), n its outward normal, l the
     unit vector to the far ``light`` (Lambert); no shadows are cast. A pixel is the mean over a square of side
-    1, to about a hundredth of grey: see :func:`coverage`. Boxes hide each other as wholes, the nearer one
+    1, to about a hundredth of grey (0.2 in single pixels, where edges of two boxes are less than a pixel
+    apart): see :func:`coverage`. Boxes hide each other as wholes, the nearer one
     painted over the farther: the plane of the face that a box stands on tells which is the nearer.
 
     Works in the dtype and on the device of the poses. Lengths in units of the boxes.
@@ -150,7 +151,7 @@ class Renderer:
         which an edge of a face comes to lie on the border of a pixel's reach, and where a face turns away
         from the light; the derivative is then that of one side."""
         middle = torch.arange(self.size).to(position) + 0.5 - self.size / 2
-        step = max(1, CHUNK // (12 * len(self.half) * self.size**2))
+        step = self._at_once(self.size, position)
         parts = zip(position.split(step), rotation.split(step), strict=True)
         return torch.cat([painted(self.scene(*part), middle, middle.flip(0)) for part in parts])
 
@@ -166,7 +167,7 @@ class Renderer:
         longest, order = (high - low).amax(1).sort()
         sides, start = longest.tolist(), 0
         while start < n:
-            rows = order[start : start + max(1, CHUNK // (12 * len(self.half) * sides[start] ** 2))]
+            rows = order[start : start + self._at_once(sides[start], position)]
             start += len(rows)
             extent = (high[rows] - low[rows]).amax(0)
             corner = torch.minimum(low[rows], size - extent)  # lowest column and row of the part drawn
@@ -174,6 +175,10 @@ class Renderer:
             drawn = painted(scene.of(rows).seen_from(corner - size / 2).to(torch.float32), *middles)
             self._paste(pictures, rows, corner, drawn)
         return pictures
+
+    def _at_once(self, side: int, like: Tensor) -> int:
+        """How many pictures of ``side`` x ``side`` pixels are drawn together."""
+        return max(1, (2**27 if like.is_cuda else CHUNK) // (12 * len(self.half) * side**2))
 
     def _paste(self, pictures: Tensor, rows: Tensor, corner: Tensor, drawn: Tensor) -> None:
         """Put ``drawn (n, h, w)``, rows from below, from column and row ``corner (n, 2)`` on."""
