@@ -29,6 +29,7 @@ from latentrun.types import Estimate, History, Metric, Picture, Report
 
 SHARES = {"median": 0.5, "p95": 0.95}
 CHUNK = 128  # points whose Jacobians are taken at once
+STRETCH = "output norm per input norm"
 UNITS = {"encoder": "latent units for a data unit", "decoder": "data units for a latent unit"}
 
 
@@ -75,11 +76,11 @@ class Lipschitz(Diagnostic):
     requires = (DIFFERENTIABLE,)
     uses = (ENCODER,)
     metrics: ClassVar = {
-        "lower": Metric("largest slope or quotient seen, of `encoder` and `decoder`", 0),
-        "upper": Metric("product of the spectral norms of all steps, of `encoder` and `decoder`", 0),
+        "lower": Metric(f"{STRETCH}, the largest seen of `encoder` and `decoder`", 0),
+        "upper": Metric(f"{STRETCH}, product of the spectral norms of all steps of both", 0),
         "tightness": Metric("lower / upper", 0, 1.01),
-        "slope": Metric("largest singular value of the Jacobian, percentiles over points", 0),
-        "quotient": Metric("largest difference of images over that of points, over all pairs of points", 0),
+        "slope": Metric(f"{STRETCH}, largest singular value of the Jacobian, percentiles over points", 0),
+        "quotient": Metric(f"{STRETCH}, largest of all pairs of points", 0),
         "growth": Metric(
             "exponent of the epoch by which the encoder's largest `quotient` (`relative` to the spread of "
             "its codes) grows at the end",

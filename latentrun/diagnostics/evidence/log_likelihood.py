@@ -64,12 +64,12 @@ class LogLikelihood(Diagnostic):
     requires = (LOG_PROB,)
     uses = (LABELS,)
     metrics: ClassVar = {
-        "log_prob": Metric(f"log p, {NATS} of `train`, `test`", better="higher"),
-        "bits": Metric("bits per data dimension of `train`, `test`: -log p over D ln 2", better="lower"),
-        "gap": Metric("log p of training less that of test rows, nats per example", better="zero"),
-        "baseline": Metric(f"log p of test rows under a normal fitted to the training rows, {NATS}"),
-        "gain": Metric(f"log p of test rows less that of the baseline, {NATS}", better="higher"),
-        "class": Metric(f"log p of test rows of the class, {NATS}", better="higher"),
+        "log_prob": Metric(f"{NATS}, log p of `train`, `test`", better="higher"),
+        "bits": Metric("bits per data dimension, of `train`, `test`: -log p over D ln 2", better="lower"),
+        "gap": Metric("nats per example, mean log p of training less that of test rows", better="zero"),
+        "baseline": Metric(f"{NATS}, log p of test rows under a normal fitted to the training rows"),
+        "gain": Metric(f"{NATS}, log p of test rows less that of the baseline", better="higher"),
+        "class": Metric(f"{NATS}, log p of test rows of the class", better="higher"),
         "zero": Metric("share of test rows of density 0, or none that is finite", 0, 1, "zero"),
     }
 
