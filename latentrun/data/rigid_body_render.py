@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-CHUNK = 2**19  # numbers a temporary of one part of the pictures holds: what a CPU's cache keeps
+# Numbers that temporaries of one part of the pictures hold: what two cores share best. Never by the number of
+# threads, on which the rows of a data set must not hang.
+CHUNK = 2**22
 MARGIN = 1.5  # pixels around the corners of a body that it may colour
 RING = ((-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0))  # a face's corners, along its two edges
 
