@@ -12,7 +12,7 @@ from torch.distributions import MultivariateNormal
 from latentrun.diagnostics.evidence.log_likelihood import LogLikelihood
 from latentrun.errors import NothingToMeasure
 from latentrun.functional.noise import Noise
-from latentrun.models.base import HasLogProb
+from latentrun.models.base import HasLevels, HasLogProb
 from latentrun.types import Factor
 from tests.planted import Deterministic, Rows, planted_run
 
@@ -84,17 +84,38 @@ def pictures(levels: int) -> Rows:
     return Rows({name: values / (levels - 1) for name, values in k.items()})
 
 
+def even(x: torch.Tensor, levels: int) -> torch.Tensor:
+    """log density of the uniform law of [-step / 2, 1 + step / 2], the cells of all levels together."""
+    step = 1 / (levels - 1)
+    inside = (x >= -step / 2) & (x <= 1 + step / 2)
+    return torch.where(inside, -math.log(1 + step), -torch.inf).flatten(1).sum(1)
+
+
 def test_even_levels_cost_their_logarithm_and_the_uniform_law_nothing_more():
-    report = measured(
-        lambda x: torch.where((x >= 0) & (x < 1), 0.0, -torch.inf).flatten(1).sum(1), pictures(256), 256
-    )
+    report = measured(lambda x: even(x, 256), pictures(256), 256)
     assert report.metrics["bits.test"].value == pytest.approx(8.0)
     assert report.metrics["log_prob.test"].value == pytest.approx(-4 * math.log(256))
-    assert "256 levels" in report.notes[0]
-    half = measured(lambda x: (2 * (x < 0.5)).log().flatten(1).sum(1), pictures(2), 2)
-    # Half of each cell of [0, 1/2) has density 2: of 4 values all are 0 in one of 16 rows.
-    assert half.metrics["zero"].value == pytest.approx(15 / 16, abs=0.04)
-    assert half.metrics["bits.test"].value == pytest.approx(0.0, abs=1e-6)
+    assert "levels (0.003922)" in report.notes[0]
+    lower = measured(lambda x: torch.where(x < 0.5, 0.0, -torch.inf).flatten(1).sum(1), pictures(2), 2)
+    # Density 1 on the cell of the lower level: of 4 values all are on it in one of 16 rows.
+    assert lower.metrics["zero"].value == pytest.approx(15 / 16, abs=0.04)
+    assert lower.metrics["bits.test"].value == pytest.approx(0.0, abs=1e-6)
+
+
+class OnLevels(Law, HasLevels):
+    """A density of data on 16 levels, as a flow of pictures has one."""
+
+    step = 1 / 15
+
+    def dequantised(self, x, noise):
+        return x + self.step * (noise.uniform("u", tuple(x.shape)) - 0.5)
+
+
+def test_a_model_that_says_its_levels_is_asked_for_them():
+    data = pictures(16)
+    run = planted_run(OnLevels(lambda x: even(x, 16), data.event_shape), data)
+    report = LogLikelihood(N, None)(run, Noise(0))
+    assert report.metrics["bits.test"].value == pytest.approx(4.0) and report.metrics["zero"].value == 0
 
 
 def test_without_levels_a_uniform_law_has_no_bits():
@@ -104,7 +125,7 @@ def test_without_levels_a_uniform_law_has_no_bits():
 
 
 def test_values_between_levels_are_refused_with_the_way_out():
-    with pytest.raises(NothingToMeasure, match="values are not 256 even levels .*levels=null"):
+    with pytest.raises(NothingToMeasure, match="values are not even levels, 0.003922 apart, .*or to null"):
         measured(lambda x: x.flatten(1).sum(1), pictures(100), 256)
 
 

@@ -19,7 +19,7 @@ from latentrun.errors import NothingToMeasure
 from latentrun.functional.noise import Noise
 from latentrun.functional.spacing import evenly
 from latentrun.functional.statistics.intervals import difference_interval, interval_columns, mean_interval
-from latentrun.models.base import HasLogProb
+from latentrun.models.base import HasLevels, HasLogProb
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
 
@@ -40,6 +40,41 @@ class Densities:
     labels: Tensor | None
 
 
+@dataclass(frozen=True)
+class Cells:
+    """What noise rows get: of one ``step`` between levels that begin at ``low``; None for none."""
+
+    low: float
+    step: float | None
+
+    @property
+    def log_step(self) -> float:
+        return 0.0 if self.step is None else log(self.step)
+
+    def filled(self, x: Tensor, noise: Noise) -> Tensor:
+        """Rows on levels, spread evenly over the cells around these; NothingToMeasure where they are on
+        none."""
+        if self.step is None:
+            return x
+        level = (x - self.low) / self.step
+        if (level - level.round()).abs().max() > NEAR or level.min() < -NEAR:
+            raise NothingToMeasure(
+                f"values are not even levels, {self.step:.4g} apart, from {self.low:g} on: set "
+                "diagnostic.log_likelihood.levels to their number, or to null"
+            )
+        u = noise.to(x.device).uniform("levels", tuple(x.shape))
+        return self.low + self.step * (level.round() + u - 0.5)
+
+    def unit(self, d: int) -> str:
+        """What log p means, in words."""
+        if self.step is None:
+            return f"log p is a density of x in data units, over D = {d:,} dimensions; bits can be below 0."
+        return (
+            f"log p is that of x with uniform noise of one step between levels ({self.step:.4g}), in cells "
+            f"of that width in each of D = {d:,} dimensions: bits bound those of the levels from above."
+        )
+
+
 class LogLikelihood(Diagnostic):
     """How probable are held-out examples under a model that knows its density exactly?
 
@@ -51,12 +86,12 @@ class LogLikelihood(Diagnostic):
     of the test rows of each class. ``zero``: share of the test rows whose density is 0 or not finite; means
     are over the others.
 
-    Without ``levels`` these are densities of x in data units: they change with the unit, and bits below 0
-    mean no more than a density above 1. With ``levels`` L (256 for pictures) the values of x, k / (L - 1) of
-    its range, are spread evenly over cells, v = (k + u) / L, u ~ U(0, 1): log p is that of v in cells of
-    width 1, log p(v) - D ln L, so bits per dimension bound those of the discrete x from above (Theis et al.
-    2016, arXiv 1511.01844, section 3.1) and compare with published ones. A model must have been trained on
-    such v for that to be fair.
+    These are densities of x in data units: they change with the unit, and bits below 0 mean no more than a
+    density above 1. Data on ``levels`` even levels (256 for pictures; null where they are on none, or where
+    the model says its own) get uniform noise of one step of them on every value, and log p becomes log p(x +
+    noise) + D log step: the mean bounds the log probability of the levels themselves from below, so bits
+    bound theirs from above (Theis et al. 2016, arXiv 1511.01844, section 3.1) and compare with published
+    ones, if the model was trained on such rows.
 
     Intervals: Student's corrected for skewness, over examples; Welch's for ``gap``.
     """
@@ -79,8 +114,9 @@ class LogLikelihood(Diagnostic):
     # ---------------------------------------------------------------- measuring
     @torch.no_grad()
     def __call__(self, run: Run, noise: Noise) -> Report:
-        law, words = baseline(self._given(run, run.x("train"), noise.at("train")))
-        found = {split: self._densities(run, split, law, noise) for split in SPLITS}
+        cells = self._cells(run)
+        law, words = baseline(cells.filled(run.x("train"), noise.at("train")))
+        found = {split: self._densities(run, split, law, cells, noise) for split in SPLITS}
         d = prod(run.data.event_shape)
         kept = {split: finite(densities) for split, densities in found.items()}
         if not all(len(densities.model) for densities in kept.values()):
@@ -104,30 +140,26 @@ class LogLikelihood(Diagnostic):
         if by_class:
             columns = {"class": list(by_class)} | interval_columns("log_prob", [*by_class.values()])
             tables["classes"] = pd.DataFrame(columns)
-        return Report(metrics, tables, notes=(self._unit(d), words))
+        return Report(metrics, tables, notes=(cells.unit(d), words))
 
-    def _given(self, run: Run, x: Tensor, noise: Noise) -> Tensor:
-        """The rows as the model gets them."""
-        if self.levels is None:
-            return x
+    def _cells(self, run: Run) -> Cells:
+        """Of the levels that the model says, else of those of the settings."""
         low, high = run.data.value_range
-        level = (x - low) / (high - low) * (self.levels - 1)
-        if (level - level.round()).abs().max() > NEAR or level.min() < -NEAR:
-            raise NothingToMeasure(
-                f"values are not {self.levels} even levels of [{low:g}, {high:g}]: set "
-                "diagnostic.log_likelihood.levels=null, or to their number"
-            )
-        u = noise.to(x.device).uniform("levels", tuple(x.shape))
-        return (level.round() + u) / self.levels
+        step = run.model.step if isinstance(run.model, HasLevels) else None
+        if step is None and self.levels is not None:
+            step = (high - low) / (self.levels - 1)
+        return Cells(low, step)
 
-    def _densities(self, run: Run, split: str, law: MultivariateNormal, noise: Noise) -> Densities:
+    def _densities(
+        self, run: Run, split: str, law: MultivariateNormal, cells: Cells, noise: Noise
+    ) -> Densities:
         assert isinstance(run.model, HasLogProb)
         rows, whole = run.data.split(split), run.x(split)
         at = evenly(len(whole), self.rows)
-        x = self._given(run, whole, noise.at(split))[at.to(whole.device)]
-        cells = 0.0 if self.levels is None else prod(run.data.event_shape) * log(self.levels)
-        model = torch.cat(run.chunked(run.model.log_prob, x)).double().cpu() - cells
-        normal = torch.cat(run.chunked(lambda part: law.log_prob(part.flatten(1).double()), x)).cpu() - cells
+        x = cells.filled(whole[at.to(whole.device)], noise.at(split, "rows"))
+        size = prod(run.data.event_shape) * cells.log_step
+        model = torch.cat(run.chunked(run.model.log_prob, x)).double().cpu() + size
+        normal = torch.cat(run.chunked(lambda part: law.log_prob(part.flatten(1).double()), x)).cpu() + size
         labels = None if rows.labels is None else rows.labels[at]
         return Densities(model, normal, rows.index[at], labels)
 
@@ -138,14 +170,6 @@ class LogLikelihood(Diagnostic):
         factor = next(factor for factor in run.data.factors if factor.name == run.data.label)
         present = {name: test.labels == i for i, name in enumerate(factor.classes)}
         return {name: mean_interval(test.model[rows]) for name, rows in present.items() if rows.any()}
-
-    def _unit(self, d: int) -> str:
-        if self.levels is None:
-            return f"log p is a density of x in data units, over D = {d:,} dimensions; bits can be below 0."
-        return (
-            f"log p is that of x spread evenly over cells of width 1, {self.levels} levels in each of "
-            f"D = {d:,} dimensions: bits bound those of the discrete x from above."
-        )
 
     # ---------------------------------------------------------------- drawing
     def plot(self, report: Report) -> dict[str, Picture]:
