@@ -143,11 +143,10 @@ class Immersed(Surface):
 
     def metric(self, z: Tensor) -> Tensor:
         rows = self._rows(z, self.dim)
-        metric = z.new_empty(
-            len(z), self.dim, self.dim
-        )  # in place: parts kept one by one leave gaps in memory
-        for piece, room in zip(z.split(rows), metric.split(rows), strict=True):
-            room.copy_(self.metric_at_once(piece))
+        # In place: parts that are kept one by one leave gaps in memory.
+        metric = z.new_empty(len(z), self.dim, self.dim)
+        for begin in range(0, len(z), rows):
+            metric[begin : begin + rows] = self.metric_at_once(z[begin : begin + rows])
         return metric
 
     def metric_at_once(self, z: Tensor) -> Tensor:

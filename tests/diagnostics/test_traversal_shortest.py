@@ -22,7 +22,7 @@ def over_a_hill():
     def decode(z):
         return torch.cat([z, 4 * torch.exp(-4 * z.square().sum(1, keepdim=True))], 1)
 
-    return planted_run(Deterministic(lambda x: x, decode, 2, (2,)), Rows(z))
+    return planted_run(Deterministic(lambda x: x[:, :2], decode, 2, (3,)), Rows(decode(z)))
 
 
 def test_they_go_round_a_hill_evenly_and_the_lines_over_it():
@@ -40,7 +40,7 @@ def test_they_go_round_a_hill_evenly_and_the_lines_over_it():
 
 def test_a_pair_that_the_solver_does_not_finish_has_no_path():
     run = over_a_hill()
-    torn = Deterministic(lambda x: x, lambda z: torch.where(z[:, :1] < 0, torch.nan, z), 2, (2,))
+    torn = Deterministic(lambda x: x[:, :2], lambda z: torch.where(z[:, :1] < 0, torch.nan, z), 2, (2,))
     report = make(paths=["lines", "shortest"], rows=[(0, 90), (3, 20)])(planted_run(torn, run.data), Noise(0))
     paths = report.tables["paths"]
     assert paths.loc[paths["kind"] == "shortest", "path"].tolist() == ["3 to 20, shortest"]

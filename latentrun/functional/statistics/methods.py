@@ -62,6 +62,9 @@ SHORT = {
         "It covers 95 % for values that are normal over repetitions, for heavy-tailed ones 81 % with five of "
         "them, 86 % with ten; for a kernel distance where the distributions are equal 88 %.",
     ),
+    GAMMA: Shortfall(
+        0.86, "Of a dimension by two neighbours it covers 87 %: points that are near each other count twice."
+    ),
 }
 
 
