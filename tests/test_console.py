@@ -4,6 +4,7 @@ the result alone."""
 from __future__ import annotations
 
 import io
+import time
 
 import pandas as pd
 import pytest
@@ -61,6 +62,10 @@ def test_the_first_sign_comes_before_anything_is_composed(monkeypatch):
 def test_diagnostics_are_named_and_counted(log, monkeypatch):
     tty = watched(monkeypatch)
     with measuring("hull", 3, 7):
+        # The bar has a thread of its own, which may be at it.
+        ends = time.monotonic() + 5
+        while "hull (3 of 7)" not in tty.getvalue() and time.monotonic() < ends:
+            time.sleep(0.01)
         assert "hull (3 of 7)" in tty.getvalue()
 
 
