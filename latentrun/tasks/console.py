@@ -138,10 +138,12 @@ def measuring(name: str, number: int, count: int) -> Iterator[None]:
         yield
         return
     clear()
+    from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    with Progress(*columns, transient=True) as bar:
+    # A console of its own: on the common one a display that was never ended would keep this one dark.
+    with Progress(*columns, console=Console(), transient=True) as bar:
         bar.add_task(printable(text), total=None)
         bar.refresh()  # at once, not when its own thread comes to it
         yield
