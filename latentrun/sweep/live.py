@@ -10,7 +10,7 @@ from latentrun.store.files import last_line
 from latentrun.sweep.engine import Outcome, Running
 from latentrun.sweep.plan import Places
 from latentrun.system.door import Guarded
-from latentrun.system.terminal import is_watched, printable, show
+from latentrun.system.terminal import console, is_watched, printable, show
 
 
 class View:
@@ -22,7 +22,7 @@ class View:
         if is_watched():
             from rich.live import Live
 
-            self.live = Live(auto_refresh=False, transient=True)
+            self.live = Live(console=console(), auto_refresh=False, transient=True)
 
     def __enter__(self) -> View:
         if self.live:

@@ -5,6 +5,10 @@ from __future__ import annotations
 
 import sys
 import unicodedata
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 def printable(text: str, lines: bool = False) -> str:
@@ -46,6 +50,14 @@ def show(*texts: str, error: bool = False) -> None:
 def is_watched() -> bool:
     """Whether a person looks on, and wants to: what moves is for a terminal alone."""
     return not Voice.quiet and sys.stdout.isatty()
+
+
+def console() -> Console:
+    """For what moves: of standard output as it is now. The one that all of rich shares keeps what it found
+    when it was first asked for, and stays dark where that was no terminal."""
+    from rich.console import Console
+
+    return Console()
 
 
 def wait_for(text: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from latentrun.report.parts import is_headline
 from latentrun.system.door import Guarded
 from latentrun.system.pipe import mute
-from latentrun.system.terminal import Voice, clear, is_watched, printable, show
+from latentrun.system.terminal import Voice, clear, console, is_watched, printable, show
 from latentrun.training.loop import EpochEnded, Event, PhaseEnded, PhaseStarted, Stepped
 from latentrun.types import Metric, Report
 
@@ -111,7 +111,8 @@ class TrainingView:
             TimeRemainingColumn(),
             TextColumn("{task.fields[rate]}"),
         )
-        self.bar = Progress(*columns, TextColumn("{task.fields[losses]}", markup=False))
+        losses = TextColumn("{task.fields[losses]}", markup=False)
+        self.bar = Progress(*columns, losses, console=console())
         self.task = self.bar.add_task(printable(phase), total=total, rate="", losses="")
         self.bar.start()
 
@@ -138,12 +139,10 @@ def measuring(name: str, number: int, count: int) -> Iterator[None]:
         yield
         return
     clear()
-    from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
-    # A console of its own: on the common one a display that was never ended would keep this one dark.
-    with Progress(*columns, console=Console(), transient=True) as bar:
+    with Progress(*columns, console=console(), transient=True) as bar:
         bar.add_task(printable(text), total=None)
         bar.refresh()  # at once, not when its own thread comes to it
         yield
