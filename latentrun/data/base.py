@@ -201,6 +201,21 @@ class Dataset(ABC):
         return x
 
 
+class Tabular(Dataset):
+    """A table of columns, encoded one after the other as :class:`~latentrun.types.Column` says: ``_x (N,
+    D)``, all its rows."""
+
+    _x: Tensor
+
+    @property
+    def event_shape(self) -> tuple[int, ...]:  # pyrefly: ignore[bad-override]
+        return (sum(column.width for column in self.columns),)
+
+    @property
+    def value_range(self) -> tuple[float, float]:  # pyrefly: ignore[bad-override]
+        return with_margin(self._x.min().item(), self._x.max().item())
+
+
 class Oracle(ABC):
     """A family whose truth is known, as far as the attributes are not None. Mixed into a
     :class:`Dataset`."""
@@ -255,6 +270,16 @@ class HasMembers(ABC):
         """n noise-free examples ``(n, *event_shape)``, float32, each from the middle of one of n parts of
         equal probability, in the order of a curve: averages over them are integrals over the law. None unless
         the family is one-dimensional."""
+
+
+def with_margin(low: float, high: float) -> tuple[float, float]:
+    """The ends of a range, a twentieth of it farther apart on either side.
+
+    >>> with_margin(0.0, 20.0)
+    (-1.0, 21.0)
+    """
+    margin = 0.05 * (high - low)
+    return low - margin, high + margin
 
 
 def class_codes(label: Factor, names: Sequence[str], where: str) -> tuple[int, ...]:

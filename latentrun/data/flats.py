@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from latentrun.config.bounds import Between, Count, Ge, Gt
-from latentrun.data.base import Dataset, HasSupport, divide, partition
+from latentrun.data.base import HasSupport, Tabular, divide, partition
 from latentrun.data.formats.columns import decode, encode, inventory, placed
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
@@ -33,7 +33,7 @@ CLOSE = 0.05  # m² and years: what rounding may do to a value at the end of its
 NAMES = ("size", "rooms", "district", "year", "floor", "lift", "balcony")
 
 
-class Flats(Dataset, HasSupport):
+class Flats(Tabular, HasSupport):
     """Flats with ``size`` in m² and ``year`` (real), ``rooms`` 1 to 10 and ``floor`` 0 to 8 (ordinal),
     ``district``, ``lift`` and ``balcony`` (categorical), encoded column by column as
     :class:`~latentrun.types.Column` says.
@@ -101,15 +101,6 @@ class Flats(Dataset, HasSupport):
         return placed(bare, self._codes[training])
 
     @property
-    def event_shape(self) -> tuple[int, ...]:  # pyrefly: ignore[bad-override]
-        return (sum(column.width for column in self.columns),)
-
-    @property
-    def value_range(self) -> tuple[float, float]:  # pyrefly: ignore[bad-override]
-        low, high = self._x.min().item(), self._x.max().item()
-        return low - 0.05 * (high - low), high + 0.05 * (high - low)
-
-    @property
     def notes(self) -> tuple[str, ...]:  # pyrefly: ignore[bad-override]
         kinds = inventory(self.columns, pd.DataFrame(self._codes, columns=list(NAMES)))
         return (*kinds, f"Every flat keeps these rules: {'; '.join(self.rules.values())}.")
@@ -120,7 +111,7 @@ class Flats(Dataset, HasSupport):
         return (Factor("price", "real", float(paid.min()), float(paid.max()), "thousand euros"),)
 
     @cached_property
-    def _x(self) -> Tensor:
+    def _x(self) -> Tensor:  # pyrefly: ignore[bad-override]
         return encode(self._codes, self.columns)
 
     def _load(self) -> dict[str, Split]:

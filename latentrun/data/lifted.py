@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from latentrun.config.bounds import Between, Count, Ge, Gt
-from latentrun.data.base import SPLITS, Dataset, HasMembers, Oracle, partition
+from latentrun.data.base import SPLITS, Dataset, HasMembers, Oracle, partition, with_margin
 from latentrun.data.lifted_clusters import Clusters
 from latentrun.data.lifted_laws import Clustered, Exponential, Law, Scattered, Uniform, spread
 from latentrun.data.lifted_maps import Flat, Map, isometry, network, smooth
@@ -60,8 +60,7 @@ class OnManifold(Dataset, Oracle, HasMembers):
     # ---------------------------------------------------------------- rows
     @property
     def value_range(self) -> tuple[float, float]:  # pyrefly: ignore[bad-override]
-        low, high = self._range
-        return low - 0.05 * (high - low), high + 0.05 * (high - low)
+        return with_margin(*self._range)
 
     @cached_property
     def _range(self) -> tuple[float, float]:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from latentrun.config.bounds import Between, Count, Ge, Printable
-from latentrun.data.base import Dataset, Description, divide, partition
+from latentrun.data.base import Dataset, Description, Tabular, divide, partition
 from latentrun.data.formats.columns import encode, inventory, listed, numeric, placed, shape, values
 from latentrun.data.formats.sheet import Rules, Sheet, located, read
 from latentrun.errors import InputError, nearest, unknown
@@ -36,7 +36,7 @@ class Content:
         return self.codes[[column.name for column in columns]].to_numpy()
 
 
-class Table(Dataset):
+class Table(Tabular):
     """Rows of a CSV file, each column encoded as :class:`~latentrun.types.Column` says, one after the other:
     ``(N, D)``.
 
@@ -99,15 +99,6 @@ class Table(Dataset):
         return self._content.notes
 
     @property
-    def event_shape(self) -> tuple[int, ...]:  # pyrefly: ignore[bad-override]
-        return (sum(column.width for column in self.columns),)
-
-    @property
-    def value_range(self) -> tuple[float, float]:  # pyrefly: ignore[bad-override]
-        low, high = self._x.min().item(), self._x.max().item()
-        return low - 0.05 * (high - low), high + 0.05 * (high - low)
-
-    @property
     def label(self) -> str | None:  # pyrefly: ignore[bad-override]
         names = {column.name for column in self._content.beside}
         return self.label_column if self.label_column in names else None
@@ -122,7 +113,7 @@ class Table(Dataset):
         return tuple(factors)
 
     @cached_property
-    def _x(self) -> Tensor:
+    def _x(self) -> Tensor:  # pyrefly: ignore[bad-override]
         return encode(self._content.of(self.columns), self.columns)
 
     @cached_property
