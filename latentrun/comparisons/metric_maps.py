@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from latentrun.comparisons.base import Comparison, Group, groups, reports
+from latentrun.diagnostics.decoder.metric_map_measure import DRAWN
 from latentrun.diagnostics.needs import ENCODER
 from latentrun.diagnostics.surface import SURFACE
 from latentrun.functional.noise import Noise
@@ -17,12 +18,8 @@ from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
 
 DIAGNOSTIC = "metric_map"
-MAPS = {  # of the diagnostic, and whether their shades may be logarithmic
-    "magnification": ("magnification $\\log\\sqrt{\\det M}$", False),
-    "deviation": ("standard deviation of x (data units)", True),
-}
 SHOWN = ("auroc.magnification", "auroc.deviation", "deviation.codes", "deviation.off")
-KEPT = ("ends", "codes", "values", *(f"map_{name}" for name in MAPS))
+KEPT = ("ends", "codes", "values", *(f"map_{name}" for name in DRAWN))
 
 
 class MetricMaps(Comparison):
@@ -68,7 +65,7 @@ class MetricMaps(Comparison):
     def plot(self, report: Report) -> dict[str, Picture]:
         from latentrun.comparisons.metric_maps_plot import maps
 
-        return {"maps": maps(report, MAPS)} if len(report.arrays.get("drawn", ())) else {}
+        return {"maps": maps(report)} if len(report.arrays.get("drawn", ())) else {}
 
 
 def means_of(found: Sequence[Report]) -> dict[str, Estimate]:

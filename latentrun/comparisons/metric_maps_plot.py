@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
+from latentrun.diagnostics.decoder.metric_map_measure import DRAWN
 from latentrun.functional.factors import read_factors
 from latentrun.plotting.planes import maps_of
 from latentrun.types import Picture, Report
 
 
-def maps(report: Report, kinds: Mapping[str, tuple[str, bool]]) -> Picture:
-    """A row for each group; a column for each of ``kinds`` that one has, with its label and whether its
-    shades may be logarithmic."""
+def maps(report: Report) -> Picture:
+    """A row for each group; a column for each map that one has."""
     arrays, groups = report.arrays, [str(name) for name in report.arrays["drawn"]]
     numbers = range(len(groups))
-    names = [name for name in kinds if any(f"map_{name}_{number}" in arrays for number in numbers)]
+    names = [name for name in DRAWN if any(f"map_{name}_{number}" in arrays for number in numbers)]
     factor = read_factors(report.tables["colour"])[0] if "colour" in report.tables else None
     targets = [
         None if factor is None or f"values_{number}" not in arrays else (factor, arrays[f"values_{number}"])
@@ -26,8 +24,7 @@ def maps(report: Report, kinds: Mapping[str, tuple[str, bool]]) -> Picture:
         [arrays[f"codes_{number}"] for number in numbers],
         [str(name) for name in arrays["names"]],
         targets,
-        [kinds[name][0] for name in names],
-        [kinds[name][1] for name in names],
+        [DRAWN[name] for name in names],
         groups,
     )
     coloured = "" if factor is None else f", coloured by {factor.name.replace('_', ' ')}"

@@ -15,11 +15,11 @@ from torch.distributions import Distribution, Independent, Normal
 
 from latentrun.data.base import Dataset
 from latentrun.distributions.base import Draws
-from latentrun.errors import Misfit, unknown
+from latentrun.errors import InputError, Misfit, unknown
 from latentrun.functional.distances.divergences import gaussian_kl
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.mixtures import covariance
-from latentrun.manifolds import Manifold
+from latentrun.manifolds import Compact, Euclidean, Manifold, Product
 from latentrun.types import Batch, Clock, Phase
 
 RENORMALISED = "_renormalised"  # ending of the name of a sampler whose codes were given other moments
@@ -294,6 +294,19 @@ def vector_size(name: str, event_shape: Sequence[int], of_pictures: str | None =
         advice = f": use model={of_pictures}" if of_pictures and len(event_shape) == 3 else ""
         raise Misfit(f"model {name} needs vectors; the data have shape {tuple(event_shape)}{advice}")
     return event_shape[0]
+
+
+def prior_points(latent: Manifold, n: int, noise: Noise) -> Tensor:
+    """n points ``(n, d)`` of the standard prior of a space: uniform by volume where that is finite, else N(0,
+    I); of a product each factor's. InputError for a space that has none."""
+    if isinstance(latent, Product):
+        factors = enumerate(latent.factors)
+        return torch.cat([prior_points(factor, n, noise.at(i)) for i, factor in factors], -1)
+    if isinstance(latent, Compact):
+        return latent.sample(n, noise)
+    if isinstance(latent, Euclidean):
+        return noise.normal("prior", (n, latent.dim))
+    raise InputError(f"model.latent: {latent.name} has no standard prior")
 
 
 def require_room(latent: Manifold, event_shape: Sequence[int]) -> None:

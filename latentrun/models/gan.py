@@ -6,7 +6,7 @@ import copy
 from typing import Annotated
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
 from latentrun.callbacks import Begin, MovingAverage
@@ -24,7 +24,7 @@ from latentrun.functional.adversarial import (
 from latentrun.functional.distances.energy import energy_distance
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import Compact, Euclidean, space
-from latentrun.models.base import HasPrior, Model
+from latentrun.models.base import HasPrior, Model, prior_points
 from latentrun.nn.base import Network
 from latentrun.types import Batch, Clock, Objective, OfSplit, Phase
 
@@ -88,9 +88,7 @@ class GAN(Model, HasPrior):
         return Independent(Normal(self.scale.new_zeros(self.latent_dim), 1.0), 1)
 
     def sample_prior(self, n: int, noise: Noise) -> Tensor:
-        if isinstance(latent := self.spaces["z"], Compact):
-            return latent.sample(n, noise)
-        return noise.normal("prior", (n, self.latent_dim))
+        return prior_points(self.spaces["z"], n, noise)
 
     def decode(self, z: Tensor, space: str = "z") -> Tensor:
         self.space(space)
@@ -153,7 +151,7 @@ class GAN(Model, HasPrior):
     def phases(self) -> tuple[Phase, ...]:
         # Between two steps of the generator the average goes on: all together by one decay.
         decay = self.decay ** (1 / self.critic_steps)
-        critic, generator = _parameters(self.critic), _parameters(self.generator)
+        critic, generator = list(self.critic.parameters()), list(self.generator.parameters())
         return (
             Phase(
                 "gan",
@@ -168,7 +166,3 @@ class GAN(Model, HasPrior):
                 ),
             ),
         )
-
-
-def _parameters(module: nn.Module) -> list[nn.Parameter]:
-    return list(module.parameters())

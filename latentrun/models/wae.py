@@ -9,21 +9,22 @@ from typing import Annotated, Any
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
-from torch.nn import functional as F
 
 from latentrun.callbacks import AfterStep
 from latentrun.config.bounds import Count, Each, Ge, Gt
 from latentrun.data.base import Dataset
 from latentrun.errors import InputError
+from latentrun.functional.adversarial import critic_loss, generator_loss
 from latentrun.functional.distances.kernels import Kernel, mmd2, sliced_wasserstein2, spread
 from latentrun.functional.noise import Noise
-from latentrun.manifolds import Compact, Euclidean, Finite, Manifold, Product, space
+from latentrun.manifolds import Finite, Manifold, Product, space
 from latentrun.models.base import (
     HasEncoder,
     HasGenerator,
     HasLikelihood,
     Model,
     parameters_beside,
+    prior_points,
     require_room,
 )
 from latentrun.nn.base import Network
@@ -37,21 +38,13 @@ CHUNK = 512  # rows that the monitor decodes at once
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # of the kernel that measures what was trained otherwise
 
 
-def prior_points(latent: Manifold, n: int, noise: Noise) -> Tensor:
-    """n points ``(n, d)`` of the law that codes are driven towards: uniform by volume where the space has a
-    finite one, else N(0, I); of a product each factor's. InputError for a space that has neither."""
-    if isinstance(latent, Product):
-        factors = enumerate(latent.factors)
-        return torch.cat([prior_points(factor, n, noise.at(i)) for i, factor in factors], -1)
-    if isinstance(latent, Finite):
-        raise InputError(
-            f"model.latent: {latent.name} is a finite set: no gradient moves a code between its points"
-        )
-    if isinstance(latent, Compact):
-        return latent.sample(n, noise)
-    if isinstance(latent, Euclidean):
-        return noise.normal("prior", (n, latent.dim))
-    raise InputError(f"model.latent: {latent.name} has no law to drive codes towards")
+def _require_gradients(latent: Manifold) -> None:
+    """InputError for a space in which a code has nowhere to go by small steps."""
+    for factor in latent.factors if isinstance(latent, Product) else (latent,):
+        if isinstance(factor, Finite):
+            raise InputError(
+                f"model.latent: {factor.name} is a finite set: no gradient moves a code between its points"
+            )
 
 
 class MatchedAE(Model, HasEncoder, HasGenerator, HasLikelihood):
@@ -79,6 +72,7 @@ class MatchedAE(Model, HasEncoder, HasGenerator, HasLikelihood):
     ):
         super().__init__(event_shape, {"z": space(latent, "model.latent")})
         require_room(self.spaces["z"], self.event_shape)
+        _require_gradients(self.spaces["z"])
         self.weight = weight
         self.encoder = network.encoder(self.event_shape, self.latent_dim)
         self.decoder = network.decoder(self.latent_dim, self.event_shape)
@@ -255,7 +249,7 @@ class AAE(MatchedAE):
         self.discriminator = scaled(nn.Sequential(*layers([self.latent_dim, *widths, 1])))
 
     def mismatch(self, z: Tensor, noise: Noise) -> Tensor:
-        return F.softplus(-self.discriminator(z)).mean()
+        return generator_loss("non_saturating", self.discriminator(z))
 
     def measured(self, z: Tensor, noise: Noise) -> Tensor:
         return mmd2(z, self.sample_prior(len(z), noise).to(z), "imq", self.width, SCALES)
@@ -265,7 +259,7 @@ class AAE(MatchedAE):
         with torch.no_grad():
             z = self.encode(batch.x)
         prior, codes = self.discriminator(self.sample_prior(len(z), noise).to(z)), self.discriminator(z)
-        loss = 0.5 * (F.softplus(-prior) + F.softplus(codes)).mean()
+        loss = 0.5 * critic_loss("non_saturating", prior, codes)
         right = 0.5 * ((prior > 0).to(z) + (codes < 0).to(z)).mean()
         return {"loss": loss, "accuracy": right}
 

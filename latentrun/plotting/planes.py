@@ -18,7 +18,7 @@ from latentrun.plotting.scatter import axis_name, draw, headed, key
 
 GROUND = colormaps["Greys"].resampled(16)  # in few steps: a file of 256 colours has room for these
 OUTER = (0.01, 0.99)  # quantiles at which the shades of a map end
-WIDE_RANGE = 10.0  # greatest over least, from which on shades are logarithmic
+WIDE_RANGE = 10.0  # greatest over least, from which on a scale is logarithmic
 Map = np.ndarray | None  # values (G, G), the first coordinate along the columns; None: there are none
 
 
@@ -28,26 +28,25 @@ def maps_of(
     codes: Sequence[np.ndarray],
     names: Sequence[str],
     targets: Sequence[Target | None],
-    labels: Sequence[str],
-    logarithmic: Sequence[bool],
+    quantities: Sequence[tuple[str, bool]],
     titles: Sequence[str] = (),
 ) -> Figure:
     """Maps in rows, one for each plane, and in columns, one for each quantity: its shades are the same in all
     rows.
 
     Of each row ``ends (2, 2)`` of its plane, low and high of both axes, ``codes (n, 2)`` that lie on it, what
-    colours them (one factor for all rows) and its title; of each column its label, and whether shades may be
-    logarithmic. ``names`` of the two axes.
+    colours them (one factor for all rows) and its title; of each column its label, and whether its scale may
+    be logarithmic. ``names`` of the two axes.
     """
     head_of = next((target[0] for target in targets if target is not None), None)
     shapes = [np.ptp(corners, axis=0) for corners in ends]
     tall = [float(np.clip(2.9 * height / width, 1.4, 4.5)) for width, height in shapes]
     tall[-1] += 0.9  # scales
-    fig, axes, head = headed([head_of] if head_of else [], tall, len(labels), width=3.3)
+    fig, axes, head = headed([head_of] if head_of else [], tall, len(quantities), width=3.3)
     scale = None
-    for column, label in enumerate(labels):
+    for column, (label, may_be_logarithmic) in enumerate(quantities):
         values = [row[column] for row in rows]
-        norm = shades([each for each in values if each is not None], logarithmic[column])
+        norm = shades([each for each in values if each is not None], may_be_logarithmic)
         images = []
         for number, (ax, map_) in enumerate(zip(axes[1:, column], values, strict=True)):
             if map_ is not None:
@@ -83,9 +82,15 @@ def shades(maps: Sequence[np.ndarray], logarithmic: bool) -> Normalize:
     low, high = np.quantile(finite, OUTER) if len(finite) else (0.0, 1.0)
     if not high > low:
         low, high = low - 0.5, high + 0.5
-    if logarithmic and low > 0 and high > WIDE_RANGE * low:
+    if logarithmic and is_wide(np.array([low, high])):
         return LogNorm(low, high)
     return Normalize(low, high)
+
+
+def is_wide(values: np.ndarray) -> bool:
+    """Whether what is finite of them is positive and spans so much that it asks for a logarithmic scale."""
+    finite = values[np.isfinite(values)]
+    return len(finite) > 0 and finite.min() > 0 and finite.max() > WIDE_RANGE * finite.min()
 
 
 def _few_numbers(ax: Axes, logarithmic: bool) -> None:

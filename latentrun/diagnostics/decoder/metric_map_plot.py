@@ -8,17 +8,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from latentrun.diagnostics.decoder.metric_map_measure import DRAWN
 from latentrun.functional.factors import Target, read_factors
 from latentrun.plotting.histogram import STYLES
-from latentrun.plotting.planes import maps_of, plain_numbers
+from latentrun.plotting.planes import is_wide, maps_of, plain_numbers
 from latentrun.plotting.scatter import axis_name, draw, headed, key
 from latentrun.plotting.style import PALETTE, figure
 from latentrun.types import Picture, Report
-
-LABELS = {
-    "magnification": "magnification $\\log\\sqrt{\\det M}$",
-    "deviation": "standard deviation of x (data units)",
-}
 
 
 def pictures(report: Report, kinds: Mapping[str, str]) -> dict[str, Picture]:
@@ -37,7 +33,7 @@ def map_picture(report: Report) -> Picture:
     target = None
     if "colour" in report.tables and len(arrays["codes"]):
         target = (read_factors(report.tables["colour"])[0], arrays["values"])
-    names = [name for name in LABELS if f"map_{name}" in arrays]
+    names = [name for name in DRAWN if f"map_{name}" in arrays]
     maps = {name: arrays[f"map_{name}"] for name in names}
     axes = [str(name) for name in arrays["names"]]
     is_plane = arrays["ends"].shape[1] > 1
@@ -63,8 +59,8 @@ def planes(
     target: Target | None,
 ) -> Figure:
     """Maps ``(G, G)`` side by side over ``ends (2, 2)``, with ``codes (n, 2)``."""
-    labels, may_be_wide = [LABELS[name] for name in maps], [name == "deviation" for name in maps]
-    return maps_of([list(maps.values())], [ends], [codes], names, [target], labels, may_be_wide)
+    drawn = [DRAWN[name] for name in maps]
+    return maps_of([list(maps.values())], [ends], [codes], names, [target], drawn)
 
 
 def curves(
@@ -82,11 +78,11 @@ def curves(
         low, high = ends[:, 0]
         z = low + (high - low) * (np.arange(len(values)) + 0.5) / len(values)
         ax.plot(z, values, color="black", lw=1.2)
-        finite = values[np.isfinite(values)]
-        if name == "deviation" and len(finite) and finite.min() > 0 and np.ptp(np.log(finite)) > 2:
+        label, may_be_logarithmic = DRAWN[name]
+        if may_be_logarithmic and is_wide(values):
             ax.set_yscale("log")
         ax.margins(y=0.2)  # room for the codes
-        ax.set(xlabel=axis_name(names[0]), ylabel=LABELS[name].replace(" (", "\n("), xlim=(low, high))
+        ax.set(xlabel=axis_name(names[0]), ylabel=label.replace(" (", "\n("), xlim=(low, high))
         bottom = ax.inset_axes((0.0, 0.01, 1.0, 0.12), sharex=ax)
         bottom.axis("off")
         scale = draw(bottom, codes[:, 0], shake, target)
@@ -98,17 +94,17 @@ def curves(
 # ---------------------------------------------------------------- on and off the data
 def separation(points: pd.DataFrame, kinds: Mapping[str, str]) -> Picture:
     """The share of held-out codes, and of points off the data, above every value."""
-    names = [name for name in LABELS if name in points]
+    names = [name for name in DRAWN if name in points]
     fig, axes = figure(1, len(names), width=3.3, height=2.7, sharey=True)
     for name, ax in zip(names, axes[0], strict=True):
         for i, (kind, words) in enumerate(kinds.items()):
             values = np.sort(points.loc[points["kind"] == kind, name].dropna().to_numpy())
             above = 1 - np.arange(1, len(values) + 1) / max(1, len(values))
             ax.step(values, above, where="post", color=PALETTE[i], ls=STYLES[i], lw=1.4, label=words)
-        whole = points[name].dropna()
-        if name == "deviation" and len(whole) and whole.min() > 0 and whole.max() > 10 * whole.min():
+        label, may_be_logarithmic = DRAWN[name]
+        if may_be_logarithmic and is_wide(points[name].to_numpy()):
             ax.set_xscale("log")
-        ax.set(xlabel=LABELS[name], ylim=(0, 1.02))
+        ax.set(xlabel=label, ylim=(0, 1.02))
     axes[0, 0].set_ylabel("share of points above")
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return Picture(
