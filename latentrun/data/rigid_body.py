@@ -145,7 +145,7 @@ class RigidBody(Dataset, Oracle, HasMembers):
         position = self.low.to(factors) * ~moves + factors[:, :count] @ onto
         turn, rest = self.turn.to(factors), factors[:, count:]
         if self.orientation == "free":
-            return Poses(position, matrix(SO3().embed(_unit(rest))))
+            return Poses(position, matrix(SO3().point(rest)))
         if self.orientation == "axis":
             return Poses(position, rotation_of(rest * self.about.to(factors)) @ turn)
         return Poses(position, turn.expand(len(factors), 3, 3))
@@ -180,9 +180,7 @@ class RigidBody(Dataset, Oracle, HasMembers):
         if self.orientation == "fixed":
             return rotation.new_zeros(len(rotation), 0)
         if self.orientation == "free":
-            u, coordinates = SO3().unembed(rotation.flatten(-2)), SO3().coordinates
-            low, high = (u.new_tensor([getattr(c, end) for c in coordinates]) for end in ("low", "high"))
-            return low + (high - low) * u
+            return SO3().read(rotation.flatten(-2))
         about, turned = self.about.to(rotation), rotation @ self.turn.to(rotation).T
         cross = torch.stack(
             [
@@ -207,12 +205,6 @@ class RigidBody(Dataset, Oracle, HasMembers):
         u = torch.quasirandom.SobolEngine(self.space.dim, seed=0).draw(count).double()
         turns = self.poses(self._factors(u)).rotation
         return Search(self.renderer, free, (self.low + self.high) / 2, turns)
-
-
-def _unit(angles: Tensor) -> Tensor:
-    """Coordinates of the chart of SO(3) as points of the unit cube."""
-    low, high = ([getattr(c, end) for c in SO3().coordinates] for end in ("low", "high"))
-    return (angles - angles.new_tensor(low)) / (angles.new_tensor(high) - angles.new_tensor(low))
 
 
 def _turns(orientation: str) -> tuple[Factor, ...]:

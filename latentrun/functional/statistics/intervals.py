@@ -27,6 +27,7 @@ from latentrun.functional.statistics.methods import (
     TAIL,
     WELCH,
     WILSON,
+    welch_freedom,
 )
 from latentrun.types import Estimate
 
@@ -88,8 +89,8 @@ def ratio_interval(above: Tensor, below: Tensor, over: str = EXAMPLES) -> Estima
 
 def difference_interval(above, below, over: str = EXAMPLES) -> Estimate:
     """mean(above) - mean(below) of independent samples ``(N,)`` and ``(M,)`` with Welch's (1947) interval:
-    Student's t with sqrt(v + w) as standard error, v and w those of both means squared, and (v + w)² / (v² /
-    (N - 1) + w² / (M - 1)) degrees of freedom. No interval where one has fewer than two values, or neither
+    Student's t with sqrt(v + w) as standard error, v and w those of both means squared, and the degrees of
+    freedom of :func:`.methods.welch_freedom`. No interval where one has fewer than two values, or neither
     varies.
 
     >>> difference_interval([1.0, 3.0], [0.0, 2.0])
@@ -105,8 +106,7 @@ def difference_interval(above, below, over: str = EXAMPLES) -> Estimate:
     scale = max(values.abs().max().item() for values in samples)
     if math.sqrt(v + w) <= FLAT * scale:
         return Estimate(value, method=f"{EQUAL} in all {over}")
-    freedom = (v + w) ** 2 / (v**2 / (len(samples[0]) - 1) + w**2 / (len(samples[1]) - 1))
-    half = float(stdtrit(freedom, 1 - TAIL)) * math.sqrt(v + w)
+    half = float(stdtrit(welch_freedom(v, w, len(samples[0]), len(samples[1])), 1 - TAIL)) * math.sqrt(v + w)
     return Estimate(value, value - half, value + half, f"{WELCH} over {over}")
 
 

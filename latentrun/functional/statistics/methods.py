@@ -37,6 +37,16 @@ def exact_ends(hits: np.ndarray, n: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return low, high
 
 
+def welch_freedom(v, w, n, m):
+    """Degrees of freedom of the difference of two means of n and m values, whose squared standard errors are
+    v and w: (v + w)² / (v² / (n - 1) + w² / (m - 1)) (Welch 1947, Biometrika 34, 28). Of numbers or arrays.
+
+    >>> welch_freedom(1.0, 1.0, 5, 5)
+    8.0
+    """
+    return (v + w) ** 2 / (v**2 / (n - 1) + w**2 / (m - 1))
+
+
 @dataclass(frozen=True)
 class Shortfall:
     """Where a kind of interval covers less than 93 %: the ``least`` of what ``scripts/bench/coverage`` finds,

@@ -19,6 +19,7 @@ from latentrun.functional.statistics.methods import (
     STUDENT,
     WELCH,
     exact_ends,
+    welch_freedom,
 )
 from latentrun.types import Estimate
 
@@ -167,8 +168,7 @@ def _against(
     independent = n == 0
     with np.errstate(invalid="ignore", divide="ignore"):
         both = variance[i] + variance
-        # Degrees of freedom of Welch and Satterthwaite.
-        welch = both**2 / (variance[i] ** 2 / (count[i] - 1) + variance**2 / (count - 1))
+        welch = welch_freedom(variance[i], variance, count[i], count)
         difference = np.where(independent, mean[i] - mean, paired_mean)
         error = np.where(independent, np.sqrt(both), paired_sd / np.sqrt(n))
         df = np.where(independent, welch, n - 1)
