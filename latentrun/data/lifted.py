@@ -55,7 +55,7 @@ class OnManifold(Dataset, Oracle, HasMembers):
         self.intrinsic_dim, self.betti = self.manifold.dim, self.manifold.betti
         self.factors, self.label = law.factors, law.label
         fresh = "; training steps see fresh ones" if stream else ""
-        self.notes = (f"Points of {self.manifold.name}, {law.text}{lift.text}, noise {noise:g}{fresh}.",)
+        self.notes = (f"Manifold {self.manifold.name}: {law.text}{lift.text}, noise {noise:g}{fresh}.",)
 
     # ---------------------------------------------------------------- rows
     @property

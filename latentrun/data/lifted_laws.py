@@ -167,7 +167,7 @@ class Scattered(Law):
         self.manifold = self.places = places
         self.scatter, self.factors = scatter, places.coordinates
         self.label = places.coordinates[0].name
-        self.text = "each as likely as the other"
+        self.text = f"{len(places.places)} places, one as likely as the other"
         if scatter:
             self.text += f", scattered around them with a standard deviation of {scatter:g}"
 
