@@ -100,9 +100,10 @@ class VarianceLossSurvey(Comparison):
             key.partition(".")[2]: value for key, value in report.metrics.items() if key.startswith("slope.")
         }
         law_text = (
-            "Lost variance (data minus reconstructions, mean over pixels) against the mean squared error, a "
-            "point for each run. Dashed: the law of total variance, on which a decoder that gives E[x|z] "
-            "lies. Line and band: least squares through the origin over the runs, with its 95 % interval."
+            "Lost variance (data minus reconstructions, mean over dimensions) against the mean squared "
+            "error, a point for each run. Dashed: the law of total variance, on which a decoder that gives "
+            "E[x|z] lies. Line and band: least squares through the origin over the runs, with its 95 % "
+            "interval."
         )
         ratio_text = (
             "Lost variance / mean squared error of each group of runs: mean over its runs with the 95 % "

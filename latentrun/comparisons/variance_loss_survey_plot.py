@@ -34,7 +34,7 @@ def law(points: pd.DataFrame, slopes: Mapping[str, Estimate]) -> Figure:
         low = min(0.0, runs["delta_var"].min())
         ax.set(xlabel="mse", xlim=(0, reach), ylim=(low, reach))
         ax.set_title(f"{NAMES[kind]}\nslope {slope.value:.3f}{interval}")
-    axes[0, 0].set_ylabel("Δvar (squared data units,\nmean over pixels)")
+    axes[0, 0].set_ylabel("Δvar (squared data units,\nmean over dimensions)")
     fig.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=columns)
     return fig
 

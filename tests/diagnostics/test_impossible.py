@@ -9,7 +9,10 @@ import torch
 from latentrun.data.base import HasSupport
 from latentrun.diagnostics.base import misfit
 from latentrun.diagnostics.samples.impossible import Impossible
+from latentrun.diagnostics.samples.samples import Samples
 from latentrun.functional.noise import Noise
+from latentrun.judgement import Origin, judged
+from latentrun.types import Report
 from tests.planted import Gaussian, Rows, planted_run
 
 N = 2000
@@ -76,3 +79,22 @@ def test_draws_have_the_noise_of_the_likelihood():
 def test_data_without_rules_do_not_fit():
     run = planted_run(Gaussian(lambda x: x, lambda x: x, lambda z: z, 2, (2,)), Rows(torch.rand(9, 2)))
     assert misfit(Impossible(N, 5), run.model, run.data).noun == "a known support"
+
+
+def test_samples_that_break_the_rules_are_counted_among_samples_and_said():
+    asked = Samples(n=N, k=1, resamples=100, grid=4, strips=2)
+    (_, bad), (_, good) = measured(square), measured(lambda z: square(z).sort(1, descending=True).values)
+    report = asked(bad, Noise(0))
+    share = report.metrics["impossible"]
+    assert share.low < 0.5 < share.high and share.method == "Wilson over samples"
+    assert share.value == pytest.approx(1 - report.tables["samples"]["possible"].mean())
+    assert said(asked, report) == [
+        f"{share.value:.0%} of the samples could not be data at all: they break its rules."
+    ]
+    report = asked(good, Noise(0))
+    assert report.metrics["impossible"].value == 0 and said(asked, report) == []
+
+
+def said(asked: Samples, report: Report) -> list[str]:
+    findings = judged(asked.rules, report.metrics, Origin("RUN", [], {"model.latent_dim": 2}))
+    return [finding.sentence for finding in findings if finding.name == "impossible_samples"]

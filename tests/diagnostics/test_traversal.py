@@ -344,6 +344,13 @@ def test_angles_are_unwrapped():
     assert math.isnan(report.metrics["leakage.angle"].value)  # there is no other factor
 
 
+def test_a_path_that_is_drawn_as_a_curve_has_more_points(perfect):
+    data = Circle()
+    model = Deterministic(lambda x: torch.atan2(x[:, 1], x[:, 0])[:, None], lambda z: data.render(z), 1, (2,))
+    curve, pictures = (make(steps="auto")(run, Noise(0)) for run in (planted_run(model, data), perfect))
+    assert curve.arrays["pictures"].shape[1] == 101 and pictures.arrays["pictures"].shape[1] == 11
+
+
 def test_many_latents_draw_the_widest():
     x = torch.randn(300, 20, generator=torch.Generator().manual_seed(2)) * torch.arange(
         20.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -13,7 +12,6 @@ from torch import Tensor
 
 from latentrun.config.bounds import Between, Count, Each, Ge, Gt
 from latentrun.data.base import Dataset, Oracle
-from latentrun.data.formats.columns import courses
 from latentrun.diagnostics.base import Diagnostic, outline_of, row_places
 from latentrun.diagnostics.decoder.traversal_geodesics import (
     axis_geodesics,
@@ -39,9 +37,17 @@ from latentrun.diagnostics.decoder.traversal_paths import (
 )
 from latentrun.diagnostics.decoder.traversal_plot import traversal_pictures
 from latentrun.diagnostics.decoder.traversal_shortest import check_shortest, with_shortest
+from latentrun.diagnostics.decoder.traversal_walk import (
+    Walk,
+    column_changes,
+    decoded,
+    decoded_arrays,
+    mean_unevenness,
+    path_table,
+    step_table,
+)
 from latentrun.diagnostics.needs import ENCODER, GENERATOR, IMAGES, ORACLE, is_flat
 from latentrun.errors import Misfit
-from latentrun.functional.clouds.neighbours import nearest
 from latentrun.functional.noise import Noise
 from latentrun.functional.paths.lines import Course, Paths, Reading, leading, purest, read
 from latentrun.functional.ties import ranked
@@ -49,6 +55,7 @@ from latentrun.models.base import HasEncoder, Model
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
 
+OF_PICTURES, OF_CURVES = 11, 101  # points on a path that is shown as pictures; as a curve, in few dimensions
 Pair = tuple[Annotated[int, Ge(0)], Annotated[int, Ge(0)]]
 
 
@@ -112,7 +119,7 @@ class Traversal(Diagnostic):
     def __init__(
         self,
         paths: list[Kind],
-        steps: Annotated[int, Count(3, 10_000)],
+        steps: Annotated[int, Count(3, 10_000)] | Literal["auto"],
         extent: Annotated[float, Gt(0)],
         pairs: list[Pair] | Literal["all"],
         directions: Annotated[list[float], Each(Between(0, 180))],
@@ -145,7 +152,12 @@ class Traversal(Diagnostic):
         frame = code_frame(run, whiten=flat)
         if flat and frame.codes is None:
             notes.append("the model has no encoder: paths run around 0 in units of 1")
-        kinds = self._paths(run, frame, noise, notes) if flat else self._geodesics(run, noise, notes)
+        outline = outline_of(run.data)
+        points = self.steps if self.steps != "auto" else OF_CURVES if outline else OF_PICTURES
+        if flat:
+            kinds = self._paths(run, frame, points, noise, notes)
+        else:
+            kinds = self._geodesics(run, points, noise, notes)
         walk = decoded(run, with_shortest(run, kinds, self.paths, noise, notes))
         paths, steps = path_table(walk), step_table(walk)
         metrics = mean_unevenness(paths)
@@ -155,7 +167,7 @@ class Traversal(Diagnostic):
             metrics["gap"] = Estimate(gap.mean().item())
         paths["drawn"] = self._drawn(walk, frame, notes)
         tables = {"paths": paths, "steps": steps}
-        arrays = decoded_arrays(walk, run.data, paths["drawn"].to_numpy()) | outline_of(run.data)
+        arrays = decoded_arrays(walk, run.data, paths["drawn"].to_numpy()) | outline
         if run.data.columns:
             arrays["courses"], tables["columns"] = column_changes(walk, run.data, paths["drawn"].to_numpy())
         if isinstance(run.data, Oracle):
@@ -172,37 +184,37 @@ class Traversal(Diagnostic):
         notes.append("paths are fixed curves: their values have no sampling interval")
         return Report(metrics, tables, arrays, notes=tuple(notes))
 
-    def _paths(self, run: Run, frame: Frame, noise: Noise, notes: list[str]) -> list[Paths]:
+    def _paths(self, run: Run, frame: Frame, points: int, noise: Noise, notes: list[str]) -> list[Paths]:
         """The paths of each kind; NothingToMeasure where there is none."""
         kinds, pairs = [], torch.zeros(0, 2, dtype=torch.int64)
         if {"pairs", "angles"} & set(self.paths):
             pairs = latent_pairs(self.pairs, frame.scale, notes)
         if "axes" in self.paths:
-            kinds.append(axis_paths(frame, self.extent, self.steps))
+            kinds.append(axis_paths(frame, self.extent, points))
         if "pairs" in self.paths:
-            kinds.append(plane_paths(frame, pairs, self.directions, self.extent, self.steps))
+            kinds.append(plane_paths(frame, pairs, self.directions, self.extent, points))
         if "lines" in self.paths and self.rows and frame.codes is not None:
-            kinds.append(row_paths(run, self.rows, self.steps))
+            kinds.append(row_paths(run, self.rows, points))
         elif "lines" in self.paths:
-            kinds.append(far_paths(run, frame, self.lines, self.steps, noise, notes))
+            kinds.append(far_paths(run, frame, self.lines, points, noise, notes))
         if "angles" in self.paths:
-            kinds.append(arc_paths(frame, pairs, self.arcs, self.radius, self.steps))
+            kinds.append(arc_paths(frame, pairs, self.arcs, self.radius, points))
         return existing(kinds, notes)
 
-    def _geodesics(self, run: Run, noise: Noise, notes: list[str]) -> list[Paths]:
+    def _geodesics(self, run: Run, points: int, noise: Noise, notes: list[str]) -> list[Paths]:
         """The paths of each kind on a curved space."""
         centre, kinds = centre_of(run, noise), []
         pairs = direction_pairs(self.pairs, centre, notes)
         if "axes" in self.paths:
-            kinds.append(axis_geodesics(centre, self.extent, self.steps))
-            kinds.append(point_paths(centre, self.steps, notes))
+            kinds.append(axis_geodesics(centre, self.extent, points))
+            kinds.append(point_paths(centre, points, notes))
         if "pairs" in self.paths:
-            kinds.append(plane_geodesics(centre, pairs, self.directions, self.extent, self.steps))
+            kinds.append(plane_geodesics(centre, pairs, self.directions, self.extent, points))
         if "lines" in self.paths and (self.rows or self.lines):
-            kinds.append(joining_geodesics(run, centre, self.rows, self.lines, self.steps, noise))
+            kinds.append(joining_geodesics(run, centre, self.rows, self.lines, points, noise))
         if "angles" in self.paths:
             share = min(1.0, self.radius / self.extent)
-            kinds.append(circles(centre, pairs, self.arcs, share, self.steps))
+            kinds.append(circles(centre, pairs, self.arcs, share, points))
         return existing(kinds, notes)
 
     def _drawn(self, walk: Walk, frame: Frame, notes: list[str]) -> np.ndarray:
@@ -249,104 +261,6 @@ class Traversal(Diagnostic):
     # ---------------------------------------------------------------- pictures
     def plot(self, report: Report) -> dict[str, Picture]:
         return traversal_pictures(report)
-
-
-# ---------------------------------------------------------------- decoded paths
-@dataclass(frozen=True)
-class Walk:
-    """P decoded paths of T points: ``names`` and ``kinds`` of the paths; ``parameter (P, T)`` the position
-    along each, ``closed (P,)``; codes ``z (P, T, d)`` and what they decode to, ``x (P, T, *event_shape)``."""
-
-    names: list[str]
-    kinds: list[str]
-    parameter: Tensor
-    closed: Tensor
-    z: Tensor
-    x: Tensor
-
-    @property
-    def jump(self) -> Tensor:
-        """||x_t+1 - x_t||, ``(P, T - 1)``."""
-        return self.x.diff(dim=1).flatten(2).norm(dim=2)
-
-    def gap(self, codes: Tensor, scale: Tensor) -> Tensor:
-        """Distance of each point to the nearest of the training ``codes (N, d)``, ``(P, T)``, in whitened
-        units ``scale (d,)``."""
-        distance, _ = nearest(self.z.flatten(0, 1) / scale, codes / scale, 1)
-        return distance.view(self.parameter.shape)
-
-    def distinct(self, rows: Tensor, frame: Frame) -> int:
-        """How many of the straight paths ``rows`` have different ends, to a thousandth of a whitened unit."""
-        ends = (self.z / frame.scale)[rows.to(self.z.device)][:, [0, -1]].flatten(1)
-        return len((ends * 1e3).round().unique(dim=0))
-
-
-def decoded(run: Run, kinds: Sequence[Paths]) -> Walk:
-    """Paths of several kinds, their points projected onto the latent space and decoded."""
-    z = run.model.spaces["z"].project(torch.cat([paths.z for paths in kinds]))
-    return Walk(
-        names=[name for paths in kinds for name in paths.names],
-        kinds=[paths.kind for paths in kinds for _ in paths.names],
-        parameter=torch.cat([paths.parameter for paths in kinds]),
-        closed=torch.tensor([closed for paths in kinds for closed in paths.closed]),
-        z=z,
-        x=run.decode(z.flatten(0, 1)).unflatten(0, z.shape[:2]),
-    )
-
-
-def path_table(walk: Walk) -> pd.DataFrame:
-    """A row for each path."""
-    position, jump = walk.parameter.cpu().double().numpy(), walk.jump
-    return pd.DataFrame(
-        {
-            "path": walk.names,
-            "kind": walk.kinds,
-            "from": position[:, 0],
-            "to": position[:, -1],
-            "closed": walk.closed.numpy(),
-            "speed": jump.mean(1).cpu().numpy(),
-            "unevenness": (jump.std(1) / jump.mean(1)).cpu().numpy(),
-        }
-    )
-
-
-def step_table(walk: Walk) -> pd.DataFrame:
-    """A row for each point; the step from the last point of a path leads nowhere."""
-    n, t = walk.parameter.shape
-    speed = torch.nn.functional.pad(walk.jump, (0, 1), value=torch.nan)
-    steps = pd.DataFrame(
-        {
-            "path": np.repeat(walk.names, t),
-            "kind": np.repeat(walk.kinds, t),
-            "step": np.tile(np.arange(t), n),
-            "parameter": walk.parameter.cpu().double().flatten().numpy(),
-        }
-    )
-    steps[[f"z{i}" for i in range(walk.z.shape[2])]] = walk.z.flatten(0, 1).cpu().numpy()
-    steps["speed"] = speed.flatten().cpu().numpy()
-    return steps
-
-
-def mean_unevenness(paths: pd.DataFrame) -> dict[str, Estimate]:
-    """Over the straight paths that move, where there are any."""
-    moving = paths.loc[~paths["kind"].isin(BENT) & (paths["speed"] > 0), "unevenness"]
-    return {"unevenness": Estimate(float(moving.mean()))} if len(moving) else {}
-
-
-def decoded_arrays(walk: Walk, data: Dataset, drawn: np.ndarray) -> dict[str, np.ndarray]:
-    """What the pictures of the ``drawn`` paths need."""
-    return {
-        "pictures": walk.x.cpu().float().numpy()[drawn],
-        "value_range": np.array(data.value_range, np.float64),
-    }
-
-
-def column_changes(walk: Walk, data: Dataset, drawn: np.ndarray) -> tuple[np.ndarray, pd.DataFrame]:
-    """The values of a table's columns along the ``drawn`` paths, and a row for each path and column."""
-    values, table = courses(walk.x[torch.from_numpy(drawn.copy()).to(walk.x.device)], data.columns)
-    for place, (name, words) in enumerate({"path": walk.names, "kind": walk.kinds}.items()):
-        table.insert(place, name, np.repeat(np.array(words, dtype=object)[drawn], len(data.columns)))
-    return values, table
 
 
 # ---------------------------------------------------------------- fitted factors in tables

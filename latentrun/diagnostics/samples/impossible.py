@@ -17,7 +17,6 @@ from latentrun.diagnostics.needs import ENCODER, GENERATOR, LIKELIHOOD, SUPPORT
 from latentrun.diagnostics.samples.impossible_plot import rule_picture
 from latentrun.functional.noise import Noise, seeded
 from latentrun.functional.statistics.intervals import interval_columns, share_interval
-from latentrun.judgement import Condition, Further, Rule, Weight
 from latentrun.models.base import HasEncoder, HasLikelihood, Model
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
@@ -52,15 +51,6 @@ class Impossible(Diagnostic):
             "impossible samples for one impossible shuffled test row", 0, None, "zero"
         ),
     }
-    rules: ClassVar = (
-        Rule(
-            "impossible_samples",
-            Weight.PROBLEM,
-            (Condition("impossible.samples", over=0.05),),
-            lambda m: f"{m['impossible.samples']:.0%} of the samples could not be data at all.",
-            (Further("task=diagnose diagnostic=[two_sample]"),),
-        ),
-    )
 
     def __init__(self, n: Annotated[int, Count(2)], shown: Annotated[int, Count(1, 1000)]):
         self.n, self.shown = n, shown

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from latentrun.config.bounds import Count
-from latentrun.data.base import Dataset, Oracle
+from latentrun.data.base import Dataset, HasSupport, Oracle
 from latentrun.diagnostics.base import Diagnostic, check_samples, outline_of
-from latentrun.diagnostics.needs import ENCODER, GENERATOR, IMAGES, ORACLE
+from latentrun.diagnostics.needs import ENCODER, GENERATOR, IMAGES, ORACLE, SUPPORT
 from latentrun.diagnostics.samples.samples_plot import POINTS, sample_pictures
 from latentrun.functional.clouds.neighbours import nearest
 from latentrun.functional.noise import Noise
@@ -41,15 +41,16 @@ class Samples(Diagnostic):
     0: 0.05 for fresh data (more where the data hold duplicates, or lie on a grid of factors and so leave gaps
     that samples may fill). ``duplicates`` = the same for distances among m samples, against distances among
     the m test rows: above 0.05 the samples repeat themselves. With an oracle also the residual: distance to
-    the nearest member of the data's family as a share of the picture's norm, over all n samples.
+    the nearest member of the data's family as a share of the picture's norm, over all n samples; and where it
+    is known which examples are possible, the share of all n samples that are not: ``impossible``.
 
     Intervals: order statistics for ``distance_ratio`` and percentiles; bootstrap over samples and test rows
     together for ``copies`` and ``duplicates`` (for these rough, as distances within a set depend on each
-    other), Wilson's where no resample moves them; Student's corrected for skewness for means. They hold for
-    these training examples and this model.
+    other), Wilson's where no resample moves them and for shares of all samples; Student's corrected for
+    skewness for means. They hold for these training examples and this model.
     """
 
-    uses = (GENERATOR, ENCODER, ORACLE, IMAGES)
+    uses = (GENERATOR, ENCODER, ORACLE, SUPPORT, IMAGES)
     metrics: ClassVar = {
         "distance_ratio": Metric(
             "median distance to the nearest training example, samples over test rows", 0, None, "one"
@@ -67,6 +68,7 @@ class Samples(Diagnostic):
             "zero",
         ),
         "inside": Metric("share of samples whose fitted factors lie within the data's ranges", 0, 1, "one"),
+        "impossible": Metric("share of samples that break a rule of the data", 0, 1, "zero"),
     }
     rules: ClassVar = (
         Rule(
@@ -87,6 +89,13 @@ class Samples(Diagnostic):
                 "than nearly all test rows do."
             ),
             (Again("model.latent_dim", 0.5),),
+        ),
+        Rule(
+            "impossible_samples",
+            Weight.PROBLEM,
+            (Condition("impossible", over=0.05),),
+            lambda m: f"{m['impossible']:.0%} of the samples could not be data at all: they break its rules.",
+            (Further("task=diagnose diagnostic=[impossible]"),),
         ),
     )
 
@@ -122,6 +131,9 @@ class Samples(Diagnostic):
             )
         if isinstance(run.data, Oracle):
             metrics |= self._off_family(run.data.project(x), run.data.factors, table)
+        if isinstance(run.data, HasSupport):
+            table["possible"] = possible = run.data.possible(x).cpu().numpy()
+            metrics["impossible"] = share_interval(int((~possible).sum()), len(possible), "samples")
         tables = {"samples": table, "summary": summary(distances)}
         return Report(metrics, tables, self._arrays(run, x, distances, noise), notes=tuple(notes))
 

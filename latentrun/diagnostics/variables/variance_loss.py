@@ -43,19 +43,19 @@ class Loss:
 class VarianceLoss(Diagnostic):
     """How much less do reconstructions and samples vary than the data, beside the reconstruction error?
 
-        delta_var = mean over pixels of var(x) - mean over pixels of var(xhat),    mse = mean over examples
-        and pixels of (x - xhat)²,
+        delta_var = mean of var(x) - mean of var(xhat),    mse = mean of (x - xhat)²,
 
-    variances over the examples of a split (divided by N). Three kinds of xhat: ``mean``, decoded from mu(x)
+    variances over the examples of a split (divided by N), means over the data dimensions, and of the mse over
+    the examples too. Three kinds of xhat: ``mean``, decoded from mu(x)
     (from the code, for a model without posterior); ``posterior``, decoded from z ~ q(z|x); ``generated``, as
     many decoded draws from the prior, which belong to no x and so have no mse.
 
     Why the two should agree: with r = x - xhat, exactly delta_var = mse + 2 cov(xhat, r) - mean(r)² (averages
-    over pixels; columns ``covariance`` and ``bias2``). Where xhat = E[x|z], r has mean 0 and is uncorrelated
-    with xhat, so delta_var = mse: the law of total variance. A decoder trained on sampled codes aims at
-    E[x|z] for z ~ q(z|x), so ``posterior`` is where to expect a ratio of 1 (on training data, at the optimum
-    of a squared error); it never saw the less spread codes mu(x), and from them the ratio may be another one.
-    For an autoencoder without posterior it is ``mean``.
+    over dimensions; columns ``covariance`` and ``bias2``). Where xhat = E[x|z], r has mean 0 and is
+    uncorrelated with xhat, so delta_var = mse: the law of total variance. A decoder trained on sampled codes
+    aims at E[x|z] for z ~ q(z|x), so ``posterior`` is where to expect a ratio of 1 (on training data, at the
+    optimum of a squared error); it never saw the less spread codes mu(x), and from them the ratio may be
+    another one. For an autoencoder without posterior it is ``mean``.
 
     Intervals: 95 % percentile bootstrap over examples (``resamples``), pairs (x, xhat) kept together. Each
     variance is resampled as the mean of squared distances from the mean image, which stays in place: moving
@@ -119,7 +119,7 @@ class VarianceLoss(Diagnostic):
         from latentrun.diagnostics.variables.variance_loss_plot import loss_and_error, variance_maps
 
         bars = (
-            "Lost variance (data minus decoded, mean over pixels) beside the mean squared error, for "
+            "Lost variance (data minus decoded, mean over dimensions) beside the mean squared error, for "
             "reconstructions from the mean code, from sampled codes where the model has a posterior, and for "
             "samples. Whiskers: 95 % bootstrap intervals over examples. For a decoder that gives E[x|z] the "
             "two bars of a pair are equal; samples have no error."

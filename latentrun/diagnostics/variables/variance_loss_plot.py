@@ -28,7 +28,7 @@ def loss_and_error(summary: pd.DataFrame) -> Figure:
         "mse": tuple(summary[name].to_numpy(float) for name in ("mse", "mse_low", "mse_high")),
     }
     grouped(ax, [NAMES[kind].replace("from ", "from\n") for kind in summary["kind"]], series)
-    ax.set_ylabel("squared data units,\nmean over pixels")
+    ax.set_ylabel("squared data units,\nmean over dimensions")
     fig.legend(*ax.get_legend_handles_labels(), loc="outside upper right", ncols=2)
     return fig
 
