@@ -95,12 +95,12 @@ def strips(
         sheet = np.nan_to_num(sheet, nan=1.0)
     inches = tile / w
     space = max(1, w // 3) if lead else 0
-    letters = legible(inches * n * (w + pad) + 2.2, 6.5)  # with room for the labels
+    labels = [label for label, _ in rows]
+    letters = legible(_beside(labels) + inches * (n * (w + pad) + space), 6.5)
     lines = max((text.count("\n") + 1 for texts in under for text in texts), default=0)
     band = math.ceil(lines * letters / 50 / inches)  # room for lines of text
     sheet = np.insert(sheet, [lead * (w + pad)] * space, empty, axis=1)
     sheet = np.insert(sheet, np.repeat((h + pad) * np.arange(count) + h, band), empty, axis=0)
-    labels = [label for label, _ in rows]
     fig, ax = _exact_axes(inches * sheet.shape[1], inches * sheet.shape[0], labels, columns)
     _draw(ax, sheet)
     x_middle = (w + pad) * np.arange(n) + (w - 1) / 2 + space * (np.arange(n) >= lead)
@@ -124,13 +124,18 @@ def _rows_of_tiles(rows: Sequence[np.ndarray]) -> tuple[np.ndarray, int]:
     return tiles, max(1, round(tiles.shape[-1] / 20))
 
 
+def _beside(labels: Sequence[str]) -> float:
+    """Inches that labels take beside what they name."""
+    widest = max(TextPath((0, 0), label or " ", size=LABEL).get_extents().width for label in labels)
+    return 0.1 + widest / 72
+
+
 def _exact_axes(
     width: float, height: float, labels: Sequence[str], columns: Sequence[str]
 ) -> tuple[Figure, Axes]:
     """Axes of a size in inches, with room for labels on the left and below. Exact places instead of a layout
     engine: engines fail for images of fixed shape beside long labels."""
-    widest = max(TextPath((0, 0), label or " ", size=LABEL).get_extents().width for label in labels)
-    left = 0.1 + widest / 72
+    left = _beside(labels)
     below = 0.04
     if any(columns):
         below = 0.08 + 0.14 * max(label.count("\n") + 1 for label in columns)
