@@ -107,6 +107,12 @@ def test_numbers_have_units_and_the_chief_ones_come_first():
     assert told("sparsity", declared, report) == line
 
 
+def test_a_report_without_numbers_names_its_tables():
+    report = Report({}, {"differences": pd.DataFrame(), "examples": pd.DataFrame()})
+    assert told("metrics", {}, report) == "metrics: tables differences, examples"
+    assert told("metrics", {}, Report({}, {})) == "metrics: no numbers"
+
+
 def test_a_table_is_printed_in_columns():
     table = pd.DataFrame({"group": ["one", "another"], "elbo": ["1.5 [1, 2]", ""]})
     assert table_lines(table) == ["group    elbo", "one      1.5 [1, 2]", "another"]

@@ -150,10 +150,12 @@ def measuring(name: str, number: int, count: int) -> Iterator[None]:
 
 def told(name: str, declared: Mapping[str, Metric], report: Report) -> str:
     """``reconstruction: error_mean 3.787 units of x, ...``: the first numbers of a report with their units;
-    those that the report page has on top come before others."""
+    those that the report page has on top come before others. Of one without numbers, its tables."""
     known = [key for key, estimate in report.metrics.items() if estimate.value == estimate.value]  # not NaN
     first = sorted(known, key=lambda key: not is_headline(f"{name}/{key}"))[:SHOWN]
-    values = (f"{key} {report.metrics[key].value:.4g}{unit(declared, key)}" for key in first)
+    values = [f"{key} {report.metrics[key].value:.4g}{unit(declared, key)}" for key in first]
+    if not values:
+        return f"{name}: tables {', '.join(report.tables)}" if report.tables else f"{name}: no numbers"
     return f"{name}: {', '.join(values)}"
 
 
