@@ -95,6 +95,19 @@ class Manifold(ABC):
         return torch.linalg.eigh(0.5 * (onto + onto.mT)).eigenvectors[..., -self.dim :].mT
 
 
+class Flat(Manifold):
+    """A part of R^dim with straight paths, which end at its border; all of it may be the part."""
+
+    def exp(self, z: Tensor, v: Tensor) -> Tensor:
+        return self.project(z + v)
+
+    def log(self, a: Tensor, b: Tensor) -> Tensor:
+        return b - a
+
+    def tangent(self, z: Tensor, v: Tensor) -> Tensor:
+        return v.expand_as(z + v)
+
+
 class Compact(Manifold):
     """Of finite volume: it has a uniform law, the prior of codes that live on it.
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from latentrun.manifolds.angles import TURN, length, root, share, unit
-from latentrun.manifolds.base import Charted
+from latentrun.manifolds.base import Charted, Flat
 from latentrun.types import Factor
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 HOLE = 0.5  # inner radius of the annulus; the outer one is 1
 
 
-class Disc(Charted):
+class Disc(Flat, Charted):
     """The points of the plane with ``inner`` <= |z| <= 1, here without a hole: ``disc`` in short. Flat;
     distances are those of the plane. Paths end at the border.
 
@@ -44,15 +44,6 @@ class Disc(Charted):
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         return length(a - b)
-
-    def exp(self, z: Tensor, v: Tensor) -> Tensor:
-        return self.project(z + v)
-
-    def log(self, a: Tensor, b: Tensor) -> Tensor:
-        return b - a
-
-    def tangent(self, z: Tensor, v: Tensor) -> Tensor:
-        return v.expand_as(z + v)
 
     def drawn(self, z: Tensor) -> Tensor | None:
         return z

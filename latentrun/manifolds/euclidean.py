@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from latentrun.manifolds.base import Manifold
+from latentrun.manifolds.base import Flat
 
 
-class Euclidean(Manifold):
+class Euclidean(Flat):
     """R^dim with the usual distance, ``e<dim>`` in short.
 
     >>> import torch
@@ -26,12 +26,3 @@ class Euclidean(Manifold):
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         return (a - b).norm(dim=-1)
-
-    def exp(self, z: Tensor, v: Tensor) -> Tensor:
-        return z + v
-
-    def log(self, a: Tensor, b: Tensor) -> Tensor:
-        return b - a
-
-    def tangent(self, z: Tensor, v: Tensor) -> Tensor:
-        return v.expand_as(z + v)

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from latentrun.manifolds.base import Charted
+from latentrun.manifolds.base import Charted, Flat
 from latentrun.types import Factor
 
 if TYPE_CHECKING:
     from latentrun.functional.noise import Noise
 
 
-class Interval(Charted):
+class Interval(Flat, Charted):
     """The cube [0, 1]^dim with the distance of R^dim, ``i<dim>`` in short; ``i1`` is the interval. Paths end
     at the border.
 
@@ -36,15 +36,6 @@ class Interval(Charted):
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         return (a - b).norm(dim=-1)
-
-    def exp(self, z: Tensor, v: Tensor) -> Tensor:
-        return self.project(z + v)
-
-    def log(self, a: Tensor, b: Tensor) -> Tensor:
-        return b - a
-
-    def tangent(self, z: Tensor, v: Tensor) -> Tensor:
-        return v.expand_as(z + v)
 
     def drawn(self, z: Tensor) -> Tensor | None:
         return z if self.dim == 2 else None
