@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +20,9 @@ from latentrun.functional.distances.divergences import gaussian_kl
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.mixtures import covariance
 from latentrun.manifolds import Compact, Euclidean, Manifold, Product
-from latentrun.types import Batch, Clock, Phase
+from latentrun.nn.base import Network
+from latentrun.nn.likelihood import Likelihood
+from latentrun.types import Batch, Clock, Column, Phase
 
 RENORMALISED = "_renormalised"  # ending of the name of a sampler whose codes were given other moments
 
@@ -185,6 +187,37 @@ class HasLikelihood(ABC):
     @abstractmethod
     def likelihood(self, z: Tensor) -> Distribution:
         """p(x|z) for each row of ``z``; batch shape ``(N,)``, event shape ``event_shape``."""
+
+
+class Headed(Model, HasLikelihood):
+    """Decodes by a network ``decoder`` and the ``head`` of a likelihood that reads what it gives: p(x|z), see
+    :mod:`latentrun.nn.likelihood`."""
+
+    decoder: nn.Module
+    head: Likelihood
+
+    def decode_by(
+        self, network: Network, likelihood: Any, value_range: tuple[float, float], columns: Sequence[Column]
+    ) -> None:
+        """Make both, from the codes of ``z`` to the data; ``likelihood``: its recipe."""
+        self.decoder = network.decoder(self.latent_dim, self.event_shape)
+        self.head = likelihood(
+            event_shape=self.event_shape,
+            value_range=value_range,
+            columns=columns,
+            latent_dim=self.latent_dim,
+            network=network,
+        )
+
+    def decode(self, z: Tensor, space: str = "z") -> Tensor:
+        self.space(space)
+        return self.head.mean(z, self.decoder(z))
+
+    def moments_at(self, z: Tensor) -> tuple[Tensor, ...]:
+        return self.head.moments(z, self.decoder(z))
+
+    def likelihood(self, z: Tensor) -> Distribution:
+        return self.head.distribution(z, self.decoder(z))
 
 
 class HasLogProb(ABC):

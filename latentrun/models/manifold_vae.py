@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
 from latentrun.callbacks import AfterStep
 from latentrun.config.bounds import Count, Ge, Gt, Makes
@@ -21,20 +20,20 @@ from latentrun.models.base import (
     HasEmbedding,
     HasEvidence,
     HasPriorGrid,
-    Model,
+    Headed,
     PosteriorTraining,
     parameters_beside,
     require_room,
 )
 from latentrun.nn.base import Network
 from latentrun.nn.embedding import Embedding
-from latentrun.nn.likelihood import Coder, Likelihood, LikelihoodRecipe
+from latentrun.nn.likelihood import Coder, LikelihoodRecipe
 from latentrun.nn.posterior import Coding, Posterior
 from latentrun.nn.posterior_product import posterior_of
 from latentrun.types import Batch, Clock, Column, Objective, Phase
 
 
-class ManifoldVAE(Model, HasEvidence, HasPriorGrid, HasEmbedding):
+class ManifoldVAE(Headed, HasEvidence, HasPriorGrid, HasEmbedding):
     """Minimises E_q(z|x)[-log p(x|z)] + beta KL(q(z|x) || p(z)), in nats per example, for z on any space.
 
     ``latent``: the space by its short text, such as ``s2`` or ``t1xe2``; the decoder sees its points by their
@@ -81,14 +80,7 @@ class ManifoldVAE(Model, HasEvidence, HasPriorGrid, HasEmbedding):
                 f"model.enumeration: {latent} is no finite set, such as c5, whose points can be added up"
             )
         self.encoder = network.encoder(self.event_shape, self.posterior.features)
-        self.decoder = network.decoder(self.latent_dim, self.event_shape)
-        self.head: Likelihood = likelihood(
-            event_shape=self.event_shape,
-            value_range=value_range,
-            columns=columns,
-            latent_dim=self.latent_dim,
-            network=network,
-        )
+        self.decode_by(network, likelihood, value_range, columns)
 
     # ---------------------------------------------------------------- what the finished model can do
     def code(self, x: Tensor) -> Coding:
@@ -128,16 +120,6 @@ class ManifoldVAE(Model, HasEvidence, HasPriorGrid, HasEmbedding):
             name if names.count(name) == 1 else f"{name}_{i}": family.quality(n, noise.at(i))
             for i, (name, family) in enumerate(zip(names, families, strict=True), 1)
         }
-
-    def decode(self, z: Tensor, space: str = "z") -> Tensor:
-        self.space(space)
-        return self.head.mean(z, self.decoder(z))
-
-    def moments_at(self, z: Tensor) -> tuple[Tensor, ...]:
-        return self.head.moments(z, self.decoder(z))
-
-    def likelihood(self, z: Tensor) -> Distribution:
-        return self.head.distribution(z, self.decoder(z))
 
     # ---------------------------------------------------------------- how it is trained
     def _kl(self, coding: Coding) -> Tensor:

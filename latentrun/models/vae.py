@@ -25,17 +25,17 @@ from latentrun.models.base import (
     HasGaussianPosterior,
     HasPrior,
     HasPriorGrid,
-    Model,
+    Headed,
     PosteriorTraining,
     parameters_beside,
     unchanged,
 )
 from latentrun.nn.base import Network
-from latentrun.nn.likelihood import Coder, Likelihood, LikelihoodRecipe
+from latentrun.nn.likelihood import Coder, LikelihoodRecipe
 from latentrun.types import Batch, Clock, Column, Objective, Phase
 
 
-class VAE(Model, HasGaussianPosterior, HasEvidence, HasPrior, HasPriorGrid, HasChangeableCodes):
+class VAE(Headed, HasGaussianPosterior, HasEvidence, HasPrior, HasPriorGrid, HasChangeableCodes):
     """Minimises E_q(z|x)[-log p(x|z)] + beta KL(q(z|x) || N(0, I)) (Kingma & Welling 2013, arXiv 1312.6114),
     in nats per example, summed over data dimensions and latent variables.
 
@@ -73,14 +73,7 @@ class VAE(Model, HasGaussianPosterior, HasEvidence, HasPrior, HasPriorGrid, HasC
         self.beta, self.sample, self.free_bits = beta, sample, free_bits
         self.schedules = weight_schedule(beta, beta_start, warmup_epochs, cycle_epochs, cycles)
         self.encoder = network.encoder(self.event_shape, 2 * latent_dim)
-        self.decoder = network.decoder(latent_dim, self.event_shape)
-        self.head: Likelihood = likelihood(
-            event_shape=self.event_shape,
-            value_range=value_range,
-            columns=columns,
-            latent_dim=latent_dim,
-            network=network,
-        )
+        self.decode_by(network, likelihood, value_range, columns)
         self.register_buffer("_origin", torch.zeros(()), persistent=False)
 
     # ---------------------------------------------------------------- what the finished model can do
@@ -119,16 +112,6 @@ class VAE(Model, HasGaussianPosterior, HasEvidence, HasPrior, HasPriorGrid, HasC
         e = noise.normal("z", (n, *mean.shape))
         z = mean + log_scale.exp() * e
         return Draws(z, (log_scale + 0.5 * (e.square() - z.square())).sum(-1))
-
-    def decode(self, z: Tensor, space: str = "z") -> Tensor:
-        self.space(space)
-        return self.head.mean(z, self.decoder(z))
-
-    def moments_at(self, z: Tensor) -> tuple[Tensor, ...]:
-        return self.head.moments(z, self.decoder(z))
-
-    def likelihood(self, z: Tensor) -> Distribution:
-        return self.head.distribution(z, self.decoder(z))
 
     # ---------------------------------------------------------------- how it is trained
     def charged_kl(self, x: Tensor) -> Tensor:

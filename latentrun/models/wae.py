@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import Distribution
 
 from latentrun.callbacks import AfterStep
 from latentrun.config.bounds import Count, Each, Ge, Gt
@@ -21,8 +20,7 @@ from latentrun.manifolds import Finite, Manifold, Product, space
 from latentrun.models.base import (
     HasEncoder,
     HasGenerator,
-    HasLikelihood,
-    Model,
+    Headed,
     parameters_beside,
     prior_points,
     require_room,
@@ -30,7 +28,7 @@ from latentrun.models.base import (
 from latentrun.nn.base import Network
 from latentrun.nn.dense import layers
 from latentrun.nn.initial import scaled
-from latentrun.nn.likelihood import Coder, Likelihood, LikelihoodRecipe
+from latentrun.nn.likelihood import Coder, LikelihoodRecipe
 from latentrun.types import Batch, Clock, Column, Objective, OfSplit, Phase
 
 MEASURED = 2000  # codes that the monitor compares with the prior, at most
@@ -47,7 +45,7 @@ def _require_gradients(latent: Manifold) -> None:
             )
 
 
-class MatchedAE(Model, HasEncoder, HasGenerator, HasLikelihood):
+class MatchedAE(Headed, HasEncoder, HasGenerator):
     """x -> z -> x: minimises -log p(x|z) + ``weight`` D, in nats per example summed over data dimensions,
     where D says how far the codes z of a batch are from as many draws of the prior. No posterior: an example
     has one code.
@@ -75,14 +73,7 @@ class MatchedAE(Model, HasEncoder, HasGenerator, HasLikelihood):
         _require_gradients(self.spaces["z"])
         self.weight = weight
         self.encoder = network.encoder(self.event_shape, self.latent_dim)
-        self.decoder = network.decoder(self.latent_dim, self.event_shape)
-        self.head: Likelihood = likelihood(
-            event_shape=self.event_shape,
-            value_range=value_range,
-            columns=columns,
-            latent_dim=self.latent_dim,
-            network=network,
-        )
+        self.decode_by(network, likelihood, value_range, columns)
         # How far two draws of the prior lie apart: what kernels are scaled by.
         width = spread(self.sample_prior(MEASURED, Noise(0)))
         self.register_buffer("width", width, persistent=False)
@@ -90,16 +81,6 @@ class MatchedAE(Model, HasEncoder, HasGenerator, HasLikelihood):
     # ---------------------------------------------------------------- what the finished model can do
     def encode(self, x: Tensor, space: str = "z") -> Tensor:
         return self.space(space).project(self.encoder(x))
-
-    def decode(self, z: Tensor, space: str = "z") -> Tensor:
-        self.space(space)
-        return self.head.mean(z, self.decoder(z))
-
-    def moments_at(self, z: Tensor) -> tuple[Tensor, ...]:
-        return self.head.moments(z, self.decoder(z))
-
-    def likelihood(self, z: Tensor) -> Distribution:
-        return self.head.distribution(z, self.decoder(z))
 
     def sample_prior(self, n: int, noise: Noise) -> Tensor:
         return prior_points(self.spaces["z"], n, noise)
