@@ -66,6 +66,14 @@ def test_equal_values_have_no_interval_but_that_of_a_share_at_its_end():
     assert np.isnan(shares.low[[1, 3]]).all()
 
 
+def test_the_interval_of_a_share_stays_where_shares_are():
+    values = np.array([[0.75, 0.91, 0.94, 0.96, 0.94], [0.3, 0.01, 0.0, 0.02, 0.01]])
+    wide, share = over_seeds(values), over_seeds(values, share=True)
+    assert wide.high[0] > 1 and wide.low[1] < 0
+    np.testing.assert_allclose([share.low[0], share.high[0]], [wide.low[0], 1])
+    np.testing.assert_allclose([share.low[1], share.high[1]], [0, wide.high[1]])
+
+
 def test_common_seeds_are_paired_as_scipy_does():
     values = RNG.normal(0, 1, (3, 6)) + RNG.normal(0, 5, 6)  # seeds differ more than groups
     pairs = pairwise(values)

@@ -78,17 +78,17 @@ def is_share(unit: str) -> bool:
 def over_seeds(values: np.ndarray, share: bool = False, scale: float = 0.0, over: str = SEEDS) -> OverSeeds:
     """Mean, standard deviation, n, and the 95 % interval of the mean, of each row of ``values (G, S)``.
 
-    Student's t, but for two kinds of values of which it covers far less (.67 of yes and no over five seeds):
+    Student's t, of what is known to lie in [0, 1] (``share``) what of it lies there; but for two kinds of
+    values of which it covers far less (.67 of yes and no over five seeds):
 
     *Yes and no*: only 0 and 1, and both of them: then the interval is that of a share, exact (Clopper &
     Pearson 1934).
 
     *Equal* in all seeds (up to 1e-12 of ``scale``, the greatest value that they were made of, or of
     themselves): that the spread was not seen does not make it 0, so there is no interval; the ``method`` says
-    "none: equal in all 5 seeds". Only where the value is known to lie in [0, 1] (``share``) and all are at
-    one end of that, there is a bound without any further assumption: X at its greatest has chance at most E
-    X, so n of n have at most (E X)^n, and E X is at least 0.025^(1/n), the exact interval's end (0.48 for
-    five).
+    "none: equal in all 5 seeds". Only of a ``share`` whose values are all at one end of [0, 1] there is a
+    bound without any further assumption: X at its greatest has chance at most E X, so n of n have at most (E
+    X)^n, and E X is at least 0.025^(1/n), the exact interval's end (0.48 for five).
 
     >>> found = over_seeds(np.array([[1.0, 1.0, 1.0, 1.0, 0.0], [2.0, 2.0, 2.0, 2.0, 2.0]]))
     >>> found.low.round(3), found.method
@@ -107,6 +107,8 @@ def over_seeds(values: np.ndarray, share: bool = False, scale: float = 0.0, over
     exact = several & zero_one.all(1) & (~equal | share)
     hits = (present & (values == 1)).sum(1)
     share_low, share_high = exact_ends(np.where(exact, hits, 1), np.where(exact, n, 1))
+    if share:
+        low, high = low.clip(0, 1), high.clip(0, 1)
     low = np.where(exact, share_low, np.where(equal, np.nan, low))
     high = np.where(exact, share_high, np.where(equal, np.nan, high))
     none = [f"{EQUAL} in all {count} {over}" for count in n]
