@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import shorten, wrap
@@ -22,6 +23,8 @@ ACROSS = 3  # panels side by side
 MARKS = "osD^vP*X"  # lines beyond the palette's eight repeat its colours with another marker
 WRITTEN = 64  # cells of a map with their number written in; more would not be readable
 TITLE = 34  # letters of a line above a panel: they are as wide as it
+TURN = 30  # degrees that long names below an axis are turned by
+LETTER = 0.07  # inches that a letter of theirs is wide
 NARROW = 0.16  # a place among categories that all lines share
 
 
@@ -75,7 +78,8 @@ def plain(text: str, most: int = 48) -> str:
 def against(panels: Sequence[Panel], key: Key, lines: Key | None) -> Figure:
     """Each metric against ``key``: mean over seeds with its 95 % interval, single seeds behind it, one line
     for each value of ``lines``."""
-    fig, axes = _panels(len(panels), below=0.0 if lines is None else LEGEND)
+    height = 2.5 if key.numeric else 2.5 + _below(key.labels)
+    fig, axes = _panels(len(panels), height=height, below=0.0 if lines is None else LEGEND)
     for ax, panel in zip(axes, panels, strict=False):
         for number in range(panel.values.shape[1]):
             label = None if lines is None else lines.labels[number]
@@ -169,9 +173,24 @@ def _axis(ax: Axes, key: Key) -> None:
 
 def _ticks(axis: Axis, key: Key, places: np.ndarray) -> None:
     """Values at their places, thinned until they can be read; long names turned."""
-    labels = key.labels
-    step = -(-len(labels) // 9)
-    look = {}
-    if axis.axis_name == "x" and max(map(len, labels)) * len(labels[::step]) > 36:
-        look = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
-    axis.set_ticks(places[::step], labels[::step], **look)
+    step, look = _step(key.labels), {}
+    labels = key.labels[::step]
+    if axis.axis_name == "x" and _crowded(labels):
+        look = {"rotation": TURN, "ha": "right", "rotation_mode": "anchor"}
+    axis.set_ticks(places[::step], labels, **look)
+
+
+def _step(labels: Sequence[str]) -> int:
+    """Of so many labels one can be read."""
+    return -(-len(labels) // 9)
+
+
+def _crowded(labels: Sequence[str]) -> bool:
+    """Whether labels below a panel would run into each other."""
+    return max(map(len, labels)) * len(labels) > 36
+
+
+def _below(labels: Sequence[str]) -> float:
+    """Inches that labels below a panel need beyond a line: they are turned where they are crowded."""
+    shown = labels[:: _step(labels)]
+    return max(map(len, shown)) * LETTER * math.sin(math.radians(TURN)) if _crowded(shown) else 0.0
