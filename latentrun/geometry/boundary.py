@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.func import vmap
 
+from latentrun.functional.halving import halved
 from latentrun.functional.jacobians import jvp
 from latentrun.geometry.curves import resampled, straight
 from latentrun.geometry.energy import Geodesics, Settings
@@ -60,18 +61,13 @@ def _nearer(
     surface: Surface, start: Tensor, v: Tensor, step: Tensor, miss: Tensor, end: Tensor, count: int
 ) -> tuple[Tensor, Tensor, Tensor] | None:
     """Which of the pairs a share of the step brings nearer, their velocities and misses; None of none."""
-    moved = torch.zeros(len(v), dtype=torch.bool, device=v.device)
-    v_new, miss_new, share = v.clone(), miss.clone(), 1.0
-    for _ in range(HALVINGS):
-        rows = (~moved).nonzero()[:, 0]
+
+    def attempt(rows: Tensor, share: float) -> tuple[Tensor, tuple[Tensor, ...]]:
         trial = v[rows] + share * step[rows]
         off = _arrivals(surface, start[rows], trial, count) - end[rows]
-        better = off.norm(dim=1) < miss[rows].norm(dim=1)
-        v_new[rows[better]], miss_new[rows[better]] = trial[better], off[better]
-        moved[rows[better]] = True
-        share *= 0.5
-        if moved.all():
-            break
+        return off.norm(dim=1), (trial, off)
+
+    moved, _, (v_new, miss_new) = halved(miss.norm(dim=1), (v, miss), attempt, HALVINGS)
     return (moved, v_new, miss_new) if moved.any() else None
 
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.func import grad
 
+from latentrun.functional.halving import halved
 from latentrun.geometry.curves import resampled, straight
 from latentrun.geometry.energy import Geodesics, Settings
 from latentrun.geometry.surface import Surface
@@ -74,16 +75,11 @@ def _held(surface: Surface, z: Tensor, u: Tensor) -> tuple[Tensor, Tensor]:
 
 def _searched(surface: Surface, curve: Tensor, energy: Tensor) -> tuple[Tensor, Tensor]:
     """Energy and curve of the first of the shortened steps that lowers the energy, else as they are."""
-    goal, kept, lowest, share = _proposed(surface, curve), curve.clone(), energy.clone(), 1.0
-    open_ = torch.ones(len(curve), dtype=torch.bool, device=curve.device)
-    for _ in range(HALVINGS):
-        rows = open_.nonzero()[:, 0]
+    goal = _proposed(surface, curve)
+
+    def attempt(rows: Tensor, share: float) -> tuple[Tensor, tuple[Tensor, ...]]:
         trial = torch.lerp(curve[rows], goal[rows], share)
-        value = _energy(surface, trial)
-        better = value < lowest[rows]
-        kept[rows[better]], lowest[rows[better]] = trial[better], value[better]
-        open_[rows[better]] = False
-        share *= 0.5
-        if not open_.any():
-            break
+        return _energy(surface, trial), (trial,)
+
+    _, lowest, (kept,) = halved(energy, (curve,), attempt, HALVINGS)
     return lowest, kept
