@@ -93,7 +93,7 @@ class Samples(Diagnostic):
         Rule(
             "impossible_samples",
             Weight.PROBLEM,
-            (Condition("impossible", over=0.05),),
+            (Condition("impossible", over=0.01),),  # of data it is 0
             lambda m: f"{m['impossible']:.0%} of the samples could not be data at all: they break its rules.",
             (Further("task=diagnose diagnostic=[impossible]"),),
         ),
