@@ -13,11 +13,12 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal
 
 from latentrun.data.base import Dataset
-from latentrun.functional.noise import Noise
+from latentrun.functional.noise import Noise, seeded
 from latentrun.models.base import (
     HasEncoder,
     HasGaussianPosterior,
     HasGenerator,
+    HasLikelihood,
     HasPosterior,
     HasSamplers,
     Model,
@@ -92,6 +93,13 @@ class Run:
     def decode(self, z: Tensor, space: str = "z") -> Tensor:
         """Mean of p(x|z), ``(N, *event_shape)``."""
         return torch.cat(self.chunked(lambda part: self.model.decode(part, space), z))
+
+    def draw(self, z: Tensor, noise: Noise) -> Tensor:
+        """A draw from p(x|z) for each code, ``(N, *event_shape)``; for models with a likelihood."""
+        model = self.model
+        assert isinstance(model, HasLikelihood)
+        with torch.no_grad(), seeded(noise.generator("x").initial_seed(), self.device):
+            return torch.cat(self.chunked(lambda part: model.likelihood(part).sample(), z))
 
     # ---------------------------------------------------------------- computed once
     def latents(self, split: str) -> Latents:

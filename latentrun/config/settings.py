@@ -98,15 +98,25 @@ def _values(row: Mapping[str, Any], keys: Sequence[str]) -> tuple:
     return tuple(row.get(key) for key in keys)
 
 
+def follows_seed(key: str, rows: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a seed within a part, such as ``data.seed``, is that of the run in all rows.
+
+    >>> follows_seed("data.seed", [{"seed": 0, "data.seed": 0}, {"seed": 1, "data.seed": 1}])
+    True
+    """
+    return key.endswith(f".{REPLICATE}") and all(row.get(key) == row.get(REPLICATE) for row in rows)
+
+
 def varied(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """The keys in which flat rows differ, seed included, in order of appearance; not those that follow from
     an option in which they do (the settings of a model that only one of two models has, the model that a
-    variant chooses)."""
+    variant chooses), nor those that follow the seed."""
 
     def distinct(keys: Sequence[str]) -> int:
         return len({tuple(repr(row.get(key)) for key in keys) for row in rows})
 
-    differing = [key for key in dict.fromkeys(key for row in rows for key in row) if distinct([key]) > 1]
+    names = dict.fromkeys(key for row in rows for key in row)
+    differing = [key for key in names if distinct([key]) > 1 and not follows_seed(key, rows)]
     options = [key for key in differing if "." not in key and key != REPLICATE]
     if VARIANT in options:
         options = [key for key in options if key == VARIANT or distinct([VARIANT, key]) > distinct([VARIANT])]

@@ -44,10 +44,15 @@ def common(frame: pd.DataFrame) -> dict[str, Any]:
 
 
 def mixed(frame: pd.DataFrame, keys: Sequence[str]) -> list[str]:
-    """The settings, but the seed, in which runs of one group of ``keys`` differ."""
+    """The settings, but the seed and what follows it, in which runs of one group of ``keys`` differ."""
     texts = settings_in(frame)
+    rows = texts.to_dict("records")
     counts = texts.groupby(list(keys)).nunique().max() if keys else texts.nunique()
-    return [name for name in texts if name not in (*keys, REPLICATE) and counts[name] > 1]
+    return [
+        name
+        for name in texts
+        if name not in (*keys, REPLICATE) and counts[name] > 1 and not settings.follows_seed(name, rows)
+    ]
 
 
 def but_seed(keys: Sequence[str]) -> list[str]:

@@ -9,12 +9,11 @@ from typing import IO, Annotated, Literal
 from zipfile import ZipFile
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from latentrun.config.bounds import Count, Ge, Printable
 from latentrun.errors import InputError
-from latentrun.functional.noise import Noise, seeded
+from latentrun.functional.noise import Noise
 from latentrun.models.base import HasLikelihood
 from latentrun.plotting.images import grid
 from latentrun.plotting.style import paper
@@ -102,9 +101,7 @@ def decoded(run: Run, z: Tensor, draw: Draw, noise: Noise) -> Tensor:
     """The mean of p(x|z), or a draw from it."""
     if draw == "mean":
         return run.decode(z)
-    assert isinstance(run.model, HasLikelihood)  # Sample.require_drawable
-    with torch.no_grad(), seeded(noise.generator("x").initial_seed(), run.device):
-        return run.model.likelihood(z).sample()
+    return run.draw(z, noise)  # Sample.require_drawable has seen that it can
 
 
 @contextmanager

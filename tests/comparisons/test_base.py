@@ -84,6 +84,15 @@ def test_varied_settings_of_flat_rows():
     assert varied([{"model.x": 1, "seed": 0}, {"model.x": 2, "seed": 0}]) == ["model.x"]
 
 
+def test_a_seed_of_the_data_that_is_that_of_the_run_tells_no_groups_apart():
+    rows = [{"seed": s, "data.parameter": p, "data.seed": s} for p in "tu" for s in (0, 1)]
+    assert varied(rows) == ["seed", "data.parameter"]
+    found = grouped(rows, list("abcd"), [])
+    assert [group.name for group in found] == ["data.parameter=t", "data.parameter=u"]
+    rows[0]["data.seed"] = 5  # chosen by itself
+    assert varied(rows) == ["seed", "data.parameter", "data.seed"]
+
+
 def test_rows_are_matched_by_their_number_in_one_order():
     a, b, c = np.array([7, 3, 5, 1]), np.array([5, 9, 7]), np.array([7, 5])
     assert [at.tolist() for at in positions([a, b, c])] == [[2, 0], [0, 2], [1, 0]]

@@ -83,18 +83,28 @@ def test_data_without_rules_do_not_fit():
 
 def test_samples_that_break_the_rules_are_counted_among_samples_and_said():
     asked = Samples(n=N, k=1, resamples=100, grid=4, strips=2)
-    (_, bad), (_, good) = measured(square), measured(lambda z: square(z).sort(1, descending=True).values)
-    report = asked(bad, Noise(0))
-    share = report.metrics["impossible"]
+    _, run = measured(square)
+    report = asked(run, Noise(0))
+    share = report.metrics["impossible.means"]
     assert share.low < 0.5 < share.high and share.method == "Wilson over samples"
     assert share.value == pytest.approx(1 - report.tables["samples"]["possible"].mean())
-    assert said(asked, report) == [
-        f"{share.value:.0%} of the samples could not be data at all: they break its rules."
-    ]
-    report = asked(good, Noise(0))
-    assert report.metrics["impossible"].value == 0 and said(asked, report) == []
+    assert said(asked, report)["impossible_samples"] == (
+        f"{share.value:.0%} of the samples could not be data: they break its rules."
+    )
 
 
-def said(asked: Samples, report: Report) -> list[str]:
+def test_a_generator_of_the_data_may_draw_what_is_impossible():
+    asked = Samples(n=N, k=1, resamples=100, grid=4, strips=2)
+    _, run = measured(lambda z: square(z).sort(1, descending=True).values)
+    report = asked(run, Noise(0))
+    x = np.random.default_rng(0).random((100_000, 2))
+    x = -np.sort(-x, axis=1) + np.random.default_rng(1).normal(size=x.shape)  # the planted p(x|z): unit noise
+    share = np.mean((x[:, 1] > x[:, 0]) | ((x < 0) | (x > 1)).any(1))
+    assert report.metrics["impossible.means"].value == 0
+    assert report.metrics["impossible.draws"].value == pytest.approx(share, abs=0.03)
+    assert list(said(asked, report)) == ["impossible_draws"]
+
+
+def said(asked: Samples, report: Report) -> dict[str, str]:
     findings = judged(asked.rules, report.metrics, Origin("RUN", [], {"model.latent_dim": 2}))
-    return [finding.sentence for finding in findings if finding.name == "impossible_samples"]
+    return {each.name: each.sentence for each in findings if each.name.startswith("impossible")}

@@ -15,7 +15,7 @@ from latentrun.data.base import Dataset, HasSupport
 from latentrun.diagnostics.base import Diagnostic, check_samples
 from latentrun.diagnostics.needs import ENCODER, GENERATOR, LIKELIHOOD, SUPPORT
 from latentrun.diagnostics.samples.impossible_plot import rule_picture
-from latentrun.functional.noise import Noise, seeded
+from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.intervals import interval_columns, share_interval
 from latentrun.models.base import HasEncoder, HasLikelihood, Model
 from latentrun.run import Run
@@ -85,9 +85,7 @@ class Impossible(Diagnostic):
         z, test = run.sample_codes(self.n, noise), run.x("test")
         sources = {"samples": run.decode(z)}
         if isinstance(run.model, HasLikelihood):
-            law = run.model.likelihood
-            with seeded(noise.generator("draws").initial_seed(), run.device):
-                sources["draws"] = torch.cat(run.chunked(lambda part: law(part).sample(), z))
+            sources["draws"] = run.draw(z, noise)
         if isinstance(run.model, HasEncoder):
             sources["reconstructions"] = run.reconstructions("test")
         return sources | {"test": test, "shuffled": shuffled(test, run.data, noise)}

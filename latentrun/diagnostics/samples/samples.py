@@ -22,7 +22,7 @@ from latentrun.functional.spacing import evenly
 from latentrun.functional.statistics.intervals import bootstrap, share_interval
 from latentrun.functional.statistics.quantiles import mean_and_tail, ratio_of_medians
 from latentrun.judgement import Again, Condition, Further, Rule, Weight, times
-from latentrun.models.base import Model
+from latentrun.models.base import HasLikelihood, Model
 from latentrun.run import Run
 from latentrun.types import Estimate, Factor, Metric, Picture, Projection, Report
 
@@ -42,7 +42,8 @@ class Samples(Diagnostic):
     that samples may fill). ``duplicates`` = the same for distances among m samples, against distances among
     the m test rows: above 0.05 the samples repeat themselves. With an oracle also the residual: distance to
     the nearest member of the data's family as a share of the picture's norm, over all n samples; and where it
-    is known which examples are possible, the share of all n samples that are not: ``impossible``.
+    is known which examples are possible, the share of all n samples that are not: ``impossible.means``, and
+    ``impossible.draws`` of one draw from p(x|z) at each code, where the model has one.
 
     Intervals: order statistics for ``distance_ratio`` and percentiles; bootstrap over samples and test rows
     together for ``copies`` and ``duplicates`` (for these rough, as distances within a set depend on each
@@ -68,7 +69,9 @@ class Samples(Diagnostic):
             "zero",
         ),
         "inside": Metric("share of samples whose fitted factors lie within the data's ranges", 0, 1, "one"),
-        "impossible": Metric("share of samples that break a rule of the data", 0, 1, "zero"),
+        "impossible": Metric(
+            "share that break a rule of the data, of samples (means) and of draws from p(x|z)", 0, 1, "zero"
+        ),
     }
     rules: ClassVar = (
         Rule(
@@ -93,8 +96,18 @@ class Samples(Diagnostic):
         Rule(
             "impossible_samples",
             Weight.PROBLEM,
-            (Condition("impossible", over=0.01),),  # of data it is 0
-            lambda m: f"{m['impossible']:.0%} of the samples could not be data at all: they break its rules.",
+            (Condition("impossible.means", over=0.01),),  # of data it is 0
+            lambda m: f"{m['impossible.means']:.0%} of the samples could not be data: they break its rules.",
+            (Further("task=diagnose diagnostic=[impossible]"),),
+        ),
+        Rule(
+            "impossible_draws",
+            Weight.PROBLEM,
+            (Condition("impossible.draws", over=0.01),),
+            lambda m: (
+                f"{m['impossible.draws']:.0%} of the draws from p(x|z) at codes of the prior could not be "
+                "data: they break its rules."
+            ),
             (Further("task=diagnose diagnostic=[impossible]"),),
         ),
     )
@@ -115,7 +128,8 @@ class Samples(Diagnostic):
     # ---------------------------------------------------------------- measuring
     @torch.no_grad()
     def __call__(self, run: Run, noise: Noise) -> Report:
-        x = run.decode(run.sample_codes(self.n, noise))
+        z = run.sample_codes(self.n, noise)
+        x = run.decode(z)
         train, test = run.x("train"), run.x("test")
         m = min(self.n, len(test))
         test = test[noise.permutation("test", len(test))[:m].to(test.device)]
@@ -132,8 +146,7 @@ class Samples(Diagnostic):
         if isinstance(run.data, Oracle):
             metrics |= self._off_family(run.data.project(x), run.data.factors, table)
         if isinstance(run.data, HasSupport):
-            table["possible"] = possible = run.data.possible(x).cpu().numpy()
-            metrics["impossible"] = share_interval(int((~possible).sum()), len(possible), "samples")
+            metrics |= self._impossible(run, run.data, z, x, table, noise)
         tables = {"samples": table, "summary": summary(distances)}
         return Report(metrics, tables, self._arrays(run, x, distances, noise), notes=tuple(notes))
 
@@ -190,6 +203,20 @@ class Samples(Diagnostic):
         tail = mean_and_tail(residual, over="samples")
         metrics = {f"residual.{part}": estimate for part, estimate in tail.items()}
         return metrics | {"inside": share_interval(int(inside.sum()), len(inside), "samples")}
+
+    def _impossible(
+        self, run: Run, data: HasSupport, z: Tensor, x: Tensor, table: pd.DataFrame, noise: Noise
+    ) -> dict[str, Estimate]:
+        """The shares of the samples x, a column of the table, and of draws from p(x|z) that break a rule."""
+        sources = {"means": x}
+        if isinstance(run.model, HasLikelihood):
+            sources["draws"] = run.draw(z, noise)
+        possible = {name: data.possible(values).cpu() for name, values in sources.items()}
+        table["possible"] = possible["means"].numpy()
+        return {
+            f"impossible.{name}": share_interval(int((~are).sum()), len(are), "samples")
+            for name, are in possible.items()
+        }
 
     def _arrays(self, run: Run, x: Tensor, distances: Distances, noise: Noise) -> dict[str, np.ndarray]:
         """What the pictures need."""
