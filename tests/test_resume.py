@@ -236,7 +236,8 @@ def test_threads_are_those_of_the_run(tmp_path, monkeypatch):
     path, before = tmp_path / "run", torch.get_num_threads()
     interrupting(monkeypatch, 10)
     try:
-        assert run(*VAE, "training.epochs=5", "threads=2", f"hydra.run.dir={path}") == 143
+        line = [*VAE, "training.epochs=2", "threads=2", "diagnostic=[]"]
+        assert run(*line, f"hydra.run.dir={path}") == 143
         torch.set_num_threads(1)
         assert run(f"resume={path}") == 0
         assert torch.get_num_threads() == 2 and RunDirectory(path).meta["resumed"][0]["notes"] == []
