@@ -34,14 +34,14 @@ TINY = [
 BOTH = """# @package _global_
 # Both models
 defaults:
-  - override /data: digits
+  - override /data: manifold
   - override /network: dense
-  - override /diagnostic: [reconstruction, knn]
+  - override /diagnostic: [reconstruction, samples]
   - override /comparison: [metrics]
 rows: 64
 network: {widths: [8]}
 training: {epochs: 1}
-diagnostic: {knn: {k: 3}}
+diagnostic: {samples: {k: 3, n: 100}}
 hydra: {sweeper: {params: {model: "vae,ae"}}}
 """
 
@@ -339,7 +339,7 @@ def test_an_experiment_says_what_is_swept_and_compared(tmp_path, capsys):
     ]
     assert all(
         list(job.config["diagnostic"]) == ["reconstruction"] for job in planned.jobs()
-    )  # no values of knn are left
+    )  # no values of samples are left
     assert "model=ae" in (path / "comparisons" / "tables" / "metrics.csv").read_text()
     capsys.readouterr()
     assert run(*tiny, f"hydra.run.dir={tmp_path / 'one'}") == 2
@@ -350,7 +350,7 @@ def test_an_experiment_says_what_is_swept_and_compared(tmp_path, capsys):
     assert (
         config["model"]["_target_"].endswith("VAE")
         and config["comparison"] == {}
-        and config["diagnostic"]["knn"]["k"] == 3
+        and config["diagnostic"]["samples"]["k"] == 3
     )
 
 
@@ -379,7 +379,7 @@ def test_jobs_share_the_data_that_a_check_has_to_read(monkeypatch):
 def test_a_sweep_compares_its_runs_at_the_end(tmp_path):
     path = tmp_path / "sweep"
     tiny = [
-        "data=digits",
+        "data=manifold",
         "network=dense",
         "network.widths=[8]",
         "rows=64",
