@@ -20,13 +20,15 @@ from tests.lines import run
 
 TINY = ["debug=quick", "network.channels=[4,8]", "network.strides=[1,1]", "network.widths=[16]", "rows=64"]
 BARE = [*TINY, "figures=[]"]  # half the time, where no picture is looked at
+FEW = "diagnostic.samples.n=100"  # whose ellipses take their time to fit
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A small run of the whole default list."""
     path = tmp_path_factory.mktemp("run") / "vae"
-    assert run(*TINY, f"hydra.run.dir={path}") == 0
+    least = [FEW, "diagnostic.traversal.paths=[axes,lines]", "diagnostic.latents.resamples=100"]
+    assert run(*TINY, *least, f"hydra.run.dir={path}") == 0
     return path
 
 
@@ -140,6 +142,7 @@ def test_what_a_check_finds_lacking_is_a_misfit_like_any_other(tmp_path, monkeyp
         "network=dense",
         "network.widths=[8]",
         "debug=quick",
+        "figures=[]",
         f"hydra.run.dir={tmp_path / 'run'}",
     ]
     assert run(*line, "diagnostic=[samples]") == 2
@@ -168,7 +171,7 @@ def test_load_gives_the_trained_model_back(finished):
 def test_two_runs_of_one_configuration_are_equal(finished, tmp_path):
     few = ["reconstruction", "samples", "stationarity"]
     again = tmp_path / "again"
-    assert run(*BARE, f"diagnostic=[{','.join(few)}]", f"hydra.run.dir={again}") == 0
+    assert run(*BARE, FEW, f"diagnostic=[{','.join(few)}]", f"hydra.run.dir={again}") == 0
     tables = {path.name for path in (again / "tables").iterdir()} - {"timing.csv", "summary.json"}
     assert len(tables) > 5
     for name in tables - {"metrics.csv", "findings.csv"}:  # of all that was asked
@@ -224,7 +227,8 @@ def test_a_diagnostic_is_added_without_training(tmp_path, capsys):
         for name in ("checkpoints/best.pt", "tables/train.csv", "tables/reconstruction.errors.csv")
     }
     capsys.readouterr()
-    assert run("task=diagnose", f"run={path}", "diagnostic=[reconstruction,variance_loss]") == 0
+    line = ["task=diagnose", f"run={path}", "diagnostic=[reconstruction,variance_loss]", "figures=[]"]
+    assert run(*line) == 0
     assert "reconstruction: already measured" in capsys.readouterr().out
     assert (path / "tables" / "variance_loss.summary.csv").is_file()
     assert {name: (path / name).read_bytes() for name in before} == before

@@ -286,6 +286,7 @@ def test_other_tasks_take_it_as_any_run(measured, tmp_path):
         run(
             "task=compare",
             f"runs=[{measured / 'whole'},{measured / 'small'}]",
+            "figures=[]",
             f"hydra.run.dir={tmp_path / 'cmp'}",
         )
         == 0
@@ -299,7 +300,8 @@ def test_other_tasks_take_it_as_any_run(measured, tmp_path):
     assert run("task=sample", small, "n=5", f"hydra.run.dir={tmp_path / 'samples'}") == 0
     assert np.load(tmp_path / "samples" / "samples.npz")["z"].shape == (5, 3)
     shutil.copytree(measured / "small", tmp_path / "small")
-    assert run("task=diagnose", f"run={tmp_path / 'small'}", "diagnostic=[variance_loss]") == 0
+    line = ["task=diagnose", f"run={tmp_path / 'small'}", "diagnostic=[variance_loss]", "figures=[]"]
+    assert run(*line) == 0
     assert "variance_loss" in RunDirectory(tmp_path / "small").reports
 
 
@@ -512,6 +514,7 @@ def odd(runs, tmp_path_factory):
             "rows=64",
             "training.epochs=1",
             "diagnostic=[]",
+            "figures=[]",
         ]
         assert run(*line, f"hydra.run.dir={root / name}") == 0
     for name, kept in (("full", range(D)), ("none", ())):

@@ -7,9 +7,8 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pandas as pd
@@ -25,8 +24,8 @@ from latentrun.system import door
 from latentrun.system.interrupts import Interrupted, deferred, interruptible
 from latentrun.training.recorder import Recorder
 from tests.lines import run
+from tests.processes import started
 
-ROOT = Path(__file__).parents[1]
 LONG = ["rows=96", "training.batch_size=8", "figures=[]"]
 VAE = [
     *LONG,
@@ -64,16 +63,14 @@ def undisturbed(request, toys, tmp_path_factory):
     return arguments, path
 
 
-def started(arguments: list[str], path: Path, epochs: int) -> subprocess.Popen:
+def training(arguments: list[str], path: Path, epochs: int) -> BaseProcess:
     """A process of its own, once it has trained for so many epochs."""
-    command = [sys.executable, "-m", "latentrun", *arguments, f"hydra.run.dir={path}"]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'own'}"}
-    with open(path.with_suffix(".txt"), "w") as shown:
-        process = subprocess.Popen(command, env=environment, stdout=shown, stderr=shown)
+    shown = path.with_suffix(".txt")
+    process = started([*arguments, f"hydra.run.dir={path}"], shown)
     table = path / "tables" / "train.csv"
     deadline = time.monotonic() + 60
     while not table.exists() or table.read_text().count("\n") <= epochs:
-        assert process.poll() is None and time.monotonic() < deadline, path.with_suffix(".txt").read_text()
+        assert process.is_alive() and time.monotonic() < deadline, shown.read_text()
         time.sleep(0.005)
     return process
 
@@ -83,9 +80,9 @@ def killed(undisturbed, tmp_path_factory):
     """The same run, ended by force after seven epochs."""
     arguments, whole = undisturbed
     path = tmp_path_factory.mktemp("killed") / "run"
-    process = started(arguments, path, epochs=7)
+    process = training(arguments, path, epochs=7)
     process.kill()
-    process.wait()
+    process.join()
     return path
 
 
@@ -150,16 +147,18 @@ def test_a_signal_is_answered_with_a_checkpoint(number, code, toys, tmp_path, mo
 
 def test_a_live_run_is_refused_and_one_that_was_stopped_is_not_measured(tmp_path, capsys):
     path = tmp_path / "run"
-    process = started([*VAE, "training.epochs=4000", "training.patience=null"], path, epochs=2)
+    process = training([*VAE, "training.epochs=4000", "training.patience=null"], path, epochs=2)
     try:
         assert run(f"resume={path}") == 2
         who = f"process {process.pid} on {os.uname().nodename}"
         assert f"is in use by another process ({who})" in capsys.readouterr().err
     finally:
         process.terminate()
-        code = process.wait()
+        process.join()
     said = path.with_suffix(".txt").read_text()
-    assert code == 143 and f"to go on: latentrun resume={path}" in said and "Traceback" not in said
+    assert (
+        process.exitcode == 143 and f"to go on: latentrun resume={path}" in said and "Traceback" not in said
+    )
     assert run("task=diagnose", f"run={path}") == 2
     not_over = "its training is not finished (state 'interrupted'); latentrun resume="
     assert not_over in capsys.readouterr().err
@@ -237,7 +236,8 @@ def test_threads_are_those_of_the_run(tmp_path, monkeypatch):
     path, before = tmp_path / "run", torch.get_num_threads()
     interrupting(monkeypatch, 10)
     try:
-        assert run(*VAE, "training.epochs=5", "threads=2", f"hydra.run.dir={path}") == 143
+        line = [*VAE, "training.epochs=2", "threads=2", "diagnostic=[]"]
+        assert run(*line, f"hydra.run.dir={path}") == 143
         torch.set_num_threads(1)
         assert run(f"resume={path}") == 0
         assert torch.get_num_threads() == 2 and RunDirectory(path).meta["resumed"][0]["notes"] == []

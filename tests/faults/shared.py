@@ -23,6 +23,7 @@ SMALL = [
     "training.epochs=4",
     "training.batch_size=32",
     "diagnostic=[stationarity]",
+    "figures=[]",
     "threads=1",
 ]
 

@@ -20,8 +20,14 @@ from tests.faults.shared import SMALL, one_line, run
 USES = {
     "encode": ["task=encode", "run=done"],
     "sample": ["task=sample", "run=done", "n=3"],
-    "diagnose": ["task=diagnose", "run=done", "diagnostic=[reconstruction]"],
-    "compare": ["task=compare", "runs=[done,twin]", "comparison=[metrics]", "diagnostic=[reconstruction]"],
+    "diagnose": ["task=diagnose", "run=done", "diagnostic=[reconstruction]", "figures=[]"],
+    "compare": [
+        "task=compare",
+        "runs=[done,twin]",
+        "comparison=[metrics]",
+        "diagnostic=[reconstruction]",
+        "figures=[]",
+    ],
     "prune": ["task=prune", "run=done", "keep=[0]"],
 }
 

@@ -71,6 +71,7 @@ def test_markup_of_rich_is_text_in_a_sweep(monkeypatch, tmp_path):
 
 def harmed(bench) -> None:
     """Hostile texts wherever a run holds texts that are shown, and in the category of a data file."""
+    assert run("task=diagnose", "run=done", "diagnostic=[stationarity]") == 0  # for pictures with captions
     (bench.folder / "homes.csv").write_text(
         (bench.folder / "homes.csv").read_text().replace("wood", HOSTILE.replace("\r", "") + "<script>")
     )
@@ -94,7 +95,7 @@ LINES = {
     "sample": ["task=sample", "run={done}", "n=2", "hydra.run.dir=samples"],
     "prune": ["task=prune", "run={done}", "keep=[0]", "hydra.run.dir=pruned"],
     "report": ["task=report", "runs=.", "hydra.run.dir=report"],
-    "diagnose": ["task=diagnose", "run={done}", "diagnostic=[reconstruction]"],
+    "diagnose": ["task=diagnose", "run={done}", "diagnostic=[reconstruction]", "figures=[]"],
     "resume": ["resume=stopped"],
     "untrained": ["task=encode", "run=stopped"],
     "an unknown key": [f"model.{HOSTILE}=1"],
@@ -186,7 +187,7 @@ def test_codes_and_samples_of_a_table_hold_no_formulas(bench):
     rows = [row.replace("wood", "=cmd()") for row in rows]
     (bench.folder / "new.csv").write_text("\n".join([head.replace("a", "@a", 1), *rows]) + "\n")
     line = ["data=table", "data.file=new.csv", "data.factors=[heating]", "diagnostic=[latents]"]
-    assert run(*line, "network.widths=[4]", "training.epochs=1", "hydra.run.dir=new") == 0
+    assert run(*line, "network.widths=[4]", "training.epochs=1", "figures=[]", "hydra.run.dir=new") == 0
     assert run("task=encode", "run=new", "hydra.run.dir=codes") == 0
     assert run("task=sample", "run=new", "n=3", "hydra.run.dir=samples") == 0
     tables = [*Path("new/tables").glob("*.csv"), Path("codes/codes.csv"), Path("samples/samples.csv")]

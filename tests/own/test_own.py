@@ -114,7 +114,8 @@ def test_a_diagnostic_of_ones_own_measures_a_run_of_ours_without_more(tmp_path):
         "figures=[]",
     ]
     assert run(*tiny, f"hydra.run.dir={tmp_path / 'run'}") == 0
-    assert run("--config-dir", CONF, "task=diagnose", f"run={tmp_path / 'run'}", "diagnostic=[axes]") == 0
+    line = ["task=diagnose", f"run={tmp_path / 'run'}", "diagnostic=[axes]", "figures=[]"]
+    assert run("--config-dir", CONF, *line) == 0
     assert "axes" in set(pd.read_csv(tmp_path / "run" / "tables" / "metrics.csv")["diagnostic"])
 
 

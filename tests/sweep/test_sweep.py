@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -19,9 +17,9 @@ from latentrun.store import RunDirectory
 from latentrun.sweep.engine import Launch, slots
 from latentrun.sweep.plan import Job, Sweep
 from tests.lines import run
+from tests.processes import started
 from tests.test_resume import same
 
-ROOT = Path(__file__).parents[2]
 TINY = [
     "data=points",
     "model=stumbling",
@@ -36,14 +34,14 @@ TINY = [
 BOTH = """# @package _global_
 # Both models
 defaults:
-  - override /data: digits
+  - override /data: manifold
   - override /network: dense
-  - override /diagnostic: [reconstruction, knn]
+  - override /diagnostic: [reconstruction, samples]
   - override /comparison: [metrics]
 rows: 64
 network: {widths: [8]}
 training: {epochs: 1}
-diagnostic: {knn: {k: 3}}
+diagnostic: {samples: {k: 3, n: 100}}
 hydra: {sweeper: {params: {model: "vae,ae"}}}
 """
 
@@ -64,14 +62,6 @@ def toys(tmp_path_factory):
 
 def sweep(toys: Path, path: Path, *arguments: str) -> list[str]:
     return ["-m", "--config-dir", str(toys), *TINY, *arguments, f"hydra.sweep.dir={path}"]
-
-
-def process(arguments: list[str], shown: Path) -> subprocess.Popen:
-    with open(shown, "w") as file:
-        environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests' / 'own'}"}
-        return subprocess.Popen(
-            [sys.executable, "-m", "latentrun", *arguments], env=environment, stdout=file, stderr=file
-        )
 
 
 def until(condition, seconds: float = 60) -> None:
@@ -138,11 +128,12 @@ def test_a_killed_and_a_failing_job_take_no_other_along_and_can_be_made_up_for(
     )
     stone.touch()
     try:
-        started = process(arguments, shown)
+        process = started(arguments, shown)
         victim = path / [p.name for p in sorted(undisturbed.glob("2_*"))][0]
-        until(lambda: trained(victim, 2) or started.poll() is not None)
+        until(lambda: trained(victim, 2) or not process.is_alive())
         os.kill(RunDirectory(victim).status["pid"], signal.SIGKILL)
-        assert started.wait(timeout=120) == 1
+        process.join(timeout=120)
+        assert process.exitcode == 1
     finally:
         stone.unlink()
     said = shown.read_text()
@@ -169,12 +160,12 @@ def test_nothing_outlives_a_killed_parent(toys, undisturbed, tmp_path):
     arguments = sweep(
         toys, path, "training.epochs=4000", "training.patience=null", "seed=0,1", "hydra.launcher.n_jobs=2"
     )
-    started = process(arguments, tmp_path / "shown.txt")
-    until(lambda: started.poll() is not None or len([d for d in path.glob("[01]_*") if trained(d, 3)]) == 2)
+    process = started(arguments, tmp_path / "shown.txt")
+    until(lambda: not process.is_alive() or len([d for d in path.glob("[01]_*") if trained(d, 3)]) == 2)
     jobs = [RunDirectory(d).status["pid"] for d in path.glob("[01]_*")]
     assert all(alive(pid) for pid in jobs)
-    started.kill()
-    started.wait()
+    process.kill()
+    process.join()
     until(lambda: not any(alive(pid) for pid in jobs), 20)
     for directory in path.glob("[01]_*"):  # they ended in order
         assert RunDirectory(directory).status["state"] == "interrupted"
@@ -185,10 +176,11 @@ def test_a_stopped_sweep_stops_its_jobs_with_checkpoints(toys, tmp_path):
     arguments = sweep(
         toys, path, "training.epochs=4000", "training.patience=null", "seed=0,1,2", "hydra.launcher.n_jobs=2"
     )
-    started = process(arguments, tmp_path / "shown.txt")
-    until(lambda: started.poll() is not None or len([d for d in path.glob("[01]_*") if trained(d, 3)]) == 2)
-    started.send_signal(signal.SIGINT)
-    assert started.wait(timeout=60) == 130
+    process = started(arguments, tmp_path / "shown.txt")
+    until(lambda: not process.is_alive() or len([d for d in path.glob("[01]_*") if trained(d, 3)]) == 2)
+    os.kill(process.pid, signal.SIGINT)
+    process.join(timeout=60)
+    assert process.exitcode == 130
     assert f"to go on: latentrun resume={path}" in (tmp_path / "shown.txt").read_text()
     for directory in path.glob("[01]_*"):
         assert (
@@ -347,7 +339,7 @@ def test_an_experiment_says_what_is_swept_and_compared(tmp_path, capsys):
     ]
     assert all(
         list(job.config["diagnostic"]) == ["reconstruction"] for job in planned.jobs()
-    )  # no values of knn are left
+    )  # no values of samples are left
     assert "model=ae" in (path / "comparisons" / "tables" / "metrics.csv").read_text()
     capsys.readouterr()
     assert run(*tiny, f"hydra.run.dir={tmp_path / 'one'}") == 2
@@ -358,7 +350,7 @@ def test_an_experiment_says_what_is_swept_and_compared(tmp_path, capsys):
     assert (
         config["model"]["_target_"].endswith("VAE")
         and config["comparison"] == {}
-        and config["diagnostic"]["knn"]["k"] == 3
+        and config["diagnostic"]["samples"]["k"] == 3
     )
 
 
@@ -387,7 +379,7 @@ def test_jobs_share_the_data_that_a_check_has_to_read(monkeypatch):
 def test_a_sweep_compares_its_runs_at_the_end(tmp_path):
     path = tmp_path / "sweep"
     tiny = [
-        "data=digits",
+        "data=manifold",
         "network=dense",
         "network.widths=[8]",
         "rows=64",
