@@ -14,10 +14,10 @@ from latentrun.errors import InputError, one_line
 from latentrun.functional.distances.frechet import gaussian_fit
 from latentrun.functional.images.resize import Resize, resized
 from latentrun.functional.spacing import evenly
+from latentrun.functional.statistics.components import principal_components
 from latentrun.nn.classifier import ROWS, Classifier
 
 BATCH = 32  # pictures that a foreign network sees at once
-RANK = 1e-10  # variance of a principal component, as a share of the largest, that is rounding
 FITTED = 4000  # training rows that principal components are fitted to
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
@@ -43,28 +43,18 @@ class Pixels(Features):
 
 class Principal(Features):
     """The first ``k`` principal components of ``train``, in data units and not whitened: distances are those
-    of x in the plane of largest variance. Fitted to at most ``FITTED`` rows, evenly taken; ``share`` of their
-    variance that lies in the plane."""
+    of x in the plane of largest variance; one number that is 0 where nothing varies. Fitted to at most
+    ``FITTED`` rows, evenly taken; ``share`` of their variance that lies in the plane."""
 
     def __init__(self, train: Tensor, k: int):
-        places = evenly(len(train), FITTED)
-        rows = train[places.to(train.device)].flatten(1).double()
-        self.mean = rows.mean(0)
-        rows = rows - self.mean
-        k = min(k, rows.shape[1], len(rows) - 1)
-        # Of few rows their products are the smaller matrix with the same eigenvalues.
-        few = len(rows) < rows.shape[1]
-        values, axes = torch.linalg.eigh(rows @ rows.T if few else rows.T @ rows)
-        if few:  # beyond their rank products of rows have no axes, only rounding
-            k = min(k, max(1, int((values > RANK * values[-1]).sum())))
-        axes, values = axes[:, -k:].flip(1), values.clamp_min(0)
-        self.axes = torch.nn.functional.normalize(rows.T @ axes, dim=0) if few else axes
-        total = values.sum().item()
-        self.share = values[-k:].sum().item() / total if total > 0 else 1.0
-        self.name = f"pca ({k} components)"
+        rows = train[evenly(len(train), FITTED).to(train.device)].flatten(1)
+        self.components = principal_components(rows, k)
+        self.share = self.components.share
+        self.name = f"pca ({max(1, len(self.components.axes))} components)"
 
     def __call__(self, x: Tensor) -> Tensor:
-        return (x.flatten(1).double() - self.mean) @ self.axes
+        found = self.components.coordinates(x.flatten(1))
+        return found if found.shape[1] else found.new_zeros(len(x), 1)
 
 
 class Penultimate(Features):

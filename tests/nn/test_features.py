@@ -159,7 +159,6 @@ def test_the_inception_network():
 def test_of_few_distinct_rows_there_are_no_more_components_than_their_rank():
     train = normal((30, 784), 5).repeat(10, 1)
     found = Principal(train, 64)
-    assert found.axes.shape == (784, 29)
-    torch.testing.assert_close(
-        found.axes.T @ found.axes, torch.eye(29, dtype=torch.float64), atol=1e-6, rtol=0
-    )
+    axes = found.components.axes
+    assert axes.shape == (29, 784)
+    torch.testing.assert_close(axes @ axes.T, torch.eye(29, dtype=torch.float64), atol=1e-6, rtol=0)

@@ -19,16 +19,21 @@ EXACT = 2048  # the side of a matrix of which all eigenvectors are computed
 
 @dataclass(frozen=True)
 class Components:
-    """``mean (D,)`` and orthonormal ``axes (k, D)`` of largest variance, float64, fitted to ``rows`` rows."""
+    """``mean (D,)`` and orthonormal ``axes (k, D)`` of largest variance, float64, fitted to ``rows`` rows, of
+    whose variance the ``share`` lies in their plane (1 where there is none)."""
 
     mean: Tensor
     axes: Tensor
     rows: int
+    share: float
+
+    def coordinates(self, x: Tensor) -> Tensor:
+        """Of the rows ``x (N, D)`` along the axes, ``(N, k)``, float64, from the mean."""
+        return (x.double() - self.mean) @ self.axes.T
 
     def reconstruct(self, x: Tensor) -> Tensor:
         """The nearest points ``(N, D)`` of the plane through the mean along the axes, in the type of x."""
-        centred = x.double() - self.mean
-        return (self.mean + (centred @ self.axes.T) @ self.axes).to(x.dtype)
+        return (self.mean + self.coordinates(x) @ self.axes).to(x.dtype)
 
 
 def principal_components(x: Tensor, k: int) -> Components:
@@ -52,11 +57,14 @@ def principal_components(x: Tensor, k: int) -> Components:
             centred = part.double() - mean
             covariance += centred.T @ centred
         axes = leading_axes(covariance, k).T
+        whole, along = covariance.trace(), ((axes @ covariance) * axes).sum()
     else:
         centred = x.double() - mean
         directions = centred.T @ leading_axes(centred @ centred.T, k)
         axes = (directions / directions.norm(dim=0)).T
-    return Components(mean, axes, n)
+        whole, along = centred.square().sum(), (centred @ axes.T).square().sum()
+    share = (along / whole).clamp(max=1).item() if whole > 0 else 1.0
+    return Components(mean, axes, n, share)
 
 
 def leading_axes(gram: Tensor, k: int) -> Tensor:
