@@ -85,7 +85,7 @@ def test_samples_that_break_the_rules_are_counted_among_samples_and_said():
     asked = Samples(n=N, k=1, resamples=100, grid=4, strips=2)
     _, run = measured(square)
     report = asked(run, Noise(0))
-    share = report.metrics["impossible.means"]
+    share = report.metrics["impossible.samples"]
     assert share.low < 0.5 < share.high and share.method == "Wilson over samples"
     assert share.value == pytest.approx(1 - report.tables["samples"]["possible"].mean())
     assert said(asked, report)["impossible_samples"] == (
@@ -100,7 +100,7 @@ def test_a_generator_of_the_data_may_draw_what_is_impossible():
     x = np.random.default_rng(0).random((100_000, 2))
     x = -np.sort(-x, axis=1) + np.random.default_rng(1).normal(size=x.shape)  # the planted p(x|z): unit noise
     share = np.mean((x[:, 1] > x[:, 0]) | ((x < 0) | (x > 1)).any(1))
-    assert report.metrics["impossible.means"].value == 0
+    assert report.metrics["impossible.samples"].value == 0
     assert report.metrics["impossible.draws"].value == pytest.approx(share, abs=0.03)
     assert list(said(asked, report)) == ["impossible_draws"]
 

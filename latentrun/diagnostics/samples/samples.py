@@ -42,7 +42,7 @@ class Samples(Diagnostic):
     that samples may fill). ``duplicates`` = the same for distances among m samples, against distances among
     the m test rows: above 0.05 the samples repeat themselves. With an oracle also the residual: distance to
     the nearest member of the data's family as a share of the picture's norm, over all n samples; and where it
-    is known which examples are possible, the share of all n samples that are not: ``impossible.means``, and
+    is known which examples are possible, the share of all n samples that are not: ``impossible.samples``, and
     ``impossible.draws`` of one draw from p(x|z) at each code, where the model has one.
 
     Intervals: order statistics for ``distance_ratio`` and percentiles; bootstrap over samples and test rows
@@ -70,7 +70,10 @@ class Samples(Diagnostic):
         ),
         "inside": Metric("share of samples whose fitted factors lie within the data's ranges", 0, 1, "one"),
         "impossible": Metric(
-            "share that break a rule of the data, of samples (means) and of draws from p(x|z)", 0, 1, "zero"
+            "share that break a rule of the data, of samples and of draws from p(x|z) at their codes",
+            0,
+            1,
+            "zero",
         ),
     }
     rules: ClassVar = (
@@ -96,8 +99,10 @@ class Samples(Diagnostic):
         Rule(
             "impossible_samples",
             Weight.PROBLEM,
-            (Condition("impossible.means", over=0.01),),  # of data it is 0
-            lambda m: f"{m['impossible.means']:.0%} of the samples could not be data: they break its rules.",
+            (Condition("impossible.samples", over=0.01),),  # of data it is 0
+            lambda m: (
+                f"{m['impossible.samples']:.0%} of the samples could not be data: they break its rules."
+            ),
             (Further("task=diagnose diagnostic=[impossible]"),),
         ),
         Rule(
@@ -208,11 +213,11 @@ class Samples(Diagnostic):
         self, run: Run, data: HasSupport, z: Tensor, x: Tensor, table: pd.DataFrame, noise: Noise
     ) -> dict[str, Estimate]:
         """The shares of the samples x, a column of the table, and of draws from p(x|z) that break a rule."""
-        sources = {"means": x}
+        sources = {"samples": x}
         if isinstance(run.model, HasLikelihood):
             sources["draws"] = run.draw(z, noise)
         possible = {name: data.possible(values).cpu() for name, values in sources.items()}
-        table["possible"] = possible["means"].numpy()
+        table["possible"] = possible["samples"].numpy()
         return {
             f"impossible.{name}": share_interval(int((~are).sum()), len(are), "samples")
             for name, are in possible.items()
