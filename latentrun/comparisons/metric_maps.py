@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from latentrun.comparisons.base import Comparison, Group, groups, reports
-from latentrun.diagnostics.decoder.metric_map_measure import DRAWN
 from latentrun.diagnostics.needs import ENCODER
 from latentrun.diagnostics.surface import SURFACE
 from latentrun.functional.noise import Noise
@@ -19,7 +18,7 @@ from latentrun.types import Estimate, Metric, Picture, Report
 
 DIAGNOSTIC = "metric_map"
 SHOWN = ("auroc.magnification", "auroc.deviation", "deviation.codes", "deviation.off")
-KEPT = ("ends", "codes", "values", *(f"map_{name}" for name in DRAWN))
+KEPT = ("ends", "codes", "values")  # of its arrays, beside the maps
 
 
 class MetricMaps(Comparison):
@@ -90,10 +89,10 @@ def maps_by_number(drawn: Sequence[tuple[Group, Report]]) -> dict[str, np.ndarra
     if not drawn:
         return {}
     kept = {
-        f"{name}_{number}": report.arrays[name]
+        f"{name}_{number}": values
         for number, (_, report) in enumerate(drawn)
-        for name in KEPT
-        if name in report.arrays
+        for name, values in report.arrays.items()
+        if name in KEPT or name.startswith("map_")
     }
     return kept | {
         "names": drawn[0][1].arrays["names"],

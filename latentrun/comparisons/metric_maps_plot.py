@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from latentrun.diagnostics.decoder.metric_map_measure import DRAWN
+from latentrun.diagnostics.decoder.metric_map_plot import DRAWN
 from latentrun.functional.factors import read_factors
 from latentrun.plotting.planes import maps_of
 from latentrun.types import Picture, Report

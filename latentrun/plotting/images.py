@@ -96,12 +96,13 @@ def strips(
     inches = tile / w
     space = max(1, w // 3) if lead else 0
     labels = [label for label, _ in rows]
-    letters = legible(_beside(labels) + inches * (n * (w + pad) + space), 6.5)
+    left = _beside(labels)
+    letters = legible(left + inches * (n * (w + pad) + space), 6.5)
     lines = max((text.count("\n") + 1 for texts in under for text in texts), default=0)
     band = math.ceil(lines * letters / 50 / inches)  # room for lines of text
     sheet = np.insert(sheet, [lead * (w + pad)] * space, empty, axis=1)
     sheet = np.insert(sheet, np.repeat((h + pad) * np.arange(count) + h, band), empty, axis=0)
-    fig, ax = _exact_axes(inches * sheet.shape[1], inches * sheet.shape[0], labels, columns)
+    fig, ax = _exact_axes(left, inches * sheet.shape[1], inches * sheet.shape[0], columns)
     _draw(ax, sheet)
     x_middle = (w + pad) * np.arange(n) + (w - 1) / 2 + space * (np.arange(n) >= lead)
     y_top = (h + pad + band) * np.arange(count)
@@ -130,12 +131,9 @@ def _beside(labels: Sequence[str]) -> float:
     return 0.1 + widest / 72
 
 
-def _exact_axes(
-    width: float, height: float, labels: Sequence[str], columns: Sequence[str]
-) -> tuple[Figure, Axes]:
-    """Axes of a size in inches, with room for labels on the left and below. Exact places instead of a layout
-    engine: engines fail for images of fixed shape beside long labels."""
-    left = _beside(labels)
+def _exact_axes(left: float, width: float, height: float, columns: Sequence[str]) -> tuple[Figure, Axes]:
+    """Axes of a size in inches, with so many ``left`` of them and room for labels of ``columns`` below. Exact
+    places instead of a layout engine: engines fail for images of fixed shape beside long labels."""
     below = 0.04
     if any(columns):
         below = 0.08 + 0.14 * max(label.count("\n") + 1 for label in columns)

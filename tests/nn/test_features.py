@@ -31,7 +31,9 @@ def test_pixels_are_x():
     assert torch.equal(Pixels()(x), x.flatten(1))
 
 
-@pytest.mark.parametrize(("n", "d", "k"), [(300, 6, 4), (20, 50, 7), (300, 6, 99), (5, 50, 99)])
+@pytest.mark.parametrize(
+    ("n", "d", "k"), [(300, 6, 4), (20, 50, 7), (300, 6, 99), (5, 50, 99), (30, 2100, 7)]
+)
 def test_components_are_scikit_learns(n, d, k):
     x = normal((n, d), 0) @ normal((d, d), 1) + 3
     features = Principal(x, k)

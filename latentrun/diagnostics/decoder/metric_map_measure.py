@@ -16,11 +16,6 @@ from latentrun.geometry.push import rows_at_once, width_of
 from latentrun.geometry.surface import gram
 
 SINGULAR = 1e-12  # share of the greatest eigenvalue below which the rounding of J hides the least one
-# What is drawn of them: its label, and whether it may be drawn on a logarithmic scale.
-DRAWN = {
-    "magnification": ("magnification $\\log\\sqrt{\\det M}$", False),
-    "deviation": ("standard deviation of x (data units)", True),
-}
 ROUNDS = 30  # in which points off the data are looked for, as many at a time as are wanted
 
 

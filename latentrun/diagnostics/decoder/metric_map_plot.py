@@ -8,13 +8,18 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from latentrun.diagnostics.decoder.metric_map_measure import DRAWN
 from latentrun.functional.factors import Target, read_factors
 from latentrun.plotting.histogram import STYLES
 from latentrun.plotting.planes import is_wide, maps_of, plain_numbers
 from latentrun.plotting.scatter import axis_name, draw, headed, key
 from latentrun.plotting.style import PALETTE, figure
 from latentrun.types import Picture, Report
+
+# What is drawn: its label, and whether its scale may be logarithmic.
+DRAWN = {
+    "magnification": ("magnification $\\log\\sqrt{\\det M}$", False),
+    "deviation": ("standard deviation of x (data units)", True),
+}
 
 
 def pictures(report: Report, kinds: Mapping[str, str]) -> dict[str, Picture]:

@@ -57,13 +57,14 @@ def principal_components(x: Tensor, k: int) -> Components:
             centred = part.double() - mean
             covariance += centred.T @ centred
         axes = leading_axes(covariance, k).T
-        whole, along = covariance.trace(), ((axes @ covariance) * axes).sum()
+        whole, within = covariance.trace(), ((axes @ covariance) * axes).sum()
     else:
         centred = x.double() - mean
         directions = centred.T @ leading_axes(centred @ centred.T, k)
         axes = (directions / directions.norm(dim=0)).T
-        whole, along = centred.square().sum(), (centred @ axes.T).square().sum()
-    share = (along / whole).clamp(max=1).item() if whole > 0 else 1.0
+        # Their squared lengths are the eigenvalues.
+        whole, within = centred.square().sum(), directions.square().sum()
+    share = (within / whole).clamp(max=1).item() if whole > 0 else 1.0
     return Components(mean, axes, n, share)
 
 

@@ -107,7 +107,7 @@ def over_seeds(values: np.ndarray, share: bool = False, scale: float = 0.0, over
     exact = several & zero_one.all(1) & (~equal | share)
     hits = (present & (values == 1)).sum(1)
     share_low, share_high = exact_ends(np.where(exact, hits, 1), np.where(exact, n, 1))
-    if share:  # and what values that are none have reached all the same
+    if share:  # but not past values that are none, though they are called so
         low, high = np.maximum(low, np.minimum(0, least)), np.minimum(high, np.maximum(1, greatest))
     low = np.where(exact, share_low, np.where(equal, np.nan, low))
     high = np.where(exact, share_high, np.where(equal, np.nan, high))
