@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from latentrun.errors import InputError
-from latentrun.system.machine import UNKNOWN, free_memory
+from latentrun.system.machine import UNKNOWN, free_memory, of_libc
 from latentrun.tasks.assembly import device_named, measuring
 from latentrun.tasks.estimate import memory
 
@@ -121,6 +121,34 @@ def test_it_works_where_posix_is_missing(acts, tmp_path):
     done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.endswith("all done\n"), done.stdout + done.stderr
     assert (tmp_path / "run" / "report.html").is_file() or acts is DOOR
+
+
+GIVEN_BACK = """
+from pathlib import Path
+from latentrun.system.machine import give_back, prepare
+prepare()
+
+def taken():
+    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if "VmRSS" in line]
+    return int(line.split()[1]) // 1024
+
+before = taken()
+blocks = [bytearray(b"1") * 2**24 for _ in range(8)]
+del blocks
+kept = taken() - before
+give_back()
+print(kept, taken() - before)
+"""
+
+
+@pytest.mark.skipif(of_libc("malloc_trim") is None, reason="no malloc_trim here")
+def test_a_process_that_waits_gives_its_memory_back():
+    environment = {"PYTHONPATH": str(ROOT), "PATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", GIVEN_BACK], env=environment, capture_output=True, text=True, check=True
+    )
+    kept, left = map(int, done.stdout.split())
+    assert kept > 100 and left < 10
 
 
 def test_memory_that_nobody_counts_refuses_nothing(monkeypatch):

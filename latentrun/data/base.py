@@ -153,7 +153,9 @@ class Dataset(ABC):
             digest.update(repr((name, tuple(rows.x.shape))).encode())
             digest.update(rows.index.numpy().tobytes() + rows.y.numpy().tobytes())
             # Every bit of x counts in the sum, at the speed of memory; its order in the rows that are hashed.
-            digest.update(str(int(rows.x.contiguous().view(torch.int32).sum(dtype=torch.int64))).encode())
+            # In parts, for a sum of whole numbers first makes them 64 bits wide.
+            parts = rows.x.contiguous().view(torch.int32).flatten().split(2**18)
+            digest.update(str(sum(int(part.sum(dtype=torch.int64)) for part in parts)).encode())
             digest.update(thin(rows, 256).x.numpy().tobytes())
         return digest.hexdigest()[:16]
 

@@ -20,6 +20,7 @@ from latentrun.errors import unknown
 from latentrun.store.files import last_line
 from latentrun.sweep.plan import Job, Places
 from latentrun.system.interrupts import deferred
+from latentrun.system.machine import give_back
 
 if TYPE_CHECKING:
     from multiprocessing.context import ForkServerContext, SpawnContext
@@ -148,6 +149,7 @@ class Engine:
         """Carry out the jobs; Interrupted when the sweep itself was asked to stop, after every job has saved
         its state."""
         waiting, free, running, outcomes = list(jobs), slots(self.launch, jobs), [], []
+        give_back()  # what checking the jobs took
         with deferred() as request:
             while waiting or running:
                 while waiting and free:

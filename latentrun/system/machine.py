@@ -6,6 +6,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # glibc, malloc.h
@@ -22,10 +23,23 @@ def prepare() -> None:
     the convolutional VAE on two cores.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    mallopt = of_libc("mallopt")
     if mallopt is not None:
         mallopt(M_MMAP_THRESHOLD, 2**30)
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def give_back() -> None:
+    """Give the memory that is free, but kept (:func:`prepare`), back to the system: for a process that will
+    only wait."""
+    trim = of_libc("malloc_trim")
+    if trim is not None:
+        trim(0)
+
+
+def of_libc(name: str) -> Callable[..., int] | None:
+    """A function of the C library, where it has one of this name."""
+    return getattr(ctypes.CDLL(None), name, None) if os.name == "posix" else None
 
 
 def settle(threads: int | None) -> None:

@@ -89,15 +89,13 @@ class Claims(Task):
         warm(work.__module__)  # while the trainings are composed and checked
         shared = [text for text in command.overrides if key_of(text).partition(".")[0] in SHARED]
         jobs, numbers = merged(composed(requests(claims, self.size), shared, command.compose))
-        data: dict[str, Dataset] = {}
-        jobs = checked(jobs, trust, data)
+        jobs, digests = checked_with_data(jobs, trust)
         specs = specs_of(claims, command.values["comparison"])
         comparisons = built(specs, trust.fresh)
         check_metrics(claims, jobs, numbers, trust.fresh, comparisons)
         require_room(command.path)
         require_empty(command.path)
         claim_directory(command.path, "verdict")
-        digests = {job.number: data[data_key(job.config)].digest for job in jobs}
         evidence = Evidence(jobs, Guarded(command.path) / "logs", digests)
         evidence.look(command.values["output"])
         try:
@@ -152,6 +150,14 @@ def composed(
             raise InputError(f"claim.{claim}, run {run!r}: {error}") from None
         pairs.append((request, replace(job, name=f"{number}_{request.name}_seed={request.seed}")))
     return pairs
+
+
+def checked_with_data(jobs: Sequence[Job], trust: Trust) -> tuple[list[Job], dict[int, str]]:
+    """The jobs, found to fit together, and the digest of the data of each. The data themselves are let go:
+    the process that waits for hundreds of trainings holds none."""
+    data: dict[str, Dataset] = {}
+    jobs = checked(jobs, trust, data)
+    return jobs, {job.number: data[data_key(job.config)].digest for job in jobs}
 
 
 def compare_runs(
