@@ -19,10 +19,8 @@ from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Question
 from latentrun.errors import InputError, NothingToMeasure, few, nearest
 from latentrun.functional.noise import Noise
-from latentrun.functional.statistics.intervals import mean_interval
-from latentrun.functional.statistics.ranking import Pairs
 from latentrun.run import Run
-from latentrun.types import Estimate, Report, Status
+from latentrun.types import Report, Status
 
 NO_INTERVAL = "none: one run each"
 DATA = ("data",)  # runs that differ in these settings are on different data
@@ -232,33 +230,17 @@ def example_tables(runs: Sequence[Run], diagnostic: str, table: str) -> dict[int
 
 
 def paired_examples(
-    column: str, group: Group, reference: Group, tables: Mapping[int, pd.DataFrame]
+    columns: tuple[str, str], group: Group, reference: Group, tables: Mapping[int, pd.DataFrame]
 ) -> tuple[np.ndarray, int] | None:
-    """Differences group - reference ``(N,)`` of a column of :func:`example_tables`, matched by the row
+    """Differences group - reference ``(N,)`` of a column of :func:`example_tables` each, matched by the row
     number, averaged over the common seeds first, or over all where there is none, and how many of the group
-    these are; None where a run lacks the column."""
+    these are; None where a run lacks its column."""
     seeds = [pair for pair in group.runs if pair in reference.runs]
     sides = [[tables[id(side.runs[pair])] for pair in seeds or side.runs] for side in (group, reference)]
-    if not all(column in table for side in sides for table in side):
+    if not all(column in table for column, side in zip(columns, sides, strict=True) for table in side):
         return None
     means = [
-        pd.concat([table[column] for table in side], axis=1, join="inner").mean(axis=1) for side in sides
+        pd.concat([table[column] for table in side], axis=1, join="inner").mean(axis=1)
+        for column, side in zip(columns, sides, strict=True)
     ]
     return (means[0] - means[1]).dropna().to_numpy(copy=True), len(sides[0])
-
-
-def over_seeds_and_examples(tests: Pairs, g: int, other: int, examples: np.ndarray | None) -> Estimate:
-    """The difference of group g and another, entry of ``tests``, with an interval that holds both those over
-    seeds and over ``examples (N,)``, paired differences; either alone where the other is not there. What lies
-    outside of it lies outside of both."""
-    seeds = Estimate.read(tests.difference[g, other], tests.low[g, other], tests.high[g, other])
-    if seeds.low is not None:
-        seeds = Estimate(seeds.value, seeds.low, seeds.high, str(tests.test[g, other]))
-    found = [seeds] if examples is None else [seeds, mean_interval(examples)]
-    known = [e for e in found if e.low is not None and e.high is not None]
-    if not known:
-        return Estimate(seeds.value, method=NO_INTERVAL)
-    # Paired over other seeds, or over rows that both have, the middle may be another.
-    low = min(seeds.value, *(e.low for e in known if e.low is not None))
-    high = max(seeds.value, *(e.high for e in known if e.high is not None))
-    return Estimate(seeds.value, low, high, " and ".join(e.method for e in known))

@@ -17,13 +17,13 @@ from latentrun.comparisons.base import (
     lots,
     matrix,
     of_most,
-    over_seeds_and_examples,
     paired_examples,
     reports,
 )
 from latentrun.diagnostics.needs import EVIDENCE
 from latentrun.errors import InputError, NothingToMeasure
 from latentrun.functional.noise import Noise
+from latentrun.functional.statistics.crossed import over_seeds_and_examples
 from latentrun.functional.statistics.ranking import mean_over, moments, over_seeds, pairwise
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
@@ -268,7 +268,9 @@ def differences(
         for g in (members.index(group) for group in lot):
             if g == reference or not np.isfinite(tests.difference[g, reference]):
                 continue
-            found = paired_examples(column, members[g], members[reference], tables) if paired else None
+            found = (
+                paired_examples((column, column), members[g], members[reference], tables) if paired else None
+            )
             e = over_seeds_and_examples(tests, g, reference, found[0] if found else None)
             rows.append(
                 {

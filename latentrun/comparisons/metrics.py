@@ -302,7 +302,7 @@ def example_row(
 ) -> dict[str, Any] | None:
     """One group against the reference by the column ``measure`` of the tables of their runs, averaged over
     the common seeds, or over all where there is none; None where a run lacks it."""
-    paired = paired_examples(measure, group, reference, tables)
+    paired = paired_examples((measure, measure), group, reference, tables)
     if paired is None:
         return None
     d, seeds = paired

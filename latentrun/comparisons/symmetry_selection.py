@@ -19,59 +19,77 @@ from latentrun.comparisons.base import (
     lots,
     matrix,
     of_most,
-    over_seeds_and_examples,
     paired_examples,
     reports,
 )
 from latentrun.config import settings as grouping
-from latentrun.config.settings import settings
+from latentrun.data.base import Oracle
 from latentrun.diagnostics.needs import EVIDENCE
 from latentrun.errors import InputError, NothingToMeasure
 from latentrun.functional.noise import Noise
+from latentrun.functional.statistics.crossed import over_seeds_and_examples
 from latentrun.functional.statistics.ranking import Pairs, moments, over_seeds, pairwise
-from latentrun.manifolds import space
+from latentrun.manifolds import Manifold, is_same
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
 
 DIAGNOSTIC = "likelihood"
 BEST, LOSES, OPEN = "best", "loses", "undecided"
+CLOSEST = ("log_prob", "quadrature", "iwae")  # log p(x) exactly, nearly, and from below
+NAMES = {
+    "closest": "log p(x), where it is known, else its bound by most draws",
+    "iwae": "the bound of log p(x) by most draws",
+    "elbo": "the ELBO",
+    "quadrature": "log p(x) by quadrature",
+    "log_prob": "log p(x)",
+}
+FEW = 0.1  # share of examples whose bound few draws carry: above, how loose it is cannot be told
 
 
 @dataclass(frozen=True)
 class Contest:
-    """Groups of runs on one data set, ``data`` in words, ``own`` the name of the manifold the data lie on,
-    None where it is not known. ``spaces``: what each group is called: its latent space, where that alone
-    tells the groups apart. ``values (G, S)``: what they are ranked by, groups by seeds, ``column`` that of
-    the table of examples; ``bias (G,)``: how many nats it is expected to lie below log p(x)."""
+    """Groups of runs on one data set, ``data`` in words, ``truth`` the manifold that the data lie on, None
+    where it is not known. ``spaces``: what each group is called: its latent space, where that alone tells the
+    groups apart. ``values (G, S)``: what they are ranked by, groups by seeds, ``columns`` those of the tables
+    of examples; ``bias (G,)``: how many nats it is expected to lie below log p(x), ``few (G,)``: share of
+    examples of which a bound is carried by too few draws to know that."""
 
     data: str
-    own: str | None
+    truth: Manifold | None
     groups: list[Group]
     spaces: list[str]
-    column: str
+    columns: list[str]
     values: np.ndarray
     bias: np.ndarray
+    few: np.ndarray
 
     @property
     def order(self) -> np.ndarray:
         """The groups, the best mean first; those without a value last."""
         return np.argsort(-np.nan_to_num(over_seeds(self.values).mean, nan=-np.inf), kind="stable")
 
+    @property
+    def true(self) -> list[bool]:
+        """Of which groups the latent space is the manifold that the data lie on."""
+        spaces = [next(iter(group.runs.values())).model.spaces["z"] for group in self.groups]
+        return [self.truth is not None and is_same(space, self.truth) for space in spaces]
+
 
 class SymmetrySelection(Comparison):
     """Which latent space makes the data most probable: is it the manifold that they lie on?
 
     Runs on the same data, in groups that differ in the latent space (or otherwise), are ranked by the mean
-    over seeds of a lower bound of log p(x), as the diagnostic `likelihood` measured it. The first beats
-    another where the interval of their difference, which holds both that over seeds (paired t, where seeds
-    are common) and that over examples (paired by the row number in the source), lies above 0, and also above
-    how far the other's bound is expected to lie below its log p(x) (to first order): a bound may be low
-    because it is loose. It ``wins`` where it beats all others; that is one statement each of whose parts is
-    held to 97.5 %, which needs no correction for their number. Else the selection is ``undecided``.
+    over seeds of what the diagnostic `likelihood` measured: log p(x) where it is known (``closest``), else a
+    lower bound of it. The first beats another where the interval of their difference, over seeds and over
+    examples together (paired, where seeds and rows are common), lies above 0; where the other's is a bound,
+    which may be low because it is loose, also above how far it is expected to lie below its log p(x), and
+    never where that cannot be told: in more than a tenth of its examples few draws carry the mean. It wins
+    where it beats all others, else the selection is ``undecided``. That a space which is not the most
+    probable of G wins has a chance of at most 2.5 % (G - 1).
 
-    ``truth`` is the setting of the data that names their own manifold; ``right``, ``wrong``, ``undecided``
-    are shares of the data sets whose own manifold is among the spaces tried. Table ``confusion``: for each
-    data set the winner, and in how many seeds each space was the best.
+    ``right``, ``wrong``, ``undecided`` are shares of the data sets whose own manifold is known and is among
+    the spaces tried. Table ``confusion``: for each data set the winner, and in how many seeds each space was
+    the best.
     """
 
     requires = (EVIDENCE,)
@@ -83,8 +101,8 @@ class SymmetrySelection(Comparison):
         "lead": Metric("of the best space over the next, nats per example, mean over examples and seeds"),
     }
 
-    def __init__(self, rank_by: Literal["iwae", "elbo", "quadrature", "log_prob"], truth: str):
-        self.rank_by, self.truth = rank_by, truth
+    def __init__(self, rank_by: Literal["closest", "iwae", "elbo", "quadrature", "log_prob"]):
+        self.rank_by = rank_by
 
     def check(self, candidates: Sequence[Candidate]) -> None:
         super().check(candidates)
@@ -114,33 +132,48 @@ class SymmetrySelection(Comparison):
             if len(table) > 1:
                 metrics[f"lead.{contest.data}"] = lead(table)
         first = (
-            f"Ranked by {self.rank_by}, nats per example. Each row is held against the best of its data; it "
-            "loses where the interval of the difference lies above 0 and above its own bias."
+            f"Ranked by {NAMES[self.rank_by]}, nats per example. Each row is held against the best of its "
+            "data; it loses where the interval of the difference lies above 0 and above its own bias, unless "
+            f"few draws carry more than {FEW:.0%} of its bounds."
         )
         every = list(dict.fromkeys(note for some in notes for note in some))
         return Report(
             metrics, {"ranking": pd.concat(rankings), "confusion": confusion}, notes=(first, *every)
         )
 
-    def _contest(self, data: str, rivals: list[Group], found: Mapping[int, Report]) -> Contest:
+    def _contest(self, title: str, rivals: list[Group], found: Mapping[int, Report]) -> Contest:
         runs = [run for group in rivals for run in group.runs.values()]
-        cells = {id(run): cell for run in runs if (cell := of_most(found[id(run)], self.rank_by))}
-        loose = {
-            id(run): found[id(run)].metrics["bias"].value
-            for run in runs
-            if self.rank_by == "iwae" and "bias" in found[id(run)].metrics
-        }
-        text = settings(runs[0].config, runs[0].meta.get("choices", {})).get(self.truth)
+        cells = {id(run): cell for run in runs if (cell := self._cell(found[id(run)]))}
+        data = runs[0].data
         names = [next(iter(group.runs.values())).model.spaces["z"].name for group in rivals]
+
+        def of_bounds(name: str) -> np.ndarray:
+            """Means ``(G,)`` of what says how loose a bound is; 0 of what is none."""
+            loose = {
+                key: found[key].metrics[name].value
+                for key, (column, _) in cells.items()
+                if column.startswith("iwae") and name in found[key].metrics
+            }
+            return np.nan_to_num(moments(matrix(rivals, lambda run: loose.get(id(run), np.nan)))[0])
+
         return Contest(
-            data=data,
-            own=space(text, self.truth).name if isinstance(text, str) else None,
+            data=title,
+            truth=data.manifold if isinstance(data, Oracle) else None,
             groups=rivals,
             spaces=names if len(set(names)) == len(names) else [group.name for group in rivals],
-            column=next(iter(cells.values()))[0] if cells else "",
+            columns=[
+                next((cells[id(run)][0] for run in group.runs.values() if id(run) in cells), "")
+                for group in rivals
+            ],
             values=matrix(rivals, lambda run: cells[id(run)][1] if id(run) in cells else np.nan),
-            bias=np.nan_to_num(moments(matrix(rivals, lambda run: loose.get(id(run), np.nan)))[0]),
+            bias=of_bounds("bias"),
+            few=of_bounds("few"),
         )
+
+    def _cell(self, report: Report) -> tuple[str, float] | None:
+        """The column that a run is ranked by, and its value; None where it has none."""
+        names = CLOSEST if self.rank_by == "closest" else (self.rank_by,)
+        return next((cell for name in names if (cell := of_most(report, name))), None)
 
     # ---------------------------------------------------------------- drawing
     def plot(self, report: Report) -> dict[str, Picture]:
@@ -165,14 +198,17 @@ def ranking(contest: Contest) -> tuple[pd.DataFrame, list[str]]:
     rows = [
         {
             "data": contest.data,
-            "own": contest.own or "",
+            "truth": contest.truth.name if contest.truth else "",
             "space": contest.spaces[g],
+            "true": contest.true[g],
+            "by": contest.columns[g],
             "rank": rank,
             "bound": seen.mean[g],
             "low": seen.low[g],
             "high": seen.high[g],
             "seeds": int(seen.n[g]),
             "bias": contest.bias[g],
+            "few": contest.few[g],
             **behind(contest, tests, order[0], g, tables),
         }
         for rank, g in enumerate(order, 1)
@@ -187,9 +223,11 @@ def behind(
     if g == best:
         return {"behind": 0.0, "behind_low": np.nan, "behind_high": np.nan, "method": "", "verdict": BEST}
     rival, winner = contest.groups[g], contest.groups[best]
-    paired = paired_examples(contest.column, winner, rival, tables) if tables else None
+    columns = contest.columns[best], contest.columns[g]
+    paired = paired_examples(columns, winner, rival, tables) if tables else None
     e = over_seeds_and_examples(tests, best, g, paired[0] if paired else None)
-    beaten = e.low is not None and e.low > max(0.0, float(contest.bias[g]))
+    is_known = contest.few[g] <= FEW
+    beaten = is_known and e.low is not None and e.low > max(0.0, float(contest.bias[g]))
     return {**e.columns("behind"), "method": e.method, "verdict": LOSES if beaten else OPEN}
 
 
@@ -203,11 +241,13 @@ def confusion_row(contest: Contest, table: pd.DataFrame) -> dict[str, Any]:
     full = np.isfinite(contest.values).all(0)
     best = np.nan_to_num(contest.values[:, full], nan=-np.inf).argmax(0)
     counts = np.bincount(best, minlength=len(contest.spaces))
+    winner = winner_of(table)
     return {
         "data": contest.data,
-        "own": contest.own or "",
-        "winner": winner_of(table),
-        "judged": contest.own in contest.spaces,
+        "truth": contest.truth.name if contest.truth else "",
+        "winner": winner,
+        "right": winner != OPEN and bool(table["true"].iloc[0]),
+        "judged": any(contest.true),
         **{f"best.{name}": int(count) for name, count in zip(contest.spaces, counts, strict=True)},
     }
 
@@ -224,8 +264,8 @@ def shares(confusion: pd.DataFrame) -> dict[str, Estimate]:
     if judged.empty:
         return {}
     outcomes = {
-        "right": judged["winner"] == judged["own"],
-        "wrong": (judged["winner"] != judged["own"]) & (judged["winner"] != OPEN),
+        "right": judged["right"],
+        "wrong": ~judged["right"].astype(bool) & (judged["winner"] != OPEN),
         "undecided": judged["winner"] == OPEN,
     }
     return {name: Estimate(float(outcome.mean())) for name, outcome in outcomes.items()}

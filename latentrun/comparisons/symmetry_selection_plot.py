@@ -22,7 +22,7 @@ def pictures(report: Report) -> dict[str, Picture]:
         "ranking": Picture(
             behind(report.tables["ranking"]),
             "How far each latent space lies behind the best on the same data (right of 0 is worse), in nats "
-            "per example, with the interval that holds both those over seeds and over examples. Filled: it "
+            "per example, with the 95 % interval over seeds and examples. Filled: it "
             "is beaten; hollow: undecided. In bold: the manifold that the data lie on.",
         )
     }
@@ -53,8 +53,8 @@ def behind(table: pd.DataFrame) -> Figure:
             ax.plot(row.behind, y, "o", markeredgecolor=edge, markerfacecolor=fill, markersize=5)
         ax.axvline(0, color="black", linewidth=0.8)
         ax.set_yticks(range(len(rows)), rows["space"])
-        for label, own in zip(ax.get_yticklabels(), rows["space"] == rows["own"], strict=True):
-            label.set_fontweight("bold" if own else "normal")
+        for label, is_true in zip(ax.get_yticklabels(), rows["true"], strict=True):
+            label.set_fontweight("bold" if is_true else "normal")
         ax.set(ylim=(len(rows) - 0.5, -0.5), xlabel="nats behind the best", title=rows["data"].iloc[0])
     return fig
 
@@ -64,7 +64,7 @@ def confusion(table: pd.DataFrame) -> Figure:
     names = [column.removeprefix("best.") for column in table.columns if column.startswith("best.")]
     counts = table[[f"best.{name}" for name in names]].to_numpy(float)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    labels = [own or data for own, data in zip(table["own"], table["data"], strict=True)]
+    labels = [truth or data for truth, data in zip(table["truth"], table["data"], strict=True)]
     fig, axes = figure(width=1.8 + 0.5 * len(names), height=1.2 + 0.42 * len(labels))
     ax = axes[0, 0]
     ax.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")

@@ -26,6 +26,8 @@ from latentrun.types import Column, Factor, Projection, Split
 if TYPE_CHECKING:
     import pandas as pd
 
+    from latentrun.manifolds import Manifold
+
 SPLITS = ("train", "val", "test")
 Colours = Literal["gray", "gray_r", "viridis", "magma", "inferno", "plasma", "cividis"]  # of matplotlib
 
@@ -220,10 +222,14 @@ class Tabular(Dataset):
 
 class Oracle(ABC):
     """A family whose truth is known, as far as the attributes are not None. Mixed into a
-    :class:`Dataset`."""
+    :class:`Dataset`.
+
+    ``manifold``: that whose points the members are, of which the factors are coordinates.
+    """
 
     intrinsic_dim: int | None
     betti: tuple[int, ...] | None
+    manifold: Manifold | None = None
 
     @property
     def local_dims(self) -> tuple[int, ...]:
@@ -241,6 +247,11 @@ class Oracle(ABC):
     def geodesic_distance(self, a: Tensor, b: Tensor) -> Tensor | None:
         """Lengths ``(N,)`` of the shortest paths within the family, in the units of x, between the members
         with factors ``a`` and ``b (N, F)``: infinite where there is none; None where they are not known."""
+        return None
+
+    def factor_distance(self, a: Tensor, b: Tensor) -> Tensor | None:
+        """Distances ``(N,)`` of the members with factors ``a`` and ``b (N, F)`` along ``manifold``, whatever
+        its map to x does to lengths: infinite where there is no path; None where there is no manifold."""
         return None
 
     def outline(self) -> tuple[Tensor, ...]:

@@ -17,7 +17,7 @@ from latentrun.data.lifted_names import Layout, named
 from latentrun.data.lifted_nearest import nearest_points
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
-from latentrun.manifolds import Compact, Diagonal, Places, Sphere, Union, space
+from latentrun.manifolds import Compact, Diagonal, Manifold, Places, Sphere, Union, space
 from latentrun.types import Projection, Split
 
 Fraction = Annotated[float, Between(0, 1, open_=True)]
@@ -34,6 +34,8 @@ class OnManifold(Dataset, Oracle, HasMembers):
     The classes below make one of settings: :class:`Shape` of all manifolds and lifts, :class:`Lifted` of a
     space through a network.
     """
+
+    manifold: Manifold  # pyrefly: ignore[bad-override]  here there always is one
 
     def __init__(
         self,
@@ -146,8 +148,9 @@ class OnManifold(Dataset, Oracle, HasMembers):
 
     def geodesic_distance(self, a: Tensor, b: Tensor) -> Tensor | None:
         """None where the lift is no isometry."""
-        if not isinstance(self.lift, Flat):
-            return None
+        return self.factor_distance(a, b) if isinstance(self.lift, Flat) else None
+
+    def factor_distance(self, a: Tensor, b: Tensor) -> Tensor:
         return self.manifold.distance(self.law.point(a), self.law.point(b))
 
     def outline(self) -> tuple[Tensor, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache, cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -12,6 +12,9 @@ from latentrun.data.base import Dataset, Description, HasMembers, HasSupport, Or
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.types import Projection, Split
+
+if TYPE_CHECKING:
+    from latentrun.manifolds import Manifold
 
 
 class Recorded(Dataset):
@@ -79,6 +82,10 @@ class RecordedOracle(Recorded, Oracle):
         return self.source
 
     @property
+    def manifold(self) -> Manifold | None:  # pyrefly: ignore[bad-override]  made when asked for
+        return self._oracle.manifold
+
+    @property
     def local_dims(self) -> tuple[int, ...]:
         return self._oracle.local_dims
 
@@ -87,6 +94,9 @@ class RecordedOracle(Recorded, Oracle):
 
     def geodesic_distance(self, a: Tensor, b: Tensor) -> Tensor | None:
         return self._oracle.geodesic_distance(a, b)
+
+    def factor_distance(self, a: Tensor, b: Tensor) -> Tensor | None:
+        return self._oracle.factor_distance(a, b)
 
     def outline(self) -> tuple[Tensor, ...]:
         return self._oracle.outline()

@@ -9,7 +9,7 @@ from latentrun.manifolds.interval import Interval
 from latentrun.manifolds.klein import Klein, Moebius
 from latentrun.manifolds.parse import register, space
 from latentrun.manifolds.places import Places, laid_out
-from latentrun.manifolds.product import Product, Torus, product
+from latentrun.manifolds.product import Product, Torus, is_same, product
 from latentrun.manifolds.ray import Diagonal
 from latentrun.manifolds.so3 import SO3
 from latentrun.manifolds.sphere import Sphere, sphere
@@ -38,6 +38,7 @@ __all__ = [
     "Symmetric",
     "Torus",
     "Union",
+    "is_same",
     "laid_out",
     "product",
     "register",

@@ -227,3 +227,18 @@ def _kuenneth(numbers: Sequence[tuple[int, ...] | None]) -> tuple[int, ...] | No
 def _times(p: tuple[int, ...], q: tuple[int, ...]) -> tuple[int, ...]:
     degrees = range(len(p) + len(q) - 1)
     return tuple(sum(p[i] * q[k - i] for i in range(len(p)) if 0 <= k - i < len(q)) for k in degrees)
+
+
+def is_same(a: Manifold, b: Manifold) -> bool:
+    """Whether two spaces are one, whatever they are called and in whatever order their factors stand.
+
+    >>> is_same(Torus(2), product([sphere(1), sphere(1)])), is_same(sphere(2), Torus(2))
+    (True, False)
+    """
+    return sorted(_names(a)) == sorted(_names(b))
+
+
+def _names(space: Manifold) -> list[str]:
+    """The names of its factors."""
+    factors = space.factors if isinstance(space, Product) else ()
+    return [name for factor in factors for name in _names(factor)] or [space.name]

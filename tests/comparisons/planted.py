@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
 import torch
 
+from latentrun.data.base import Oracle
+from latentrun.manifolds import Euclidean
 from latentrun.run import Run
 from latentrun.types import Estimate, Report
 from tests.planted import Deterministic, Rows
@@ -65,6 +68,70 @@ def planted(
         metrics=metrics.astype({"low": float, "high": float}),
         reports=reports,
     )
+
+
+class OnManifold(Rows, Oracle):
+    """Rows that are said to lie on a manifold."""
+
+    intrinsic_dim = betti = None
+
+    def __init__(self, manifold):
+        super().__init__(torch.arange(40.0).view(20, 2) / 40)
+        self.manifold = manifold
+
+    def render(self, factors):
+        raise NotImplementedError
+
+    def project(self, x):
+        raise NotImplementedError
+
+
+EXAMPLES = 40
+SPREAD = np.random.default_rng(0).normal(size=EXAMPLES)  # of the examples, the same in all runs
+
+
+def bounded(
+    group,
+    seed,
+    bound,
+    space=None,
+    oracle=None,
+    uncorrected=None,
+    bias=0.0,
+    data=None,
+    jitter=0.0,
+    few=0.0,
+    known=None,
+    lies_on=None,
+):
+    """A run whose bound of log p(x) is ``bound`` on average: examples differ by SPREAD in all runs, and by
+    ``jitter`` otherwise. ``known``: log p(x) itself, by quadrature; ``few``: share of examples with a bound
+    that few draws carry; ``lies_on``: the manifold that the data lie on."""
+    rng = np.random.default_rng(crc32(f"{group} {seed}".encode()))
+    noise = rng.normal(size=EXAMPLES)
+    values = bound + SPREAD - SPREAD.mean() + jitter * (noise - noise.mean())
+    examples = pd.DataFrame({"index": np.arange(EXAMPLES), "elbo": values - 1.0, "iwae_100": values})
+    metrics = {
+        "elbo": Estimate(values.mean() - 1.0),
+        "iwae.10": Estimate(values.mean() - 0.5),
+        "iwae.100": Estimate(values.mean()),
+        "bias": Estimate(bias),
+        "few": Estimate(few),
+    }
+    if known is not None:
+        examples["quadrature"] = values - bound + known
+        metrics["quadrature"] = Estimate(known)
+    if oracle is not None:
+        metrics["oracle"] = Estimate(oracle)
+    if uncorrected is not None:
+        metrics["elbo_uncorrected"] = Estimate(uncorrected)
+    run = planted(f"{group}-{seed}", seed, latent=group)
+    run.model.spaces["z"] = Euclidean(2) if space is None else space
+    config = run.config if data is None else {**run.config, "data": data}
+    rows = run.data if lies_on is None else OnManifold(lies_on)
+    meta = {**run.meta, "data_hash": "one", "diagnostics": {"likelihood": {"config": {"split": "test"}}}}
+    report = Report(metrics, {"examples": examples})
+    return replace(run, data=rows, config=config, meta=meta, reports={"likelihood": report})
 
 
 def with_variance_loss(

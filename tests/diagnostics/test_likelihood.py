@@ -271,6 +271,7 @@ def test_a_draw_that_the_prior_does_not_have_leaves_no_elbo_and_a_bound():
     assert value["elbo"] == -math.inf and value["iwae.1"] == -math.inf
     assert value["iwae.100"] == pytest.approx(value["log_prob"] - math.log(2), abs=1e-3)
     assert value["effective"] == pytest.approx(50, abs=0.01)
+    assert value["outside"] == 0.5
 
 
 # ---------------------------------------------------------------- the family of the data

@@ -5,11 +5,14 @@ import math
 import pytest
 import torch
 
+from latentrun.config.build import build
+from latentrun.data.base import Dataset
 from latentrun.diagnostics.codes.manifold_fit import ManifoldFit
 from latentrun.errors import Misfit, NothingToMeasure
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import Sphere
 from latentrun.models.base import HasEmbedding
+from tests.conformance import parts
 from tests.planted import Deterministic, Rows, Turns, planted_run
 
 SETTINGS = {
@@ -75,7 +78,7 @@ def test_a_line_is_torn_and_it_is_said_where():
     assert value["tear.angle"] == pytest.approx(1, abs=0.01) and value["winding.angle"] == 0
     assert value["jump_fine.angle"] > 7 * value["jump_coarse.angle"]
     assert report.tables["paths"]["at"].tolist() == pytest.approx([180.0], abs=1)
-    assert "circular_correlation.angle" not in value
+    assert value["circular_correlation.angle"] == 0  # a line has no inside
 
 
 @pytest.mark.parametrize(("back", "torn", "half"), [(0.02, 1, 0.02), (0.5, 0, 0.5)])
@@ -113,6 +116,41 @@ def test_every_path_is_its_own_with_another_factor():
 def test_codes_that_do_not_move():
     _, _, value = measure(lambda x: x.new_zeros(len(x), 2), 2)
     assert math.isnan(value["persistence.angle"]) and value["torn.angle"] == 0 and value["winding.angle"] == 0
+
+
+def measured_on(name, mixed=False):
+    """The data are points of a manifold, their codes the same points, each its own or another's."""
+    changes = {"name": name, "lift": "isometry", "ambient": None, "n": 400}
+    data = build({**parts.spec("data", "manifold"), **changes}, Dataset, "data")
+    order = torch.randperm(80, generator=torch.Generator().manual_seed(0))
+
+    def encode(x):
+        z = data.lift.back(x).float()
+        return z[order] if mixed and len(z) == len(order) else z
+
+    model = Deterministic(encode, lambda z: z, data.manifold.ambient_dim, data.event_shape)
+    model.spaces["z"] = data.manifold
+    report = ManifoldFit(**SETTINGS)(planted_run(model, data), Noise(0))
+    return report, {name: e.value for name, e in report.metrics.items()}
+
+
+@pytest.mark.parametrize(
+    "name", ["s1", "t2", "s2", "s3", "so3", "i2", "disc", "annulus", "moebius", "klein", "s1xi1"]
+)
+def test_points_of_a_manifold_that_are_their_own_codes_are_as_far_apart_and_whole(name):
+    report, value = measured_on(name)
+    assert value["distance_rank"] > 0.9999 and value["distance_linear"] > 0.9999
+    assert all(torn == 0 for key, torn in value.items() if key.startswith("torn."))
+    assert all(once == 1 for key, once in value.items() if key.startswith("once."))
+    # On a Moebius strip and a Klein bottle one turn along leads to the other side.
+    assert ("winding.along" in value, any("do not close" in note for note in report.notes)) == (
+        False,
+        name in ("moebius", "klein"),
+    )
+
+
+def test_mixed_codes_of_a_manifold_are_not():
+    assert abs(measured_on("s2", mixed=True)[1]["distance_rank"]) < 0.3
 
 
 class Embedded(Deterministic, HasEmbedding):

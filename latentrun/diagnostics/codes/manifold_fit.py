@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import pi
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -15,19 +13,13 @@ from torch import Tensor
 from latentrun.config.bounds import Count
 from latentrun.data.base import Dataset, Oracle
 from latentrun.diagnostics.base import Diagnostic
+from latentrun.diagnostics.codes.closed_paths import Loops, View, closes, path_table, with_values
 from latentrun.diagnostics.needs import EMBEDDING, ENCODER, FACTORS, ORACLE
 from latentrun.errors import Misfit, NothingToMeasure
 from latentrun.functional.noise import Noise
-from latentrun.functional.paths.tears import Continuity, closed_steps, continuity
+from latentrun.functional.paths.tears import closed_steps, continuity
 from latentrun.functional.spacing import evenly
-from latentrun.functional.statistics.circular import (
-    angle_in,
-    circular_correlation,
-    factor_distance,
-    main_line,
-    main_plane,
-    winding,
-)
+from latentrun.functional.statistics.circular import factor_distance
 from latentrun.functional.statistics.dependence import pearson, rank_estimate, spearman
 from latentrun.functional.statistics.intervals import bootstrap_means, mean_interval
 from latentrun.models.base import HasEmbedding, Model
@@ -35,33 +27,23 @@ from latentrun.run import Run
 from latentrun.types import Estimate, Factor, Metric, Picture, Report
 
 SHOWN = 2000  # points of a scatter plot
-STEEP = 0.1  # share of the circle: a code that makes half of its way on less is as good as torn
 PATHS = "mean over closed paths"
-
-
-@dataclass(frozen=True)
-class Loops:
-    """Closed paths of one cyclic factor: the codes ``z (P, T, d)`` of what the oracle renders at ``values
-    (T,)`` of the factor, the others fixed as in the rows numbered ``index (P,)``."""
-
-    factor: Factor
-    values: Tensor
-    index: Tensor
-    z: Tensor
 
 
 class ManifoldFit(Diagnostic):
     """Is the latent space laid onto the factors without folds and tears, and as far apart as they are?
 
     *Distances*: of pairs of rows, none in two of them, the geodesic distance of the codes against that of the
-    factors, each factor as a share of its range and cyclic ones the short way round: ``distance_rank``
-    (Spearman) and ``distance_linear`` (Pearson).
+    factors: ``distance_rank`` (Spearman) and ``distance_linear`` (Pearson). That of the factors is the
+    geodesic distance on the manifold whose coordinates they are; where the data have none, each factor counts
+    as a share of its range, cyclic ones the short way round. Pairs without a path between them are left out.
 
-    *Closed paths* of each cyclic factor, rendered by the oracle, the others fixed as in ``paths`` rows. The
-    code's angle is that around the centre of its path, in the plane in which that spreads most. ``winding``:
-    how often the code goes round, without its sign: 1 for a circle laid onto a circle, 2 for a double cover,
-    0 where it turns back, as it must on a line. ``circular_correlation`` of the angle of all codes, seen as
-    in the first path, with the factor, whatever origin and sense (Jammalamadaka & SenGupta 2001).
+    *Closed paths* of each cyclic factor, rendered by the oracle, the others fixed as in ``paths`` rows; those
+    that do not close are left out (on a Moebius strip one turn leads to the other side). The code's angle is
+    that around the centre of its path, in the plane in which that spreads most. ``winding``: how often the
+    code goes round, without its sign: 1 for a circle laid onto a circle, 2 for a double cover, 0 where it
+    turns back, as it must on a line. ``circular_correlation`` of this angle with the factor, along the path,
+    whatever origin and sense (Jammalamadaka & SenGupta 2001); 0 where the path has no inside.
 
     *Tears*: a code that must leave a place and arrive at it from the other side jumps, however fine the path.
     ``jump_coarse``, ``jump_fine``: the largest step between neighbours over the median step, with ``points``
@@ -92,7 +74,7 @@ class ManifoldFit(Diagnostic):
         ),
         "once": Metric("share of closed paths on which the code goes round once", 0, 1, "higher"),
         "circular_correlation": Metric(
-            "|rho| of the code's angle and the factor",
+            f"|rho| of the code's angle and the factor, {PATHS}",
             0,
             1,
             "higher",
@@ -136,12 +118,13 @@ class ManifoldFit(Diagnostic):
         arrays: dict[str, np.ndarray] = {}
         notes: list[str] = []
         if ordered(run.data.factors):
-            apart = self._distances(run, noise)
+            apart, note = self._distances(run, noise)
+            notes.append(note)
             metrics |= distance_metrics(apart, noise, self.resamples)
             arrays["distances"] = apart[:SHOWN].cpu().float().numpy()
         cyclic = [factor for factor in run.data.factors if factor.kind == "cyclic"]
         if cyclic and isinstance(run.data, Oracle):
-            self._around(run, cyclic, noise, metrics, tables, arrays)
+            notes += self._around(run, cyclic, metrics, tables, arrays)
         elif cyclic:
             notes.append("The data have no oracle that renders closed paths of their cyclic factors.")
         metrics |= self._embedding(run, noise, tables)
@@ -149,10 +132,10 @@ class ManifoldFit(Diagnostic):
             raise NothingToMeasure("no factor has an order, and the latent space is no embedding")
         return Report(metrics, tables, arrays, notes=tuple(notes))
 
-    def _distances(self, run: Run, noise: Noise) -> Tensor:
-        """Distances ``(M, 2)`` of codes and of factors of pairs of rows, float64."""
+    def _distances(self, run: Run, noise: Noise) -> tuple[Tensor, str]:
+        """Distances ``(M, 2)`` of codes and of factors of pairs of rows, float64, and what those of factors
+        are."""
         latents = run.latents(self.split)
-        columns, factors = ordered(run.data.factors), run.data.factors
         m = min(self.pairs, len(latents.codes) // 2)
         if m < 4:
             raise NothingToMeasure(
@@ -160,55 +143,61 @@ class ManifoldFit(Diagnostic):
             )
         a, b = noise.permutation("pairs", len(latents.codes))[: 2 * m].to(run.device).view(2, m)
         codes = run.model.spaces["z"].distance(latents.codes[a], latents.codes[b]).double()
-        y = latents.y[:, columns].double()
-        of_factors = factor_distance(y[a], y[b], [factors[i] for i in columns])
-        return torch.stack([codes, of_factors], 1)
+        of_factors, note = apart_by_factors(run.data, latents.y[a].double(), latents.y[b].double())
+        apart = torch.stack([codes, of_factors.to(codes)], 1)
+        return apart[apart[:, 1].isfinite()], note
 
     def _around(
         self,
         run: Run,
         cyclic: Sequence[Factor],
-        noise: Noise,
         metrics: dict[str, Estimate],
         tables: dict[str, pd.DataFrame],
         arrays: dict[str, np.ndarray],
-    ) -> None:
-        """Everything about closed paths."""
-        rows, space, latents = [], run.model.spaces["z"], run.latents(self.split)
+    ) -> list[str]:
+        """Everything about closed paths; what is to be said of those that are not closed."""
+        rows, notes, latents = [], [], run.latents(self.split)
+        space = run.model.spaces["z"]
         for factor in cyclic:
-            loops = self._loops(run, factor)
+            loops, note = self._loops(run, factor)
+            notes += note
+            if not len(loops.z):
+                continue
             found = continuity(loops.z, self.refinement, space.distance)
-            centre, plane = main_plane(loops.z[0])
-            turns = torch.stack([turns_of(path) for path in loops.z]).abs()
-            rows.append(path_table(loops, found, turns, self.refinement))
+            views = [View.of(path) for path in loops.z]
+            rows.append(path_table(loops, found, views, self.refinement))
             metrics |= path_metrics(rows[-1], factor.name)
             y = latents.y[:, run.data.factors.index(factor)].double()
-            angle = angle_in(latents.codes, centre, plane)
-            around = 2 * pi * (y - factor.low) / (factor.high - factor.low)
-            name = f"circular_correlation.{factor.name}"
-            if plane.any():
-                metrics[name] = circular_correlation(angle, around, noise.at(factor.name), self.resamples)
+            first = views[0]
             arrays[f"step.{factor.name}"] = closed_steps(loops.z[:1], space.distance)[0].cpu().numpy()
             arrays[f"value.{factor.name}"] = loops.values.cpu().numpy()
             # In the plane and by the angle, or along the line that the path lies on.
-            onto = plane if plane.any() else main_line(loops.z[0])
-            shown = angle if plane.any() else ((latents.codes.double() - centre) @ onto.T)[:, 0]
-            arrays[f"seen.{factor.name}"] = ((loops.z[0].double() - centre) @ onto.T).cpu().numpy()
-            arrays[f"angle.{factor.name}"] = torch.stack([y, shown], 1)[:SHOWN].cpu().numpy()
-        tables["paths"] = pd.concat(rows, ignore_index=True)
+            arrays[f"seen.{factor.name}"] = first.seen(loops.z[0]).cpu().numpy()
+            shown = torch.stack([y, first.read(latents.codes)], 1)[:SHOWN]
+            arrays[f"angle.{factor.name}"] = shown.cpu().numpy()
+        if rows:
+            tables["paths"] = pd.concat(rows, ignore_index=True)
+        return notes
 
-    def _loops(self, run: Run, factor: Factor) -> Loops:
-        """The refined paths of a factor."""
+    def _loops(self, run: Run, factor: Factor) -> tuple[Loops, list[str]]:
+        """The refined paths of a factor, and what is to be said where some do not close."""
         assert isinstance(run.data, Oracle)
         split, column = run.data.split(self.split), run.data.factors.index(factor)
         # Where there is no other factor all paths are one.
-        base = evenly(len(split.y), self.paths if len(run.data.factors) > 1 else 1)
+        chosen = evenly(len(split.y), self.paths if len(run.data.factors) > 1 else 1)
+        closed = closes(run.data, split.y[chosen].to(run.device), column).cpu()
+        base = chosen[closed]
+        left = len(chosen) - len(base)
+        notes = [
+            f"{left} of {len(chosen)} paths of {factor.name} do not close and are left out: its least value "
+            "and its greatest are not one point."
+        ]
         t = torch.arange(self.points * self.refinement, dtype=torch.float64) / (self.points * self.refinement)
         values = factor.low + (factor.high - factor.low) * t
-        y = split.y[base].unsqueeze(1).repeat(1, len(values), 1)
-        y[:, :, column] = values.to(y)
+        y = with_values(split.y[base], column, values)
         codes = [run.encode(run.data.render(path.to(run.device))) for path in y]
-        return Loops(factor, values, split.index[base], torch.stack(codes))
+        z = torch.stack(codes) if codes else torch.empty(0, len(values), run.model.spaces["z"].ambient_dim)
+        return Loops(factor, values, split.index[base], z), notes if left else []
 
     def _embedding(self, run: Run, noise: Noise, tables: dict[str, pd.DataFrame]) -> dict[str, Estimate]:
         if not isinstance(run.model, HasEmbedding):
@@ -262,29 +251,14 @@ def distance_metrics(apart: Tensor, noise: Noise, resamples: int) -> dict[str, E
     return {"distance_rank": rank, "distance_linear": found}
 
 
-def turns_of(path: Tensor) -> Tensor:
-    """How often a closed path ``(T, d)`` goes round in its own main plane, with sign; 0 on a line."""
-    centre, plane = main_plane(path)
-    return winding(angle_in(path, centre, plane))
-
-
-def path_table(loops: Loops, found: Continuity, turns: Tensor, refinement: int) -> pd.DataFrame:
-    """A row for each path."""
-    low, high = loops.factor.low, loops.factor.high
-    columns = {
-        "factor": loops.factor.name,
-        "unit": loops.factor.unit,
-        "row": loops.index.cpu().numpy(),
-        "winding": turns.cpu().numpy(),
-        "jump_coarse": found.coarse.cpu().numpy(),
-        "jump_fine": found.fine.cpu().numpy(),
-        "persistence": found.persistence.cpu().numpy(),
-        "half": found.half.cpu().numpy(),
-        "torn": ((found.persistence > refinement**-0.5) | (found.half < STEEP)).cpu().numpy(),
-        "tear": found.size.cpu().numpy(),
-        "at": (low + (high - low) * found.at).cpu().numpy(),
-    }
-    return pd.DataFrame(columns)
+def apart_by_factors(data: Dataset, a: Tensor, b: Tensor) -> tuple[Tensor, str]:
+    """Distances ``(M,)`` of members with factors ``a`` and ``b (M, F)``, and what they are, in a sentence."""
+    along = data.factor_distance(a, b) if isinstance(data, Oracle) else None
+    if along is not None:
+        return along, "Distances of factors are those along the manifold whose coordinates they are."
+    columns = ordered(data.factors)
+    shares = factor_distance(a[:, columns], b[:, columns], [data.factors[i] for i in columns])
+    return shares, "Distances of factors: each factor as a share of its range."
 
 
 def path_metrics(table: pd.DataFrame, factor: str) -> dict[str, Estimate]:

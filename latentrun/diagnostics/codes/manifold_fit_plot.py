@@ -17,9 +17,9 @@ def pictures(report: Report) -> dict[str, Picture]:
     made: dict[str, Picture] = {}
     if "distances" in report.arrays:
         text = (
-            "Geodesic distance of the codes against the distance of the factors (shares of their ranges, "
-            "the short way round), a point for each pair of rows. Where the latent space is laid onto the "
-            "factors evenly they lie on a line."
+            "Geodesic distance of the codes against the distance of the factors (along the manifold of the "
+            "data, where they have one, else by shares of their ranges), a point for each pair of rows. "
+            "Where the latent space is laid onto the factors evenly they lie on a line."
         )
         made["distances"] = Picture(distances(report.arrays["distances"]), text)
     if "paths" in report.tables:
@@ -42,7 +42,7 @@ def distances(values: np.ndarray) -> Figure:
     """``(M, 2)``: of codes, of factors."""
     fig, axes = figure(width=3.6, height=3.0)
     axes[0, 0].plot(values[:, 1], values[:, 0], ".", color=PALETTE[0], markersize=3, alpha=0.4)
-    axes[0, 0].set(xlabel="distance of the factors (shares)", ylabel="distance of the codes")
+    axes[0, 0].set(xlabel="distance of the factors", ylabel="distance of the codes")
     return fig
 
 

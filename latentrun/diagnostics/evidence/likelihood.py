@@ -69,7 +69,7 @@ class Likelihood(Diagnostic):
 
     Where a model gives weights that leave a term of the KL out (a group action on a prior that it does not
     leave alone), what they come to is called ``elbo_uncorrected`` and ``iwae_uncorrected``: no bounds of
-    anything.
+    anything. ``outside``: the share of draws that the whole term rules out, where the prior is 0.
 
     ``quadrature``: log p(x) as a mean of p(x|z) over middles of parts of equal prior mass, where the latent
     space has one dimension, or two and ``plane`` points are allowed; their number is doubled until no example
@@ -106,6 +106,7 @@ class Likelihood(Diagnostic):
             "draws that carry the mean of the weights, mean over examples", 0, None, "higher"
         ),
         "few": Metric(f"share of examples with fewer than {FEW} effective draws", 0, 1, "lower"),
+        "outside": Metric("share of draws where the prior is 0, mean over examples", 0, 1, "lower"),
         "elbo_uncorrected": Metric(f"the ELBO without a term of its KL, no bound, {NATS}"),
         "kl_uncorrected": Metric(f"the KL without that term, {NATS}"),
         "iwae_uncorrected": Metric(f"as iwae, of weights without that term, no bound, {NATS}"),
@@ -216,8 +217,8 @@ class Likelihood(Diagnostic):
             )
         if known.oracle is not None:
             notes.append(
-                f"The oracle has the model's own sigma, {known.scale:g}: no bound for models that learn a "
-                "better one."
+                f"The oracle is the data's own law at the model's sigma, {known.scale:g}: another law, or a "
+                "sigma that is learned, can come a little higher."
             )
         return notes
 
@@ -240,6 +241,8 @@ def example_columns(weighed: Weighed, model: HasEvidence, x: Tensor) -> dict[str
         columns |= {f"iwae_{size}": bound for size, bound in weighed.corrected.bounds.items()}
         columns |= {"effective": weighed.corrected.effective, "bias": weighed.corrected.bias}
     if weighed.uncorrected is not None:
+        if weighed.corrected is not None:
+            columns["outside"] = weighed.corrected.outside
         columns |= {"kl_uncorrected": kl, "elbo_uncorrected": -weighed.reconstruction - kl}
         columns |= {f"iwae_uncorrected_{size}": bound for size, bound in weighed.uncorrected.bounds.items()}
     return {name: values.cpu().numpy() for name, values in columns.items()}

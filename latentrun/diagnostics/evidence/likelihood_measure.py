@@ -23,10 +23,12 @@ FIRST = 256  # points from which quadrature starts
 @dataclass(frozen=True)
 class Side:
     """What one kind of weights says of N examples, float64 in nats: ``cost (N,)`` the mean of -log weight of
-    the prior against the posterior, ``bounds[K] (N,)``, ``effective (N,)`` and ``bias (N,)`` as in
-    :class:`~latentrun.functional.evidence.RunningWeights`; ``groups[K]`` draws were averaged over."""
+    the prior against the posterior, ``outside (N,)`` the share of draws where the prior is 0, ``bounds[K]
+    (N,)``, ``effective (N,)`` and ``bias (N,)`` as in :class:`~latentrun.functional.evidence.RunningWeights`;
+    ``groups[K]`` draws were averaged over."""
 
     cost: Tensor
+    outside: Tensor
     bounds: dict[int, Tensor]
     groups: dict[int, int]
     effective: Tensor
@@ -64,7 +66,7 @@ def weigh(model: HasEvidence, x: Tensor, sizes: list[int], noise: Noise) -> Weig
 def _weigh_rows(model: HasEvidence, x: Tensor, sizes: list[int], block: int, noise: Noise) -> Weighed:
     total = max(sizes)
     reconstruction = torch.zeros(len(x), dtype=torch.float64, device=x.device)
-    seen: dict[str, tuple[RunningWeights, Tensor]] = {}
+    seen: dict[str, tuple[RunningWeights, Tensor, Tensor]] = {}
     for start in range(0, total, block):
         draws = model.draws(x, min(block, total - start), noise.at("draws", start))
         shape = draws.z.shape[:2]
@@ -73,18 +75,20 @@ def _weigh_rows(model: HasEvidence, x: Tensor, sizes: list[int], block: int, noi
         reconstruction -= log_px.sum(0) / total
         for kind, log_weight in (("corrected", draws.log_weight), ("uncorrected", draws.uncorrected)):
             if log_weight is not None:
-                new = RunningWeights(sizes, len(x), x.device), torch.zeros_like(reconstruction)
-                weights, cost = seen.setdefault(kind, new)
+                zero = torch.zeros_like(reconstruction)
+                new = RunningWeights(sizes, len(x), x.device), zero, zero.clone()
+                weights, cost, outside = seen.setdefault(kind, new)
                 weights.add(log_px + log_weight.double())
                 cost -= log_weight.double().sum(0) / total
-    sides = {kind: _side(weights, cost) for kind, (weights, cost) in seen.items()}
+                outside += (log_weight == -torch.inf).double().sum(0) / total
+    sides = {kind: _side(*parts) for kind, parts in seen.items()}
     return Weighed(reconstruction, sides.get("corrected"), sides.get("uncorrected"))
 
 
-def _side(weights: RunningWeights, cost: Tensor) -> Side:
+def _side(weights: RunningWeights, cost: Tensor, outside: Tensor) -> Side:
     bounds = {size: bound.value for size, bound in weights.bounds.items()}
     groups = {size: bound.groups for size, bound in weights.bounds.items()}
-    return Side(cost, bounds, groups, weights.effective, weights.bias)
+    return Side(cost, outside, bounds, groups, weights.effective, weights.bias)
 
 
 def _joined(parts: list[Side | None]) -> Side | None:
@@ -94,6 +98,7 @@ def _joined(parts: list[Side | None]) -> Side | None:
         return None
     return Side(
         torch.cat([side.cost for side in sides]),
+        torch.cat([side.outside for side in sides]),
         {size: torch.cat([side.bounds[size] for side in sides]) for size in sides[0].bounds},
         sides[0].groups,
         torch.cat([side.effective for side in sides]),

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from latentrun.functional.noise import Noise
-from latentrun.functional.statistics.intervals import bootstrap_means
-from latentrun.types import Estimate, Factor
+from latentrun.types import Factor
 
 UNIFORM = 3.0  # n R² below which n angles may be uniform: p = 0.05 of Rayleigh's test, exp(-n R²)
+STILL = 1e-9  # of 1 - R: an angle that varies by less is one angle
 LINE = 1e-3  # a curve whose width is less than this share of its length has no inside
 
 
@@ -25,55 +24,54 @@ def wrapped(angle: Tensor) -> Tensor:
     return torch.remainder(angle + math.pi, 2 * math.pi) - math.pi
 
 
-def circular_correlation(a: Tensor, b: Tensor, noise: Noise, resamples: int) -> Estimate:
-    """|rho| of angles ``a, b (N,)`` in [0, 1], whatever the origin and sense of either, with its bootstrap
-    interval over examples: 1 where one is the other, turned or mirrored; 0 where they are independent.
+def circular_correlation(a: Tensor, b: Tensor) -> Tensor:
+    """|rho| ``(...)`` of angles ``a, b (..., N)`` in [0, 1], whatever the origin and sense of either: 1 where
+    one is the other, turned or mirrored; 0 where they are independent, and where one of them stands still.
 
     rho = sum sin(a - mean a) sin(b - mean b) / sqrt(sum sin²(a - mean a) sum sin²(b - mean b)) with mean
     directions (Jammalamadaka & SenGupta 2001, Topics in Circular Statistics, eq. 8.2.2). An angle that is
     uniform has none: where either may be (Rayleigh's test), the origins are those that make the numerator
     n/2 [R(a - b) - R(a + b)], R the length of the mean of exp(i .) (their eq. 8.2.4).
+
+    >>> turn = torch.arange(8) * torch.pi / 4
+    >>> circular_correlation(1.0 - turn, turn), circular_correlation(2 * turn, turn).round(decimals=5)
+    (tensor(1., dtype=torch.float64), tensor(0., dtype=torch.float64))
     """
-    a, b = a.double(), b.double()
-    if any(len(angle) * resultant(angle).square() < UNIFORM for angle in (a, b)):
-        columns = torch.cat([unit(angle) for angle in (a - b, a + b, 2 * a, 2 * b)], 1)
-        statistic = _of_uniform
-    else:
-        # Around fixed mean directions: of angles that have one it hardly moves.
-        x, y = (torch.sin(angle - direction(angle)) for angle in (a, b))
-        columns = torch.stack([x * y, x.square(), y.square()], 1)
-
-        def statistic(means: Tensor) -> Tensor:
-            return (means[:, :1] / (means[:, 1:2] * means[:, 2:]).sqrt()).abs()
-
-    found = bootstrap_means(statistic, columns, noise, resamples)[0]
-    low, high = (None if end is None else min(max(end, 0.0), 1.0) for end in (found.low, found.high))
-    return Estimate(min(found.value, 1.0), low, high, found.method)
+    a, b = torch.broadcast_tensors(a.double(), b.double())
+    uniform = torch.zeros(a.shape[:-1], dtype=torch.bool, device=a.device)
+    for angle in (a, b):
+        uniform |= angle.shape[-1] * resultant(angle).square() < UNIFORM
+    x, y = (torch.sin(angle - direction(angle).unsqueeze(-1)) for angle in (a, b))
+    squares = x.square().mean(-1) * y.square().mean(-1)
+    rho = torch.where(uniform, _of_uniform(a, b), (x * y).mean(-1) / squares.sqrt())
+    still = (resultant(a) > 1 - STILL) | (resultant(b) > 1 - STILL)
+    return torch.where(still, 0.0, rho.abs().clamp_max(1.0))
 
 
-def _of_uniform(means: Tensor) -> Tensor:
-    """|rho| ``(B, 1)`` from the means ``(B, 8)`` of cosine and sine of a - b, a + b, 2a and 2b."""
-    minus, plus, twice_a, twice_b = means.unflatten(1, (4, 2)).unbind(1)
-    between, around = (torch.atan2(mean[:, 1], mean[:, 0]) for mean in (minus, plus))
+def _of_uniform(a: Tensor, b: Tensor) -> Tensor:
+    """rho ``(...)`` of angles ``(..., N)``, with the origins that suit uniform ones."""
+    minus, plus, twice_a, twice_b = (unit(angle).mean(-2) for angle in (a - b, a + b, 2 * a, 2 * b))
+    between, around = (torch.atan2(mean[..., 1], mean[..., 0]) for mean in (minus, plus))
     # The origins of a and b are half the sum and half the difference of these.
     origin_a, origin_b = unit(around + between), unit(around - between)
-    squares = (1 - (twice_a * origin_a).sum(1)) * (1 - (twice_b * origin_b).sum(1))
-    return ((minus.norm(dim=1) - plus.norm(dim=1)).abs() / squares.sqrt()).unsqueeze(1)
+    squares = (1 - (twice_a * origin_a).sum(-1)) * (1 - (twice_b * origin_b).sum(-1))
+    return (minus.norm(dim=-1) - plus.norm(dim=-1)) / squares.sqrt()
 
 
 def unit(angle: Tensor) -> Tensor:
-    """``(N, 2)`` cosine and sine."""
-    return torch.stack([angle.cos(), angle.sin()], 1)
+    """``(..., 2)`` cosine and sine of angles ``(...)``."""
+    return torch.stack([angle.cos(), angle.sin()], -1)
 
 
 def resultant(angle: Tensor) -> Tensor:
-    """Length R of the mean of unit vectors, in [0, 1]: 1 where all angles are one."""
-    return unit(angle).mean(0).norm()
+    """Length R ``(...)`` of the mean of the unit vectors of ``(..., N)``, in [0, 1]: 1 where all angles are
+    one."""
+    return unit(angle).mean(-2).norm(dim=-1)
 
 
 def direction(angle: Tensor) -> Tensor:
-    """The mean direction."""
-    cosine, sine = unit(angle).mean(0)
+    """The mean direction ``(...)`` of angles ``(..., N)``."""
+    cosine, sine = unit(angle).mean(-2).unbind(-1)
     return torch.atan2(sine, cosine)
 
 

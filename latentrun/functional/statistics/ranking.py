@@ -135,11 +135,14 @@ class Pairs:
     """Comparisons of every group with every other, ``(G, G)`` each; entry i, j is about group i minus group
     j.
 
-    ``difference`` of the means with its 95 % interval ``low``, ``high``; ``n`` the number of common seeds;
-    ``p`` two-sided, NaN where ``test`` says why there is none.
+    ``difference`` of the means with its standard ``error`` of ``freedom`` degrees and 95 % interval ``low``,
+    ``high``; ``n`` the number of common seeds; ``p`` two-sided. All of these but the difference and n are NaN
+    where ``test`` says why there is none.
     """
 
     difference: np.ndarray
+    error: np.ndarray
+    freedom: np.ndarray
     low: np.ndarray
     high: np.ndarray
     n: np.ndarray
@@ -181,7 +184,8 @@ def _against(
     why = np.where(n == 1, "none: one common seed", "none: fewer than two seeds")
     why = np.where(enough, "none: no spread over seeds", why)
     test = np.where(testable, np.where(independent, WELCH_T, PAIRED_T), why)
-    return difference, *t_interval(difference, np.where(testable, error, np.nan), df), n, p, test
+    error, df = np.where(testable, error, np.nan), np.where(testable, df, np.nan)
+    return difference, error, df, *t_interval(difference, error, df), n, p, test
 
 
 def holm(p: np.ndarray) -> np.ndarray:
