@@ -247,7 +247,7 @@ def test_ideas_and_our_own_expectations_are_no_claims_of_the_source():
         ("A8", "vae", "two_sample/accuracy.prior_floor"),
         ("B3", "none", "stationarity/mean"),
         ("B5", "none", "variance_loss/ratio.posterior"),
-        ("B8", "control", "latent_noise/crossed"),
+        ("B8", "control", "latent_noise/margin"),
     ],
 )
 def test_controls_are_reported(name, run, metric):
