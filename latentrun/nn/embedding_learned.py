@@ -29,34 +29,44 @@ DECAY = 0.99  # of the moving average of the decoder's weights
 NAMES = (
     *("max_distance", "mean_distance", "mmd2", "gap", "least_stretch", "twins"),
     *("turns", "backward", "kuiper", "seam"),
+    *("volume", "gap_ratio", "folded"),
 )
 
 
 @dataclass(frozen=True)
 class Limits:
     """What a good embedding keeps, see :class:`~latentrun.functional.embedding_quality.EmbeddingQuality`:
-    most of ``max_distance``, ``mmd2``, ``gap`` and ``twins``; of a curve, least of ``least_stretch`` (onto a
-    sphere every map of a square has points where it is 0), most of ``backward`` and of the ``turns`` by which
-    it misses one."""
+    most of ``max_distance``, ``mmd2`` and ``twins``; of a curve, least of ``least_stretch`` (onto a sphere
+    every map of a square has points where it is 0), most of ``backward`` and of the ``turns`` by which it
+    misses one; in more dimensions most of what the ``volume`` misses of 1, of ``gap_ratio`` and ``folded``.
+
+    No gap of a curve is judged: the image is one arc, and what it leaves bare is what it lacks of a turn.
+    The networks of a good surface have small folds where its seams meet, so more of it may be ``folded`` than
+    of a curve run ``backward``."""
 
     max_distance: Annotated[float, Gt(0)]
     mmd2: Annotated[float, Gt(0)]
-    gap: Annotated[float, Gt(0)]
     least_stretch: Annotated[float, Between(0, 1)]
     twins: Annotated[float, Between(0, 1)]
     turns: Annotated[float, Gt(0)]
     backward: Annotated[float, Between(0, 1)]
+    volume: Annotated[float, Gt(0)]
+    gap_ratio: Annotated[float, Gt(0)]
+    folded: Annotated[float, Between(0, 0.5)]
 
     def faults(self, quality: Mapping[str, float]) -> list[str]:
         """What is broken, in words; nothing for a good embedding. What was not measured is missing or NaN."""
         q = {name: quality.get(name, math.nan) for name in NAMES}
-        most = {name: getattr(self, name) for name in ("max_distance", "mmd2", "gap", "twins", "backward")}
+        names = ("max_distance", "mmd2", "twins", "backward", "gap_ratio", "folded")
+        most = {name: getattr(self, name) for name in names}
         faults = [f"{name} {q[name]:.2g} > {limit:g}" for name, limit in most.items() if q[name] > limit]
         is_curve = not math.isnan(q["turns"])
         if is_curve and q["least_stretch"] < self.least_stretch:
             faults.append(f"least_stretch {q['least_stretch']:.2g} < {self.least_stretch:g}")
         if abs(abs(q["turns"]) - 1) > self.turns:
             faults.append(f"turns {q['turns']:.2f}, not 1")
+        if abs(q["volume"] - 1) > self.volume:
+            faults.append(f"volume {q['volume']:.2f}, not 1")
         return faults
 
 

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from latentrun.distributions.base import Draws, Law, Uniform, pair_draws
 from latentrun.errors import InputError
+from latentrun.functional.embedding_quality import middles
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import Compact, Manifold
 from latentrun.types import Phase
@@ -134,11 +135,6 @@ class LawPosterior(Posterior):
         if self.space.ambient_dim == 2:  # circles
             share = torch.cat([(2 * math.pi * share).cos(), (2 * math.pi * share).sin()], 1)
         return share.to(self._origin)
-
-
-def middles(n: int) -> Tensor:
-    """The middles ``(n, 1)`` of n equal parts of [0, 1], float64."""
-    return (torch.arange(n, dtype=torch.float64).unsqueeze(1) + 0.5) / n
 
 
 # ---------------------------------------------------------------- encoder numbers to parameters

@@ -13,6 +13,7 @@ from latentrun.distributions.beta import BetaCube
 from latentrun.distributions.normal import DiagonalNormal
 from latentrun.distributions.one_hot import OneHot
 from latentrun.functional.distances.divergences import gaussian_kl
+from latentrun.functional.embedding_quality import middles
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import Manifold
 from latentrun.nn.posterior import (
@@ -20,7 +21,6 @@ from latentrun.nn.posterior import (
     LawCoding,
     LawPosterior,
     Posterior,
-    middles,
     positive,
     require_family,
 )

@@ -8,9 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from latentrun.functional.embedding_quality import embedding_quality, push_forward, steps_along
+from latentrun.functional.embedding_quality import (
+    embedding_quality,
+    folded,
+    image_volume,
+    push_forward,
+    steps_along,
+)
 from latentrun.functional.noise import Noise
-from latentrun.manifolds import Sphere
+from latentrun.manifolds import Klein, Moebius, Sphere, space
 
 TAU = 2 * math.pi
 
@@ -68,7 +74,35 @@ def test_a_half_sphere_leaves_a_gap_and_one_covered_twice_has_twins():
     twice = embedding_quality(lambda u: lid(u, times=2), sphere, Noise(0), 800)
     assert whole.gap < 0.35 and half.gap > 1.2 and half.mmd2 > 0.05 > abs(whole.mmd2)
     assert whole.twins < 0.15 and twice.twins > 0.4 and whole.course is None
+    assert 0.7 < whole.cover.gap_ratio < 1.5 and half.cover.gap_ratio > 5 and quality(circle()).cover is None
     assert "turns" not in whole.flat() and quality(circle()).flat()["turns"] == pytest.approx(1)
+
+
+def test_volume_counts_what_is_covered_as_often_as_it_is_and_folded_what_is_turned_over():
+    """On a plane, where both have closed forms; off it only the nearest points count."""
+    square, u = space("i2"), Noise(0).uniform("u", (4000, 2))
+
+    def bent(u):  # up to 0.7, a quarter of the way back, and nothing else
+        first = torch.where(u[:, :1] < 0.75, u[:, :1] / 0.75 * 0.7, 0.7 - (u[:, :1] - 0.75))
+        return torch.cat([first, u[:, 1:]], 1)
+
+    assert image_volume(bent, square, u).item() == pytest.approx(0.95, abs=0.01)
+    assert folded(bent, square, u).item() == pytest.approx(0.25, abs=0.02)
+    assert image_volume(lambda u: 2 * u, square, u).item() == pytest.approx(1, abs=0.1)  # a quarter, times 4
+    assert image_volume(lambda u: 2 * Sphere(2).project(u @ torch.eye(2, 3) + 1), Sphere(2), u) < 0.5
+
+
+@pytest.mark.parametrize("strip", [Klein(), Moebius()])
+def test_an_orientation_is_carried_round_a_surface_that_has_none(strip):
+    """Twice round nothing is turned over; from three quarters on back, the last quarter is."""
+    u = Noise(0).uniform("u", (200, 2))
+
+    def along(place):
+        return lambda u: strip.embed(torch.stack([u[:, 0], place(u[:, 1])], 1))
+
+    assert folded(along(lambda t: 2 * t), strip, u) == 0
+    back = folded(along(lambda t: 2 * (0.75 - (t - 0.75).abs())), strip, u)
+    assert back.item() == pytest.approx((u[:, 1] > 0.75).double().mean().item())
 
 
 def test_the_push_forward_is_the_law_of_psi_folded_or_not():

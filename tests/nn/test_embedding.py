@@ -82,7 +82,7 @@ def test_the_prior_and_its_grid_are_uniform_on_the_space(law):
     posterior = family(law=law)
     grid = posterior.prior_grid(100)
     angle = torch.atan2(grid[:, 1], grid[:, 0]) / TAU % 1
-    assert torch.allclose(angle, middles(100)[:, 0], atol=1e-5)
+    assert torch.allclose(angle, middles(100)[:, 0].float(), atol=1e-5)
     z = posterior.sample_prior(4000, Noise(0))
     assert z.mean(0).abs().max() < 0.05 and torch.allclose(z.norm(dim=1), torch.ones(4000))
     assert family("t2", law=law).prior_grid(10) is None
@@ -152,9 +152,18 @@ def test_what_cannot_be_is_said_in_a_line(latent, changes, says):
 # ---------------------------------------------------------------- learning
 def test_faults_are_named_by_their_limits():
     limits = family(embedding="learned").psi.training_plan.limits
-    good = {"max_distance": 0.1, "mmd2": 0.0, "gap": 0.1, "least_stretch": 0.8, "twins": 0.0}
+    good = {"max_distance": 0.1, "mmd2": 0.0, "gap": 0.9, "least_stretch": 0.8, "twins": 0.0}
     course = {"turns": -1.02, "backward": 0.0, "kuiper": 0.1, "seam": 0.1}
     assert limits.faults(good | {"least_stretch": 0.0}) == [] == limits.faults(good | course)
+    cover = {"volume": 1.02, "gap_ratio": 1.2, "folded": 0.0}
+    assert limits.faults(good | cover) == []
+    for change, said in (
+        ({"volume": 0.85}, "volume 0.85, not 1"),
+        ({"volume": 2.0}, "volume 2.00, not 1"),
+        ({"gap_ratio": 2.5}, "gap_ratio 2.5 > 2"),
+        ({"folded": 0.2}, "folded 0.2 > 0.05"),
+    ):
+        assert limits.faults(good | cover | change) == [said]
     for change, said in (
         ({"max_distance": 0.9}, "max_distance 0.9 > 0.35"),
         ({"least_stretch": 0.01}, "least_stretch 0.01 < 0.1"),

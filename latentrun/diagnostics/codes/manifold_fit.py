@@ -55,8 +55,9 @@ class ManifoldFit(Diagnostic):
     the two points of the path farthest apart; table ``paths`` says at which value of the factor.
 
     *Embedding*: of a model whose latent space is the image of hidden variables, how good that map is, see
-    :class:`~latentrun.functional.embedding_quality.EmbeddingQuality`; of one that was learned how often it
-    was learned anew (``restarts``), for it folded or tore, and whether it is ``good`` at last (1 or 0).
+    :class:`~latentrun.functional.embedding_quality.EmbeddingQuality`, of a curve also ``Course`` and of what
+    has more dimensions ``Cover`` there; of one that was learned how often it was learned anew
+    (``restarts``), for it folded or tore, and whether it is ``good`` at last (1 or 0).
     """
 
     requires = (ENCODER,)
