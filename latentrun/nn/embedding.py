@@ -89,7 +89,7 @@ class Embedding(Posterior):
         group = space.group_features if group_action and isinstance(space, Symmetric) else 0
         self.features = 2 * space.dim + group
 
-    def code(self, h: Tensor) -> EmbeddedCoding:
+    def coding(self, h: Tensor) -> EmbeddedCoding:
         m = self.space.dim
         law = self.kind.law(h[..., : 2 * m])
         return EmbeddedCoding(self, law, h[..., 2 * m :] if self.group_action else None)

@@ -86,7 +86,7 @@ class ProductPosterior(Posterior):
         """The factors' posteriors."""
         return [cast(Posterior, factor) for factor in self.factors]
 
-    def code(self, h: Tensor) -> Coding:
+    def coding(self, h: Tensor) -> Coding:
         return ProductCoding(
             [factor.code(part) for factor, part in zip(self.each(), h.split(self.widths, -1), strict=True)]
         )

@@ -10,7 +10,7 @@ from latentrun.config.options import options, shipped
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import space
-from latentrun.nn.posterior import FAMILIES, Posterior, direction
+from latentrun.nn.posterior import FAMILIES, FARTHEST, Posterior, bounded, direction
 from latentrun.nn.posterior_product import ProductPosterior, posterior_of
 from tests.conformance.parts import values_in
 
@@ -72,18 +72,54 @@ def test_weights_are_minus_the_divergence_on_average(posterior):
     assert abs(ratio.mean() - 1) < 6 * ratio.std() / len(ratio) ** 0.5 + 1e-4
 
 
-@pytest.mark.parametrize("size", [0.0, 1e4, -1e4, 1e-30])
-def test_extreme_numbers_of_an_encoder_stay_finite(posterior, size):
-    h = torch.full((2, posterior.features), size)
-    h[1, ::2] *= -1
-    h.requires_grad_()
+def test_numbers_of_any_size_give_finite_draws_divergences_weights_and_gradients(posterior):
+    require_finite(posterior)
+
+
+@pytest.mark.parametrize("law", ["beta", "normal"])
+@pytest.mark.parametrize("text", ["s1", "t2", "so3", "disc", "moebius"])
+def test_numbers_of_any_size_are_finite_through_embeddings(text, law):
+    values = values_in(CONF / "embedding.yaml") | {"law": law, "group_action": text in ("s1", "t2", "so3")}
+    require_finite(build(values, Posterior, "model.posterior", space=space(text)))
+
+
+def require_finite(posterior: Posterior) -> None:
+    """Rows of numbers of one size, of both signs by turns, and small ones beside a last one of that size."""
+    sizes = torch.tensor([0.0, 1e-30, 1.0, 1e3, 1e10, 1e30, 3e38])
+    sizes = torch.cat([sizes, -sizes]).unsqueeze(1)
+    same, last = sizes.expand(-1, posterior.features), torch.ones(len(sizes), posterior.features)
+    by_turns, last[:, -1:] = (
+        same * torch.tensor([1.0, -1.0]).repeat(posterior.features)[: same.shape[1]],
+        sizes,
+    )
+    h = torch.cat([same, by_turns, last]).requires_grad_()
     coding = posterior.code(h)
     draws = coding.draws(3, Noise(0))
-    total = coding.draw(Noise(1)).sum() + coding.kl().sum() + draws.z.sum()
-    (slope,) = torch.autograd.grad(total, h, retain_graph=True)
-    (slope_of_weights,) = torch.autograd.grad(draws.log_weight.sum(), h)
-    for value in (total, draws.log_weight, slope, slope_of_weights):
-        assert value.isfinite().all()
+    for value in (coding.draw(Noise(1)), coding.kl(), draws.z, draws.log_weight):
+        (slope,) = torch.autograd.grad(value.sum(), h, retain_graph=True)
+        assert value.isfinite().all() and slope.isfinite().all()
+
+
+@pytest.mark.parametrize("number", [10.0, 1e4, 1e6, 1e20])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("beta", "i1"),
+        *[(name, s) for name in ("vmf", "power_spherical", "spherical_cauchy") for s in ("s1", "s2", "s9")],
+    ],
+)
+def test_weights_of_the_narrowest_laws_are_minus_the_divergence_on_average(name, text, number):
+    posterior = build(values_in(CONF / f"{name}.yaml"), Posterior, "model.posterior", space=space(text))
+    h = torch.linspace(-1, 0.7, posterior.features).unsqueeze(0)
+    h[0, -1] = number
+    coding = posterior.code(h)
+    weight, kl = coding.draws(20_000, Noise(2)).log_weight[:, 0].double(), coding.kl().sum()
+    assert abs(weight.mean() + kl) < 4 * weight.std() / len(weight) ** 0.5
+
+
+def test_ordinary_numbers_are_taken_as_they_are():
+    h = torch.tensor([0.0, 1e-40, -3e-30, 0.1234567, -17.0, 4e4])
+    assert torch.equal(bounded(h, FARTHEST), h)
 
 
 def test_points_lie_on_the_space(posterior):
