@@ -201,6 +201,11 @@ def kind_of(space: Manifold) -> str:
     return "product" if "x" in space.name else space.name.rstrip("0123456789")
 
 
+class Unneeded(InputError):
+    """A family for spaces of every kind has nothing to do on this one, which has a law of its own: wrong only
+    where nothing else gives it that one."""
+
+
 def require_family(space: Manifold, family: str) -> None:
     """InputError where a family of conf/posterior is given a space that it does not know."""
     fitting = FAMILIES.get(kind_of(space), ("embedding",))

@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from latentrun.config.build import build, later
+from latentrun.config.build import build
 from latentrun.config.options import options, shipped
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import space
 from latentrun.nn.posterior import FAMILIES, FARTHEST, Posterior, bounded, direction
+from latentrun.nn.posterior_flat import CategoricalPosterior
 from latentrun.nn.posterior_product import ProductPosterior, posterior_of
 from tests.conformance.parts import values_in
 
@@ -19,7 +20,8 @@ HERE = [name for name in options("posterior", [shipped()]) if name != "embedding
 
 
 def family(name: str):
-    return later(values_in(CONF / f"{name}.yaml"), Posterior, "model.posterior", given=("space",))
+    values = values_in(CONF / f"{name}.yaml")
+    return lambda space: build(values, Posterior, "model.posterior", space=space, temperature=0.5)
 
 
 FITTING = {
@@ -42,7 +44,7 @@ PAIRS = [
 @pytest.fixture(params=PAIRS, ids=lambda pair: " on ".join(pair))
 def posterior(request) -> Posterior:
     name, text = request.param
-    return build(values_in(CONF / f"{name}.yaml"), Posterior, "model.posterior", space=space(text))
+    return family(name)(space(text))
 
 
 def test_every_family_has_a_space_and_every_space_its_families():
@@ -109,7 +111,7 @@ def require_finite(posterior: Posterior) -> None:
     ],
 )
 def test_weights_of_the_narrowest_laws_are_minus_the_divergence_on_average(name, text, number):
-    posterior = build(values_in(CONF / f"{name}.yaml"), Posterior, "model.posterior", space=space(text))
+    posterior = family(name)(space(text))
     h = torch.linspace(-1, 0.7, posterior.features).unsqueeze(0)
     h[0, -1] = number
     coding = posterior.code(h)
@@ -182,7 +184,7 @@ def test_a_product_is_the_sum_of_its_factors():
 
 
 def test_equal_factors_do_not_get_equal_noise():
-    twins = posterior_of(space("e1xe1"), family("vmf"), 0.5)
+    twins = posterior_of(space("e1xe1"), family("normal"), 0.5)
     coding = twins.code(torch.zeros(4, twins.features))
     for z in (coding.draw(Noise(0)), coding.draws(1, Noise(0)).z, twins.sample_prior(4, Noise(0))):
         assert not torch.equal(z[..., 0], z[..., 1])
@@ -209,6 +211,12 @@ def test_grids_of_products():
         ("wrapped_normal", "s101", "model.posterior: wrapped_normal takes spheres up to s100, got s101"),
         ("normal", "so3", "model.posterior: normal does not fit so3, which takes wrapped_normal or "
          "embedding"),
+        ("vmf", "c5", "model.posterior: vmf does not fit c5, which takes categorical"),
+        ("vmf", "e2", "model.posterior: vmf does not fit e2, which takes normal"),
+        ("beta", "e1xc3", "model.posterior: beta does not fit e1, which takes normal; no other factor of "
+         "e1xc3 takes it either"),
+        ("embedding", "e1xe2", "model.posterior: e1 is unbounded: a Beta posterior lives on bounded spaces; "
+         "use model.posterior=normal; no other factor of e1xe2 takes it either"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_said_in_one_line(name, text, said):
@@ -217,9 +225,21 @@ def test_what_does_not_fit_is_said_in_one_line(name, text, said):
     assert str(error.value) == said
 
 
-def test_flat_and_finite_factors_have_families_of_their_own():
-    kinds = [type(posterior_of(space(text), family("vmf"), 0.5)).__name__ for text in ("e2", "c5", "s2")]
-    assert kinds == ["NormalPosterior", "CategoricalPosterior", "VonMisesFisherPosterior"]
+@pytest.mark.parametrize(
+    ("name", "text", "kinds"),
+    [
+        ("vmf", "e2xc5xs2", ["NormalPosterior", "CategoricalPosterior", "VonMisesFisherPosterior"]),
+        ("normal", "e2xc5", ["NormalPosterior", "CategoricalPosterior"]),
+        ("categorical", "e2xc5", ["NormalPosterior", "CategoricalPosterior"]),
+        # The family for every space is not chosen for what it has nothing to do on.
+        ("embedding", "c5xc2xe1", ["CategoricalPosterior", "CategoricalPosterior", "NormalPosterior"]),
+        ("embedding", "e1xs1", ["NormalPosterior", "Embedding"]),
+    ],
+)
+def test_flat_and_finite_factors_have_families_of_their_own(name, text, kinds):
+    made = posterior_of(space(text), family(name), 0.5)
+    assert [type(factor).__name__ for factor in made.each()] == kinds
+    assert isinstance(posterior_of(space("c5"), family("embedding"), 0.5), CategoricalPosterior)
 
 
 def test_directions_of_any_size():
