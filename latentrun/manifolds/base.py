@@ -46,6 +46,13 @@ class Manifold(ABC):
     def project(self, z: Tensor) -> Tensor:
         """The nearest point of the manifold to ``z (..., ambient_dim)``."""
 
+    def from_numbers(self, h: Tensor) -> Tensor:
+        """The point ``(..., ambient_dim)`` that any numbers ``h (..., ambient_dim)`` of a network stand for:
+        continuous wherever a continuous map can be, onto the manifold but for a border, with a gradient
+        everywhere. Here the nearest point; a manifold with a border has a map of its own, for all that lies
+        beyond a border has its nearest point there, where no small step moves it."""
+        return self.project(h)
+
     @abstractmethod
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         """Geodesic distance ``(...)`` between ``a`` and ``b (..., ambient_dim)``."""

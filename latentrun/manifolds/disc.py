@@ -42,6 +42,10 @@ class Disc(Flat, Charted):
         r = length(z).unsqueeze(-1)
         return torch.where(r > 1, F.normalize(z, dim=-1), z)
 
+    def from_numbers(self, h: Tensor) -> Tensor:
+        """h / sqrt(1 + |h|²)."""
+        return h / (1 + h.square().sum(-1, keepdim=True)).sqrt()
+
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         return length(a - b)
 
@@ -81,10 +85,12 @@ class Annulus(Disc):
 
     def project(self, z: Tensor) -> Tensor:
         r = length(z).unsqueeze(-1)
-        # All points of the edge are equally near to the centre.
-        middle = torch.cat([torch.ones_like(r), torch.zeros_like(r)], dim=-1)
-        direction = torch.where(r > 0, z / torch.where(r > 0, r, 1.0), middle)
-        return torch.where((r < self.inner) | (r > 1), direction * r.clamp(self.inner, 1), z)
+        return torch.where((r < self.inner) | (r > 1), _direction(z, r) * r.clamp(self.inner, 1), z)
+
+    def from_numbers(self, h: Tensor) -> Tensor:
+        """Along h, at the radius inner + (1 - inner) |h| / sqrt(1 + |h|²)."""
+        inward = (1 - self.inner) * super().from_numbers(h)
+        return self.inner * _direction(h, length(h).unsqueeze(-1)) + inward
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         reach = self._reach(a), self._reach(b)
@@ -161,6 +167,13 @@ class Annulus(Disc):
         turn = side * torch.atan2(self._reach(z), torch.full_like(z[..., 0], self.inner))
         angle = torch.atan2(z[..., 1], z[..., 0]) + turn
         return self.inner * unit(angle)
+
+
+def _direction(z: Tensor, r: Tensor) -> Tensor:
+    """Unit vectors ``(..., 2)`` along points at the radius ``r (..., 1)``; of the centre, to which all points
+    of an edge are equally near, along the first axis."""
+    first = torch.cat([torch.ones_like(r), torch.zeros_like(r)], dim=-1)
+    return torch.where(r > 0, z / torch.where(r > 0, r, 1.0), first)
 
 
 def _part(gone: Tensor, leg: Tensor) -> Tensor:

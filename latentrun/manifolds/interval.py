@@ -34,6 +34,10 @@ class Interval(Flat, Charted):
     def project(self, z: Tensor) -> Tensor:
         return z.clamp(0, 1)
 
+    def from_numbers(self, h: Tensor) -> Tensor:
+        """sigmoid(h)."""
+        return h.sigmoid()
+
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         return (a - b).norm(dim=-1)
 

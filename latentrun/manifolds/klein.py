@@ -170,6 +170,14 @@ class Moebius(Klein):
         far = 1 + u * t.cos()
         return torch.cat([far.unsqueeze(-1) * unit(2 * t), (u * t.sin()).unsqueeze(-1)], dim=-1)
 
+    def from_numbers(self, h: Tensor) -> Tensor:
+        """The angle of (h_2, h_3) is 2 t. The part of (h_4, h_5) along (cos t, sin t) is x, and u = WIDTH x /
+        sqrt(1 + x²): t + pi names the point with -x, the same one, so that nothing jumps where t goes round.
+        The first number is not used."""
+        t = math.pi * share(h[..., 2], h[..., 1])
+        x = (h[..., 3:] * unit(t)).sum(-1)
+        return phi(torch.stack([WIDTH * x / (1 + x.square()).sqrt(), t], dim=-1))
+
     def unembed(self, z: Tensor) -> Tensor:
         u, t = self._place(z).unbind(-1)
         return torch.stack([((u + WIDTH) / (2 * WIDTH)).clamp(0, 1), t / math.pi], dim=-1)

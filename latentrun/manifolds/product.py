@@ -62,6 +62,9 @@ class Product(Manifold):
     def project(self, z: Tensor) -> Tensor:
         return torch.cat(self._each(lambda factor, part: factor.project(part), z), dim=-1)
 
+    def from_numbers(self, h: Tensor) -> Tensor:
+        return torch.cat(self._each(lambda factor, part: factor.from_numbers(part), h), dim=-1)
+
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         apart = self._each(lambda factor, p, q: factor.distance(p, q), a, b)
         return length(torch.stack(apart, dim=-1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any
 
 import torch
@@ -15,7 +16,7 @@ from latentrun.distributions.base import Draws
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.functional.schedules import weight_schedule
-from latentrun.manifolds import Euclidean, Finite, space
+from latentrun.manifolds import Finite, space
 from latentrun.models.base import (
     HasEmbedding,
     HasEvidence,
@@ -59,7 +60,7 @@ class ManifoldVAE(Headed, HasEvidence, HasPriorGrid, HasEmbedding):
         warmup_epochs: Annotated[float, Ge(0)],
         cycle_epochs: Annotated[float, Gt(0)] | None,
         cycles: Annotated[int, Count(1, 10_000)],
-        posterior: Annotated[Any, Makes(Posterior, ("space",))],
+        posterior: Annotated[Any, Makes(Posterior, ("space", "temperature"))],
         temperature: Annotated[float, Gt(0)],
         enumeration: bool,
         likelihood: LikelihoodRecipe,
@@ -68,12 +69,8 @@ class ManifoldVAE(Headed, HasEvidence, HasPriorGrid, HasEmbedding):
         require_room(self.spaces["z"], self.event_shape)
         self.beta = beta
         self.schedules = weight_schedule(beta, beta_start, warmup_epochs, cycle_epochs, cycles)
-        whole = self.spaces["z"]
-        self.posterior: Posterior
-        if isinstance(whole, Euclidean):  # no factor is left for the family that is chosen: it must fit
-            self.posterior = posterior(space=whole)
-        else:
-            self.posterior = posterior_of(whole, posterior, temperature)
+        family = partial(posterior, temperature=temperature)
+        self.posterior = posterior_of(self.spaces["z"], family, temperature)
         self.enumeration = enumeration
         if enumeration and not isinstance(self.spaces["z"], Finite):
             raise InputError(

@@ -50,8 +50,9 @@ class MatchedAE(Headed, HasEncoder, HasGenerator):
     where D says how far the codes z of a batch are from as many draws of the prior. No posterior: an example
     has one code.
 
-    ``latent``: a space by its short text; codes are projected onto it. The prior is its uniform law where it
-    has one, N(0, I) on Euclidean spaces. ``likelihood``: p(x|z), see :mod:`latentrun.nn.likelihood`; with
+    ``latent``: a space by its short text; its points are made of the encoder's numbers by
+    :meth:`~latentrun.manifolds.Manifold.from_numbers`. The prior is its uniform law where it has one, N(0, I)
+    on Euclidean spaces. ``likelihood``: p(x|z), see :mod:`latentrun.nn.likelihood`; with
     ``scale`` 1/sqrt(2) the squared error, up to a constant.
     """
 
@@ -80,7 +81,7 @@ class MatchedAE(Headed, HasEncoder, HasGenerator):
 
     # ---------------------------------------------------------------- what the finished model can do
     def encode(self, x: Tensor, space: str = "z") -> Tensor:
-        return self.space(space).project(self.encoder(x))
+        return self.space(space).from_numbers(self.encoder(x))
 
     def sample_prior(self, n: int, noise: Noise) -> Tensor:
         return prior_points(self.spaces["z"], n, noise)

@@ -15,7 +15,7 @@ from latentrun.functional.noise import Noise
 from latentrun.manifolds import Charted, Compact, Finite, Manifold, Symmetric
 from latentrun.nn.embedding_hidden import HIDDEN, HiddenKind
 from latentrun.nn.embedding_learned import EmbeddingTraining, LearnedEmbedding, is_closed, measured
-from latentrun.nn.posterior import Coding, Posterior
+from latentrun.nn.posterior import Coding, Posterior, Unneeded
 from latentrun.types import Phase
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class Embedding(Posterior):
         group = space.group_features if group_action and isinstance(space, Symmetric) else 0
         self.features = 2 * space.dim + group
 
-    def code(self, h: Tensor) -> EmbeddedCoding:
+    def coding(self, h: Tensor) -> EmbeddedCoding:
         m = self.space.dim
         law = self.kind.law(h[..., : 2 * m])
         return EmbeddedCoding(self, law, h[..., 2 * m :] if self.group_action else None)
@@ -192,6 +192,9 @@ def require_embeddable(space: Manifold, law: str, group_action: bool) -> None:
         bounded = "a Beta posterior lives on bounded spaces" if law == "beta" else "nothing is to be embedded"
         raise InputError(f"model.posterior: {space.name} is unbounded: {bounded}; use model.posterior=normal")
     if isinstance(space, Finite):
-        raise InputError(f"model.posterior: {space.name} is a finite set, which no cube is embedded in")
+        raise Unneeded(f"model.posterior: {space.name} is a finite set, which no cube is embedded in")
     if group_action and not isinstance(space, Symmetric):
-        raise InputError(f"model.posterior.group_action: {space.name} has no symmetry group; allowed: false")
+        raise InputError(
+            f"model.posterior.group_action: {space.name} has no group that takes every point to every other; "
+            "allowed: false"
+        )

@@ -58,7 +58,8 @@ class BetaKind(HiddenKind):
 
     def law(self, h: Tensor) -> Law:
         peak, log_weight = h.chunk(2, dim=-1)
-        held = LARGEST - F.softplus(LARGEST - log_weight)  # below LARGEST, without an edge
+        # exp of it is w / (1 + w / e^16), as nn.posterior.bounded has it, of a w that may be infinite.
+        held = LARGEST - F.softplus(LARGEST - log_weight)
         return BetaCube(peak.sigmoid(), held.exp())
 
     def kl(self, law: Law) -> Tensor:

@@ -60,9 +60,14 @@ class Posterior(nn.Module, ABC):
     space: Manifold
     features: int
 
-    @abstractmethod
     def code(self, h: Tensor) -> Coding:
-        """q(z|x) from the encoder's numbers ``(N, features)``."""
+        """q(z|x) from the encoder's numbers ``(N, features)``, whatever they are: kept within
+        ``FARTHEST``."""
+        return self.coding(bounded(h, FARTHEST))
+
+    @abstractmethod
+    def coding(self, h: Tensor) -> Coding:
+        """q(z|x) from numbers ``(N, features)`` whose squares are finite."""
 
     @abstractmethod
     def sample_prior(self, n: int, noise: Noise) -> Tensor:
@@ -119,9 +124,9 @@ class LawPosterior(Posterior):
 
     @abstractmethod
     def law(self, h: Tensor) -> tuple[Law, dict[str, Tensor]]:
-        """q(z|x) from the encoder's numbers ``(N, features)``, and the tensors that fix it."""
+        """q(z|x) from numbers ``(N, features)`` whose squares are finite, and the tensors that fix it."""
 
-    def code(self, h: Tensor) -> Coding:
+    def coding(self, h: Tensor) -> Coding:
         law, parameters = self.law(h)
         return LawCoding(law, self.prior, parameters)
 
@@ -138,6 +143,19 @@ class LawPosterior(Posterior):
 
 
 # ---------------------------------------------------------------- encoder numbers to parameters
+FARTHEST = 2.0**40  # of an encoder's numbers: sums of their squares stay far within float32
+
+
+def bounded(h: Tensor, most: float) -> Tensor:
+    """h / (1 + |h| / most): within ``most``, with a finite gradient for every h, and h itself to the last
+    digit where |h| is less than the machine's precision times ``most``.
+
+    >>> bounded(torch.tensor([1.0, 1e12, -3e38]), 1e12)
+    tensor([ 1.0000e+00,  5.0000e+11, -1.0000e+12])
+    """
+    return h / (1 + h.abs() / most)
+
+
 def direction(h: Tensor) -> Tensor:
     """Unit vectors along ``h (..., d)``, of any size in floating point; along the first axis where h = 0.
 
@@ -152,13 +170,13 @@ def direction(h: Tensor) -> Tensor:
     return F.normalize(torch.where(largest > 0, h / torch.where(largest > 0, largest, 1), axis), dim=-1)
 
 
-def positive(h: Tensor, floor: float) -> Tensor:
-    """floor + softplus(h): concentrations and scales, > 0 and finite for every h.
+def positive(h: Tensor, floor: float, most: float = FARTHEST) -> Tensor:
+    """floor + softplus(h), the latter bounded by ``most``: concentrations and scales, > 0 for every h.
 
     >>> positive(torch.tensor([-1e4, 0.0, 1e4]), 0.001)
     tensor([1.0000e-03, 6.9415e-01, 1.0000e+04])
     """
-    return floor + F.softplus(h)
+    return floor + bounded(F.softplus(h), most)
 
 
 # ---------------------------------------------------------------- which family fits which space
@@ -177,6 +195,11 @@ FAMILIES = {
 def kind_of(space: Manifold) -> str:
     """The letters that the short text of a space begins with; ``product`` of several spaces."""
     return "product" if "x" in space.name else space.name.rstrip("0123456789")
+
+
+class Unneeded(InputError):
+    """A family for spaces of every kind has nothing to do on this one, which has a law of its own: wrong only
+    where nothing else gives it that one."""
 
 
 def require_family(space: Manifold, family: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, cast
 
 import torch
@@ -16,6 +17,7 @@ from latentrun.functional.distances.divergences import gaussian_kl
 from latentrun.functional.embedding_quality import middles
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import Manifold
+from latentrun.nn.embedding_hidden import LARGEST
 from latentrun.nn.posterior import (
     Coding,
     LawCoding,
@@ -47,7 +49,7 @@ class NormalPosterior(Posterior):
         self.space, self.features = space, 2 * space.ambient_dim
         self.register_buffer("_origin", torch.zeros(space.ambient_dim), persistent=False)
 
-    def code(self, h: Tensor) -> Coding:
+    def coding(self, h: Tensor) -> Coding:
         mean, log_scale = h.chunk(2, dim=-1)
         law = DiagonalNormal(mean, log_scale.clamp(-STEEPEST, STEEPEST))
         prior = DiagonalNormal(self._origin, torch.zeros_like(self._origin))
@@ -69,9 +71,9 @@ class BetaCoding(LawCoding):
 
 
 class BetaPosterior(LawPosterior):
-    """Independent Beta laws on [0, 1]^d: 2 d numbers, whose sigmoid is the mode and floor + softplus the
-    weight w: ``alpha`` = 1 + mode w, ``beta`` = 1 + (1 - mode) w, each ``(N, d)``. The plain form, alpha and
-    beta without the 1, drives both to where all mass is at the borders."""
+    """Independent Beta laws on [0, 1]^d: 2 d numbers, whose sigmoid is the mode and floor + softplus, the
+    latter bounded by e^16, the weight w: ``alpha`` = 1 + mode w, ``beta`` = 1 + (1 - mode) w, each ``(N,
+    d)``. The plain form, alpha and beta without the 1, drives both to where all mass is at the borders."""
 
     def __init__(self, space: Manifold, floor: Annotated[float, Gt(0)]):
         require_family(space, "beta")
@@ -80,10 +82,10 @@ class BetaPosterior(LawPosterior):
 
     def law(self, h: Tensor) -> tuple[Law, dict[str, Tensor]]:
         peak, weight = h.chunk(2, dim=-1)
-        law = BetaCube(peak.sigmoid(), positive(weight, self.floor))
+        law = BetaCube(peak.sigmoid(), positive(weight, self.floor, math.exp(LARGEST)))
         return law, {"alpha": law.alpha.to(h.dtype), "beta": law.beta.to(h.dtype)}
 
-    def code(self, h: Tensor) -> Coding:
+    def coding(self, h: Tensor) -> Coding:
         law, parameters = self.law(h)
         return BetaCoding(cast(BetaCube, law), self.prior, parameters)
 

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from latentrun.distributions.base import Draws
+from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import Finite, Manifold, Product
-from latentrun.nn.posterior import Coding, Posterior, kind_of
+from latentrun.nn.posterior import Coding, Posterior, Unneeded, kind_of
 from latentrun.nn.posterior_flat import CategoricalPosterior, NormalPosterior
 from latentrun.types import Phase
 
@@ -21,16 +22,28 @@ if TYPE_CHECKING:
 
 
 def posterior_of(space: Manifold, family: Callable[..., Posterior], temperature: float) -> Posterior:
-    """q(z|x) on any space: of a product one for each factor. Euclidean ones take the normal family, finite
-    sets the categorical one with ``temperature``, all others the chosen one, ``family(space=...)``;
-    InputError where that one does not know them."""
-    kind = kind_of(space)
-    if kind == "product":
-        factors = cast(Product, space).factors
-        return ProductPosterior(space, [posterior_of(factor, family, temperature) for factor in factors])
-    if kind == "e":
-        return NormalPosterior(space)
-    return CategoricalPosterior(space, temperature) if kind == "c" else family(space=space)
+    """q(z|x) on any space: of a product one for each factor, the chosen one, ``family(space=...)``.
+    Euclidean factors that it does not know take the normal family, finite sets the categorical one with
+    ``temperature``.
+
+    InputError where it does not know a factor of another kind, or none at all: the choice would then mean
+    nothing. A family for spaces of every kind may be :class:`Unneeded`, which is no error.
+    """
+    factors = space.factors if isinstance(space, Product) and kind_of(space) == "product" else (space,)
+    made, refusals = [], []
+    for factor in factors:
+        try:
+            made.append(family(space=factor))
+        except InputError as error:
+            kind = kind_of(factor)
+            if kind not in ("e", "c"):
+                raise
+            refusals.append(error)
+            made.append(NormalPosterior(factor) if kind == "e" else CategoricalPosterior(factor, temperature))
+    if len(refusals) == len(factors) and not any(isinstance(error, Unneeded) for error in refusals):
+        more = f"; no other factor of {space.name} takes it either" if len(factors) > 1 else ""
+        raise InputError(f"{refusals[0]}{more}")
+    return made[0] if len(factors) == 1 else ProductPosterior(space, made)
 
 
 class ProductCoding(Coding):
@@ -86,7 +99,7 @@ class ProductPosterior(Posterior):
         """The factors' posteriors."""
         return [cast(Posterior, factor) for factor in self.factors]
 
-    def code(self, h: Tensor) -> Coding:
+    def coding(self, h: Tensor) -> Coding:
         return ProductCoding(
             [factor.code(part) for factor, part in zip(self.each(), h.split(self.widths, -1), strict=True)]
         )

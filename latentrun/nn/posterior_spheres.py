@@ -1,6 +1,6 @@
 """Families of q(z|x) on spheres that are symmetric about a direction, against the uniform prior. All take d +
 1 numbers of the encoder: a vector whose direction is mu, and one for the concentration, kappa = floor +
-softplus(h)."""
+softplus(h), the latter bounded by where the law is 1e-5 wide, as narrow as float32 can weigh its points."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ class SphericalPosterior(LawPosterior):
 
     family: ClassVar[str]  # its name in conf/posterior
     make: ClassVar[Callable[[Tensor, Tensor], Law]]
+    most: ClassVar[float] = 1e10  # of kappa, of a law that is 1 / sqrt(kappa) wide
 
     def __init__(self, space: Manifold, floor: Annotated[float, Gt(0)]):
         require_family(space, self.family)
@@ -30,7 +31,7 @@ class SphericalPosterior(LawPosterior):
         self.floor, self.features = floor, space.ambient_dim + 1
 
     def law(self, h: Tensor) -> tuple[Law, dict[str, Tensor]]:
-        mu, kappa = direction(h[..., :-1]), positive(h[..., -1], self.floor)
+        mu, kappa = direction(h[..., :-1]), positive(h[..., -1], self.floor, self.most)
         return type(self).make(mu, kappa), {"mu": mu, "kappa": kappa}
 
 
@@ -50,3 +51,4 @@ class SphericalCauchyPosterior(SphericalPosterior):
     """Density proportional to |z - rho mu|^(-2 (d - 1)), rho = kappa / (1 + kappa) (arXiv 2506.21278)."""
 
     family, make = "spherical_cauchy", SphericalCauchy
+    most = 1e5  # it is 1 / kappa wide

@@ -100,6 +100,50 @@ def test_betti_numbers_have_the_known_alternating_sum(text, betti, euler):
     assert sum((-1) ** k * b for k, b in enumerate(betti)) == euler
 
 
+# ---------------------------------------------------------------- points by the numbers of a network
+BORDERED = ["i1", "i2", "disc", "annulus", "moebius", "s2xi1"]
+
+
+@pytest.mark.parametrize("text", BORDERED)
+def test_any_numbers_name_a_point_off_the_border_and_move_it(text):
+    manifold = space(text)
+    h = (3 * Noise(0).normal("h", (500, manifold.ambient_dim)).double()).requires_grad_()
+    z = manifold.from_numbers(h)
+    assert torch.allclose(manifold.project(z), z, atol=1e-6)
+    bordered = [i for i, c in enumerate(manifold.coordinates) if c.kind == "real" and c.name != "height"]
+    u = manifold.unembed(z)[:, bordered]
+    assert (u > 0).all() and (u < 1).all()
+    jacobian = vmap(jacrev(manifold.from_numbers))(h)
+    assert (torch.linalg.matrix_rank(jacobian, rtol=1e-6) == manifold.dim).all()
+    assert manifold.from_numbers(torch.zeros(1, manifold.ambient_dim)).isfinite().all()
+
+
+@pytest.mark.parametrize("text", BORDERED)
+def test_every_point_has_numbers_that_name_one_near_it(text):
+    manifold = space(text)
+    h = Noise(0).normal("h", (20_000, manifold.ambient_dim)).double()
+    named = manifold.from_numbers(h * (2 * Noise(1).normal("size", (20_000, 1))).exp())
+    wanted = points(text, 50)
+    nearest = manifold.distance(wanted.unsqueeze(1), named).amin(1)
+    assert nearest.max() < 0.2
+
+
+@pytest.mark.parametrize(("text", "first"), [("disc", 0), ("annulus", 0), ("moebius", 1)])
+def test_numbers_that_go_round_name_points_that_go_round_without_a_jump(text, first):
+    h = torch.ones(2001, space(text).ambient_dim, dtype=torch.float64)
+    angle = torch.linspace(0, 2 * math.pi, 2001, dtype=torch.float64)
+    h[:, first : first + 2] = torch.stack([angle.cos(), angle.sin()], 1)
+    z = space(text).from_numbers(h)
+    assert (z[1:] - z[:-1]).norm(dim=1).max() < 0.01 and (z[1000] - z[0]).norm() > 0.5
+    assert torch.allclose(z[0], z[-1])
+
+
+@pytest.mark.parametrize("text", ["s1", "s5", "t2", "so3", "klein", "e3"])
+def test_without_a_border_numbers_name_the_nearest_point(text):
+    h = Noise(0).normal("h", (50, manifolds.space(text).ambient_dim)).double()
+    assert torch.equal(manifolds.space(text).from_numbers(h), manifolds.space(text).project(h))
+
+
 # ---------------------------------------------------------------- nearest points
 @pytest.mark.parametrize("text", EVERY)
 def test_the_projection_is_on_the_space_and_no_point_of_it_is_nearer(text):

@@ -7,6 +7,7 @@ import torch
 
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
+from latentrun.nn.posterior_flat import CategoricalPosterior
 from latentrun.types import Batch, Clock
 from tests.conformance import parts
 from tests.planted import Rows
@@ -62,6 +63,13 @@ def test_enumeration_is_the_mean_over_draws_without_their_noise():
     q = model.posterior_parameters(X[:1])["probability"]
     by_hand = sum(q[0, k] * -model.likelihood(z[k : k + 1]).log_prob(X[:1]) for k in range(3))
     assert exact[0].item() == pytest.approx(by_hand.item(), rel=1e-5)
+
+
+def test_there_is_one_temperature_of_finite_sets():
+    chosen = {"posterior": parts.spec("posterior", "categorical"), "temperature": 0.03}
+    for latent, changes in (("c4", chosen), ("c4", {"temperature": 0.03}), ("s1xc4", {"temperature": 0.03})):
+        finite = [m for m in made(latent=latent, **changes).modules() if isinstance(m, CategoricalPosterior)]
+        assert [each.temperature for each in finite] == [0.03]
 
 
 def test_warm_up_is_the_vaes():

@@ -79,6 +79,35 @@ def test_codes_come_to_follow_the_prior(name, latent):
     assert before > 0.02 and distance() < 0.2 * before
 
 
+@pytest.mark.parametrize(
+    ("name", "latent"),
+    [("wae", "i2"), ("wae", "disc"), ("swae", "annulus"), ("swae", "moebius"), ("swae", "i1xdisc")],
+)
+def test_codes_keep_off_the_border_of_a_space_and_every_row_moves_its_own(name, latent):
+    model = made(name, latent=latent)
+    whole = model.spaces["z"]
+    bordered = [i for i, c in enumerate(whole.coordinates) if c.kind == "real"]
+    optimizer = torch.optim.Adam(model.objectives()[0].parameters, lr=0.01)
+
+    def require_alive() -> None:
+        numbers = model.encoder(X).detach().requires_grad_()
+        z = whole.from_numbers(numbers)
+        assert torch.equal(z, model.encode(X))
+        u = whole.unembed(z)[:, bordered]
+        on_border = ((u < 1e-4) | (u > 1 - 1e-4)).any(1)
+        (slope,) = torch.autograd.grad(model.decode(z).square().sum(), numbers)
+        assert on_border.float().mean() < 0.01 and (slope.norm(dim=1) > 1e-6).all()
+
+    require_alive()
+    first = model.loss(Batch(X), Noise(0), CLOCK)["reconstruction"].item()
+    for step in range(200):
+        optimizer.zero_grad()
+        model.loss(Batch(X[step % 4 :: 4]), Noise(0).at(step), CLOCK)["loss"].backward()
+        optimizer.step()
+    require_alive()
+    assert model.loss(Batch(X), Noise(0), CLOCK)["reconstruction"].item() < 0.3 * first
+
+
 def test_the_prior_of_a_product_is_that_of_its_factors():
     model = made("wae", latent="s1xe1")
     z = model.sample_prior(4000, Noise(0))

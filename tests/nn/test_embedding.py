@@ -137,7 +137,8 @@ def test_in_more_dimensions_a_learned_embedding_with_a_group_has_no_bound():
         (
             "i1",
             {"group_action": True},
-            "model.posterior.group_action: i1 has no symmetry group; allowed: false",
+            "model.posterior.group_action: i1 has no group that takes every point to every other; "
+            "allowed: false",
         ),
         ("s5", {}, "model.posterior.embedding: s5 has no exact embedding; allowed: learned"),
         ("c4", {}, "model.posterior: c4 is a finite set, which no cube is embedded in"),

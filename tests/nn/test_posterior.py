@@ -5,12 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from latentrun.config.build import build, later
+from latentrun.config.build import build
 from latentrun.config.options import options, shipped
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import space
-from latentrun.nn.posterior import FAMILIES, Posterior, direction
+from latentrun.nn.posterior import FAMILIES, FARTHEST, Posterior, bounded, direction
+from latentrun.nn.posterior_flat import CategoricalPosterior
 from latentrun.nn.posterior_product import ProductPosterior, posterior_of
 from tests.conformance.parts import values_in
 
@@ -19,7 +20,8 @@ HERE = [name for name in options("posterior", [shipped()]) if name != "embedding
 
 
 def family(name: str):
-    return later(values_in(CONF / f"{name}.yaml"), Posterior, "model.posterior", given=("space",))
+    values = values_in(CONF / f"{name}.yaml")
+    return lambda space: build(values, Posterior, "model.posterior", space=space, temperature=0.5)
 
 
 FITTING = {
@@ -42,7 +44,7 @@ PAIRS = [
 @pytest.fixture(params=PAIRS, ids=lambda pair: " on ".join(pair))
 def posterior(request) -> Posterior:
     name, text = request.param
-    return build(values_in(CONF / f"{name}.yaml"), Posterior, "model.posterior", space=space(text))
+    return family(name)(space(text))
 
 
 def test_every_family_has_a_space_and_every_space_its_families():
@@ -72,18 +74,54 @@ def test_weights_are_minus_the_divergence_on_average(posterior):
     assert abs(ratio.mean() - 1) < 6 * ratio.std() / len(ratio) ** 0.5 + 1e-4
 
 
-@pytest.mark.parametrize("size", [0.0, 1e4, -1e4, 1e-30])
-def test_extreme_numbers_of_an_encoder_stay_finite(posterior, size):
-    h = torch.full((2, posterior.features), size)
-    h[1, ::2] *= -1
-    h.requires_grad_()
+def test_numbers_of_any_size_give_finite_draws_divergences_weights_and_gradients(posterior):
+    require_finite(posterior)
+
+
+@pytest.mark.parametrize("law", ["beta", "normal"])
+@pytest.mark.parametrize("text", ["s1", "t2", "so3", "disc", "moebius"])
+def test_numbers_of_any_size_are_finite_through_embeddings(text, law):
+    values = values_in(CONF / "embedding.yaml") | {"law": law, "group_action": text in ("s1", "t2", "so3")}
+    require_finite(build(values, Posterior, "model.posterior", space=space(text)))
+
+
+def require_finite(posterior: Posterior) -> None:
+    """Rows of numbers of one size, of both signs by turns, and small ones beside a last one of that size."""
+    sizes = torch.tensor([0.0, 1e-30, 1.0, 1e3, 1e10, 1e30, 3e38])
+    sizes = torch.cat([sizes, -sizes]).unsqueeze(1)
+    same, last = sizes.expand(-1, posterior.features), torch.ones(len(sizes), posterior.features)
+    by_turns, last[:, -1:] = (
+        same * torch.tensor([1.0, -1.0]).repeat(posterior.features)[: same.shape[1]],
+        sizes,
+    )
+    h = torch.cat([same, by_turns, last]).requires_grad_()
     coding = posterior.code(h)
     draws = coding.draws(3, Noise(0))
-    total = coding.draw(Noise(1)).sum() + coding.kl().sum() + draws.z.sum()
-    (slope,) = torch.autograd.grad(total, h, retain_graph=True)
-    (slope_of_weights,) = torch.autograd.grad(draws.log_weight.sum(), h)
-    for value in (total, draws.log_weight, slope, slope_of_weights):
-        assert value.isfinite().all()
+    for value in (coding.draw(Noise(1)), coding.kl(), draws.z, draws.log_weight):
+        (slope,) = torch.autograd.grad(value.sum(), h, retain_graph=True)
+        assert value.isfinite().all() and slope.isfinite().all()
+
+
+@pytest.mark.parametrize("number", [10.0, 1e4, 1e6, 1e20])
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("beta", "i1"),
+        *[(name, s) for name in ("vmf", "power_spherical", "spherical_cauchy") for s in ("s1", "s2", "s9")],
+    ],
+)
+def test_weights_of_the_narrowest_laws_are_minus_the_divergence_on_average(name, text, number):
+    posterior = family(name)(space(text))
+    h = torch.linspace(-1, 0.7, posterior.features).unsqueeze(0)
+    h[0, -1] = number
+    coding = posterior.code(h)
+    weight, kl = coding.draws(20_000, Noise(2)).log_weight[:, 0].double(), coding.kl().sum()
+    assert abs(weight.mean() + kl) < 4 * weight.std() / len(weight) ** 0.5
+
+
+def test_ordinary_numbers_are_taken_as_they_are():
+    h = torch.tensor([0.0, 1e-40, -3e-30, 0.1234567, -17.0, 4e4])
+    assert torch.equal(bounded(h, FARTHEST), h)
 
 
 def test_points_lie_on_the_space(posterior):
@@ -146,7 +184,7 @@ def test_a_product_is_the_sum_of_its_factors():
 
 
 def test_equal_factors_do_not_get_equal_noise():
-    twins = posterior_of(space("e1xe1"), family("vmf"), 0.5)
+    twins = posterior_of(space("e1xe1"), family("normal"), 0.5)
     coding = twins.code(torch.zeros(4, twins.features))
     for z in (coding.draw(Noise(0)), coding.draws(1, Noise(0)).z, twins.sample_prior(4, Noise(0))):
         assert not torch.equal(z[..., 0], z[..., 1])
@@ -173,6 +211,12 @@ def test_grids_of_products():
         ("wrapped_normal", "s101", "model.posterior: wrapped_normal takes spheres up to s100, got s101"),
         ("normal", "so3", "model.posterior: normal does not fit so3, which takes wrapped_normal or "
          "embedding"),
+        ("vmf", "c5", "model.posterior: vmf does not fit c5, which takes categorical"),
+        ("vmf", "e2", "model.posterior: vmf does not fit e2, which takes normal"),
+        ("beta", "e1xc3", "model.posterior: beta does not fit e1, which takes normal; no other factor of "
+         "e1xc3 takes it either"),
+        ("embedding", "e1xe2", "model.posterior: e1 is unbounded: a Beta posterior lives on bounded spaces; "
+         "use model.posterior=normal; no other factor of e1xe2 takes it either"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_said_in_one_line(name, text, said):
@@ -181,9 +225,21 @@ def test_what_does_not_fit_is_said_in_one_line(name, text, said):
     assert str(error.value) == said
 
 
-def test_flat_and_finite_factors_have_families_of_their_own():
-    kinds = [type(posterior_of(space(text), family("vmf"), 0.5)).__name__ for text in ("e2", "c5", "s2")]
-    assert kinds == ["NormalPosterior", "CategoricalPosterior", "VonMisesFisherPosterior"]
+@pytest.mark.parametrize(
+    ("name", "text", "kinds"),
+    [
+        ("vmf", "e2xc5xs2", ["NormalPosterior", "CategoricalPosterior", "VonMisesFisherPosterior"]),
+        ("normal", "e2xc5", ["NormalPosterior", "CategoricalPosterior"]),
+        ("categorical", "e2xc5", ["NormalPosterior", "CategoricalPosterior"]),
+        # The family for every space is not chosen for what it has nothing to do on.
+        ("embedding", "c5xc2xe1", ["CategoricalPosterior", "CategoricalPosterior", "NormalPosterior"]),
+        ("embedding", "e1xs1", ["NormalPosterior", "Embedding"]),
+    ],
+)
+def test_flat_and_finite_factors_have_families_of_their_own(name, text, kinds):
+    made = posterior_of(space(text), family(name), 0.5)
+    assert [type(factor).__name__ for factor in made.each()] == kinds
+    assert isinstance(posterior_of(space("c5"), family("embedding"), 0.5), CategoricalPosterior)
 
 
 def test_directions_of_any_size():
