@@ -13,7 +13,7 @@ from torch import Tensor
 from latentrun.config.bounds import Count
 from latentrun.data.base import Dataset, Oracle
 from latentrun.diagnostics.base import Diagnostic
-from latentrun.diagnostics.codes.closed_paths import Loops, View, closes, path_table, with_values
+from latentrun.diagnostics.codes.manifold_fit_paths import Loops, View, closes, path_table, with_values
 from latentrun.diagnostics.needs import EMBEDDING, ENCODER, FACTORS, ORACLE
 from latentrun.errors import Misfit, NothingToMeasure
 from latentrun.functional.noise import Noise
