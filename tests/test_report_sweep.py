@@ -129,7 +129,9 @@ def test_one_seed_and_equal_results_are_not_tested():
 
 
 def test_a_metric_without_direction_is_not_ranked():
-    table = leaderboard(frame(np.ones((2, 2))), [KEY], ["probe/error"], {"probe/error": Meaning("px", "none")})
+    table = leaderboard(
+        frame(np.ones((2, 2))), [KEY], ["probe/error"], {"probe/error": Meaning("px", "none")}
+    )
     assert len(table) == 0 and KEY in table
 
 

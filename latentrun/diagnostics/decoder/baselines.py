@@ -54,8 +54,8 @@ class Baselines(Diagnostic):
     ``accuracy.commonest``, always the commonest class of the training rows, and their difference
     ``accuracy_gain``.
 
-    Intervals (95 %, over examples, for this model): normal approximation of the errors, bootstrap with
-    ``resamples`` resamples of ratios and accuracies, the same rows in numerator and denominator; for
+    Intervals (95 %, over examples, for this model): Student's of the errors, corrected for skewness,
+    bootstrap with ``resamples`` resamples of ratios and accuracies, the same rows in numerator and denominator; for
     ``ratio.train`` independent ones.
     """
 
