@@ -59,7 +59,10 @@ def plant(
         (path / "tables").mkdir()
         row = {**options, **settings, "parameters": 10, "epochs": 2, **metrics}
         (path / "tables" / "summary.json").write_text(json.dumps(row))
-        rows = [(*name.split("/"), value, *MEANING[name]) for name, value in metrics.items()]
+        rows = [
+            (*name.split("/"), value, *MEANING[name][:2], "yes" if MEANING[name].share else "no")
+            for name, value in metrics.items()
+        ]
         pd.DataFrame(rows, columns=["diagnostic", "metric", "value", "unit", "direction", "share"]).to_csv(
             path / "tables" / "metrics.csv"
         )

@@ -284,7 +284,7 @@ def test_whether_a_metric_is_a_share_is_what_it_was_declared_whatever_its_unit_s
         directory = RunDirectory.create(tmp_path / name, {}, {})
         directory.write_report("probe", Report(values), declared, {})
         table = directory.read_table("metrics")
-        assert table.set_index("metric")["share"].to_dict() == {"score": True, "error": False}
+        assert table.set_index("metric")["share"].to_dict() == {"score": "yes", "error": "no"}
         if changed:
             directory.write_table("metrics", table.drop(columns="share"))
         meaning = meanings_of(tmp_path / name)

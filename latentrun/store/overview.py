@@ -112,8 +112,7 @@ def meanings_of(path: Path) -> dict[str, Meaning]:
         return {}
     rows = table.reindex(columns=columns, fill_value="").itertuples()
     return {
-        f"{row.diagnostic}/{row.metric}": Meaning(row.unit, row.direction, row.share == str(True))
-        for row in rows
+        f"{row.diagnostic}/{row.metric}": Meaning(row.unit, row.direction, row.share == "yes") for row in rows
     }
 
 

@@ -328,7 +328,7 @@ def _metric_rows(report: Report, declared: Mapping[str, Metric]) -> list[dict[st
                 "method": estimate.method,
                 "unit": meaning.unit,
                 "direction": meaning.better,
-                "share": meaning.is_share,
+                "share": "yes" if meaning.is_share else "no",
                 "status": str(report.status),
             }
         )
