@@ -183,3 +183,9 @@ def test_a_ratio_of_medians_adds_the_distances_that_pull_the_same_way_in_squares
     assert (found.value, found.low, found.high) == pytest.approx(
         (value, value * math.exp(-down), value * math.exp(up))
     )
+
+
+def test_few_examples_do_not_bound_a_high_percentile_from_above():
+    """0.999 ** 200 = 0.82: most often all of 200 lie below it."""
+    found = quantile_interval(np.arange(1.0, 201), 0.999)
+    assert (found.low, found.high) == (199.0, None)
