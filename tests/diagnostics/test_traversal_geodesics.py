@@ -140,7 +140,7 @@ def test_the_centre_is_a_code_near_the_middle():
 
 
 def test_of_codes_that_are_as_near_to_the_middle_the_first_is_the_centre():
-    x = torch.tensor([[1.0, 1.0, 0.0], [1.0, -1.0 + 4e-7, 0.0], [-0.3, 0.0, 1.0]])
+    x = torch.tensor([[1.0, 1.0, 0.0], [1.0, -1.0 - 4e-7, 0.0], [-0.3, 0.0, 1.0]])
     x = torch.nn.functional.normalize(x, dim=1)
     model = Deterministic(lambda x: x, lambda z: z, 3, (3,))
     model.spaces["z"] = Sphere(2)
