@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -270,6 +270,25 @@ class Metric:
     high: float | None = None
     better: Literal["higher", "lower", "one", "zero", "none"] = "none"
     source: str = ""
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it lies in [0, 1] by its meaning, as a share does, or yes (1) and no (0): its mean over
+        seeds then lies there too.
+
+        >>> Metric("share of rows", 0, 1).is_share, Metric("rows", 0).is_share
+        (True, False)
+        """
+        return self.low == 0 and self.high == 1
+
+
+class Meaning(NamedTuple):
+    """What tables say of a metric: its ``unit``, its better ``direction``, whether it lies in [0, 1]
+    (:attr:`Metric.is_share`)."""
+
+    unit: str = ""
+    direction: str = "none"
+    share: bool = False
 
 
 @dataclass(frozen=True)

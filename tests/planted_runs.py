@@ -10,6 +10,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from latentrun.types import Meaning
+
 CONFIG = {  # all that a configuration must hold, and nothing in it
     "seed": 0,
     "rows": None,
@@ -22,9 +24,9 @@ CONFIG = {  # all that a configuration must hold, and nothing in it
     "diagnostic": {},
 }
 MEANING = {
-    "probe/error": ("px", "lower"),
-    "probe/score": ("share", "higher"),
-    "probe/ratio": ("pure number", "one"),
+    "probe/error": Meaning("px", "lower"),
+    "probe/score": Meaning("of the points", "higher", share=True),
+    "probe/ratio": Meaning("pure number", "one"),
 }
 
 
@@ -57,8 +59,11 @@ def plant(
         (path / "tables").mkdir()
         row = {**options, **settings, "parameters": 10, "epochs": 2, **metrics}
         (path / "tables" / "summary.json").write_text(json.dumps(row))
-        rows = [(*name.split("/"), value, *MEANING[name]) for name, value in metrics.items()]
-        pd.DataFrame(rows, columns=["diagnostic", "metric", "value", "unit", "direction"]).to_csv(
+        rows = [
+            (*name.split("/"), value, *MEANING[name][:2], "yes" if MEANING[name].share else "no")
+            for name, value in metrics.items()
+        ]
+        pd.DataFrame(rows, columns=["diagnostic", "metric", "value", "unit", "direction", "share"]).to_csv(
             path / "tables" / "metrics.csv"
         )
         (path / "report.html").write_text("the run's page")

@@ -20,10 +20,12 @@ from scipy import stats
 
 from latentrun.errors import InputError
 from latentrun.store import RunDirectory
+from latentrun.store.overview import meanings_of
 from latentrun.tables.collect import collect, collect_sweep, failures, runs_in, write_tables
 from latentrun.tables.groups import by_seed, grouped, summarise
 from latentrun.tables.leaderboard import latex, leaderboard, markdown
 from latentrun.tables.settings import common, meanings, mixed, varied
+from latentrun.types import Estimate, Metric, Report
 from tests.planted_runs import CONFIG, MEANING, plant
 
 HERE = os.uname().nodename
@@ -269,6 +271,25 @@ def test_an_interval_over_seeds_says_how_it_was_made_whatever_the_runs_had(tmp_p
     assert board.set_index("metric")["method"].to_dict() == by_seed["method"].to_dict()
     assert "nan" not in markdown(board, []) + latex(board, [])
     assert "[0.29, 1]" in latex(board, []) and r"\[0.29, 1\]" in markdown(board, [])
+
+
+def test_whether_a_metric_is_a_share_is_what_it_was_declared_whatever_its_unit_says(tmp_path):
+    """``low`` and ``high`` of the metric decide, through metrics.csv; a table without them says no."""
+    declared = {
+        "score": Metric("the same share for the core", 0, 1),
+        "error": Metric("share of the picture's norm", 0),
+    }
+    values = {name: Estimate(1.0) for name in declared}
+    for name, changed in (("new", False), ("old", True)):
+        directory = RunDirectory.create(tmp_path / name, {}, {})
+        directory.write_report("probe", Report(values), declared, {})
+        table = directory.read_table("metrics")
+        assert table.set_index("metric")["share"].to_dict() == {"score": "yes", "error": "no"}
+        if changed:
+            directory.write_table("metrics", table.drop(columns="share"))
+        meaning = meanings_of(tmp_path / name)
+        assert meaning["probe/score"] == (declared["score"].unit, "none", not changed)
+        assert meaning["probe/error"] == (declared["error"].unit, "none", False)
 
 
 def test_groups_are_in_the_order_of_numbers():

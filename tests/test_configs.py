@@ -151,6 +151,7 @@ def test_diagnostics_declare_what_they_need_and_report(name):
     assert diagnostic.metrics
     for need in (*diagnostic.requires, *diagnostic.uses):
         assert isinstance(need, Need)
+    assert all(rule.name.isidentifier() and rule.name.islower() for rule in diagnostic.rules)
     for metric, meaning in diagnostic.metrics.items():
         assert "." not in metric and meaning.unit
 

@@ -19,6 +19,7 @@ from latentrun.report.sweep import Survey, _means, pictures, survey, write_page
 from latentrun.tables.collect import collect, collect_sweep, write_tables
 from latentrun.tables.leaderboard import BEST, SAME, UNTESTED, WORSE, latex, leaderboard, markdown
 from latentrun.tables.settings import meanings
+from latentrun.types import Meaning
 from tests.planted_runs import MEANING, plant
 from tests.test_collect import sweep
 from tests.test_pipeline import run
@@ -128,7 +129,9 @@ def test_one_seed_and_equal_results_are_not_tested():
 
 
 def test_a_metric_without_direction_is_not_ranked():
-    table = leaderboard(frame(np.ones((2, 2))), [KEY], ["probe/error"], {"probe/error": ("px", "none")})
+    table = leaderboard(
+        frame(np.ones((2, 2))), [KEY], ["probe/error"], {"probe/error": Meaning("px", "none")}
+    )
     assert len(table) == 0 and KEY in table
 
 
@@ -386,4 +389,4 @@ def test_wrong_input_is_answered_in_one_line(tmp_path, capsys, arguments, said):
 
 def test_units_come_from_the_runs(tmp_path):
     table, _ = collect_sweep(sweep(tmp_path / "s"))
-    assert meanings(table, tmp_path / "s") == {"probe/error": ("px", "lower")}
+    assert meanings(table, tmp_path / "s") == {"probe/error": ("px", "lower", False)}

@@ -23,7 +23,7 @@ from latentrun.store.activity import WORKING
 from latentrun.sweep.plan import Job
 from latentrun.system.door import Guarded
 from latentrun.tables.collect import collect
-from latentrun.types import Status
+from latentrun.types import Metric, Status
 
 # (claim, name of a run in it) to the numbers of the jobs of its seeds
 Numbers = Mapping[tuple[str, str], Sequence[int]]
@@ -239,16 +239,18 @@ def merged(requested: Iterable[tuple[Request, Job]]) -> tuple[list[Job], Numbers
 
 
 # ---------------------------------------------------------------- what claims need of it
-def check_metrics(
+def declared_metrics(
     claims: Sequence[Claim],
     jobs: Sequence[Job],
     numbers: Numbers,
     trust: Sequence[str],
     comparisons: Mapping[str, Comparison] | None = None,
-) -> None:
-    """InputError where a claim names a metric that its diagnostic, or its comparison, does not declare."""
+) -> dict[str, Metric]:
+    """What the metrics that claims name are declared to be, by ``diagnostic/metric``; InputError where a
+    diagnostic, or a comparison, does not declare one."""
     specs = {job.number: job.config["diagnostic"] for job in jobs}
     built: dict[str, Question] = {}
+    declared: dict[str, Metric] = {}
     for claim in claims:
         for i, part in enumerate(claim.expect):
             for metric in part.metrics:
@@ -263,3 +265,5 @@ def check_metrics(
                 if inner.partition(".")[0] not in question.metrics:
                     where = f"metric of {name} in claim.{claim.name}.expect[{i}]"
                     raise unknown(where, inner, list(question.metrics))
+                declared[metric] = question.metrics[inner.partition(".")[0]]
+    return declared

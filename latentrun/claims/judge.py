@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -49,15 +49,17 @@ class Verdict:
     verdict: str
 
 
-def judge(claim: Claim, measured: Mapping[Subject, BySeed]) -> Verdict:
+def judge(claim: Claim, measured: Mapping[Subject, BySeed], shares: Collection[str] = ()) -> Verdict:
     """``measured``: of each run name of the claim, and of the runs that it compares, what they were measured
-    to be with each seed."""
-    parts = tuple(judge_part(part, [measured[subject] for subject in part.subjects]) for part in claim.expect)
+    to be with each seed; ``shares``: the metrics that lie in [0, 1] by their meaning."""
+    parts = tuple(
+        judge_part(part, [measured[subject] for subject in part.subjects], shares) for part in claim.expect
+    )
     return Verdict(claim, parts, overall(part.finding.verdict for part in parts))
 
 
-def judge_part(part: Expectation, measured: Sequence[BySeed]) -> Part:
-    """``measured``: as in :func:`judge`, of each subject of the part."""
+def judge_part(part: Expectation, measured: Sequence[BySeed], shares: Collection[str] = ()) -> Part:
+    """``measured``: as in :func:`judge`, of each subject of the part; ``shares``: as there."""
     seeds = tuple(measured[0])
     values_of, *rest = (
         np.array([quantity(part, by_seed.get(seed, {})) for seed in seeds]) for by_seed in measured
@@ -66,7 +68,9 @@ def judge_part(part: Expectation, measured: Sequence[BySeed]) -> Part:
     values = contrast(values_of, values_against, part.by)
     if part.share:
         values = yes_or_no(values)
-    finding = judged(values, part.kind, part.above, part.below, largest(part, measured))
+    # Neither a ratio nor a difference of shares is one.
+    is_share = part.metric in shares and not (part.over or part.minus or part.by)
+    finding = judged(values, part.kind, part.above, part.below, largest(part, measured), is_share)
     # A seed that was measured and has no such value (a ratio to 0, a metric that is undefined) must not leave
     # the others to decide.
     complete = np.array([all(by_seed.get(seed) for by_seed in measured) for seed in seeds], dtype=bool)

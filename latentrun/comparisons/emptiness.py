@@ -174,15 +174,15 @@ def misses_in(report: Report, kind: str) -> np.ndarray:
 def share_curve(what: str, group: str, runs: Sequence[np.ndarray], places: np.ndarray) -> pd.DataFrame:
     """The share of the values of each run above ``places (P,)``, mean and interval over runs."""
     above = [1 - np.searchsorted(np.sort(run), places, side="right") / len(run) for run in runs]
-    seen = over_seeds(np.stack(above, axis=1), over="runs")
+    seen = over_seeds(np.stack(above, axis=1), share=True, over="runs")
     return pd.DataFrame(
         {
             "what": what,
             "group": group,
             "place": places,
             "share": seen.mean,
-            "low": seen.low.clip(0),
-            "high": seen.high.clip(max=1),
+            "low": seen.low,
+            "high": seen.high,
             "n": seen.n,
         }
     )

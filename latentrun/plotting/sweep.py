@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
 from latentrun.functional.statistics.directions import arrow
-from latentrun.functional.statistics.ranking import is_share, moments, over_seeds
+from latentrun.functional.statistics.ranking import moments, over_seeds
 from latentrun.plotting.style import PALETTE, SEQUENTIAL, blank, figure
+from latentrun.types import Meaning
 
 LEGEND = 0.5  # inches below the panels for the names of lines
 ACROSS = 3  # panels side by side
@@ -31,12 +32,11 @@ NARROW = 0.16  # a place among categories that all lines share
 @dataclass(frozen=True)
 class Panel:
     """One metric: ``values (X, L, S)`` for places on the axis, lines and seeds, NaN where there is no run;
-    ``unit`` and the ``better`` direction for the label of the axis."""
+    ``meaning``: for the labels of the axis and the intervals."""
 
     name: str
     values: np.ndarray
-    unit: str = ""
-    better: str = "none"
+    meaning: Meaning = Meaning()
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ def against(panels: Sequence[Panel], key: Key, lines: Key | None) -> Figure:
             label = None if lines is None else lines.labels[number]
             _line(ax, key, panel, number, label)
         _axis(ax, key)
-        title = titled(panel.name) + arrow(panel.better)
-        ax.set(xlabel=plain(key.name), ylabel=plain(short(panel.unit), 80), title=title)
+        title = titled(panel.name) + arrow(panel.meaning.direction)
+        ax.set(xlabel=plain(key.name), ylabel=plain(short(panel.meaning.unit), 80), title=title)
     if lines is not None:
         legends = [ax.get_legend_handles_labels() for ax in axes[: len(panels)]]
         handles, labels = max(legends, key=lambda legend: len(legend[1]))
@@ -145,7 +145,7 @@ def _panels(
 def _line(ax: Axes, key: Key, panel: Panel, number: int, label: str | None) -> None:
     """One line of a panel, the ``number``-th."""
     values, count = panel.values[:, number], panel.values.shape[1]
-    seen = over_seeds(values, is_share(panel.unit))
+    seen = over_seeds(values, panel.meaning.share)
     mean = seen.mean
     colour, style = PALETTE[number % len(PALETTE)], MARKS[number // len(PALETTE) % len(MARKS)]
     place = np.arange(len(key.values)) + NARROW * (number - (count - 1) / 2)

@@ -17,7 +17,7 @@ import pandas as pd
 from latentrun.config.settings import REPLICATE
 from latentrun.errors import InputError, nearest
 from latentrun.functional.statistics.methods import shortfalls
-from latentrun.functional.statistics.ranking import is_share, over_seeds
+from latentrun.functional.statistics.ranking import over_seeds
 from latentrun.plotting.pages import policy
 from latentrun.plotting.style import paper
 from latentrun.plotting.sweep import Key, Panel, against, over_two, written
@@ -32,7 +32,7 @@ from latentrun.tables.collect import collect_sweep, failures
 from latentrun.tables.groups import beside, by_seed, grouped
 from latentrun.tables.leaderboard import leaderboard
 from latentrun.tables.settings import but_seed, common, is_numeric, meanings, metrics_of, mixed
-from latentrun.types import Picture
+from latentrun.types import Meaning, Picture
 
 LINES = 8  # values of a second key that are told apart in one picture
 
@@ -46,7 +46,7 @@ class Survey:
     frame: pd.DataFrame
     keys: list[str]
     selected: list[tuple[str, list[str]]]
-    meaning: Mapping[str, tuple[str, str]]
+    meaning: Mapping[str, Meaning]
     root: Path
 
     @property
@@ -175,11 +175,9 @@ def _panel(
     (key, number), count = across, len(lines[0].values) if lines else 1
     cell = number * count + (lines[1] if lines else 0)
     values = by_seed(frame[name], cell, frame[REPLICATE], len(key.values) * count)
-    unit, direction = runs.meaning[name]
     part = name.partition(".")[2].replace("_", " ")
-    return Panel(
-        f"{title}, {part}" if part else title, values.reshape(len(key.values), count, -1), unit, direction
-    )
+    cells = values.reshape(len(key.values), count, -1)
+    return Panel(f"{title}, {part}" if part else title, cells, runs.meaning[name])
 
 
 def _averaged(axes: Mapping[str, Any], *shown: str | None) -> str:
@@ -205,7 +203,7 @@ def _means(runs: Survey) -> tuple[list[str], list[list[str]]]:
     columns, most = [], np.zeros(len(groups), dtype=int)
     for name in runs.metrics if REPLICATE in runs.frame else ():
         values = by_seed(runs.frame[name], number_of, runs.frame[REPLICATE], len(groups))
-        seen = over_seeds(values, is_share(runs.meaning[name][0]))
+        seen = over_seeds(values, runs.meaning[name].share)
         most = np.maximum(most, seen.n)
         triples = zip(seen.mean.tolist(), seen.low.tolist(), seen.high.tolist(), strict=True)
         columns.append([f"{number(ends[0])} {beside(*ends)}".rstrip() for ends in triples])

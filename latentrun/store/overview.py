@@ -15,6 +15,7 @@ from latentrun.store.activity import SILENCE, WORKING, silence
 from latentrun.store.intake import read_json, read_table
 from latentrun.store.schema import read_config, read_meta, read_status, read_summary, require_schema
 from latentrun.system.door import Guarded
+from latentrun.types import Meaning
 
 DEEP = 12  # folders within each other, below one that is named, in which runs are looked for
 
@@ -101,16 +102,18 @@ def summary_of(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
         return {}, config | {"choices": meta.get("choices", {})}
 
 
-def meanings_of(path: Path) -> dict[str, tuple[str, str]]:
-    """Unit and better direction of the metrics of one run, by ``diagnostic/metric``; none where that cannot
-    be read."""
-    columns = ["diagnostic", "metric", "unit", "direction"]
+def meanings_of(path: Path) -> dict[str, Meaning]:
+    """What the metrics of one run mean, by ``diagnostic/metric``; none where that cannot be read."""
+    columns = ["diagnostic", "metric", "unit", "direction", "share"]
     try:
         file = Guarded(path) / "tables" / "metrics.csv"
-        table = read_table(file, usecols=columns, dtype=str, keep_default_na=False)
+        table = read_table(file, usecols=columns.__contains__, dtype=str, keep_default_na=False)
     except InputError:
         return {}
-    return {f"{row.diagnostic}/{row.metric}": (row.unit, row.direction) for row in table.itertuples()}
+    rows = table.reindex(columns=columns, fill_value="").itertuples()
+    return {
+        f"{row.diagnostic}/{row.metric}": Meaning(row.unit, row.direction, row.share == "yes") for row in rows
+    }
 
 
 def _is_worked_on(path: Path, status: Mapping[str, Any]) -> bool:

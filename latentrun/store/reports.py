@@ -34,7 +34,7 @@ from latentrun.types import Animation, Estimate, Metric, Picture, Report, Status
 # formats of figures; without dates, so that equals are equal
 SAVED = {"png": {}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
 WEIGHTS = [str(weight) for weight in Weight]  # of findings, the weightiest first
-METRIC_COLUMNS = ("metric", "value", "low", "high", "method", "unit", "direction", "status")
+METRIC_COLUMNS = ("metric", "value", "low", "high", "method", "unit", "direction", "share", "status")
 
 
 class ReportDirectory:
@@ -328,6 +328,7 @@ def _metric_rows(report: Report, declared: Mapping[str, Metric]) -> list[dict[st
                 "method": estimate.method,
                 "unit": meaning.unit,
                 "direction": meaning.better,
+                "share": "yes" if meaning.is_share else "no",
                 "status": str(report.status),
             }
         )

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from latentrun.config.settings import REPLICATE
-from latentrun.functional.statistics.ranking import is_share, over_seeds
+from latentrun.functional.statistics.ranking import over_seeds
 from latentrun.tables.settings import is_numeric, metrics_of, same
+from latentrun.types import Meaning
 
 SUMMARY = ("metric", "unit", "direction", "mean", "sd", "n", "low", "high", "method")
 
@@ -46,18 +47,16 @@ def by_seed(values: pd.Series, number: pd.Series, seeds: pd.Series, groups: int)
     return cells.reindex(range(groups)).to_numpy(dtype=float)
 
 
-def summarise(
-    frame: pd.DataFrame, keys: Sequence[str], meaning: Mapping[str, tuple[str, str]]
-) -> pd.DataFrame:
+def summarise(frame: pd.DataFrame, keys: Sequence[str], meaning: Mapping[str, Meaning]) -> pd.DataFrame:
     """Every metric over the seeds of each group: keys, ``metric``, ``unit``, ``direction``, ``mean``, ``sd``
     (divisor n - 1), ``n`` seeds, ``low`` and ``high`` of the 95 % interval of the mean and ``method``, how
     it was made, or why there is none. Groups without a value are left out."""
     groups, number = grouped(frame, keys)
     tables = []
     for name in metrics_of(frame) if REPLICATE in frame else ():
-        unit, direction = meaning[name]
+        unit, direction, share = meaning[name]
         values = by_seed(frame[name], number, frame[REPLICATE], len(groups))
-        seen = over_seeds(values, is_share(unit))
+        seen = over_seeds(values, share)
         columns = {
             "metric": name,
             "unit": unit,

@@ -9,9 +9,10 @@ import pandas as pd
 
 from latentrun.config.settings import REPLICATE
 from latentrun.functional.statistics.directions import DIRECTIONS, Direction, arrow
-from latentrun.functional.statistics.ranking import holm, is_share, moments, over_seeds, pairwise
+from latentrun.functional.statistics.ranking import holm, moments, over_seeds, pairwise
 from latentrun.plotting.sweep import written
 from latentrun.tables.groups import beside, by_seed, grouped
+from latentrun.types import Meaning
 
 LEVEL = 0.05
 COLUMNS = (
@@ -34,7 +35,7 @@ BEST, WORSE, SAME, UNTESTED = "best", "worse", "not distinguishable", "not teste
 
 
 def leaderboard(
-    frame: pd.DataFrame, keys: Sequence[str], metrics: Sequence[str], meaning: Mapping[str, tuple[str, str]]
+    frame: pd.DataFrame, keys: Sequence[str], metrics: Sequence[str], meaning: Mapping[str, Meaning]
 ) -> pd.DataFrame:
     """Groups of ``keys`` from best to worst in each metric that has a better direction.
 
@@ -48,12 +49,12 @@ def leaderboard(
     groups, number = grouped(frame, keys)
     tables = []
     for name in metrics if REPLICATE in frame else ():
-        unit, direction = meaning[name]
+        unit, direction, share = meaning[name]
         if direction not in DIRECTIONS:
             continue
         values = by_seed(frame[name], number, frame[REPLICATE], len(groups))
         measured = np.isfinite(values).any(1)
-        board = _ranked(values[measured], DIRECTIONS[direction], is_share(unit))
+        board = _ranked(values[measured], DIRECTIONS[direction], share)
         start = pd.DataFrame(
             {"metric": name, "unit": unit, "direction": direction, "rank": board.pop("rank")}
         )

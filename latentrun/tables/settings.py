@@ -13,6 +13,7 @@ from latentrun.config import settings
 from latentrun.config.settings import REPLICATE
 from latentrun.store.overview import meanings_of
 from latentrun.store.sweep import PLAN
+from latentrun.types import Meaning
 
 ABOUT = ("run", "state", "reason")  # columns of every row
 SIZES = ("parameters", "epochs")
@@ -60,16 +61,15 @@ def but_seed(keys: Sequence[str]) -> list[str]:
     return [key for key in keys if key != REPLICATE]
 
 
-def meanings(frame: pd.DataFrame, root: str | Path = ".") -> dict[str, tuple[str, str]]:
-    """Unit and better direction of every metric, from the first run that has it: ``{"diagnostic/metric":
-    (unit, direction)}``."""
+def meanings(frame: pd.DataFrame, root: str | Path = ".") -> dict[str, Meaning]:
+    """What every metric means, by ``diagnostic/metric``, as the first run that has it says."""
     first = {name: frame[name].first_valid_index() for name in metrics_of(frame)}
     declared = {
         row: meanings_of(Path(root, frame.at[row, "run"]))
         for row in dict.fromkeys(first.values())
         if row is not None
     }
-    return {name: declared.get(row, {}).get(name, ("", "none")) for name, row in first.items()}
+    return {name: declared.get(row, {}).get(name, Meaning()) for name, row in first.items()}
 
 
 # ---------------------------------------------------------------- values

@@ -26,8 +26,8 @@ from latentrun.claims.evidence import (
     Evidence,
     Numbers,
     Request,
-    check_metrics,
     commits,
+    declared_metrics,
     lacking,
     merged,
     requests,
@@ -92,7 +92,7 @@ class Claims(Task):
         jobs, digests = checked_with_data(jobs, trust)
         specs = specs_of(claims, command.values["comparison"])
         comparisons = built(specs, trust.fresh)
-        check_metrics(claims, jobs, numbers, trust.fresh, comparisons)
+        declared = declared_metrics(claims, jobs, numbers, trust.fresh, comparisons)
         require_room(command.path)
         require_empty(command.path)
         claim_directory(command.path, "verdict")
@@ -106,25 +106,27 @@ class Claims(Task):
         make = partial(compare_runs, config=command.values, folder=command.path / "comparisons", trust=trust)
         compared = answers(encounters(claims, evidence, numbers), specs, command.values["output"], make)
         metrics = metrics_of(claims, evidence, numbers, metrics_by_seed(compared, comparisons))
-        return self.conclude(claims, metrics, runs_table(evidence, outcomes), compared, command)
+        shares = [name for name, metric in declared.items() if metric.is_share]
+        verdicts = [judge(claim, metrics[claim.name], shares) for claim in claims]
+        return self.conclude(verdicts, metrics, runs_table(evidence, outcomes), compared, command)
 
     def conclude(
         self,
-        claims: Sequence[Claim],
+        verdicts: Sequence[Verdict],
         metrics: Mapping[str, Metrics],
         runs: pd.DataFrame,
         compared: Sequence[Answer],
         command: Command,
     ) -> int:
-        """Judge the claims by the ``metrics`` of each, write and show what comes of it; the exit code."""
-        verdicts = [judge(claim, metrics[claim.name]) for claim in claims]
+        """Write and show what came of claims, and what is lacking in the ``metrics`` of each; the exit
+        code."""
         size = {"size": self.name, "seeds": self.size.seeds, "overrides": self.size.overrides}
         write(command.path, verdicts, runs, size, command.values)
         if compared:
             write_table(Guarded(command.path) / "comparisons.csv", answers_table(compared))
         show_verdicts(verdicts, command.path)
         failed = runs[runs["state"] == "failed"]
-        absent = [line for claim in claims for line in unmeasured(claim, metrics[claim.name])]
+        absent = [line for v in verdicts for line in unmeasured(v.claim, metrics[v.claim.name])]
         absent += failures(compared)
         for row in failed.itertuples():
             show(f"  {row.run} (seed {row.seed}): {row.reason}")

@@ -15,7 +15,7 @@ import torch
 import yaml
 
 from latentrun.claims.claim import claims_of, size_of
-from latentrun.claims.evidence import Evidence, check_metrics, merged, requests
+from latentrun.claims.evidence import Evidence, declared_metrics, merged, requests
 from latentrun.claims.judge import judge, quantity
 from latentrun.command.jobs import composer
 from latentrun.config.fingerprint import fit_hash
@@ -30,13 +30,14 @@ SHIPPED = sorted(options("claim", [shipped()]))
 
 
 # ---------------------------------------------------------------- judging
-def planted(part: dict, one: list[float], two: list[float]):
+def planted(part: dict, one: list[float], two: list[float], shares=()):
     return judge(
         toy({"expect": [{"says": "so", "metric": "d/m", "of": "two", **part}]}),
         {
             name: {seed: {"d/m": v, "d/n": 2 * v} for seed, v in enumerate(values)}
             for name, values in (("one", one), ("two", two))
         },
+        shares,
     )
 
 
@@ -106,6 +107,17 @@ def test_a_share_of_seeds_is_judged_by_its_exact_interval():
     assert planted({"share": True, "above": 0.6}, always, [0.0] * 5).verdict == "contradicted"
     # What is neither yes nor no leaves it open.
     assert planted({"share": True, "above": 0.1}, always, [1.0] * 4 + [0.5]).verdict == "undecided"
+
+
+def test_only_what_is_declared_to_lie_between_0_and_1_is_clipped_there():
+    """A share of seeds that ends at 1.006 is none; a difference of two shares may be below 0."""
+    one, two = [0.7] * 5, [0.75, 0.91, 0.94, 0.96, 0.94]
+    number, share = (planted({"above": 0.5}, one, two, shares).parts[0].finding for shares in ((), ("d/m",)))
+    assert share.high == 1 < number.high and share.low == number.low
+    for part in ({"minus": "d/n"}, {"over": "d/n"}, {"against": "one", "by": "difference"}):
+        found = [planted(part, one, [0.1, 0.9, 0.1, 0.2, 0.1], shares).parts[0] for shares in ((), ("d/m",))]
+        assert repr(found[0].finding) == repr(found[1].finding)
+    assert planted({"minus": "d/n"}, one, [0.1, 0.9, 0.1, 0.2, 0.1], ("d/m",)).parts[0].finding.low < 0
 
 
 def test_a_comparison_of_runs_is_judged_seed_by_seed():
@@ -244,7 +256,7 @@ def test_shipped_claims_fit_what_they_speak_of(name):
     assert [claim.name for claim in claims] == [name]
     size = size_of(yaml.safe_load((shipped() / "task" / "claims.yaml").read_text())["sizes"], "full")
     first = [request for request in requests(claims, size) if request.seed == size.seeds[0]]
-    check_metrics(claims, *merged(composed(first, [], composer([]))), [])
+    declared_metrics(claims, *merged(composed(first, [], composer([]))), [])
     assert claims[0].runs.keys() == {run for claim in claims for part in claim.expect for run in part.runs}
 
 

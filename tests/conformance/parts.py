@@ -20,7 +20,6 @@ from latentrun.config.build import build
 from latentrun.config.options import PARTS, options, shipped
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic, Question
-from latentrun.functional.statistics.ranking import is_share
 from latentrun.models.base import Model
 from latentrun.nn.base import Network
 from latentrun.plotting.style import LEAST, paper, printed
@@ -199,11 +198,12 @@ def units_that_speak_of_intervals(question: Question) -> list[str]:
 
 
 def shares_out_of_range(question: Question) -> list[str]:
-    """Metrics whose unit says that they are a share, or yes and no, and that may lie outside of [0, 1]."""
+    """Metrics whose unit says that they are a share, or yes and no, and that may lie outside of [0, 1]: that
+    they cannot is what their intervals over seeds go by."""
     return [
         name
         for name, metric in question.metrics.items()
-        if is_share(metric.unit) and (metric.low, metric.high) != (0, 1)
+        if metric.unit.startswith(("share of", "share that", "1 where ")) and not metric.is_share
     ]
 
 

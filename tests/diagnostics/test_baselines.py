@@ -13,7 +13,6 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d
 
 from latentrun.diagnostics.base import Diagnostic
-from latentrun.diagnostics.training.convergence import slope_of
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.components import EXACT, principal_components
 from latentrun.judgement import Condition, Origin, judged
@@ -130,6 +129,29 @@ def linear() -> Run:
     )
 
 
+def half_linear() -> Run:
+    """With the first of two axes alone."""
+    axis, mean = FLAT.axes[:1].float(), FLAT.mean.float()
+    return planted(
+        lambda x: ((x.flatten(1) - mean) @ axis.T / 3).expand(-1, 2),
+        lambda z: (mean + 3 * z[:, :1] @ axis).view(-1, 1, SIDE, SIDE),
+        FLAT_DATA,
+    )
+
+
+def half_used() -> Run:
+    """The second of two axes is left to the prior."""
+    axis, mean = FLAT.axes[:1].float(), FLAT.mean.float()
+    model = Gaussian(
+        lambda x: torch.nn.functional.pad((x.flatten(1) - mean) @ axis.T / 3, (0, 1)),
+        lambda x: torch.tensor([0.1, 1.0]).expand(len(x), 2),
+        lambda z: (mean + 3 * z[:, :1] @ axis).view(-1, 1, SIDE, SIDE),
+        2,
+        (1, SIDE, SIDE),
+    )
+    return planted_run(model, FLAT_DATA)
+
+
 SAID = {
     good: {"better_than_pca"},
     blurry: {"better_than_pca", "blurred", "samples_off_data"},
@@ -137,26 +159,32 @@ SAID = {
     untrained: {"worse_than_mean", "knows_no_class", "samples_off_data"},
     copying: {"better_than_pca", "memorised", "samples_are_copies"},
     linear: {"as_good_as_pca"},
+    half_linear: {"worse_than_pca"},
+    half_used: {"worse_than_pca", "unused"},
 }
 WORDS = {
     good: "Better than PCA: ",
-    blurry: "Reconstructions are blurred: ",
+    blurry: "Reconstructions are blurred, or the data are noisy: ",
     collapsed: "Collapsed: none of 2 latent variables is in use",
     untrained: "Worse than the mean example: ",
     copying: "Samples are copies: 100% of them",
     linear: "As good as PCA with 2 components: a linear model would do as well",
+    half_linear: "Worse than PCA: the squared error is ",
+    half_used: "1 of 2 latent variables unused: the decoder does not need them.",
 }
 
 
 def findings(run: Run) -> dict[str, str]:
     """The sentences of a run by the names of their rules."""
+    return {rule: sentence for name in RULED for rule, sentence in findings_of(name, run).items()}
+
+
+def findings_of(name: str, run: Run) -> dict[str, str]:
+    """Those of one diagnostic."""
     origin = Origin("RUN", [], {"model.beta": 1.0, "training.epochs": 10, "training.optimizer.lr": 1e-3})
-    told = {}
-    for name in RULED:
-        asked: Diagnostic = diagnostic(name)
-        report = asked(run, Noise(0).at(name))
-        told |= {finding.name: finding.sentence for finding in judged(asked.rules, report.metrics, origin)}
-    return told
+    asked: Diagnostic = diagnostic(name)
+    report = asked(run, Noise(0).at(name))
+    return {finding.name: finding.sentence for finding in judged(asked.rules, report.metrics, origin)}
 
 
 @pytest.mark.parametrize("make", SAID, ids=lambda make: make.__name__)
@@ -164,6 +192,52 @@ def test_the_words_are_those_of_the_planted_model(make):
     told = findings(make())
     assert set(told) == SAID[make]
     assert any(sentence.startswith(WORDS[make]) for sentence in told.values()), told
+
+
+@pytest.mark.parametrize(
+    ("tells", "share", "said"),
+    [
+        (True, 0.04, False),  # a gain of 4 % is all there is to gain
+        (True, 0.4, False),
+        (False, 0.04, True),  # none of 80 is named rightly
+        (False, 0.4, True),
+        (False, 0.005, False),  # ten examples say nothing of their class
+    ],
+)
+def test_the_classes_that_are_rare_count_for_the_codes(tells, share, said):
+    n = {"train": 2000, "val": 10, "test": 2000}
+    labels = {split: (torch.arange(rows) < share * rows).long() for split, rows in n.items()}
+    x = {split: DRAW.normal(f"{split} {share}", (rows, 2)) for split, rows in n.items()}
+    for split in x:
+        x[split][:, 0] += 20.0 * labels[split] * tells
+    asked = diagnostic("baselines")
+    model = Deterministic(lambda x: x, lambda z: z, 2, (2,))
+    report = asked(planted_run(model, Rows(x, labels=labels)), Noise(0))
+    found = report.metrics["skill"]
+    gain, commonest = (report.metrics[name].value for name in ("accuracy_gain", "accuracy.commonest"))
+    assert found.value == pytest.approx(gain / (1 - commonest))
+    assert found.value == 1 if tells else found.value < 0.05
+    told = {finding.name for finding in judged(asked.rules, report.metrics, Origin("RUN", [], {}))}
+    assert ("knows_no_class" in told) is said
+
+
+def test_rows_of_one_class_leave_no_skill_to_have():
+    x = {split: DRAW.normal(f"one {split}", (50, 2)) for split in N}
+    labels = {split: torch.zeros(50, dtype=torch.long) for split in N}
+    model = Deterministic(lambda x: x, lambda z: z, 2, (2,))
+    found = diagnostic("baselines")(planted_run(model, Rows(x, labels=labels)), Noise(0)).metrics["skill"]
+    assert math.isnan(found.value) and found.method == "none: 0 examples of other classes"
+
+
+def test_of_noisy_data_a_perfect_decoder_is_not_called_blurred_alone():
+    """Noise of sd 0.15 has half of the differences between pixels: no decoded mean has it."""
+    noisy = {split: discs(y) + 7.5 * GRAIN[split] for split, y in FACTORS.items()}
+    truth = [(noisy[split], FACTORS[split]) for split in N]
+    model = Deterministic(
+        lambda x: next(y for rows, y in truth if rows.shape == x.shape), discs, 2, (1, SIDE, SIDE)
+    )
+    told = findings_of("baselines", planted_run(model, Rows(noisy, value_range=(-1.0, 2.0))))
+    assert told["blurred"].startswith("Reconstructions are blurred, or the data are noisy: ")
 
 
 # ---------------------------------------------------------------- numbers
@@ -216,6 +290,9 @@ def test_a_straight_fall_goes_on_and_a_rest_does_not():
     assert converged(100 * 0.4**epochs)[1] == set()  # at rest
     wavering = 100 * 0.4**epochs + np.where(epochs % 2, 3.0, -3.0)
     assert converged(wavering)[1] == set()  # what the epochs waver by may be a fall, or none
+    # Smooth values that rest and still drift, as those of a random walk do, are no fall that goes on.
+    drifting = 100 * 0.4**epochs + 5 * np.cos(0.25 * (epochs - 15))
+    assert stats.linregress(np.arange(5), drifting[-5:]).pvalue < 0.05 and converged(drifting)[1] == set()
 
 
 def test_a_short_training_is_not_judged():
@@ -240,11 +317,3 @@ def test_a_short_training_is_not_judged():
 def test_a_condition_holds_where_the_whole_interval_does(estimate, holds):
     assert Condition("ratio", over=1).holds(estimate) is holds
     assert Condition("ratio", over=1, exact=True).holds(estimate) is (estimate.value > 1)
-
-
-def test_the_trend_of_the_last_epochs_is_that_of_scipy():
-    values = np.random.default_rng(0).normal(size=12).cumsum()
-    slope, low, high = slope_of(values)
-    line = stats.linregress(np.arange(12), values)
-    half = stats.t.ppf(0.975, 10) * line.stderr
-    np.testing.assert_allclose([slope, low, high], [line.slope, line.slope - half, line.slope + half])

@@ -17,6 +17,7 @@ from latentrun.diagnostics.surface import surface_of
 from latentrun.errors import NothingToMeasure
 from latentrun.functional.clouds.neighbours import nearest
 from latentrun.functional.noise import Noise
+from latentrun.judgement import Origin, judged
 from latentrun.manifolds import space
 from latentrun.run import Run
 from tests.conformance import parts
@@ -86,11 +87,18 @@ def arbitrary(z: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("scale", "low", "high"),
-    [(far_from_blobs, 0.97, 1.0), (near_blobs, 0.0, 0.03), (arbitrary, 0.44, 0.56), (same, 0.5, 0.5)],
+    ("scale", "low", "high", "said"),
+    [
+        (far_from_blobs, 0.97, 1.0, ["uncertain_off_data"]),
+        (near_blobs, 0.0, 0.03, ["arbitrary_off_data"]),
+        (arbitrary, 0.44, 0.56, ["arbitrary_off_data"]),
+        (same, 0.5, 0.5, ["arbitrary_off_data"]),
+    ],
 )
-def test_the_standard_deviation_tells_where_there_are_no_codes(scale, low, high):
+def test_the_standard_deviation_tells_where_there_are_no_codes(scale, low, high, said):
     report = planted(2, flat, scale)
+    told = judged(MetricMap.rules, report.metrics, Origin("RUN", [], {}))
+    assert [finding.name for finding in told] == said
     auroc = report.metrics["auroc.deviation"]
     assert low <= auroc.value <= high
     assert auroc.low is None if scale is same else auroc.low < auroc.high

@@ -13,6 +13,7 @@ from latentrun.diagnostics.samples.modes import MODES, ModesFound
 from latentrun.errors import NothingToMeasure
 from latentrun.functional.clouds.modes import sort_into, spread_of, unevenness
 from latentrun.functional.noise import Noise
+from latentrun.functional.ties import principal_axes
 from latentrun.manifolds import Euclidean
 from latentrun.models.base import HasPrior, Model
 from tests.conformance import parts
@@ -96,6 +97,14 @@ def test_an_exact_sampler_has_all_modes_and_the_share_of_a_normal(dim):
     assert report.metrics["width"].low < 1.03 and report.metrics["width"].high > 0.97
     assert report.tables["modes"]["samples"].sum() == pytest.approx(1)
     assert report.arrays["centres"].shape == (K, 2) and bool(report.arrays["turned"]) == (dim > 2)
+
+
+def test_a_ring_spreads_as_far_either_way_and_is_drawn_along_axes_that_a_rule_settles():
+    data = Ring(dim=5)
+    plane = data.turn.double()
+    axes = torch.from_numpy(principal_axes(plane.T @ plane)[1][:, :2].copy())
+    drawn = torch.from_numpy(measured(exact, data).arrays["centres"]).double()
+    torch.testing.assert_close(drawn, CENTRES.double() @ plane @ axes, atol=1e-5, rtol=0)
 
 
 def test_one_mode_is_one_and_its_unevenness_the_logarithm_of_all(ring):

@@ -4,6 +4,7 @@ evenly."""
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -134,3 +135,12 @@ def test_where_nothing_changes_there_is_nothing_to_measure():
         measured(decoder(lambda z: torch.zeros(len(z), 3), disc()))
     with pytest.raises(NothingToMeasure, match="do not move"):
         measured(decoder(lambda z: torch.nn.functional.pad(z, (0, 1)), torch.zeros(50, 2)))
+
+
+def test_of_variables_that_vary_as_much_the_first_two_are_drawn():
+    """But for rounding."""
+    asked = build(SHIPPED, Diagnostic, "random_walk")
+    codes = Noise(3).normal("codes", (50, 1)).double() * torch.tensor([1.0, 1.0, 1.0 + 1e-9])
+    data = SimpleNamespace(value_range=(0.0, 1.0))
+    decoded = SimpleNamespace(chart=SimpleNamespace(names=("a", "b", "c")), run=SimpleNamespace(data=data))
+    assert asked._arrays(decoded, {}, codes)["axes"].tolist() == ["a", "b"]

@@ -139,6 +139,15 @@ def test_the_centre_is_a_code_near_the_middle():
     torch.testing.assert_close(found.z, x[0].double())
 
 
+def test_of_codes_that_are_as_near_to_the_middle_the_first_is_the_centre():
+    x = torch.tensor([[1.0, 1.0, 0.0], [1.0, -1.0 - 4e-7, 0.0], [-0.3, 0.0, 1.0]])
+    x = torch.nn.functional.normalize(x, dim=1)
+    model = Deterministic(lambda x: x, lambda z: z, 3, (3,))
+    model.spaces["z"] = Sphere(2)
+    found = centre_of(planted_run(model, Rows(x, value_range=(-1, 1))), Noise(0))
+    torch.testing.assert_close(found.z, x[0].double())
+
+
 def test_a_finite_space_has_points_and_nothing_else():
     space = space_of("c3")
     model = Deterministic(lambda x: space.project(x), lambda z: z, 3, (3,))

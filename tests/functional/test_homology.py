@@ -35,6 +35,12 @@ def test_landmarks_cover_the_cloud():
     assert landmarks(x[:7], 40)[1] == 0
 
 
+def test_of_landmarks_that_are_as_far_the_first_is_next():
+    """But for rounding; so another machine has the same ones."""
+    x = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0 + 1e-9], [-1.0 - 2e-9, 0.0]], dtype=torch.float64)
+    assert landmarks(x, 4)[0].tolist() == [0, 1, 2, 3]
+
+
 def test_the_plateau_is_the_first_long_stretch():
     bars = (np.array([[0.0, 10.0], [0.0, 0.5]]), np.array([[1.0, 1.1], [2.0, 4.0], [4.5, 9.9]]))
     found = Persistence(bars, 0.25, 10.0)

@@ -17,7 +17,7 @@ from latentrun.functional.statistics.intervals import (
     ratio_interval,
     share_interval,
 )
-from latentrun.functional.statistics.quantiles import quantile_interval
+from latentrun.functional.statistics.quantiles import quantile_interval, quantile_ratio, ratio_of_medians
 
 
 def test_mean_interval_without_skewness_is_students():
@@ -159,3 +159,33 @@ def test_the_difference_of_two_means_has_welchs_interval():
     assert found.value == pytest.approx((above.mean() - below.mean()).item())
     assert difference_interval([1.0, 1.0], [0.0, 0.0]).method.startswith("none: equal")
     assert difference_interval([1.0], [0.0, 2.0]).low is None
+
+
+def test_a_ratio_of_percentiles_has_the_ends_of_two_intervals_at_half_the_tail():
+    """Of 1, 2, ..., n order statistics are their own ranks, which are those of the binomial distribution."""
+    n = 1000
+    found = quantile_ratio(np.arange(1.0, n + 1), 0.9, 0.5)
+    (top_low, bottom_low), (top_high, bottom_high) = (
+        stats.binom.ppf(tail, n, [0.9, 0.5]) + number for tail, number in ((0.0125, 0), (0.9875, 1))
+    )
+    assert found.value == pytest.approx((1 + 0.9 * 999) / 500.5)
+    assert (found.low, found.high) == pytest.approx((top_low / bottom_high, top_high / bottom_low))
+
+
+def test_a_ratio_of_medians_adds_the_distances_that_pull_the_same_way_in_squares():
+    """The ratio is low where the upper median is low and the lower one high, however uneven their ends."""
+    above, below = np.arange(1.0, 41) ** 2, np.arange(1.0, 61) ** 3
+    found, top, bottom = ratio_of_medians(above, below), *(quantile_interval(x, 0.5) for x in (above, below))
+    value = np.median(above) / np.median(below)
+    down = math.hypot(math.log(top.value / top.low), math.log(bottom.high / bottom.value))
+    up = math.hypot(math.log(top.high / top.value), math.log(bottom.value / bottom.low))
+    assert up > 1.05 * down
+    assert (found.value, found.low, found.high) == pytest.approx(
+        (value, value * math.exp(-down), value * math.exp(up))
+    )
+
+
+def test_few_examples_do_not_bound_a_high_percentile_from_above():
+    """0.999 ** 200 = 0.82: most often all of 200 lie below it."""
+    found = quantile_interval(np.arange(1.0, 201), 0.999)
+    assert (found.low, found.high) == (199.0, None)

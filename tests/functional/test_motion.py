@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from latentrun.functional.clouds.motion import (
     rigid_estimate,
@@ -83,3 +85,17 @@ def test_the_jackknife_takes_the_excess_off_and_its_interval_holds_the_truth(d):
         assert sum(each.low - 1e-3 <= truth <= each.high for each in found) >= 34  # 38 of 40 on average
         assert all(each.low <= each.value <= each.high for each in found)
     assert rigid_estimate(x, x).low is None
+
+
+def test_the_interval_is_that_of_the_jackknife_by_hand():
+    """Of ten groups of points: pseudo-values n s - (n - 1) s_g, their mean with Student's interval (Tukey
+    1958)."""
+    generator = torch.Generator().manual_seed(1)
+    x, step = torch.randn(2, 60, 2, generator=generator, dtype=torch.float64)
+    y = x + 0.001 * (step + 1)
+    found, group = rigid_estimate(x, y, 10), torch.arange(60) % 10
+    without = np.array([rigid_share(x[group != g], y[group != g]).item() for g in range(10)])
+    pseudo = 10 * rigid_share(x, y).item() - 9 * without
+    low, high = stats.t.interval(0.95, 9, pseudo.mean(), stats.sem(pseudo))
+    assert 0 < low < high < 1
+    assert (found.value, found.low, found.high) == pytest.approx((pseudo.mean(), low, high))

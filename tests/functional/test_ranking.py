@@ -47,13 +47,24 @@ def test_of_yes_and_no_it_covers_too(n, p):
 def test_of_yes_and_no_it_is_the_exact_one_and_of_other_pairs_of_values_students():
     """Two accuracies on a grid of a few rows are often equal: that makes them no yes and no."""
     seen = over_seeds(
-        np.array([[1.0, 1, 0, 1, 1], [0, 1, np.nan, np.nan, np.nan], [0.33, 0.35, 0.33, 0.33, 0.33]])
+        np.array([[1.0, 1, 0, 1, 1], [0, 1, np.nan, np.nan, np.nan], [0.33, 0.35, 0.33, 0.33, 0.33]]),
+        share=True,
     )
     exact = stats.binomtest(4, 5).proportion_ci(0.95, method="exact")
     np.testing.assert_allclose([seen.low[0], seen.high[0]], [exact.low, exact.high])
     students = stats.t.interval(0.95, 4, 0.334, 0.02 / 5)
     np.testing.assert_allclose([seen.low[2], seen.high[2]], students)
     assert seen.method.tolist() == ["Clopper-Pearson over seeds"] * 2 + ["t over seeds"]
+
+
+def test_counts_that_happen_to_be_0_and_1_are_no_shares():
+    """Inactive variables of five seeds, or a difference of such numbers: twice as many is the same case."""
+    values = np.array([[0.0, 1, 1, 0, 0], [1, 0, 0, 0, 0]])
+    seen, twice = over_seeds(values), over_seeds(2 * values)
+    expected = stats.t.interval(0.95, 4, values.mean(1), stats.sem(values, axis=1))
+    np.testing.assert_allclose([seen.low, seen.high], expected)
+    np.testing.assert_allclose([twice.low, twice.high], [2 * seen.low, 2 * seen.high])
+    assert set(seen.method) == {"t over seeds"}
 
 
 def test_equal_values_have_no_interval_but_that_of_a_share_at_its_end():

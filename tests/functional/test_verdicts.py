@@ -111,7 +111,16 @@ def test_a_share_covers_what_students_interval_does_not():
     assert np.mean([finding.low <= 0.9 <= finding.high for finding in findings]) > 0.95
     half = stats.t.ppf(0.975, 4) * draws.std(1, ddof=1) / math.sqrt(5)
     assert (abs(draws.mean(1) - 0.9) <= half).mean() < 0.6
-    assert judged(np.array([1.0, 1, 1, 1, 0]), "value", None, None).high < 1
+    assert judged(np.array([1.0, 1, 1, 1, 0]), "value", None, None, share=True).high < 1
+
+
+def test_a_value_that_lies_between_0_and_1_is_judged_there_and_a_count_is_not():
+    """One inactive variable in one of five seeds does not show that there are some; nor do two."""
+    for count in (1.0, 2.0):
+        assert judged(np.array([count, 0, 0, 0, 0]), "value", 0.0, None).verdict == UNDECIDED
+    close = np.array([0.75, 0.91, 0.94, 0.96, 0.94])
+    share, number = (judged(close, "value", 0.5, None, share=share) for share in (True, False))
+    assert share.high == 1 < number.high and share.low == number.low
 
 
 def test_shares_against_a_range():

@@ -11,7 +11,7 @@ from latentrun.plotting.images import strips
 from latentrun.plotting.scatter import projections
 from latentrun.plotting.style import BROAD, LEAST, PALETTE, figure, legible, palette_of, paper, printed
 from latentrun.plotting.sweep import Key, Panel, against, over_two
-from latentrun.types import Factor
+from latentrun.types import Factor, Meaning
 from tests.conformance import parts
 
 ONE = np.linspace(0, 1, 2 * 16, dtype=np.float32).reshape(2, 1, 4, 4)
@@ -86,7 +86,7 @@ def assert_inside(fig, texts) -> None:
 def test_long_names_of_metrics_stand_whole_above_their_panels(draw):
     name = "reconstruction, share of the split's total variance that is not explained by codes"
     key, other = Key("model.latent_dim", (1, 2, 3), True), Key("model.beta", (0.5, 1.0), True)
-    panels = [Panel(name, np.random.default_rng(0).normal(size=(3, 2, 4)), "share", "lower")] * 3
+    panels = [Panel(name, np.random.default_rng(0).normal(size=(3, 2, 4)), Meaning("share", "lower"))] * 3
     with paper():
         fig = against(panels, key, other) if draw == "against" else over_two(panels, key, other)
         titles = [ax.title for ax in fig.axes if ax.get_title()]

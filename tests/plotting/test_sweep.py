@@ -7,6 +7,7 @@ import pytest
 
 from latentrun.plotting.style import paper
 from latentrun.plotting.sweep import Key, Panel, against
+from latentrun.types import Meaning
 
 UNIT = "median distance to the nearest training example, samples over test rows"
 
@@ -18,7 +19,7 @@ UNIT = "median distance to the nearest training example, samples over test rows"
 def test_long_names_below_a_panel_leave_room_for_what_stands_beside_it(key, panels):
     values = np.linspace(0, 1, 5 * len(key.values)).reshape(-1, 1, 5)
     with paper():
-        figure = against([Panel("samples/distance_ratio", values, UNIT)] * panels, key, None)
+        figure = against([Panel("samples/distance_ratio", values, Meaning(UNIT))] * panels, key, None)
         figure.draw_without_rendering()
     whole = figure.bbox
     for ax in figure.axes[:panels]:

@@ -240,7 +240,7 @@ class Density(Diagnostic):
         arrays = {}
         for kind, points in kinds.items():
             n = len(points.miss)
-            rows = points.miss.argsort()[evenly(n, self.shown)]
+            rows = points.miss.argsort(stable=True)[evenly(n, self.shown)]
             arrays[f"shown_{kind}"] = points.x[rows.to(points.x.device)].cpu().float().numpy()
             arrays[f"shown_{kind}_miss"] = points.miss[rows].numpy()
         return arrays | {"value_range": np.array(run.data.value_range, np.float64)}

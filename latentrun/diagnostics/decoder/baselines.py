@@ -15,7 +15,13 @@ from latentrun.diagnostics.base import Diagnostic
 from latentrun.diagnostics.needs import ENCODER, IMAGES, LABELS, POSTERIOR
 from latentrun.functional.noise import Noise
 from latentrun.functional.statistics.components import Components, principal_components
-from latentrun.functional.statistics.intervals import bootstrap_means, interval_columns, mean_interval
+from latentrun.functional.statistics.intervals import (
+    bootstrap_means,
+    interval_columns,
+    mean_interval,
+    share_interval,
+)
+from latentrun.functional.statistics.methods import EQUAL
 from latentrun.functional.statistics.probes import (
     Codes,
     accuracy,
@@ -32,6 +38,7 @@ from latentrun.types import Estimate, Metric, Picture, Report
 MODEL, MEAN, PCA = "model", "mean", "pca"
 UNIT = "squared units of x, mean over examples and data dimensions"
 SHARE = "share of the examples"
+OTHERS = 20  # examples of other than the commonest class, below which nothing is said of them
 
 
 class Baselines(Diagnostic):
@@ -51,12 +58,13 @@ class Baselines(Diagnostic):
 
     With labels ``accuracy.codes``, by a vote of the ``neighbours`` nearest training codes (draws from q(z|x)
     where there is a posterior, for the mean of a collapsed one knows the class at a scale of 1e-3), beside
-    ``accuracy.commonest``, always the commonest class of the training rows, and their difference
-    ``accuracy_gain``.
+    ``accuracy.commonest``, always the commonest class of the training rows, their difference
+    ``accuracy_gain``, and ``skill`` = that gain / (1 - ``accuracy.commonest``), what it is of the gain that
+    is possible: of a class that is 98 % of the rows nobody gains more than 2 %.
 
-    Intervals (95 %, over examples, for this model): normal approximation of the errors, bootstrap with
-    ``resamples`` resamples of ratios and accuracies, the same rows in numerator and denominator; for
-    ``ratio.train`` independent ones.
+    Intervals (95 %, over examples, for this model): Student's of the errors, corrected for skewness,
+    bootstrap with ``resamples`` resamples of ratios and accuracies, the same rows in numerator and
+    denominator; for ``ratio.train`` independent ones.
     """
 
     requires = (ENCODER,)
@@ -81,6 +89,9 @@ class Baselines(Diagnostic):
             f"{SHARE} whose class is right: by the nearest `codes`, by the `commonest` class", 0, 1, "higher"
         ),
         "accuracy_gain": Metric("accuracy by the codes less that by the commonest class", -1, 1, "higher"),
+        "skill": Metric(
+            "accuracy gain by the codes, as part of what is right if all classes are", None, 1, "higher"
+        ),
     }
     rules = (
         Rule(
@@ -139,8 +150,8 @@ class Baselines(Diagnostic):
             Weight.HINT,
             (Condition("ratio.mean", under=0.95), Condition("detail.model", under=0.5)),
             lambda m: (
-                "Reconstructions are blurred: squared differences between neighbouring pixels are "
-                f"{m['detail.model']:.0%} of those of the data."
+                "Reconstructions are blurred, or the data are noisy: squared differences between "
+                f"neighbouring pixels are {m['detail.model']:.0%} of those of the data."
             ),
             (Again("model.latent_dim", 2),),
         ),
@@ -157,10 +168,11 @@ class Baselines(Diagnostic):
         Rule(
             "knows_no_class",
             Weight.HINT,
-            (Condition("accuracy_gain", under=0.05),),
+            (Condition("skill", under=0.1),),
             lambda m: (
-                f"The codes tell nothing of the class: their neighbours name {m['accuracy.codes']:.0%} of "
-                f"the rows rightly, the commonest class alone {m['accuracy.commonest']:.0%}."
+                "The codes tell hardly anything of the class: a vote of the nearest names "
+                f"{m['accuracy.codes']:.0%} of the rows rightly, the commonest class alone "
+                f"{m['accuracy.commonest']:.0%}."
             ),
             (Again("model.beta", 0.25), Again("model.latent_dim", 2)),
         ),
@@ -244,9 +256,12 @@ class Baselines(Diagnostic):
         vote = accuracy(scored, knn_predict(neighbours(codes, min(self.neighbours, len(known))), known))
         commonest = accuracy(scored, np.full(len(scored), np.bincount(fitted).argmax()))
         gain = combined([vote, commonest], lambda values: values[:, 0] - values[:, 1])
-        values = estimates([vote, commonest, gain], noise.at("classes"), self.resamples)
-        names = ("accuracy.codes", "accuracy.commonest", "accuracy_gain")
-        return dict(zip(names, values, strict=True))
+        skill = combined([gain, commonest], lambda values: values[:, 0] / (1 - values[:, 1]))
+        values = estimates([vote, commonest, gain, skill], noise.at("classes"), self.resamples)
+        names = ("accuracy.codes", "accuracy.commonest", "accuracy_gain", "skill")
+        metrics = dict(zip(names, values, strict=True))
+        others = len(scored) - int(commonest.columns.sum())
+        return metrics | {"skill": skill_estimate(metrics["skill"], others)}
 
     # ---------------------------------------------------------------- drawing
     def plot(self, report: Report) -> dict[str, Picture]:
@@ -287,6 +302,16 @@ def labels_of(run: Run, split: str) -> np.ndarray:
     labels = run.data.split(split).labels
     assert labels is not None
     return labels.cpu().numpy()
+
+
+def skill_estimate(skill: Estimate, others: int) -> Estimate:
+    """With the interval that so many examples of ``others`` than the commonest class allow: none of few; and
+    Wilson's where no resample moves it, for then none of them, or all, are named rightly."""
+    if others < OTHERS:
+        return Estimate(skill.value, method=f"none: {others} examples of other classes")
+    if skill.method.startswith(EQUAL):
+        return share_interval(round(max(0.0, skill.value) * others), others, "examples of other classes")
+    return skill
 
 
 def drawn_codes(run: Run, x: Tensor, noise: Noise) -> np.ndarray:

@@ -10,7 +10,6 @@ from typing import Annotated, ClassVar
 import numpy as np
 import pandas as pd
 import torch
-from scipy.special import stdtrit
 from torch import Tensor
 
 from latentrun.config.bounds import Between, Count
@@ -20,8 +19,8 @@ from latentrun.diagnostics.decoder.lipschitz_plot import growth_picture, slope_p
 from latentrun.diagnostics.needs import DIFFERENTIABLE, ENCODER
 from latentrun.functional.noise import Noise
 from latentrun.functional.spacing import evenly
-from latentrun.functional.statistics.methods import STUDENT
 from latentrun.functional.statistics.quantiles import quantile_interval
+from latentrun.functional.statistics.regression import trend
 from latentrun.geometry.lipschitz import NotBounded, steepest, upper_bound
 from latentrun.models.base import HasEncoder
 from latentrun.run import Run
@@ -69,8 +68,8 @@ class Lipschitz(Diagnostic):
     by a line through ln Q against ln e over the last ``share`` of the epochs, at least ``least``: above 0 it
     still grows. ``rise``: the last over the first. Nothing of the decoder is recorded.
 
-    Intervals: order statistics over points for percentiles; Student's t of the slope for growth, the epochs
-    taken as independent of each other, which they are not quite; none for maxima.
+    Intervals: order statistics over points for percentiles; that of a slope through epochs, which hang
+    together, for growth (:func:`~latentrun.functional.statistics.regression.trend`); none for maxima.
     """
 
     requires = (DIFFERENTIABLE,)
@@ -94,7 +93,7 @@ class Lipschitz(Diagnostic):
         n: Annotated[int, Count(2, 10_000)],
         iterations: Annotated[int, Count(1, 10_000)],
         share: Annotated[float, Between(0, 1)],
-        least: Annotated[int, Count(3)],
+        least: Annotated[int, Count(5)],
     ):
         self.n, self.iterations, self.share, self.least = n, iterations, share, least
 
@@ -217,19 +216,13 @@ def spread_of(values: Tensor) -> float:
 
 
 def exponent(epochs: np.ndarray, values: np.ndarray) -> Estimate:
-    """p of values ~ epochs^p, by least squares in logarithms, with Student's interval.
+    """p of values ~ epochs^p, by least squares in logarithms, with the interval of
+    :func:`~latentrun.functional.statistics.regression.trend`.
 
     >>> round(exponent(np.array([1.0, 2.0, 4.0, 8.0]), np.array([1.0, 4.0, 16.0, 64.0])).value, 9)
     2.0
     """
-    t, y = np.log(epochs), np.log(values)
-    t = t - t.mean()
-    slope = float(t @ y / (t @ t))
-    rest = y - y.mean() - slope * t
-    half = float(stdtrit(len(t) - 2, 0.975) * math.sqrt(rest @ rest / (len(t) - 2) / (t @ t)))
-    if half <= 1e-12 * max(1.0, abs(slope)):
-        return Estimate(slope, method="none: the values lie on the line")
-    return Estimate(slope, slope - half, slope + half, f"{STUDENT} over epochs")
+    return trend(np.log(epochs), np.log(values), "epochs")
 
 
 # ---------------------------------------------------------------- the report

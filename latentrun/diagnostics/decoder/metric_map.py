@@ -99,7 +99,7 @@ class MetricMap(Diagnostic):
     }
     rules: ClassVar = (
         Rule(
-            "uncertain off the data",
+            "uncertain_off_data",
             Weight.GOOD,
             (Condition("auroc.deviation", over=0.9),),
             lambda values: (
@@ -108,7 +108,7 @@ class MetricMap(Diagnostic):
             ),
         ),
         Rule(
-            "arbitrary off the data",
+            "arbitrary_off_data",
             Weight.HINT,
             (Condition("auroc.deviation", under=0.75),),
             lambda values: (

@@ -25,6 +25,7 @@ from latentrun.errors import NothingToMeasure
 from latentrun.functional.noise import Noise
 from latentrun.functional.spacing import evenly
 from latentrun.functional.statistics.intervals import mean_interval
+from latentrun.functional.ties import ranked
 from latentrun.geometry.walks import KINDS, Walker, Walks, matched_scale, walk
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
@@ -189,7 +190,7 @@ class RandomWalk(Diagnostic):
         self, decoded: Decoded, walks: Mapping[str, Walks], codes: torch.Tensor
     ) -> dict[str, np.ndarray]:
         """What pictures need: two coordinates of codes and of some walks, and what is decoded along a few."""
-        axes = codes.double().var(0).argsort(descending=True, stable=True)[:2].sort().values
+        axes = torch.from_numpy(np.sort(ranked(codes.double().var(0))[:2]))
         names = np.array([decoded.chart.names[i] for i in axes.tolist()], dtype=str)
         arrays = {"axes": names, "codes": codes[:, axes].cpu().float().numpy()}
         at = evenly(self.length + 1, self.frames)

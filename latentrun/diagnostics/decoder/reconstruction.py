@@ -199,13 +199,11 @@ class Reconstruction(Diagnostic):
 
     def _notes(self, n: int) -> tuple[str, ...]:
         about = f"Errors of {n} examples of the {self.split} split, decoded from mean codes."
-        short = [f"{100 * share:g}" for share in SHARES.values() if ranks(n, share)[1] > n]
-        if not short:
-            return (about,)
-        return (
-            about,
-            f"The interval of the {' and '.join(short)} percentile has no upper end: of {n} examples likely "
-            "none lies beyond it.",
+        return about, *(
+            f"The interval of the {100 * share:g} percentile has no upper end: the chance is "
+            f"{share**n:.0%} that none of {n} examples lies beyond it."
+            for share in SHARES.values()
+            if ranks(n, share)[1] > n
         )
 
     # ---------------------------------------------------------------- pictures

@@ -14,6 +14,7 @@ from latentrun.diagnostics.base import row_places
 from latentrun.diagnostics.decoder.traversal_paths import UNITS, latent_pairs
 from latentrun.functional.noise import Noise
 from latentrun.functional.paths.lines import Paths
+from latentrun.functional.ties import largest
 from latentrun.manifolds import Manifold, Product
 from latentrun.manifolds.base import Finite
 from latentrun.models.base import HasEncoder
@@ -71,7 +72,7 @@ def centre_of(run: Run, noise: Noise) -> Centre:
     z = run.latents("train").codes if encoded else run.sample_codes(SAMPLES, noise)
     z = space.project(z.double())
     middle = space.project(z.mean(0))
-    centre = z[space.distance(middle.expand_as(z), z).nan_to_num(torch.inf).argmin()]
+    centre = z[largest(-space.distance(middle.expand_as(z), z))]
     return Centre(space, centre, space.frame(centre), z)
 
 

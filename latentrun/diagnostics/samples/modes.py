@@ -20,6 +20,7 @@ from latentrun.functional.clouds.modes import REACH, Sorted, sort_into, spread_o
 from latentrun.functional.noise import Noise
 from latentrun.functional.spacing import evenly
 from latentrun.functional.statistics.intervals import mean_interval, share_interval
+from latentrun.functional.ties import principal_axes
 from latentrun.models.base import Model
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Need, Picture, Report
@@ -161,7 +162,7 @@ class ModesFound(Diagnostic):
         axes = torch.eye(samples.shape[1], 2, dtype=torch.float64)
         if samples.shape[1] > 2:
             apart = modes.centres.double() - modes.centres.double().mean(0)
-            axes = torch.linalg.svd(apart, full_matrices=False).Vh[:2].T
+            axes = torch.from_numpy(principal_axes(apart.T @ apart)[1][:, :2])
         flat = {"samples": samples[:DRAWN], "data": test[:DRAWN], "centres": modes.centres}
         arrays = {name: (x.double() @ axes.to(x.device)).float().cpu().numpy() for name, x in flat.items()}
         return arrays | {

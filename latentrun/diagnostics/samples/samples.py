@@ -20,6 +20,7 @@ from latentrun.functional.clouds.neighbours import nearest
 from latentrun.functional.noise import Noise
 from latentrun.functional.spacing import evenly
 from latentrun.functional.statistics.intervals import bootstrap, share_interval
+from latentrun.functional.statistics.methods import EXAMPLES
 from latentrun.functional.statistics.quantiles import mean_and_tail, ratio_of_medians
 from latentrun.judgement import Again, Condition, Further, Rule, Weight, times
 from latentrun.models.base import HasLikelihood, Model
@@ -46,8 +47,8 @@ class Samples(Diagnostic):
     ``impossible.draws`` of one draw from p(x|z) at each code, where the model has one.
 
     Intervals: order statistics for ``distance_ratio`` and percentiles; bootstrap over samples and test rows
-    together for ``copies`` and ``duplicates`` (for these rough, as distances within a set depend on each
-    other), Wilson's where no resample moves them and for shares of all samples; Student's corrected for
+    together for ``copies``, over pairs of them for ``duplicates`` (two that are each other's nearest have one
+    distance), Wilson's where no resample moves them and for shares of all samples; Student's corrected for
     skewness for means. They hold for these training examples and this model.
     """
 
@@ -161,29 +162,14 @@ class Samples(Diagnostic):
         samples = distances.samples[rows]
         metrics = {
             "distance_ratio": ratio_of_medians(samples, distances.test),
-            "copies": self._close(samples, distances.test, noise.at("training")),
+            "copies": close_share(samples, distances.test, noise.at("training"), self.resamples),
         }
         if len(distances.test) > 1:
             among_samples, among_test = distances.among_samples.flatten(), distances.among_test.flatten()
-            metrics["duplicates"] = self._close(among_samples, among_test, noise.at("others"))
+            metrics["duplicates"] = close_share(
+                among_samples, among_test, noise.at("others"), self.resamples, mutual=True
+            )
         return metrics
-
-    def _close(self, samples: Tensor, test: Tensor, noise: Noise) -> Estimate:
-        """The share of the distances ``samples`` below the 5 % quantile of ``test`` or 0: an exact copy is
-        one whatever the data do. Two independent sets ``(m,)`` in random order, so their rows may be
-        resampled together."""
-        # So that the share expected of fresh data is 5 % exactly.
-        rank = max(1, round(CLOSE * (len(test) + 1)))
-
-        def share(rows: Tensor) -> Tensor:
-            samples, test = rows.unbind(2)
-            close = (samples < test.kthvalue(rank, dim=1, keepdim=True).values) | (samples == 0)
-            return close.double().mean(1)
-
-        found = bootstrap(share, torch.stack((samples, test), 1), noise, self.resamples)
-        if found.low is None:  # none or all are close in every resample: as if the limit were given
-            return share_interval(round(found.value * len(samples)), len(samples))
-        return found
 
     def _table(self, run: Run, distances: Distances) -> pd.DataFrame:
         """A row for each sample; the distance to another sample of the first m."""
@@ -228,7 +214,7 @@ class Samples(Diagnostic):
         train = run.x("train")
         # From the closest to the farthest, evenly: the first rows would show copies.
         places = evenly(self.n, self.strips)
-        shown = distances.samples.argsort()[places]
+        shown = distances.samples.argsort(stable=True)[places]
         arrays = {
             "samples": x[: self.grid].cpu().float().numpy(),
             "shown": x[shown.to(x.device)].cpu().float().numpy(),
@@ -278,6 +264,39 @@ def measure_distances(x: Tensor, train: Tensor, test: Tensor, k: int) -> Distanc
         nearest(examples[:m], examples[:m], 1, same=True)[0].cpu() for examples in (x, test)
     )
     return Distances(distance, rows, nearest(test, train, 1)[0][:, 0].cpu(), among_samples, among_test)
+
+
+def close_share(
+    samples: Tensor, test: Tensor, noise: Noise, resamples: int, mutual: bool = False
+) -> Estimate:
+    """The share of the distances ``samples (m,)`` below the 5 % quantile of ``test (m,)`` or 0: an exact copy
+    is one whatever the data do. Two independent sets in random order, so their rows may be resampled
+    together.
+
+    ``mutual``: distances to the nearest other one of the same set. Two that are each other's nearest have the
+    same, as nearly all of the closest are, so m distances say as much as m / 2: pairs of them are resampled,
+    one beside the other in their order.
+    """
+
+    def share(rows: Tensor) -> Tensor:
+        """Of resamples ``(B, n, 2 k)``, k numbers of either set a row."""
+        samples, test = (part.flatten(1) for part in rows.chunk(2, dim=2))
+        # So that the share expected of fresh data is 5 % exactly.
+        rank = max(1, round(CLOSE * (test.shape[1] + 1)))
+        close = (samples < test.kthvalue(rank, dim=1, keepdim=True).values) | (samples == 0)
+        return close.double().mean(1)
+
+    units, over = torch.stack((samples, test), 1), EXAMPLES
+    value = share(units[None]).item()
+    if mutual:
+        whole = len(samples) // 2 * 2
+        pairs, test_pairs = (values.sort().values[:whole].view(-1, 2) for values in (samples, test))
+        order = noise.permutation("pairs", len(pairs)).cpu()
+        units, over = torch.cat((pairs, test_pairs[order]), 1), f"pairs of {EXAMPLES}"
+    found = bootstrap(share, units, noise, resamples, over)
+    if found.low is None or found.high is None:  # none or all in every resample: as if the limit were given
+        return share_interval(round(value * len(units)), len(units), over)
+    return Estimate(value, min(found.low, value), max(found.high, value), found.method)
 
 
 def summary(distances: Distances) -> pd.DataFrame:

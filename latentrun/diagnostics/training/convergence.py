@@ -7,18 +7,18 @@ from typing import Annotated
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from latentrun.config.bounds import Between, Count
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.errors import NothingToMeasure
 from latentrun.functional.noise import Noise
-from latentrun.functional.statistics.methods import STUDENT
+from latentrun.functional.statistics.methods import EQUAL
+from latentrun.functional.statistics.regression import trend
+from latentrun.functional.ties import largest
 from latentrun.judgement import Again, Condition, Rule, Weight
 from latentrun.run import Run
 from latentrun.types import Estimate, Metric, Picture, Report
 
-METHOD = f"{STUDENT} over epochs"
 MONITOR = "val/monitor"  # the column of the validation value that steers the training
 
 
@@ -31,8 +31,8 @@ class Convergence(Diagnostic):
     line gone on. It is that of the phase in which it is the most certain to be above 0. ``best_epoch`` is
     where in that phase the lowest value stands: 1 at its end.
 
-    Interval: Student's t of the slope, the epochs taken as independent of each other, which they are not
-    quite.
+    Interval: that of the slope, which allows for epochs that hang together
+    (:func:`~latentrun.functional.statistics.regression.trend`).
     """
 
     metrics = {
@@ -57,7 +57,7 @@ class Convergence(Diagnostic):
         ),
     )
 
-    def __init__(self, share: Annotated[float, Between(0, 1)], least: Annotated[int, Count(3)]):
+    def __init__(self, share: Annotated[float, Between(0, 1)], least: Annotated[int, Count(5)]):
         self.share, self.least = share, least
 
     # ---------------------------------------------------------------- measuring
@@ -69,10 +69,10 @@ class Convergence(Diagnostic):
                 f"no phase of the training has {self.least} epochs or more with a validation value that fell"
             )
         phases = pd.DataFrame(rows)
-        certain = phases["low"].to_numpy().argmax()  # ties: the first phase
-        row = phases.iloc[certain]
+        exact = phases["method"].str.startswith(EQUAL)
+        row = phases.iloc[largest(phases["low"].mask(exact, phases["falling"]).to_numpy())]
         metrics = {
-            "falling": Estimate(float(row["falling"]), float(row["low"]), float(row["high"]), METHOD),
+            "falling": Estimate.read(row["falling"], row["low"], row["high"], row["method"]),
             "best_epoch": Estimate(float(row["best_epoch"] / row["epochs"])),
             "epochs": Estimate(float(row["last"])),
         }
@@ -85,15 +85,15 @@ class Convergence(Diagnostic):
         whole = values[0] - values.min() if len(values) else 0.0
         if last > len(values) or whole <= 0:
             return None
-        slope, low, high = slope_of(values[-last:])
-        falls = [-last * number / whole for number in (slope, high, low)]
+        falling, low, high, method = trend(np.arange(last), -last * values[-last:] / whole, "epochs").cells()
         return {
             "phase": phase,
             "epochs": len(values),
             "last": last,
-            "falling": falls[0],
-            "low": falls[1],
-            "high": falls[2],
+            "falling": falling,
+            "low": low,
+            "high": high,
+            "method": method,
             "best_epoch": int(values.argmin()) + 1,
             "first_value": values[0],
             "lowest_value": values.min(),
@@ -113,17 +113,3 @@ def monitored(curves: pd.DataFrame) -> list[tuple[str, np.ndarray]]:
         return []
     kept = curves[np.isfinite(curves[MONITOR])]
     return [(str(name), rows[MONITOR].to_numpy(float)) for name, rows in kept.groupby("phase", sort=False)]
-
-
-def slope_of(values: np.ndarray) -> tuple[float, float, float]:
-    """Slope of the least-squares line through ``values (E,)`` at 0, 1, ..., with its 95 % interval.
-
-    >>> slope_of(np.array([3.0, 2.0, 1.0, 0.0]))
-    (-1.0, -1.0, -1.0)
-    """
-    n = len(values)
-    t = np.arange(n) - (n - 1) / 2
-    slope = float(t @ values / (t @ t))
-    rest = values - values.mean() - slope * t
-    half = float(stdtrit(n - 2, 0.975) * math.sqrt(rest @ rest / (n - 2) / (t @ t)))
-    return slope, slope - half, slope + half

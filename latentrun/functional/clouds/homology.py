@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from latentrun.functional.ties import largest
+
 
 @dataclass(frozen=True)
 class Persistence:
@@ -51,14 +53,14 @@ class Persistence:
 
 def landmarks(x: Tensor, n: int) -> tuple[Tensor, float]:
     """At most n rows ``(n,)`` of ``x (N, D)``, each the farthest from all before it, the first being row 0
-    (greedy permutation); and the largest distance of a row from its nearest landmark.
+    (greedy permutation), of equals the first; and the largest distance of a row from its nearest landmark.
 
     >>> landmarks(torch.tensor([[0.0], [1.0], [4.0], [9.0]]), 3)
     (tensor([0, 3, 2]), 1.0)
     """
     rows, apart = [0], (x - x[0]).norm(dim=1)
     for _ in range(min(n, len(x)) - 1):  # over landmarks, not rows
-        rows.append(int(apart.argmax()))
+        rows.append(largest(apart))
         apart = torch.minimum(apart, (x - x[rows[-1]]).norm(dim=1))
     return torch.tensor(rows), apart.max().item()
 

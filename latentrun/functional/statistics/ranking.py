@@ -65,32 +65,22 @@ class OverSeeds:
     method: np.ndarray
 
 
-def is_share(unit: str) -> bool:
-    """Whether a metric with this declared unit lies in [0, 1]: a share, or yes and no ("1 where ..., else
-    0"). The conformance tests hold that what is so declared has that range.
-
-    >>> is_share("share of rows whose label is predicted rightly"), is_share("part of the picture's norm")
-    (True, False)
-    """
-    return unit == "share" or unit.startswith(("share of ", "1 where "))
-
-
 def over_seeds(values: np.ndarray, share: bool = False, scale: float = 0.0, over: str = SEEDS) -> OverSeeds:
     """Mean, standard deviation, n, and the 95 % interval of the mean, of each row of ``values (G, S)``.
 
     Student's t, of what is known to lie in [0, 1] (``share``) what of it lies there; but for two kinds of
     values of which it covers far less (.67 of yes and no over five seeds):
 
-    *Yes and no*: only 0 and 1, and both of them: then the interval is that of a share, exact (Clopper &
-    Pearson 1934).
+    *Yes and no*: only 0 and 1, of a ``share``: then the interval is the exact one (Clopper & Pearson 1934),
+    without any further assumption: what lies in [0, 1] is 1 with a chance of at most its mean, and 0 with one
+    of at most 1 less it. Nothing else that happens to be 0 and 1 is a share: of counts, and of differences,
+    the next seed may be 7.
 
     *Equal* in all seeds (up to 1e-12 of ``scale``, the greatest value that they were made of, or of
-    themselves): that the spread was not seen does not make it 0, so there is no interval; the ``method`` says
-    "none: equal in all 5 seeds". Only of a ``share`` whose values are all at one end of [0, 1] there is a
-    bound without any further assumption: X at its greatest has chance at most E X, so n of n have at most (E
-    X)^n, and E X is at least 0.025^(1/n), the exact interval's end (0.48 for five).
+    themselves), but for yes and no: that the spread was not seen does not make it 0, so there is no interval;
+    the ``method`` says "none: equal in all 5 seeds".
 
-    >>> found = over_seeds(np.array([[1.0, 1.0, 1.0, 1.0, 0.0], [2.0, 2.0, 2.0, 2.0, 2.0]]))
+    >>> found = over_seeds(np.array([[1.0, 1.0, 1.0, 1.0, 0.0], [0.2, 0.2, 0.2, 0.2, 0.2]]), share=True)
     >>> found.low.round(3), found.method
     (array([0.284,   nan]), array(['Clopper-Pearson over seeds', 'none: equal in all 5 seeds'],...
     """
@@ -104,7 +94,7 @@ def over_seeds(values: np.ndarray, share: bool = False, scale: float = 0.0, over
         size = np.maximum(np.maximum(np.abs(least), np.abs(greatest)), scale)
         equal = several & (greatest - least <= FLAT * size)
         zero_one = (values == 0) | (values == 1) | ~present
-    exact = several & zero_one.all(1) & (~equal | share)
+    exact = several & zero_one.all(1) & share
     hits = (present & (values == 1)).sum(1)
     share_low, share_high = exact_ends(np.where(exact, hits, 1), np.where(exact, n, 1))
     if share:  # but not past values that are none, though they are called so

@@ -58,14 +58,15 @@ def yes_or_no(values: np.ndarray) -> np.ndarray:
 
 
 # ---------------------------------------------------------------- intervals over seeds
-def mean_over_seeds(values: np.ndarray, scale: float = 0.0) -> Seen:
+def mean_over_seeds(values: np.ndarray, scale: float = 0.0, share: bool = False) -> Seen:
     """Mean of the values ``(S,)``, NaN left out, with its interval (see
     :func:`~latentrun.functional.statistics.ranking.over_seeds`).
 
     ``scale``: the greatest value that they were made of. What lies below 1e-12 of it is rounding: a spread so
-    small is none, and a mean so small is 0.
+    small is none, and a mean so small is 0. ``share``: whether they are
+    known to lie in [0, 1].
     """
-    seen = over_seeds(np.asarray(values, float)[None], scale=scale)
+    seen = over_seeds(np.asarray(values, float)[None], share, scale)
     mean, low, high = (float(column[0]) for column in (seen.mean, seen.low, seen.high))
     if seen.method[0].startswith(EQUAL) and abs(mean) <= FLAT * scale:
         mean = 0.0
@@ -105,12 +106,14 @@ def judged(
     above: float | None,
     below: float | None,
     scale: float = 0.0,
+    share: bool = False,
 ) -> Finding:
     """Hold the values of the seeds ``(S,)``, NaN where there is none, against the range (``above``,
     ``below``).
 
-    The interval is Student's over seeds; of a ratio that of the logarithms, transformed back; of a share, and
-    of values that are yes (1) and no (0), the exact one. *reproduced*: all of the interval lies inside the
+    The interval is Student's over seeds, of values that are known to lie in [0, 1] (``share``) what of it
+    lies there; of a ratio that of the logarithms, transformed back; of the ``kind`` share, whose values are
+    yes (1) and no (0), the exact one. *reproduced*: all of the interval lies inside the
     range; with both ends given this is the two one-sided tests procedure at 2.5 % each (Schuirmann 1987, who
     uses 5 %). *contradicted*: all of it lies outside, on one side. *undecided*: anything else, and no
     interval. *reported*: there is no range. ``scale``: as in :func:`mean_over_seeds`.
@@ -132,7 +135,7 @@ def judged(
     elif kind == "ratio":
         seen = geometric_mean_over_seeds(values)
     else:
-        seen = mean_over_seeds(values, scale)
+        seen = mean_over_seeds(values, scale, share)
     same = seen.method.startswith(EQUAL) and seen.n >= ENOUGH
     ends = (seen.mean, seen.mean) if same else (seen.low, seen.high)
     return Finding(*vars(seen).values(), verdict=verdict(*ends, above, below))
