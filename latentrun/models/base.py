@@ -259,8 +259,8 @@ class HasPriorGrid(HasGenerator):
     @abstractmethod
     def prior_grid(self, n: int) -> Tensor | None:
         """n points ``(n, d)``, or the next number that can be had: the middles of parts of equal prior mass,
-        in one dimension in the order of the space; None where the space has more dimensions than it can
-        cut."""
+        in one dimension in the order of the space; all points of a finite space, whatever n is; None where
+        the space has more dimensions than it can cut."""
 
 
 class HasEmbedding(ABC):

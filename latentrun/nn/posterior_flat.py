@@ -103,3 +103,8 @@ class CategoricalPosterior(LawPosterior):
     def law(self, h: Tensor) -> tuple[Law, dict[str, Tensor]]:
         law = OneHot(h, self.temperature)
         return law, {"probability": law.log_p.exp()}
+
+    def prior_grid(self, n: int) -> Tensor:
+        """The k points, whatever n is: they are equally probable."""
+        del n
+        return torch.eye(self.space.ambient_dim).to(self._origin)

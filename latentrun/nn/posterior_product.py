@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, cast
@@ -108,25 +109,20 @@ class ProductPosterior(Posterior):
         return torch.cat([factor.sample_prior(n, noise.at(i)) for i, factor in enumerate(self.each())], -1)
 
     def prior_grid(self, n: int) -> Tensor | None:
-        """Of one factor of dimension 1 beside finite sets: its grid for each of their points, at least n
-        points in all."""
-        if self.space.dim != 1:
+        """Of finite sets, beside which one factor of dimension 1 may stand: its grid for each of their
+        points, at least n points in all where there is such a factor."""
+        if self.space.dim > 1:
             return None
-        finite = [f.space for f in self.each() if isinstance(f.space, Finite)]
-        if len(finite) < len(self.widths) - 1:
-            return None
-        points = 1
-        for space in finite:
-            points *= space.ambient_dim
-        line = next(f.prior_grid(-(-n // points)) for f in self.each() if not isinstance(f.space, Finite))
-        if line is None:
-            return None
-        columns = line.new_zeros(1, 0)
-        for factor in self.each():
-            is_finite = isinstance(factor.space, Finite)
-            grid = torch.eye(factor.space.ambient_dim).to(line) if is_finite else line
-            columns = torch.cat([columns.repeat_interleave(len(grid), 0), grid.repeat(len(columns), 1)], -1)
-        return columns
+        several = math.prod(f.space.ambient_dim for f in self.each() if isinstance(f.space, Finite))
+        grids = [factor.prior_grid(-(-n // several)) for factor in self.each()]
+        points = torch.zeros(1, 0)
+        for grid in grids:
+            if grid is None:
+                return None
+            points = torch.cat(
+                [points.to(grid).repeat_interleave(len(grid), 0), grid.repeat(len(points), 1)], -1
+            )
+        return points
 
     def phases(self) -> tuple[Phase, ...]:
         """Those of all factors; where two have one name, with the number of the factor, from 1."""

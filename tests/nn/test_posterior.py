@@ -9,7 +9,7 @@ from latentrun.config.build import build
 from latentrun.config.options import options, shipped
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
-from latentrun.manifolds import space
+from latentrun.manifolds import Finite, space
 from latentrun.nn.posterior import FAMILIES, FARTHEST, Posterior, bounded, direction
 from latentrun.nn.posterior_flat import CategoricalPosterior
 from latentrun.nn.posterior_product import ProductPosterior, posterior_of
@@ -140,6 +140,9 @@ def test_points_lie_on_the_space(posterior):
 
 def test_prior_grids_cut_the_prior_into_equal_parts(posterior):
     grid = posterior.prior_grid(1000)
+    if isinstance(posterior.space, Finite):
+        assert torch.equal(grid, torch.eye(posterior.space.ambient_dim))
+        return
     if posterior.space.dim != 1:
         assert grid is None
         return
@@ -198,6 +201,8 @@ def test_grids_of_products():
     )
     assert posterior_of(space("s1xs1"), vmf, 0.5).prior_grid(10) is None
     assert posterior_of(space("s1xc5"), vmf, 0.5).prior_grid(12).shape == (15, 7)  # at least 12
+    both = posterior_of(space("c2xc3"), family("categorical"), 0.5).prior_grid(1000)
+    assert len(both.unique(dim=0)) == len(both) == 6 and (both.sum(1) == 2).all()
 
 
 @pytest.mark.parametrize(
