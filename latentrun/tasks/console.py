@@ -26,7 +26,9 @@ RESULT = 25  # the level of what is shown in quiet mode too, with warnings and e
 SHOWN = 4  # numbers on the line of a diagnostic
 LONGEST = 36  # characters of a unit on that line
 FURTHER = (" from ", " with ", " over ")  # behind a unit: of what it is, not in what
-NO_UNIT = re.compile(r"[/+=|^*]|\d|\bpure number\b|^(number|part|distance|ratio|median|mean|largest|least) ")
+NO_UNIT = re.compile(
+    r"[/+=|^*]|\d|\bpure number\b|^(number|part|distance|ratio|median|mean|largest|least|standard) "
+)
 # Of one quantity's distribution what people ask for after its mean, and other quantities.
 SPREAD = re.compile(r"_(median|sd|skewness|excess_kurtosis|p\d+|min|max)\b|^(ignored|worst)$")
 
