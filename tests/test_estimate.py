@@ -168,12 +168,12 @@ def test_room_for_pages_grows_with_the_diagnostics_and_with_what_moves():
     assembly, key = planned(TwoPhase()), "tables, pictures and report"
     rooms = []
     for names in ([], ["still"], ["still", "still too"], ["moving"]):
-        diagnostics = {name: SimpleNamespace(moves=name == "moving") for name in names}
+        diagnostics = {name: SimpleNamespace(animated=name == "moving") for name in names}
         rooms.append(needs(replace(assembly, questions=Questions(diagnostics, {}, {})))[key])
     assert rooms[0] < rooms[1] and rooms[2] - rooms[1] == rooms[1] - rooms[0] == DIAGNOSTIC
     assert rooms[3] - rooms[1] == MOVING
     assert rooms[0] + 9 * DIAGNOSTIC < 20 * 2**20  # the default list, which writes 10 MiB of it
-    assert LatentTrajectory.moves and not Latents.moves
+    assert LatentTrajectory.animated and not Latents.animated
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def _made(make: partial, where: str) -> Any:
         raise InputError(f"{where}: {make.func.__name__} cannot be made: {why}") from error
 
 
-def _require_whole(cls: type, where: str) -> None:
+def _require_whole(cls: Any, where: str) -> None:
     """Unmade, with the file and line of the class, where it lacks methods of its protocol."""
     if not inspect.isabstract(cls):
         return

@@ -26,7 +26,7 @@ def needs(assembly: Assembly) -> dict[str, int]:
     rows = sum(len(assembly.data.split(name).x) for name in ("train", "test"))
     codes = 4 * rows * (2 * d + len(assembly.data.factors) + 4)
     diagnostics = assembly.questions.diagnostics.values()
-    moving = sum(MOVING for diagnostic in diagnostics if diagnostic.moves)
+    moving = sum(MOVING for diagnostic in diagnostics if diagnostic.animated)
     return {
         "checkpoints": 3 * 4 * weights + 3 * weights,
         "arrays": history + codes,

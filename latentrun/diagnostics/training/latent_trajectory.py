@@ -77,7 +77,7 @@ class LatentTrajectory(Diagnostic):
     of one sd. ``milliseconds`` a frame, in which the last ``tail`` records fade.
     """
 
-    moves = True
+    animated = True
     requires = (ENCODER, FLAT)
     uses = (IMAGES,)
     metrics = {
