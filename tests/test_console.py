@@ -132,7 +132,7 @@ def test_only_a_unit_stands_behind_a_number(unit, value, said):
 
 
 def test_the_mean_of_a_quantity_and_other_quantities_come_before_its_spread():
-    keys = ("error_mean", "error_median", "error_sd", "error_skewness", "error_p95", "mse", "unexplained")
+    keys = ("error_mean", "error_median", "error_sd", "error_skewness", "tail_ratio", "mse", "unexplained")
     line = told(
         "reconstruction",
         {key: Metric("units of x") for key in keys},

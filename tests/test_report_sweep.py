@@ -283,6 +283,8 @@ def test_what_is_said_of_runs_stands_on_top_once_for_each_rule(tmp_path, capsys)
         "! 6 of 6 runs: Worse than the mean example: 2 times <b>. (one of them) (baselines)",
         f"- 1 of 6 runs: Samples lie far away. (samples, {names[4]})",
     ]
+    tell_sayings(collect_sweep(path)[0].drop(columns="job"), path)  # as of runs of no sweep
+    assert capsys.readouterr().out.count("runs: ") == 2
 
 
 def test_a_sweep_ends_with_what_is_said_of_its_runs(tmp_path, monkeypatch, capsys):

@@ -51,7 +51,8 @@ def findings(frame: pd.DataFrame, root: str | Path) -> pd.DataFrame:
     """The rows of ``tables/findings.csv`` of every run of a table (:func:`~latentrun.tables.collect.collect`)
     below ``root``, with the ``job`` and ``directory`` they are of; runs that cannot be read have none."""
     parts = [pd.DataFrame(columns=["job", "directory", *COLUMNS["findings"]])]
-    for job, run in zip(frame["job"], frame["run"], strict=True):
+    jobs = frame["job"] if "job" in frame else range(len(frame))  # runs of no sweep are counted
+    for job, run in zip(jobs, frame["run"], strict=True):
         try:
             rows = read_named_table(Guarded(Path(root, run)) / "tables" / "findings.csv")
         except InputError:

@@ -30,7 +30,7 @@ NO_UNIT = re.compile(
     r"[/+=|^*]|\d|\bpure number\b|^(number|part|distance|ratio|median|mean|largest|least|standard) "
 )
 # Of one quantity's distribution what people ask for after its mean, and other quantities.
-SPREAD = re.compile(r"_(median|sd|skewness|excess_kurtosis|p\d+|min|max)\b|^(ignored|worst)$")
+SPREAD = re.compile(r"_(median|sd|skewness|excess_kurtosis|p\d+|min|max)\b|^(ignored|worst|tail_ratio)$")
 
 
 class Line(logging.Formatter):
