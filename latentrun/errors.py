@@ -32,6 +32,10 @@ class Misfit(InputError):
     """Parts that are right by themselves and do not fit together: a sweep may leave such a job out."""
 
 
+class Unmade(InputError):
+    """A class of which no object can be made, whatever its settings: it lacks what its protocol asks for."""
+
+
 class Absent(InputError):
     """A file or directory that is not there."""
 

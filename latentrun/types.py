@@ -204,20 +204,28 @@ class Phase:
 class History:
     """How the codes of fixed training rows moved.
 
-    ``epochs (E,)``, ``epoch_mean``/``epoch_scale``/``epoch_kl (E, 512, d)`` after every epoch; ``steps
-    (S,)``, ``step_mean``/``step_scale (S, 10, d)`` at log-spaced steps; ``index``/``step_index`` the rows.
-    Deterministic encoders have empty scale and KL arrays (last axis 0). KL in nats per variable.
+    ``epochs (E,)``, ``epoch_mean``/``epoch_scale (E, 512, d)`` after every epoch; ``steps (S,)``,
+    ``step_mean``/``step_scale (S, 10, d)`` at log-spaced steps; ``index``/``step_index`` the rows.
+    Deterministic encoders have empty scale arrays (last axis 0).
     """
 
     index: np.ndarray
     epochs: np.ndarray
     epoch_mean: np.ndarray
     epoch_scale: np.ndarray
-    epoch_kl: np.ndarray
     step_index: np.ndarray
     steps: np.ndarray
     step_mean: np.ndarray
     step_scale: np.ndarray
+
+    @property
+    def epoch_kl(self) -> np.ndarray:
+        """KL(N(mean, scale²) || N(0, 1)) of every variable in nats, ``(E, 512, d)``; last axis 0 where the
+        scale has none. It follows from the two, and is not stored beside them."""
+        import numpy as np
+
+        mean, scale = self.epoch_mean[..., : self.epoch_scale.shape[-1]], self.epoch_scale
+        return (mean**2 + scale**2 - 1) / 2 - np.log(scale)
 
 
 # ---------------------------------------------------------------- needs

@@ -16,8 +16,9 @@ from tensorboard.plugins.custom_scalar import metadata as charts
 from tensorboard.plugins.custom_scalar.layout_pb2 import Layout
 from tensorboard.summary.writer import event_file_writer
 
+from latentrun.plotting.sprite import LEVELS
 from latentrun.report.board import Board, tag_of
-from latentrun.report.projector import PICTURED, POINTS, sprites, write_projector
+from latentrun.report.projector import PICTURED, POINTS, _image, sprites, write_projector
 from latentrun.system.door import Guarded
 from latentrun.types import Factor
 from tests.planted import Deterministic, Rows, planted_run
@@ -268,6 +269,14 @@ def test_sprites_lie_in_rows_and_columns_of_one_number():
     sheet, size = sprites(x, (0.0, 1.0))
     assert size == (2, 3) and sheet.shape == (9, 6) and sheet.dtype == np.uint8
     assert sheet[::3, ::2].ravel()[:5].tolist() == [0, 64, 128, 191, 255]
+
+
+def test_a_sheet_of_greys_has_as_many_shades_as_the_pages_show(tmp_path):
+    sheet = np.random.default_rng(0).integers(0, 256, (64, 64)).astype(np.uint8)
+    shown = np.asarray(_image(sheet).convert("L"), int)
+    assert len(np.unique(shown)) == LEVELS and np.abs(shown - sheet).max() <= 2
+    coloured = np.stack([sheet] * 3, axis=2)
+    assert np.array_equal(np.asarray(_image(coloured)), coloured)
 
 
 def test_large_pictures_are_shrunk_so_that_a_sheet_stays_within_the_limit():

@@ -12,7 +12,7 @@ import rich
 from latentrun.cli import command
 from latentrun.system import terminal
 from latentrun.system.door import Guarded
-from latentrun.tasks.console import LOGGER, RESULT, log_to, measuring, table_lines, told
+from latentrun.tasks.console import LOGGER, RESULT, log_to, measuring, table_lines, told, written
 from latentrun.types import Estimate, Metric, Report
 
 
@@ -105,6 +105,45 @@ def test_numbers_have_units_and_the_chief_ones_come_first():
     )
     line = "sparsity: active 2 latent variables, spread 1.235 nats per example, share 1"
     assert told("sparsity", declared, report) == line
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "said"),
+    [
+        ("units of x, ||x - xhat|| of an example", 1.602, "1.602 units of x"),
+        ("whitened units from path points to the nearest code, mean", 0.2767, "0.2767 whitened units"),
+        ("share of samples closer to a training example than 95 % of test rows are", 0.0, "0 %"),
+        ("share of samples whose fitted factors lie within", 0.832, "83.2 %"),
+        ("latent variables", 3.0, "3 latent variables"),
+        ("latent variables with hardly any gain, whatever", 0.0, "0 latent variables"),
+        ("nats per example, summed over latent variables", 1.5, "1.5 nats per example"),
+        ("1 - SSE / SST over test rows, at most 1", 0.937, "0.937"),
+        ("number of differences in versions, commit", 1.0, "1"),
+        ("pure number, m3 / m2^1.5", 1.307, "1.307"),
+        ("delta_var / mse", 2.202, "2.202"),
+        ("var(μ) + mean σ², mean over latent variables", 0.588, "0.588"),
+        ("median distance to the nearest training example, samples over test rows", 5.512, "5.512"),
+        ("part of the data's mean variance per dimension", 0.1, "0.1"),
+        ("", 2.0, "2"),
+    ],
+)
+def test_only_a_unit_stands_behind_a_number(unit, value, said):
+    assert written(value, Metric(unit)) == said
+
+
+def test_the_mean_of_a_quantity_and_other_quantities_come_before_its_spread():
+    keys = ("error_mean", "error_median", "error_sd", "error_skewness", "tail_ratio", "mse", "unexplained")
+    line = told(
+        "reconstruction",
+        {key: Metric("units of x") for key in keys},
+        Report({key: Estimate(1.0) for key in keys}),
+    )
+    assert [text.split()[0] for text in line.removeprefix("reconstruction: ").split(", ")] == [
+        "error_mean",
+        "mse",
+        "unexplained",
+        "error_median",
+    ]
 
 
 def test_a_report_without_numbers_names_its_tables():

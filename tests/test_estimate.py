@@ -3,6 +3,7 @@ writes."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
@@ -13,10 +14,12 @@ import yaml
 from torch import nn
 from toys import AdversarialPair, Points, Stream, Toy, TwoPhase
 
+from latentrun.diagnostics.codes.latents import Latents
+from latentrun.diagnostics.training.latent_trajectory import LatentTrajectory
 from latentrun.functional.noise import Noise
 from latentrun.models.base import HasEncoder
 from latentrun.tasks.assembly import Assembly
-from latentrun.tasks.budget import needed, needs
+from latentrun.tasks.budget import DIAGNOSTIC, MOVING, needed, needs
 from latentrun.tasks.estimate import duration, estimate, pace, size, stored
 from latentrun.tasks.questions import Questions
 from latentrun.training.loop import Loop, Training
@@ -159,6 +162,18 @@ def test_room_for_checkpoints_is_what_a_run_writes(tmp_path):
     assert 2 * (last + best) < expected["checkpoints"] < 4 * (last + best)
     assert stored(loop.state_dict()) == pytest.approx(last, rel=0.02)
     assert needed(assembly) == sum(expected.values())
+
+
+def test_room_for_pages_grows_with_the_diagnostics_and_with_what_moves():
+    assembly, key = planned(TwoPhase()), "tables, pictures and report"
+    rooms = []
+    for names in ([], ["still"], ["still", "still too"], ["moving"]):
+        diagnostics = {name: SimpleNamespace(animated=name == "moving") for name in names}
+        rooms.append(needs(replace(assembly, questions=Questions(diagnostics, {}, {})))[key])
+    assert rooms[0] < rooms[1] and rooms[2] - rooms[1] == rooms[1] - rooms[0] == DIAGNOSTIC
+    assert rooms[3] - rooms[1] == MOVING
+    assert rooms[0] + 9 * DIAGNOSTIC < 20 * 2**20  # the default list, which writes 10 MiB of it
+    assert LatentTrajectory.animated and not Latents.animated
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,9 @@ import torch
 import yaml
 
 import latentrun
+from latentrun.config.options import shipped
 from latentrun.errors import InputError
+from latentrun.functional.distances.divergences import gaussian_kl
 from latentrun.judgement import Condition, Rule, Weight
 from latentrun.store import METRIC_COLUMNS, RunDirectory
 from tests.lines import run
@@ -199,11 +201,61 @@ def test_report_is_one_page_that_needs_nothing_else(finished):
     assert html.count('<img src="data:image/png;base64,') >= 10
 
 
-def test_a_run_takes_little_room_beside_its_weights(finished):
-    sizes = {path: path.stat().st_size for path in finished.rglob("*") if path.is_file()}
-    beside = sum(size for path, size in sizes.items() if path.parent.name != "checkpoints")
-    assert beside < 15e6
-    assert {path.name for path in sizes if path.parent.name == "checkpoints"} == {"best.pt", "last.pt"}
+def sizes_of(path) -> dict:
+    return {file: file.stat().st_size for file in path.rglob("*") if file.is_file()}
+
+
+def beside_weights(path) -> int:
+    """Bytes of all that a run wrote but its checkpoints."""
+    return sum(size for file, size in sizes_of(path).items() if file.parent.name != "checkpoints")
+
+
+def growth(path) -> float:
+    """Bytes that each epoch more adds, were its 512 rows recorded: history, curves, TensorBoard."""
+    from tensorboard.backend.event_processing.event_file_loader import RawEventFileLoader
+    from tensorboard.compat.proto.event_pb2 import Event
+
+    with np.load(path / "arrays" / "history.npz") as history:
+        epochs, rows = len(history["epochs"]), len(history["index"])
+        growing = sum(history[key].nbytes for key in history if key.startswith("epoch_")) * 512 / rows
+    (events,) = (path / "tensorboard").glob("events.out.tfevents.*")
+    scalars = 0
+    for record in RawEventFileLoader(str(events)).Load():  # pictures are drawn at few epochs, not at each
+        if any(value.tag == "loss/train" for value in Event.FromString(record).summary.value):
+            scalars += len(record) + 16  # its length and two checksums
+    return (growing + (path / "tables" / "train.csv").stat().st_size + scalars) / epochs
+
+
+def test_an_epoch_takes_little_room(finished):
+    """Of the default run: 60 of them beside what is there at its end."""
+    default = yaml.safe_load((shipped() / "training" / "default.yaml").read_text())["epochs"]
+    assert 10_000 < growth(finished) and growth(finished) * default < 1e6
+    assert {path.name for path in sizes_of(finished) if path.parent.name == "checkpoints"} == {
+        "best.pt",
+        "last.pt",
+    }
+
+
+@pytest.mark.slow
+def test_a_run_takes_little_room_beside_its_weights(tmp_path):
+    """The default run at its default length, which is counted, not waited for."""
+    path = tmp_path / "run"
+    assert run("training.epochs=2", f"hydra.run.dir={path}") == 0
+    default = yaml.safe_load((shipped() / "training" / "default.yaml").read_text())["epochs"]
+    assert beside_weights(path) + (default - 2) * growth(path) < 15e6
+
+
+def test_pictures_along_paths_are_kept_as_exactly_as_they_are_seen(finished):
+    with np.load(finished / "arrays" / "traversal.npz") as arrays:
+        assert arrays["pictures"].dtype == arrays["best_pictures"].dtype == np.float16
+
+
+def test_the_history_holds_nothing_twice(finished):
+    history = RunDirectory(finished).read_history()
+    with np.load(finished / "arrays" / "history.npz") as arrays:
+        assert "epoch_kl" not in arrays
+    kl = gaussian_kl(torch.from_numpy(history.epoch_mean), torch.from_numpy(history.epoch_scale).log())
+    assert np.allclose(history.epoch_kl, kl.numpy(), atol=1e-5) and history.epoch_kl.max() > 0
 
 
 def test_tensorboard_reads_scalars_pictures_and_hyperparameters(finished):

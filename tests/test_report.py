@@ -407,6 +407,16 @@ def test_json_of_another_form_is_refused_in_one_line(tmp_path, file, content, sa
 
 
 # ---------------------------------------------------------------- what is said on top
+def test_commands_can_be_pasted_and_units_show_no_backticks(tmp_path):
+    run = directory(tmp_path / "run")
+    run.amend_meta(argv=["model=vae", "diagnostic=[samples]"])
+    metrics = run.read_table("metrics")
+    run.write_table("metrics", metrics.assign(unit="error of the `model` < 1"))
+    html = page(run)
+    assert "latentrun model=vae &#39;diagnostic=[samples]&#39;</code>" in html
+    assert "error of the <code>model</code> &lt; 1" in html and "`model`" not in html
+
+
 def test_findings_stand_on_top_the_weightiest_first_and_run_nothing(tmp_path):
     run = directory(tmp_path / "run")
     for name, weight in (("probe", Weight.GOOD), ("other", Weight.PROBLEM)):

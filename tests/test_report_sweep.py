@@ -12,13 +12,17 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from latentrun.config.trust import Trust
 from latentrun.errors import InputError
 from latentrun.plotting.pages import policy
 from latentrun.plotting.sweep import Key, Panel, against, over_two, written
 from latentrun.report.sweep import Survey, _means, pictures, survey, write_page
+from latentrun.sweep.plan import Sweep
 from latentrun.tables.collect import collect, collect_sweep, write_tables
 from latentrun.tables.leaderboard import BEST, SAME, UNTESTED, WORSE, latex, leaderboard, markdown
 from latentrun.tables.settings import meanings
+from latentrun.tasks.findings import tell_sayings
+from latentrun.tasks.sweep import conclude
 from latentrun.types import Meaning
 from tests.planted_runs import MEANING, plant
 from tests.test_collect import sweep
@@ -258,6 +262,42 @@ def test_the_page_of_a_sweep_says_what_failed_and_links_every_run(tmp_path, monk
     before = (path / "report.html").read_bytes()
     write_page(path)
     assert (path / "report.html").read_bytes() == before
+
+
+def test_what_is_said_of_runs_stands_on_top_once_for_each_rule(tmp_path, capsys):
+    path = sweep(tmp_path / "s", dims=(1, 2))
+    names = sorted(folder.name for folder in path.iterdir() if folder.name[0].isdigit())
+    bad = ("baselines", "worse_than_mean", "problem")
+    for job, name in enumerate(names):
+        rows = [(*bad, f"Worse than the mean example: {job + 2} times <b>.")]
+        rows += [("samples", "far", "hint", "Samples lie far away.")] * (job == 4)
+        table = pd.DataFrame(rows, columns=["diagnostic", "finding", "weight", "sentence"])
+        table.assign(command="").to_csv(path / name / "tables" / "findings.csv", index=False)
+    write_page(path)
+    page = Elements((path / "report.html").read_text())
+    items = [attributes for tag, attributes in page.found if tag == "li"]
+    assert [attributes["class"] for attributes in items] == ["problem", "hint"]
+    assert "6 of 6 runs: Worse than the mean example: 2 times <b>. (one of them)" in page.text
+    assert "1 of 6 runs: Samples lie far away." in page.text
+    said = (path / "report.html").read_text().partition("</ul>")[0]
+    assert said.count('<a href="./') == 1 and f"{names[4]}</a>" in said  # of six runs no names
+    tell_sayings(collect_sweep(path)[0], path)
+    assert capsys.readouterr().out.splitlines() == [
+        "! 6 of 6 runs: Worse than the mean example: 2 times <b>. (one of them) (baselines)",
+        f"- 1 of 6 runs: Samples lie far away. (samples, {names[4]})",
+    ]
+    tell_sayings(collect_sweep(path)[0].drop(columns="job"), path)  # as of runs of no sweep
+    assert capsys.readouterr().out.count("runs: ") == 2
+
+
+def test_a_sweep_ends_with_what_is_said_of_its_runs(tmp_path, monkeypatch, capsys):
+    path = sweep(tmp_path / "s", dims=(1,))
+    monkeypatch.setattr("latentrun.tasks.sweep.compared", lambda sweep, trust: 0)
+    monkeypatch.setattr(
+        "latentrun.tasks.sweep.tell_sayings", lambda frame, root: print(f"said of {len(frame)}")
+    )
+    assert conclude(Sweep(path), [], Trust()) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "said of 3"
 
 
 def test_the_page_shows_half_of_the_interval_over_seeds():

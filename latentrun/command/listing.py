@@ -33,6 +33,8 @@ def listing(cfg: DictConfig, overrides: Sequence[str]) -> str:
     with readable_errors():
         values = OmegaConf.to_container(settings_of(cfg), resolve=True)
     folders, choices = [shipped(), *user_folders(cfg.hydra)], choices_of(cfg.hydra)
+    # Hydra says nothing of what is chosen in a list, as of the default list.
+    choices |= {group: list(values[group]) for group in SEVERAL if values.get(group)}
     comments = {**comments_of(shipped() / "config.yaml"), **comments_of_choices(choices, folders)}
     target = values["task"][TARGET]
     named, hints = [key_of(text).partition(".")[0] for text in overrides], hints_of(target)
@@ -122,7 +124,7 @@ def comments_of_choices(choices: Mapping[str, Any], folders: Sequence[Path]) -> 
         group = place.rpartition(".")[2]
         if group not in (*GROUPS, *PARTS):
             continue
-        for name in chosen if isinstance(chosen, list) else [chosen]:
+        for name in chosen if isinstance(chosen, Sequence) and not isinstance(chosen, str) else [chosen]:
             alone = group == place and group not in SEVERAL
             prefix = f"{place}." if alone or group in PARTS else f"{group}."
             files = files_of(group, str(name), folders)

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from latentrun.config.bounds import Makes, Program, bounds_of_torch
-from latentrun.errors import InputError, nearest, one_line
+from latentrun.errors import InputError, Unmade, nearest, one_line
 
 TARGET = "_target_"
 SHOWN = 200  # characters of a wrong value in a message
@@ -77,6 +77,7 @@ class _Part:
 
 def _made(make: partial, where: str) -> Any:
     """Call what was checked, its parts first."""
+    _require_whole(make.func, where)
     objects = {key: value for key, value in make.keywords.items() if isinstance(value, _Part)}
     parts = {key: _made(part.make, part.where) for key, part in objects.items()}
     try:
@@ -89,6 +90,18 @@ def _made(make: partial, where: str) -> Any:
         full = isinstance(error, MemoryError) or "can't allocate memory" in str(error)
         why = "it does not fit into the memory" if full else happened(error, make.func.__module__)
         raise InputError(f"{where}: {make.func.__name__} cannot be made: {why}") from error
+
+
+def _require_whole(cls: Any, where: str) -> None:
+    """Unmade, with the file and line of the class, where it lacks methods of its protocol."""
+    if not inspect.isabstract(cls):
+        return
+    lacking = ", ".join(repr(name) for name in sorted(cls.__abstractmethods__))
+    try:
+        place = f"{inspect.getsourcefile(cls)}, line {inspect.getsourcelines(cls)[1]}"
+    except (OSError, TypeError):
+        place = "of a source that is not there"
+    raise Unmade(f"{where}: {cls.__name__} lacks {lacking} ({place})")
 
 
 def later(

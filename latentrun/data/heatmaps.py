@@ -28,9 +28,10 @@ class Heatmaps(Dataset, Oracle):
 
     ``correlation``, ``variance_x``, ``variance_y`` are each {low, high, step}. ``sampling: grid`` draws every
     combination of low, low + step, ..., high (the default 19 x 25 x 25 = 11,875), correlation slowest,
-    variance_y fastest; ``random`` draws ``n`` pictures with factors uniform in [low, high]. ``extent`` and
-    variances share one unit of length. A larger variance_x widens the ellipse, variance_y makes it taller, a
-    positive correlation lets it rise to the right. Raises InputError where a range is not one.
+    variance_y fastest; ``random`` draws ``n`` pictures with factors uniform in [low, high]. With a grid ``n``
+    is None, or as many as it has. ``extent`` and variances share one unit of length. A larger variance_x
+    widens the ellipse, variance_y makes it taller, a positive correlation lets it rise to the right. Raises
+    InputError where a range is not one.
     """
 
     intrinsic_dim = 3
@@ -46,7 +47,7 @@ class Heatmaps(Dataset, Oracle):
         variance_x: dict[str, float],
         variance_y: dict[str, float],
         sampling: Literal["grid", "random"],
-        n: Annotated[int, Count(1)],
+        n: Annotated[int, Count(1)] | None,
         val_fraction: Fraction,
         test_fraction: Fraction,
         seed: Annotated[int, Ge(0)],
@@ -56,12 +57,14 @@ class Heatmaps(Dataset, Oracle):
             _check_range(name, values)
         if sampling not in ("grid", "random"):
             raise unknown("data.sampling", sampling, ("grid", "random"))
-        count = n if sampling == "random" else math.prod(_count(**values) for values in given.values())
+        combinations = math.prod(_count(**values) for values in given.values())
+        _check_number(n, sampling, combinations)
+        count = n or combinations
         if count * size**2 > MOST:
             raise InputError(
                 f"data: {count:.4g} pictures of {size} x {size}; at most {MOST // size**2:,} of that size"
             )
-        self.given, self.sampling, self.n = given, sampling, n
+        self.given, self.sampling, self.n = given, sampling, count
         self.fractions, self.seed = (val_fraction, test_fraction), seed
         self.event_shape, self.value_range = (1, size, size), (0.0, 1.0)
         self.factors = tuple(
@@ -126,7 +129,7 @@ class HeatmapsT(Heatmaps):
         threshold: float,
         jitter: Annotated[float, Ge(0)],
         sampling: Literal["grid", "random"],
-        n: Annotated[int, Count(1)],
+        n: Annotated[int, Count(1)] | None,
         val_fraction: Fraction,
         test_fraction: Fraction,
         seed: Annotated[int, Ge(0)],
@@ -178,6 +181,17 @@ def _values(low: float, high: float, step: float) -> Tensor:
 def _count(low: float, high: float, step: float) -> int:
     """How many values there are."""
     return math.floor((high - low) / step + 1e-9) + 1
+
+
+def _check_number(n: int | None, sampling: str, combinations: int) -> None:
+    """InputError in one line where a number of pictures is not what the sampling makes."""
+    if n is None and sampling == "random":
+        raise InputError("data.n: null given; data.sampling=random needs a number of pictures")
+    if n not in (None, combinations) and sampling == "grid":
+        raise InputError(
+            f"data.n: {n:,} given; data.sampling=grid makes {combinations:,} pictures: data.sampling=random "
+            "makes n of them, and rows=N takes so many of each split"
+        )
 
 
 def _check_range(name: str, values: Mapping[str, float]) -> None:

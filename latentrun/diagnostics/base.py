@@ -64,12 +64,14 @@ class Question(ABC):
 class Diagnostic(Question):
     """A callable built from config. Writes nothing, alters nothing, draws all randomness from ``noise``.
 
-    ``uses``: what it exploits when it is there. ``rules``: what its metrics mean in plain words, on top of
-    the report and at the end of the run; a rule speaks of its own metrics alone.
+    ``uses``: what it exploits when it is there; ``animated``: whether one of its pictures moves. ``rules``:
+    what its metrics mean in plain words, on top of the report and at the end of the run; a rule speaks of its
+    own metrics alone.
     """
 
     uses: ClassVar[tuple[Need, ...]] = ()
     rules: ClassVar[tuple[Rule, ...]] = ()
+    animated: ClassVar[bool] = False
 
     def check(self, model: Model, data: Dataset) -> None:
         """Hold settings that name something of the data or the model against them, before anything trains:

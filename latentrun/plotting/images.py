@@ -20,6 +20,7 @@ LABEL = 8  # points, of the text beside strips
 UNSEEN, UNSEEN_ANYWHERE, RARE = 1.5, 64, 1e-5
 # A mark of a legend is few pixels, all of one colour, by which it is told from the next.
 MARK, UNSEEN_IN_MARK = 16, 16
+HALF = 2.0**15  # the largest number of half precision is a little below twice this
 SMALL = 48_000  # bytes of a PNG of which nothing is to be gained
 
 
@@ -41,6 +42,13 @@ def canvas(
     sheet = sheet.transpose(0, 2, 1, 3, 4).reshape(rows * (h + pad), columns * (w + pad), c)
     sheet = sheet[: -pad or None, : -pad or None]
     return sheet[..., 0] if c == 1 else sheet
+
+
+def halved(x: np.ndarray, value_range: tuple[float, float]) -> np.ndarray:
+    """Pictures for the disk: half-precision numbers where these are exact to less than half of one of 256
+    shades of the ``value_range``, else as they are."""
+    low, high = value_range
+    return x.astype(np.float16) if max(abs(low), abs(high)) <= min(2 * (high - low), HALF) else x
 
 
 def _draw(ax: Axes, sheet: np.ndarray) -> None:

@@ -6,7 +6,9 @@ from __future__ import annotations
 import base64
 import math
 import os
-from collections.abc import Sequence
+import re
+import shlex
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any, Literal
 from urllib.parse import quote
 
 import jinja2
+from markupsafe import Markup, escape
 
 from latentrun.errors import InputError
 from latentrun.plotting.pages import embedded, read_figure
@@ -105,7 +108,26 @@ def template(name: str) -> jinja2.Template:
     blocks = {"trim_blocks": True, "lstrip_blocks": True}
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     pages = jinja2.Environment(loader=loader, autoescape=True, finalize=_visible, **blocks)
+    pages.filters |= {"shell": as_typed, "marked": marked}
     return pages.get_template(name)
+
+
+def as_typed(words: Iterable[Any]) -> str:
+    """The words of a command as a shell takes them.
+
+    >>> as_typed(["diagnostic=[samples]", "seed=1"])
+    "'diagnostic=[samples]' seed=1"
+    """
+    return shlex.join(map(str, words))
+
+
+def marked(text: Any) -> Markup:
+    """A text with what stands between backticks as code.
+
+    >>> marked("error of the `model` < 1")
+    Markup('error of the <code>model</code> &lt; 1')
+    """
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(_visible(str(text))))))
 
 
 def _visible(value: Any) -> Any:

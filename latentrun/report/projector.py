@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,10 +14,14 @@ from torch.nn.functional import adaptive_avg_pool2d
 from latentrun.functional.spacing import evenly
 from latentrun.functional.statistics.dependence import targets
 from latentrun.plotting.images import canvas
+from latentrun.plotting.sprite import LEVELS
 from latentrun.run import Run
 from latentrun.system.door import Guarded
 from latentrun.system.terminal import printable
 from latentrun.types import Factor
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 POINTS = 10_000  # of so many the page's t-SNE uses every one
 PICTURED = 5_000  # so many a browser moves smoothly as pictures
@@ -30,7 +35,6 @@ def write_projector(folder: Guarded, run: Run) -> None:
     ``codes.tsv``, ``metadata.tsv`` and ``sprites.png``, tied together by ``projector_config.pbtxt``. At most
     10,000 points, 5,000 with pictures, evenly spaced; the name under which the page lists them says so.
     """
-    from PIL import Image
     from tensorboard.plugins.projector.projector_config_pb2 import (
         EmbeddingInfo,
         ProjectorConfig,
@@ -61,7 +65,7 @@ def write_projector(folder: Guarded, run: Run) -> None:
     if pictured:
         sheet, size = sprites(run.data.split("test").x[kept], run.data.value_range)
         with (folder / "sprites.png").writing("wb") as file:
-            Image.fromarray(sheet).save(file, format="png")
+            _image(sheet).save(file, format="png", optimize=True)
         info.sprite.CopyFrom(SpriteMetadata(image_path="sprites.png", single_image_dim=size))
     with (folder / "projector_config.pbtxt").writing() as file:
         file.write(str(ProjectorConfig(embeddings=[info])))
@@ -77,6 +81,17 @@ def sprites(x: Tensor, value_range: tuple[float, float]) -> tuple[np.ndarray, tu
     sheet = canvas(small, columns, pad=0, value_range=value_range)
     missing = [(0, columns * height - len(sheet)), *[(0, 0)] * (sheet.ndim - 1)]
     return (np.pad(sheet, missing) * 255).round().astype(np.uint8), (width, height)
+
+
+def _image(sheet: np.ndarray) -> Image.Image:
+    """A sheet as a picture; one of greys in as many shades as the pages show."""
+    from PIL import Image
+
+    if sheet.ndim == 3:
+        return Image.fromarray(sheet)
+    image = Image.fromarray(np.rint(sheet * ((LEVELS - 1) / 255)).astype(np.uint8))
+    image.putpalette(np.linspace(0, 255, LEVELS).round().astype(np.uint8).repeat(3).tobytes())
+    return image
 
 
 def _shown(factor: Factor, values: np.ndarray) -> np.ndarray | list[str]:

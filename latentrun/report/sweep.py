@@ -21,7 +21,7 @@ from latentrun.functional.statistics.ranking import over_seeds
 from latentrun.plotting.pages import policy
 from latentrun.plotting.style import paper
 from latentrun.plotting.sweep import Key, Panel, against, over_two, written
-from latentrun.report.parts import HEADLINES, address, interval, number, template, written_out
+from latentrun.report.parts import HEADLINES, address, as_typed, interval, number, template, written_out
 from latentrun.report.trials import trials_drawn
 from latentrun.store.files import write_text
 from latentrun.store.intake import read_json
@@ -29,6 +29,7 @@ from latentrun.store.schema import require_columns
 from latentrun.store.sweep import SweepDirectory
 from latentrun.system.door import Guarded
 from latentrun.tables.collect import collect_sweep, failures
+from latentrun.tables.findings import Saying, findings, sayings
 from latentrun.tables.groups import beside, by_seed, grouped
 from latentrun.tables.leaderboard import leaderboard
 from latentrun.tables.settings import but_seed, common, is_numeric, meanings, metrics_of, mixed
@@ -109,6 +110,8 @@ def write_report(
         **about,
         keys=runs.keys,
         mixed=mixed(runs.frame, runs.keys),
+        total=len(runs.frame),
+        said=_said(runs, path),
         states=[(state, int(count)) for state, count in states.items()],
         failures=_failures(runs.frame, runs.root),
         pictures=shown,
@@ -196,6 +199,18 @@ def _failures(frame: pd.DataFrame, root: Path) -> list[tuple[str, str, str, str]
     return [(number(row.job), row.directory, row.state, row.reason) for row in bad.itertuples()]
 
 
+def _said(runs: Survey, path: Path) -> list[tuple[Saying, list[tuple[str, str | None]]]]:
+    """What is said of runs, with names and addresses of the runs where they are few."""
+    said = sayings(findings(runs.frame, runs.root))
+    return [(saying, [(name, _page(runs, name, path)) for name in saying.few]) for saying in said]
+
+
+def _page(runs: Survey, name: str, path: Path) -> str | None:
+    """The address of the page of a run, None where it has none."""
+    page = runs.root / name / "report.html"
+    return address(f"./{os.path.relpath(page, path)}") if page.is_file() else None
+
+
 def _means(runs: Survey) -> tuple[list[str], list[list[str]]]:
     """Names of the columns; a row for each group: its keys, the number of seeds, mean and interval of
     the chosen metrics."""
@@ -242,9 +257,8 @@ def _jobs(runs: Survey, path: Path) -> tuple[list[str], list[dict[str, Any]]]:
     keys = [*runs.keys, *([REPLICATE] if REPLICATE in runs.frame else [])]
     rows = []
     for row in runs.frame.to_dict("records"):
-        page = runs.root / row["run"] / "report.html"
-        link = address(f"./{os.path.relpath(page, path)}") if page.is_file() else None
         cells = [*(written(row[key]) for key in keys), *(number(row[name]) for name in runs.metrics)]
+        link = _page(runs, row["run"], path)
         rows.append({"name": row["run"], "link": link, "state": row["state"], "cells": cells})
     return [*keys, *runs.metrics], rows
 
@@ -255,4 +269,4 @@ def _command(path: Path) -> str:
         argv = read_json(Guarded(path) / "meta.json").get("argv", [])
     except InputError:
         argv = []
-    return f"latentrun {' '.join(map(str, argv))}" if isinstance(argv, list) and argv else ""
+    return f"latentrun {as_typed(argv)}" if isinstance(argv, list) and argv else ""

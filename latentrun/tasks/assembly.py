@@ -57,7 +57,7 @@ def assembled(
     data, model = assemble(config, shared)
     training = build_training(config)
     training.phases(model)  # a Misfit is found here
-    questions = questions_of(config, model, data, choices, default_list)
+    questions = questions_of(config, model, data, choices, default_list, bool(config.get("check")))
     declared_metrics(metrics_named(config.get("optimized_metric")), questions.diagnostics)
     return Assembly(config, data, model, training, questions, device)
 

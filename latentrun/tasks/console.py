@@ -4,6 +4,7 @@ run.log."""
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,6 +25,12 @@ LOGGER = logging.getLogger("latentrun")
 RESULT = 25  # the level of what is shown in quiet mode too, with warnings and errors
 SHOWN = 4  # numbers on the line of a diagnostic
 LONGEST = 36  # characters of a unit on that line
+FURTHER = (" from ", " with ", " over ")  # behind a unit: of what it is, not in what
+NO_UNIT = re.compile(
+    r"[/+=|^*]|\d|\bpure number\b|^(number|part|distance|ratio|median|mean|largest|least|standard) "
+)
+# Of one quantity's distribution what people ask for after its mean, and other quantities.
+SPREAD = re.compile(r"_(median|sd|skewness|excess_kurtosis|p\d+|min|max)\b|^(ignored|worst|tail_ratio)$")
 
 
 class Line(logging.Formatter):
@@ -150,10 +157,14 @@ def measuring(name: str, number: int, count: int) -> Iterator[None]:
 
 def told(name: str, declared: Mapping[str, Metric], report: Report) -> str:
     """``reconstruction: error_mean 3.787 units of x, ...``: the first numbers of a report with their units;
-    those that the report page has on top come before others. Of one without numbers, its tables."""
+    those that the report page has on top come before others, further figures of one distribution behind them.
+    Of one without numbers, its tables."""
     known = [key for key, estimate in report.metrics.items() if estimate.value == estimate.value]  # not NaN
-    first = sorted(known, key=lambda key: not is_headline(f"{name}/{key}"))[:SHOWN]
-    values = [f"{key} {report.metrics[key].value:.4g}{unit(declared, key)}" for key in first]
+    places = {key: (not is_headline(f"{name}/{key}"), SPREAD.search(key) is not None) for key in known}
+    values = [
+        f"{key} {written(report.metrics[key].value, declared[key.partition('.')[0]])}"
+        for key in sorted(known, key=lambda key: places[key])[:SHOWN]
+    ]
     if not values:
         return f"{name}: tables {', '.join(report.tables)}" if report.tables else f"{name}: no numbers"
     return f"{name}: {', '.join(values)}"
@@ -168,10 +179,22 @@ def table_lines(table: pd.DataFrame | None) -> list[str]:
     return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
-def unit(declared: Mapping[str, Metric], key: str) -> str:
-    """The unit of a number behind a blank, without how it is averaged; nothing where it takes a sentence."""
-    text = declared[key.partition(".")[0]].unit.partition(",")[0].partition(" (")[0].strip()
-    return f" {text}" if text and len(text) <= LONGEST else ""
+def written(value: float, meaning: Metric) -> str:
+    """A number with its unit, without how it is averaged; a share of something in percent. Alone where the
+    unit is a formula, a sentence, what is counted or none.
+
+    >>> written(0.055, Metric("share of samples closer to another than test rows are", 0, 1))
+    '5.5 %'
+    >>> written(0.9, Metric("1 - SSE / SST over test rows, at most 1"))
+    '0.9'
+    """
+    text = meaning.unit.partition(",")[0].partition(";")[0].partition(" (")[0].strip()
+    if text.startswith("share of"):
+        return f"{100 * value:.4g} %"
+    for noun in FURTHER:
+        text = text.partition(noun)[0]
+    is_unit = 0 < len(text) <= LONGEST and not NO_UNIT.search(text)
+    return f"{value:.4g} {text}" if is_unit else f"{value:.4g}"
 
 
 class Rate:

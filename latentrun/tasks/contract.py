@@ -4,6 +4,7 @@ keep that."""
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Iterator, Mapping
 from numbers import Real
 from typing import Any
@@ -15,6 +16,8 @@ from latentrun.diagnostics.base import Question
 from latentrun.errors import InputError, nearest
 from latentrun.system.plain import plain
 from latentrun.types import Estimate, Metric, Picture, Report, Status
+
+ROUNDING = 1e-6  # of a value, by which it may lie beyond an end
 
 
 def report_slips(question: Question, report: Any) -> list[str]:
@@ -59,6 +62,37 @@ def metric_slips(declared: Mapping[str, Metric], key: Any, value: Any) -> Iterat
             return
     if value.low is not None and value.high is not None and value.low > value.high:
         yield f"metric {key!r}: its interval ends below its beginning: {value.low:.4g} to {value.high:.4g}"
+
+
+def range_slips(question: Question, report: Any) -> list[str]:
+    """Values outside their intervals, or the range declared of them; as :func:`report_slips`, and of a report
+    in which that finds nothing. For the dry run alone: what took hours to measure is kept all the same."""
+    slips = Slips(type(question).__call__)
+    for key, estimate in report.metrics.items():
+        if not math.isfinite(estimate.value):
+            continue
+        declared = question.metrics[str(key).partition(".")[0]]
+        if not within(estimate.value, estimate.low, estimate.high):
+            low, high = number(estimate.low), number(estimate.high)
+            slips.at(f"metric {key!r}: {estimate.value:.4g} is not in its interval, {low} to {high}", key)
+        if not within(estimate.value, declared.low, declared.high):
+            low, high = number(declared.low), number(declared.high)
+            text = f"metric {key!r}: {estimate.value:.4g} is not in the range of metrics, {low} to {high}"
+            slips.at(text, key)
+    return slips.lines
+
+
+def within(value: float, low: float | None, high: float | None) -> bool:
+    """Whether a value lies between two ends but for rounding; None and NaN are no ends."""
+    rounding = ROUNDING * max(1.0, abs(value))
+    below = low is not None and value < low - rounding
+    above = high is not None and value > high + rounding
+    return not (below or above)
+
+
+def number(end: float | None) -> str:
+    """An end in words; ``any`` of none."""
+    return "any" if end is None else f"{end:.4g}"
 
 
 def picture_slips(question: Question, pictures: Any) -> list[str]:

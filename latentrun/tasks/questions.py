@@ -9,19 +9,21 @@ from typing import Any
 from latentrun.config.build import build
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic, misfit
-from latentrun.errors import Misfit
+from latentrun.errors import Misfit, Several, Unmade
 from latentrun.models.base import Model
 
 
 @dataclass(frozen=True)
 class Questions:
     """``diagnostics`` by name; ``specs``: the settings of each; ``skipped``: why others, that were named too,
-    cannot be asked; ``figures``: the files of every figure beside the png, none drawn where it is empty."""
+    cannot be asked; ``figures``: the files of every figure beside the png, none drawn where it is empty.
+    ``unmade``: why others cannot even be made."""
 
     diagnostics: Mapping[str, Diagnostic]
     specs: Mapping[str, Mapping[str, Any]]
     skipped: Mapping[str, str] = field(default_factory=dict)
     figures: Sequence[str] = ("png",)
+    unmade: Sequence[str] = ()
 
     def require_rows(self, data: Dataset) -> None:
         """InputError where a diagnostic asks for more rows than there are; reads them."""
@@ -30,15 +32,24 @@ class Questions:
 
 
 def questions_of(
-    config: Mapping[str, Any], model: Model, data: Dataset, choices: Mapping[str, str], default_list: bool
+    config: Mapping[str, Any],
+    model: Model,
+    data: Dataset,
+    choices: Mapping[str, str],
+    default_list: bool,
+    tried: bool = False,
 ) -> Questions:
     """The diagnostics of ``config`` that fit model and data, and why the others do not; InputError for those
     unless ``skip_inapplicable`` says to leave them out, or says nothing and they are those of the default
-    list."""
+    list; for those that cannot be made unless they are ``tried`` later, which says it with all else."""
     skip = default_list if config["skip_inapplicable"] is None else config["skip_inapplicable"]
-    fitting, skipped = {}, {}
+    fitting, skipped, unmade = {}, {}, []
     for name, spec in config["diagnostic"].items():
-        diagnostic = build(spec, Diagnostic, f"diagnostic.{name}", config["trust"])
+        try:
+            diagnostic = build(spec, Diagnostic, f"diagnostic.{name}", config["trust"])
+        except Unmade as error:
+            unmade.append(str(error))
+            continue
         reason = unfit(diagnostic, model, data, config["training"], choices)
         if reason is None:
             fitting[name] = diagnostic
@@ -47,7 +58,9 @@ def questions_of(
         else:
             raise Misfit(f"diagnostic {name!r} {reason} (skip_inapplicable=true leaves it out)")
     specs = {name: config["diagnostic"][name] for name in fitting}
-    return Questions(fitting, specs, skipped, config["figures"])
+    if unmade and not tried:
+        raise Several(unmade)
+    return Questions(fitting, specs, skipped, config["figures"], tuple(unmade))
 
 
 def unfit(

@@ -11,6 +11,7 @@ import pandas as pd
 
 from latentrun.config.bounds import Printable
 from latentrun.errors import InputError, nearest
+from latentrun.report.parts import as_typed
 from latentrun.report.sweep import pictures, survey, write_report
 from latentrun.store.files import write_table, write_text
 from latentrun.system.disk import require_room
@@ -22,6 +23,7 @@ from latentrun.tables.groups import summarise
 from latentrun.tables.leaderboard import latex, leaderboard, markdown
 from latentrun.tables.settings import but_seed, meanings, settings_in, varied
 from latentrun.tasks.base import MACHINE, Command, Task
+from latentrun.tasks.findings import tell_sayings
 from latentrun.tasks.outputs import fresh
 
 Pattern = Annotated[str, Printable()]
@@ -62,9 +64,10 @@ class Report(Task):
                 "what": "runs",
                 "name": command.path.name,
                 "table": "by_seed.csv",
-                "command": f"latentrun {' '.join(sys.argv[1:])}",
+                "command": f"latentrun {as_typed(sys.argv[1:])}",
             }
             write_report(folder.path, overview, about, pictures(overview), command.values["figures"])
+        tell_sayings(frame, Path())
         show(f"report on {len(frame)} runs in {command.path / 'report.html'}")
         return 0
 

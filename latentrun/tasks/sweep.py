@@ -24,11 +24,12 @@ from latentrun.sweep.plan import Job, Sweep
 from latentrun.system.door import Guarded
 from latentrun.system.interrupts import Interrupted
 from latentrun.system.terminal import show
-from latentrun.tables.collect import write_tables
+from latentrun.tables.collect import collect_sweep, write_tables
 from latentrun.tasks.assembly import assembled
 from latentrun.tasks.base import check_settings
 from latentrun.tasks.child import work
 from latentrun.tasks.compare import comparable, compare, comparisons_of
+from latentrun.tasks.findings import tell_sayings
 from latentrun.tasks.trial import TRIED, require_working
 
 
@@ -163,6 +164,7 @@ def conclude(sweep: Sweep, outcomes: Sequence[Outcome], trust: Trust) -> int:
     """Say how it went, and compare the finished runs where the sweep asks for that; the exit code."""
     failed = [outcome for outcome in outcomes if outcome.code]
     done = len(outcomes) - len(failed)
+    tell_sayings(collect_sweep(sweep.path)[0], sweep.path)
     show(f"{done} done, {len(failed)} failed; tables and report in {sweep.path}")
     for outcome in failed:
         show(f"  {titled(outcome.job)}: {outcome.reason}")

@@ -25,7 +25,7 @@ from latentrun.plotting.style import paper
 from latentrun.run import Run
 from latentrun.system.terminal import wait_for
 from latentrun.tasks.assembly import Assembly, measuring
-from latentrun.tasks.contract import picture_slips, report_slips
+from latentrun.tasks.contract import picture_slips, place_of, range_slips, report_slips
 from latentrun.tasks.promises import broken_by_codes, broken_by_data, broken_by_phase
 from latentrun.training.loop import Loop
 from latentrun.types import FromStream, Phase, Report, Status
@@ -90,6 +90,7 @@ class Trial:
             if codes:
                 return broken
         questions = self.assembly.questions
+        broken += questions.unmade
         for name, diagnostic in questions.diagnostics.items():
             if everything or is_foreign(questions.specs[name]):
                 title = f"diagnostic {name!r} ({questions.specs[name][TARGET]})"
@@ -198,9 +199,10 @@ def asked(diagnostic: Diagnostic, run: Run, noise: Noise) -> list[str]:
         return []
     except Exception as error:
         return [happened(error, type(diagnostic).__module__)]
-    slips = report_slips(diagnostic, report)
+    slips = report_slips(diagnostic, report) or range_slips(diagnostic, report)
     if changes(run.model) != kept:
-        slips.append("it changes the model, which other diagnostics see too")
+        place = place_of(type(diagnostic).__call__)
+        slips.append(f"it changes the model, which other diagnostics see too ({place})")
     if not isinstance(report, Report) or report.status is not Status.OK:
         return slips
     try:

@@ -150,17 +150,11 @@ class Recorder:
             return None
         epochs = self.series.read(EPOCHS, self._shape(EPOCH_ROWS))
         steps = self.series.read(STEPS, self._shape(STEP_ROWS))
-        empty = epochs[:, 0, :, :0]
-        epoch_kl = empty
-        if self.gaussian:
-            mean, scale = torch.from_numpy(epochs[:, 0]), torch.from_numpy(epochs[:, 1])
-            epoch_kl = gaussian_kl(mean, scale.log()).numpy()
         return History(
             index=self.index,
             epochs=np.array(self.epochs),
             epoch_mean=epochs[:, 0],
-            epoch_scale=epochs[:, 1] if self.gaussian else empty,
-            epoch_kl=epoch_kl,
+            epoch_scale=epochs[:, 1] if self.gaussian else epochs[:, 0, :, :0],
             step_index=self.index[:STEP_ROWS],
             steps=np.array(self.steps),
             step_mean=steps[:, 0],

@@ -31,7 +31,7 @@ def test_a_full_disk_is_refused_before_and_ends_in_one_line_during_a_run(elsewhe
         )
         code, _, err = run([*tiny, "hydra.run.dir=full"], capsys)
         assert code == 2 and err.startswith(
-            "latentrun: output directory 'full': 1 MiB are free, the run needs about 54 MiB"
+            "latentrun: output directory 'full': 1 MiB are free, the run needs about 6 MiB"
         )
         assert list(elsewhere.iterdir()) == []
 

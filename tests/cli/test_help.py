@@ -55,6 +55,14 @@ def test_every_setting_of_what_is_chosen_is_listed(capsys):
     assert out.index("model=vae") < out.index("training=latent_noise") < out.index("network=conv")
 
 
+@pytest.mark.parametrize("line", [["diagnostic=[knn,sparsity]"], ["diagnostic=sparsity"], []])
+def test_diagnostics_have_their_comments_in_a_list_too(line, capsys):
+    """The default list is one."""
+    _, out, _ = run([*line, "model=vae", "--help"], capsys)
+    comments, listed = comments_of(shipped() / "diagnostic" / "sparsity.yaml"), rows(out)
+    assert comments and {key: listed[f"diagnostic.{key}"][2] for key in comments} == comments
+
+
 def leaves(values, prefix=""):
     """The keys of a nest of mappings, classes and tasks left out."""
     for key, value in values.items():

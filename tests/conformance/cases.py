@@ -132,10 +132,9 @@ def recorded(run: Run, posterior: bool = True) -> Run:
     mean = steps.cumsum(0).astype(np.float32)
     width = d if posterior else 0
     scale = np.exp(0.1 * rng.standard_normal((6, RECORDED, width))).astype(np.float32)
-    kl = (mean[..., :width] ** 2 + scale**2 - 1) / 2 - np.log(scale)
     index = np.sort(run.data.split("train").index.numpy())[:RECORDED]
     times = np.array([1, 3, 10, 20, 60, 100])
-    history = History(index, np.arange(1, 7), mean, scale, kl, index[:5], times, mean[:, :5], scale[:, :5])
+    history = History(index, np.arange(1, 7), mean, scale, index[:5], times, mean[:, :5], scale[:, :5])
     values = {"phase": "vae", "epoch": history.epochs, "step": times, "val/monitor": np.exp(-history.epochs)}
     return replace(run, history=history, curves=pd.DataFrame(values))
 

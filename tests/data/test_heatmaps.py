@@ -172,6 +172,18 @@ def test_bad_arguments_are_named_in_one_line(key, values, said):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("n", [200, 100_000])
+def test_a_number_that_a_grid_does_not_have_is_refused(n):
+    with pytest.raises(InputError, match=f"data.n: {n:,} given; data.sampling=grid makes 11,875 pictures"):
+        make(n=n)
+
+
+def test_the_number_of_pictures_is_that_of_the_sampling():
+    assert make().n == make(n=11_875).n == 11_875 and make(sampling="random", n=7).n == 7
+    with pytest.raises(InputError, match="data.n: null given; data.sampling=random needs a number"):
+        make(sampling="random")
+
+
 # ---------------------------------------------------------------- projection
 @pytest.mark.parametrize("options", [{}, {"amplitude": True}, {"bounded": True}])
 def test_members_are_recovered(data, some, options):

@@ -51,7 +51,6 @@ def history(
         np.arange(1, len(epochs) + 1),
         epochs.astype(np.float32),
         scales[0].astype(np.float32),
-        scales[0].astype(np.float32),
         np.arange(10),
         times,
         steps.astype(np.float32),

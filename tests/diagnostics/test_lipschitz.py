@@ -31,7 +31,6 @@ def history(codes: np.ndarray) -> History:
         steps,
         codes.astype(np.float32),
         none,
-        none,
         np.arange(1),
         steps,
         codes[:, :1],

@@ -62,7 +62,7 @@ def torch_fidelitys():
     """Its function, without the rest of the package, which needs torchvision."""
     package = find_spec("torch_fidelity")
     if package is None:
-        pytest.skip("torch-fidelity is not installed")
+        pytest.skip("torch-fidelity is not installed: scripts/test --all does that")
     file = Path(package.origin).with_name("interpolate_compat_tensorflow.py")
     spec = spec_from_file_location("interpolate_compat_tensorflow", file)
     module = module_from_spec(spec)

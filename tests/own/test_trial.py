@@ -12,7 +12,7 @@ import torch
 import yaml
 
 from latentrun.store import RunDirectory
-from latentrun.tasks.contract import picture_slips, report_slips
+from latentrun.tasks.contract import picture_slips, range_slips, report_slips
 from latentrun.types import Estimate, Picture, Report
 from tests.own.test_own import CONF, HERE, run
 
@@ -55,6 +55,41 @@ def test_eight_mistakes_are_named_at_once_before_training(tmp_path, capsys, monk
     for line, words in zip(lines[:-1], said, strict=True):
         assert line.startswith(f"latentrun: {words}")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_cannot_be_made_and_what_lies_beyond_are_named_with_the_others(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(*BOTH, "model=pca", "diagnostic=[hollow,meddling,beyond]") == 2
+    lines = capsys.readouterr().err.splitlines()
+    places = [re.search(r"\((\S+), line (\d+)\)$", line) for line in lines[:-1]]
+    found = [(place[1], int(place[2])) for place in places if place]
+    assert found == [*marked("lacking"), *marked("meddled"), *marked("beyond")] and len(found) == 4
+    beyond = "diagnostic 'beyond' (clumsy.diagnostics.Beyond)"
+    for line, words in zip(
+        lines,
+        [
+            "diagnostic.hollow: Hollow lacks 'plot' (",
+            "diagnostic 'meddling' (clumsy.diagnostics.Meddling): it changes the model",
+            f"{beyond}: metric 'share': 1.5 is not in the range of metrics, 0 to 1",
+            f"{beyond}: metric 'size': 5 is not in its interval, 1 to 2",
+            "4 mistakes found",
+        ],
+        strict=True,
+    ):
+        assert line.startswith(f"latentrun: {words}")
+    assert run(*BOTH, "model=pca", "diagnostic=[hollow,meddling]", "check=false") == 2
+    assert "Hollow lacks 'plot' (" in capsys.readouterr().err and list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("estimate", "count"),
+    [(Estimate(0.5, 0.4, 0.6), 0), (Estimate(1 + 1e-9, None, 1.0), 0), (Estimate(float("nan"), 0, 1), 0),
+     (Estimate(-0.1), 1), (Estimate(0.5, 0.6), 1), (Estimate(1.5, 0.0, 1.0), 2)],
+)  # fmt: skip
+def test_values_lie_in_intervals_and_ranges(estimate, count):
+    from clumsy.diagnostics import Beyond
+
+    assert len(range_slips(Beyond(), Report({"share": estimate}))) == count
 
 
 def test_the_first_job_of_a_sweep_tries_for_all(tmp_path, capsys, monkeypatch):

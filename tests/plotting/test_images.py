@@ -9,7 +9,7 @@ import pytest
 from matplotlib.image import imread
 from PIL import Image
 
-from latentrun.plotting.images import canvas, show, smaller, strips
+from latentrun.plotting.images import canvas, halved, show, smaller, strips
 from latentrun.plotting.shapes import on_shape
 from latentrun.plotting.style import figure, palette_of
 from latentrun.types import Factor
@@ -113,6 +113,15 @@ def test_a_chart_takes_fewer_bytes_and_looks_the_same():
     small = smaller(content.getvalue())
     assert len(small) < 0.7 * len(content.getvalue())
     assert np.abs(shown(small) - shown(content.getvalue())).mean() < 1.5
+
+
+@pytest.mark.parametrize("value_range, halved_is", [((0, 1), 1), ((-1, 1), 1), ((7, 8), 0), ((0, 65535), 0)])
+def test_pictures_are_halved_where_nobody_sees_it(value_range, halved_is):
+    low, high = value_range
+    x = np.linspace(low, high, 4001, dtype=np.float32)
+    kept = halved(x, value_range)
+    assert kept.dtype == (np.float16 if halved_is else np.float32)
+    assert np.abs(kept.astype(float) - x).max() * 255 / (high - low) < 0.5
 
 
 def test_a_small_mark_and_a_photograph_keep_their_colours():

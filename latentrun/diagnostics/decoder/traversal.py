@@ -44,6 +44,7 @@ from latentrun.diagnostics.decoder.traversal_walk import (
     decoded_arrays,
     mean_unevenness,
     path_table,
+    pictures_of,
     step_table,
 )
 from latentrun.diagnostics.needs import ENCODER, GENERATOR, IMAGES, ORACLE, is_flat
@@ -175,7 +176,7 @@ class Traversal(Diagnostic):
             metrics |= self._factors(run, walk, frame, tables, notes)
             if "best" in tables:
                 rows = [walk.names.index(path) for path in tables["best"]["path"]]
-                arrays["best_pictures"] = walk.x[rows].cpu().float().numpy()
+                arrays["best_pictures"] = pictures_of(walk, run.data)[rows]
         if walk.closed.any():
             notes.append(
                 "a closed path returns to where it began: of factors that are not cyclic no monotonicity is "

@@ -15,6 +15,7 @@ from latentrun.data.formats.columns import courses
 from latentrun.diagnostics.decoder.traversal_paths import BENT, Frame
 from latentrun.functional.clouds.neighbours import nearest
 from latentrun.functional.paths.lines import Paths
+from latentrun.plotting.images import halved
 from latentrun.run import Run
 from latentrun.types import Estimate
 
@@ -100,10 +101,16 @@ def mean_unevenness(paths: pd.DataFrame) -> dict[str, Estimate]:
     return {"unevenness": Estimate(float(moving.mean()))} if len(moving) else {}
 
 
+def pictures_of(walk: Walk, data: Dataset) -> np.ndarray:
+    """What is decoded at all points ``(P, T, *event_shape)``; of images as much as is seen."""
+    x = walk.x.cpu().float().numpy()
+    return halved(x, data.value_range) if data.is_image else x
+
+
 def decoded_arrays(walk: Walk, data: Dataset, drawn: np.ndarray) -> dict[str, np.ndarray]:
     """What the pictures of the ``drawn`` paths need."""
     return {
-        "pictures": walk.x.cpu().float().numpy()[drawn],
+        "pictures": pictures_of(walk, data)[drawn],
         "value_range": np.array(data.value_range, np.float64),
     }
 

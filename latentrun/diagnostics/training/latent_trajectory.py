@@ -77,6 +77,7 @@ class LatentTrajectory(Diagnostic):
     of one sd. ``milliseconds`` a frame, in which the last ``tail`` records fade.
     """
 
+    animated = True
     requires = (ENCODER, FLAT)
     uses = (IMAGES,)
     metrics = {

@@ -1,3 +1,4 @@
+import torch
 from matplotlib.figure import Figure
 
 from latentrun.diagnostics.base import Diagnostic
@@ -71,3 +72,34 @@ class Late(Small):
         if run.directory is not None:
             raise ValueError("the run is not tried any more")  # late
         return super().__call__(run, noise)
+
+
+class Hollow(Diagnostic):  # lacking
+    """Can a picture be left out?"""
+
+    def __call__(self, run, noise):
+        return Report({})
+
+
+class Meddling(Small):
+    """Does it leave the model alone?"""
+
+    def __call__(self, run, noise):
+        with torch.no_grad():
+            for tensor in run.model.state_dict(keep_vars=True).values():
+                tensor.add_(0)
+        return super().__call__(run, noise)  # meddled
+
+
+class Beyond(Small):
+    """Does a share lie in its range?"""
+
+    metrics = {"share": Metric("share of rows", 0, 1), "size": Metric("largest |code|", 0)}
+
+    def __call__(self, run, noise):
+        return Report(
+            {
+                "share": Estimate(1.5),  # beyond
+                "size": Estimate(5.0, 1.0, 2.0),  # beyond
+            }
+        )
