@@ -306,7 +306,7 @@ MAY = {
     "plotting/images.py": {"(whole if seen else few).save", "Image.open"},  # bytes just drawn
     "plotting/sprite.py": {"image.save"},
     "report/board.py": {"EventFileWriter", "Image.fromarray(...).save"},
-    "report/projector.py": {"Image.fromarray(...).save"},
+    "report/projector.py": {"_image(sheet).save"},
     "store/archives.py": {"zipfile.ZipFile"},
     "store/directory.py": {"shutil.copyfileobj", "torch.save"},
     "store/intake.py": {"archive.open", "np.load", "pd.read_csv", "torch.load", "zipfile.ZipFile"},

@@ -266,7 +266,7 @@ def test_the_hash_of_a_fit_covers_the_whole_package(tmp_path, monkeypatch):
                 )
             },
             "p10.Mine",
-            "model: Mine cannot be made: TypeError: Can't instantiate abstract class Mine ...",
+            "model: Mine lacks 'decode', 'phases' ({at}/p10.py, line 2)",
         ),
         (
             {

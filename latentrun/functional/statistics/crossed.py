@@ -20,6 +20,11 @@ def over_seeds_and_examples(pairs: Pairs, i: int, j: int, examples: np.ndarray |
     the last term twice, and is too large by no more than that (Owen 2007, Ann. Appl. Stat. 1, 386). Student's
     interval with that sum, degrees of freedom by Satterthwaite (1946), as in Welch's test. Where one of the
     two has no error the interval is that of the other alone, and says so.
+
+    >>> from latentrun.functional.statistics.ranking import pairwise
+    >>> pairs = pairwise(np.array([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]]))
+    >>> over_seeds_and_examples(pairs, 0, 1, np.array([0.0, 2.0, 4.0, 2.0]))
+    Estimate(value=2.0, low=-0.58..., high=4.58..., method='paired t over seeds and examples')
     """
     value, error, freedom = (float(part[i, j]) for part in (pairs.difference, pairs.error, pairs.freedom))
     of_examples = None if examples is None else mean_interval(examples)
