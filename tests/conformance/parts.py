@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import os
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -163,18 +164,35 @@ def undeclared(question: Question, report: Report) -> list[str]:
     return [key for key in report.metrics if key.partition(".")[0] not in question.metrics]
 
 
+# What the ends of a table's row belong to, where they are called low and high alone.
+MIDDLES = ("difference", "delta_var", "value", "mean", "bound", "ratio", "share", "falling")
+
+
+def intervals(report: Report) -> Iterator[tuple[str, float, float, float]]:
+    """Name, value and ends, infinite where there are none, of all metrics and of all cells of tables that
+    have ends beside them: ``x_low`` and ``x_high``, or ``low`` and ``high``."""
+    for key, e in report.metrics.items():
+        yield key, e.value, -np.inf if e.low is None else e.low, np.inf if e.high is None else e.high
+    for name, table in report.tables.items():
+        for low in (column for column in table if str(column).endswith("low")):
+            column = low.removesuffix("low").removesuffix("_")
+            middle = column or next(filter(table.__contains__, MIDDLES), "")
+            high = f"{low.removesuffix('low')}high"
+            if middle in table and high in table:
+                ends = table[[middle, low, high]].astype(float)
+                ends = ends.fillna({low: -np.inf, high: np.inf})
+                for row in ends.itertuples():
+                    yield f"{name}[{row.Index}].{middle}", *row[1:]
+
+
 def outside_intervals(report: Report) -> list[str]:
-    """Metrics whose value does not lie in its interval."""
-    wrong = []
-    for key, estimate in report.metrics.items():
-        if not np.isfinite(estimate.value):
-            continue
-        rounding = 1e-6 * max(1.0, abs(estimate.value))
-        low = -np.inf if estimate.low is None else estimate.low
-        high = np.inf if estimate.high is None else estimate.high
-        if not low - rounding <= estimate.value <= high + rounding:
-            wrong.append(f"{key}: {estimate.value} is not in [{low}, {high}]")
-    return wrong
+    """Metrics, and cells of tables, whose value does not lie in its interval."""
+    return [
+        f"{name}: {value} is not in [{low}, {high}]"
+        for name, value, low, high in intervals(report)
+        if np.isfinite(value)
+        and not low - 1e-6 * max(1.0, abs(value)) <= value <= high + 1e-6 * max(1.0, abs(value))
+    ]
 
 
 def intervals_of_unknown_make(report: Report) -> list[str]:
@@ -208,9 +226,16 @@ def shares_out_of_range(question: Question) -> list[str]:
 
 
 def assert_equal(again: Report, first: Report) -> None:
-    """The same numbers, intervals and tables."""
+    """The same numbers, intervals and how they were made, tables and arrays."""
     for part in (values, lows, highs):
         assert part(again) == pytest.approx(part(first), nan_ok=True)
+    assert [e.method for e in again.metrics.values()] == [e.method for e in first.metrics.values()]
+    assert again.arrays.keys() == first.arrays.keys()
+    for name, array in again.arrays.items():
+        if array.dtype.kind in "US":
+            assert array.tolist() == first.arrays[name].tolist(), name
+        else:
+            np.testing.assert_allclose(array, first.arrays[name], rtol=1e-4, atol=1e-5, err_msg=name)
     assert again.tables.keys() == first.tables.keys()
     for table, frame in again.tables.items():
         pd.testing.assert_frame_equal(frame, first.tables[table], rtol=1e-5, atol=1e-6)
