@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import torch
+from scipy.optimize import brentq
+from scipy.special import hyp1f1
 from torch import Tensor
 
 from latentrun.config.bounds import Between
@@ -23,8 +26,9 @@ BOUND = 10.0  # of the numbers that name a rotation: beyond, float32 cannot tell
 class WrappedNormalPosterior(LawPosterior):
     """On circles and tori an angle with a scale each, ``mu (N, 2 n)``, ``scale (N, n)`` = floor + softplus(h)
     in radians. On spheres and rotations (the latter as in Falorsi et al. 2019, arXiv 1903.02958, with one
-    scale for all directions) ``mu (N, d)``, ``scale (N,)`` = floor + (pi - floor) sigmoid(h): wider ones wind
-    around the space."""
+    scale for all directions) ``mu (N, d)``, ``scale (N,)`` = floor + (widest - floor) sigmoid(h). ``widest``
+    is pi for rotations, wider ones wind around the space; on spheres what :func:`turning` says: wider ones
+    name the other side, where a training stays that begins there."""
 
     def __init__(self, space: Manifold, floor: Annotated[float, Between(1e-5, 1)]):
         require_family(space, "wrapped_normal")
@@ -33,6 +37,7 @@ class WrappedNormalPosterior(LawPosterior):
         super().__init__(space)
         self.floor, self.is_rotation = floor, kind_of(space) == "so"
         self.angles = 0 if self.is_rotation else space.dim if space.ambient_dim == 2 * space.dim else 0
+        self.widest = WIDEST if self.is_rotation or self.angles else turning(space.dim)
         means = 6 if self.is_rotation else space.ambient_dim
         self.features = means + (self.angles or 1)
 
@@ -41,9 +46,19 @@ class WrappedNormalPosterior(LawPosterior):
             mu = direction(h[..., : -self.angles].unflatten(-1, (self.angles, 2))).flatten(-2)
             scale = positive(h[..., -self.angles :], self.floor)
             return WrappedNormalTorus(mu, scale), {"mu": mu, "scale": scale}
-        scale = self.floor + (WIDEST - self.floor) * h[..., -1].sigmoid()
+        scale = self.floor + (self.widest - self.floor) * h[..., -1].sigmoid()
         if self.is_rotation:
             mu = rotation(BOUND * torch.tanh(h[..., :-1] / BOUND), 3).flatten(-2)
             return WrappedNormalRotation(mu, scale), {"mu": mu, "scale": scale}
         mu = direction(h[..., :-1])
         return WrappedNormalSphere(mu, scale), {"mu": mu, "scale": scale}
+
+
+def turning(d: int) -> float:
+    """The scale in radians from which on a wrapped normal law on S^d, d >= 2, gathers at the antipode of mu:
+    the least at which E mu.z = E cos(scale r) = 1F1(d/2; 1/2; -scale²/2) is 0, r ~ chi(d).
+
+    >>> round(turning(3), 6)  # (1 - scale²) exp(-scale²/2)
+    1.0
+    """
+    return float(brentq(lambda scale: hyp1f1(d / 2, 0.5, -(scale**2) / 2), 1e-3, 2.5 / math.sqrt(d)))

@@ -253,3 +253,14 @@ def test_directions_of_any_size():
     assert torch.allclose(mu.norm(dim=-1), torch.ones(3))
     (slope,) = torch.autograd.grad(mu.sum(), h)
     assert slope[0].isfinite().all() and torch.equal(slope[2], torch.zeros(2))
+
+
+@pytest.mark.parametrize("d", [2, 3, 10, 100])
+def test_the_widest_wrapped_normal_on_a_sphere_leans_to_neither_side(d):
+    """Wider ones gather at the antipode of mu, and a training that began there stayed there."""
+    posterior = posterior_of(space(f"s{d}"), family("wrapped_normal"), 0.5)
+    for number, least, most in ((30.0, -0.01, 0.01), (0.0, 0.2, 0.9)):
+        h = torch.zeros(100_000, posterior.features)
+        h[:, 0], h[:, -1] = 1.0, number
+        leaning = posterior.code(h).draw(Noise(0))[:, 0].mean().item()
+        assert least <= leaning <= most
