@@ -71,8 +71,12 @@ class Contest:
     @property
     def true(self) -> list[bool]:
         """Of which groups the latent space is the manifold that the data lie on."""
-        spaces = [next(iter(group.runs.values())).model.spaces["z"] for group in self.groups]
-        return [self.truth is not None and is_same(space, self.truth) for space in spaces]
+        return [self.truth is not None and is_same(space_of(group), self.truth) for group in self.groups]
+
+
+def space_of(group: Group) -> Manifold:
+    """The latent space of the runs of a group."""
+    return next(iter(group.runs.values())).model.spaces["z"]
 
 
 class SymmetrySelection(Comparison):
@@ -145,7 +149,7 @@ class SymmetrySelection(Comparison):
         runs = [run for group in rivals for run in group.runs.values()]
         cells = {id(run): cell for run in runs if (cell := self._cell(found[id(run)]))}
         data = runs[0].data
-        names = [next(iter(group.runs.values())).model.spaces["z"].name for group in rivals]
+        names = [space_of(group).name for group in rivals]
 
         def of_bounds(name: str) -> np.ndarray:
             """Means ``(G,)`` of what says how loose a bound is; 0 of what is none."""

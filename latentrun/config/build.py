@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from latentrun.config.bounds import Makes, Program, bounds_of_torch
+from latentrun.config.written import written_at
 from latentrun.errors import InputError, Unmade, nearest, one_line
 
 TARGET = "_target_"
@@ -97,11 +98,7 @@ def _require_whole(cls: Any, where: str) -> None:
     if not inspect.isabstract(cls):
         return
     lacking = ", ".join(repr(name) for name in sorted(cls.__abstractmethods__))
-    try:
-        place = f"{inspect.getsourcefile(cls)}, line {inspect.getsourcelines(cls)[1]}"
-    except (OSError, TypeError):
-        place = "of a source that is not there"
-    raise Unmade(f"{where}: {cls.__name__} lacks {lacking} ({place})")
+    raise Unmade(f"{where}: {cls.__name__} lacks {lacking} ({written_at(cls)})")
 
 
 def later(

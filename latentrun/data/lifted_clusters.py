@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from latentrun.functional.noise import Noise
+from latentrun.functional.spacing import middles
 from latentrun.manifolds import Sphere
 
 GRID = 20_001  # places at which a distribution function is tabled
@@ -54,7 +55,7 @@ class Clusters:
         angle = torch.linspace(0, 2 * math.pi, GRID, dtype=torch.float64)
         places = torch.stack([angle.cos(), angle.sin()], dim=-1)
         cdf = _cumulated((self.kappa * (places @ self.centers.T - 1)).exp().sum(-1))
-        shares = (torch.arange(n, dtype=torch.float64) + 0.5) / n
+        shares = middles(n)
         at = _inverse(cdf, angle, shares)
         return torch.stack([at.cos(), at.sin()], dim=-1)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from latentrun.data.lifted_clusters import Clusters
 from latentrun.functional.noise import Noise
+from latentrun.functional.spacing import middles
 from latentrun.manifolds import Charted, Compact, Coordinated, Diagonal, Manifold, Places, Union
 from latentrun.types import Factor
 
@@ -77,7 +78,7 @@ class Uniform(Law):
     def quantiles(self, n: int) -> Tensor | None:
         if self.space.dim != 1 or not isinstance(self.space, Charted):
             return None
-        u = (torch.arange(n, dtype=torch.float64) + 0.5) / n
+        u = middles(n)
         return self.space.embed(u.unsqueeze(-1))
 
     def spread(self, like: Tensor) -> Tensor:
@@ -151,7 +152,7 @@ class Exponential(Law):
         return self.line.at(t.squeeze(-1))
 
     def quantiles(self, n: int) -> Tensor | None:
-        u = (torch.arange(n, dtype=torch.float64) + 0.5) / n
+        u = middles(n)
         return self.line.at(-torch.log1p(-u))
 
     def spread(self, like: Tensor) -> Tensor:

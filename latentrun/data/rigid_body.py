@@ -16,6 +16,7 @@ from latentrun.data.rigid_body_nearest import Freedom, Poses, Search
 from latentrun.data.rigid_body_render import BODY, Renderer
 from latentrun.errors import InputError, unknown
 from latentrun.functional.noise import Noise
+from latentrun.functional.spacing import middles
 from latentrun.manifolds import SO3, Compact, Interval, product, sphere
 from latentrun.manifolds.so3 import matrix, rotation_of
 from latentrun.types import Factor, Projection, Split
@@ -133,7 +134,7 @@ class RigidBody(Dataset, Oracle, HasMembers):
     def members(self, n: int) -> Tensor | None:
         if self.space.dim != 1:
             return None
-        u = (torch.arange(n, dtype=torch.float64) + 0.5) / n
+        u = middles(n)
         return self._generated(self._factors(u.unsqueeze(1)))
 
     # ---------------------------------------------------------------- the family

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from latentrun.functional.distances.kernels import mmd2, spread
 from latentrun.functional.jacobians import derivatives
+from latentrun.functional.spacing import middles
 
 if TYPE_CHECKING:
     from latentrun.functional.noise import Noise
@@ -98,7 +99,7 @@ def embedding_quality(
     ``closed``: whether its two ends are one point. Both count for one dimension alone.
     """
     m = space.dim
-    u = middles(n).float().to(noise.device) if m == 1 else noise.uniform("cube", (n, m))
+    u = middles(n).float().unsqueeze(1).to(noise.device) if m == 1 else noise.uniform("cube", (n, m))
     image = psi(u)
     near = space.project(image)
     off = (image - near).norm(dim=-1)
@@ -138,16 +139,6 @@ def largest_gap(points: Tensor, image: Tensor) -> Tensor:
 def distances(a: Tensor, b: Tensor) -> Tensor:
     """``(m, n)`` between rows; near 0 too, where those of a matrix product are off."""
     return torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
-
-
-def middles(n: int) -> Tensor:
-    """The middles ``(n, 1)`` of n even parts of [0, 1], float64.
-
-    >>> middles(2)
-    tensor([[0.2500],
-            [0.7500]], dtype=torch.float64)
-    """
-    return (torch.arange(n, dtype=torch.float64).unsqueeze(1) + 0.5) / n
 
 
 def jacobians(psi: Map, u: Tensor) -> Tensor:

@@ -10,11 +10,6 @@ from torch import Tensor
 TURN = 2 * math.pi
 
 
-def unit(angle: Tensor) -> Tensor:
-    """``(..., 2)``: (cos, sin) of angles ``(...)`` in radians."""
-    return torch.stack([angle.cos(), angle.sin()], dim=-1)
-
-
 def share(y: Tensor, x: Tensor, period: float = TURN) -> Tensor:
     """The angle of the points (x, y) as a share of ``period`` in [0, 1).
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from latentrun.manifolds.angles import TURN, length, share, unit, wrap
+from latentrun.functional.statistics.circular import unit
+from latentrun.manifolds.angles import TURN, length, share, wrap
 from latentrun.manifolds.base import Charted
 from latentrun.types import Factor
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from latentrun.manifolds.angles import TURN, length, root, share, unit
+from latentrun.functional.statistics.circular import unit
+from latentrun.manifolds.angles import TURN, length, root, share
 from latentrun.manifolds.base import Charted, Symmetric
 from latentrun.types import Factor
 

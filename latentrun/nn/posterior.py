@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from latentrun.distributions.base import Draws, Law, Uniform, pair_draws
 from latentrun.errors import InputError
-from latentrun.functional.embedding_quality import middles
 from latentrun.functional.noise import Noise
+from latentrun.functional.spacing import middles
 from latentrun.manifolds import Compact, Manifold
 from latentrun.types import Phase
 
@@ -136,7 +136,7 @@ class LawPosterior(Posterior):
     def prior_grid(self, n: int) -> Tensor | None:
         if self.space.dim != 1:
             return None
-        share = middles(n)
+        share = middles(n).unsqueeze(1)
         if self.space.ambient_dim == 2:  # circles
             share = torch.cat([(2 * math.pi * share).cos(), (2 * math.pi * share).sin()], 1)
         return share.to(self._origin)

@@ -14,8 +14,8 @@ from latentrun.distributions.beta import BetaCube
 from latentrun.distributions.normal import DiagonalNormal
 from latentrun.distributions.one_hot import OneHot
 from latentrun.functional.distances.divergences import gaussian_kl
-from latentrun.functional.embedding_quality import middles
 from latentrun.functional.noise import Noise
+from latentrun.functional.spacing import middles
 from latentrun.manifolds import Manifold
 from latentrun.nn.embedding_hidden import LARGEST
 from latentrun.nn.posterior import (
@@ -59,7 +59,7 @@ class NormalPosterior(Posterior):
         return noise.normal("prior", (n, self.space.ambient_dim))
 
     def prior_grid(self, n: int) -> Tensor | None:
-        return torch.special.ndtri(middles(n)).to(self._origin) if self.space.dim == 1 else None
+        return torch.special.ndtri(middles(n).unsqueeze(1)).to(self._origin) if self.space.dim == 1 else None
 
 
 class BetaCoding(LawCoding):

@@ -3,7 +3,6 @@ keep that."""
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping
 from numbers import Real
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from latentrun.config.written import written_at
 from latentrun.diagnostics.base import Question
 from latentrun.errors import InputError, nearest
 from latentrun.system.plain import plain
@@ -122,23 +122,8 @@ class Slips:
 
     def at(self, text: str, name: Any = None) -> list[str]:
         """Add one, at the place where the function writes ``name``; all there are so far."""
-        self.lines.append(f"{text} ({place_of(self.function, name)})")
+        self.lines.append(f"{text} ({written_at(self.function, name)})")
         return self.lines
-
-
-def place_of(function: Callable, name: Any = None) -> str:
-    """``file.py, line 12``: where a function writes the text ``name``, else its last return, else where it
-    begins."""
-    try:
-        lines, first = inspect.getsourcelines(function)
-        file = inspect.getsourcefile(function)
-    except (OSError, TypeError):  # made by a program, or no function at all
-        return "of a source that is not there"
-    first = max(first, 1)
-    written = [i for i, line in enumerate(lines) if f'"{name}"' in line or f"'{name}'" in line]
-    returns = [i for i, line in enumerate(lines) if line.lstrip().startswith("return")]
-    number = written[-1] if name is not None and written else returns[-1] if returns else 0
-    return f"{file}, line {first + number}"
 
 
 def is_array(values: Any) -> bool:

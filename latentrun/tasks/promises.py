@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from latentrun.config.build import happened
+from latentrun.config.written import written_at
 from latentrun.data.base import SPLITS, Dataset
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
@@ -22,7 +23,7 @@ from latentrun.models.base import (
     HasPosterior,
     Model,
 )
-from latentrun.tasks.contract import kind, place_of
+from latentrun.tasks.contract import kind
 from latentrun.training.sources import source_of
 from latentrun.types import Batch, Clock, Objective, OfSplit, Phase
 
@@ -60,7 +61,7 @@ class Promises:
 
     def says(self, text: str, function: Callable, name: str | None = None) -> None:
         """Add one, at the place where ``function`` writes ``name``, or returns."""
-        self.broken.append(f"{text} ({place_of(function, name)})")
+        self.broken.append(f"{text} ({written_at(function, name)})")
 
 
 def wrong_tensor(value: Any, shapes: Sequence[Sequence[int]]) -> str | None:

@@ -16,6 +16,7 @@ import pandas as pd
 import torch
 
 from latentrun.config.build import TARGET, happened, targets
+from latentrun.config.written import written_at
 from latentrun.data.base import Dataset
 from latentrun.diagnostics.base import Diagnostic
 from latentrun.errors import InputError, NothingToMeasure, Several
@@ -25,7 +26,7 @@ from latentrun.plotting.style import paper
 from latentrun.run import Run
 from latentrun.system.terminal import wait_for
 from latentrun.tasks.assembly import Assembly, measuring
-from latentrun.tasks.contract import picture_slips, place_of, range_slips, report_slips
+from latentrun.tasks.contract import picture_slips, range_slips, report_slips
 from latentrun.tasks.promises import broken_by_codes, broken_by_data, broken_by_phase
 from latentrun.training.loop import Loop
 from latentrun.types import FromStream, Phase, Report, Status
@@ -201,7 +202,7 @@ def asked(diagnostic: Diagnostic, run: Run, noise: Noise) -> list[str]:
         return [happened(error, type(diagnostic).__module__)]
     slips = report_slips(diagnostic, report) or range_slips(diagnostic, report)
     if changes(run.model) != kept:
-        place = place_of(type(diagnostic).__call__)
+        place = written_at(type(diagnostic).__call__)
         slips.append(f"it changes the model, which other diagnostics see too ({place})")
     if not isinstance(report, Report) or report.status is not Status.OK:
         return slips

@@ -26,6 +26,7 @@ from latentrun.nn.base import Network
 from latentrun.plotting.style import LEAST, paper, printed
 from latentrun.run import Run
 from latentrun.store import ComparisonDirectory, ReportDirectory, RunDirectory
+from latentrun.tasks.contract import within
 from latentrun.types import Animation, Picture, Report
 from tests.planted import table_file
 
@@ -190,8 +191,7 @@ def outside_intervals(report: Report) -> list[str]:
     return [
         f"{name}: {value} is not in [{low}, {high}]"
         for name, value, low, high in intervals(report)
-        if np.isfinite(value)
-        and not low - 1e-6 * max(1.0, abs(value)) <= value <= high + 1e-6 * max(1.0, abs(value))
+        if np.isfinite(value) and not within(value, low, high)
     ]
 
 

@@ -12,8 +12,8 @@ from torch import nn
 
 from latentrun.config.build import build
 from latentrun.errors import InputError
-from latentrun.functional.embedding_quality import middles
 from latentrun.functional.noise import Noise
+from latentrun.functional.spacing import middles
 from latentrun.manifolds import space
 from latentrun.nn.embedding import Embedding
 from latentrun.nn.embedding_hidden import HIDDEN
@@ -82,7 +82,7 @@ def test_the_prior_and_its_grid_are_uniform_on_the_space(law):
     posterior = family(law=law)
     grid = posterior.prior_grid(100)
     angle = torch.atan2(grid[:, 1], grid[:, 0]) / TAU % 1
-    assert torch.allclose(angle, middles(100)[:, 0].float(), atol=1e-5)
+    assert torch.allclose(angle, middles(100).float(), atol=1e-5)
     z = posterior.sample_prior(4000, Noise(0))
     assert z.mean(0).abs().max() < 0.05 and torch.allclose(z.norm(dim=1), torch.ones(4000))
     assert family("t2", law=law).prior_grid(10) is None

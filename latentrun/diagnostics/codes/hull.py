@@ -106,8 +106,8 @@ class HullPaths(Diagnostic):
     those, both means over the same points. ``residual_inner.s``: as many codes of the half nearest to the
     mean, moved as far; ``inner_ratio.s``: the hull's mean over theirs. ``absolute``: the same as distances in
     data units, which faint pictures do not blow up. ``spacing``: how far the next code is from a hull point,
-    and from an inner code. Intervals: Student's, corrected for skewness, of means;
-    bootstrap for ratios to the same points.
+    and from an inner code. Intervals: Student's, corrected for skewness, of means; bootstrap for
+    ratios to the same points.
     """
 
     requires = (ENCODER, FLAT)

@@ -17,6 +17,7 @@ from latentrun.diagnostics.base import Diagnostic, check_samples
 from latentrun.diagnostics.needs import ENCODER, FLAT, IMAGES, PRIOR
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
+from latentrun.functional.spacing import middles
 from latentrun.functional.statistics.intervals import bootstrap_means
 from latentrun.functional.ties import ranked
 from latentrun.models.base import HasEncoder, HasPrior, Model, is_standard_normal
@@ -165,7 +166,7 @@ def moving_most(codes: Tensor) -> list[int]:
 def places(codes: Tensor, n: int, prior: bool) -> Tensor:
     """n values ``(n,)`` that divide one variable into equal shares of samples: those of N(0, 1), or of its
     ``codes (N,)``."""
-    shares = (torch.arange(n, device=codes.device, dtype=torch.float64) + 0.5) / n
+    shares = middles(n).to(codes.device)
     if prior:
         return Normal(torch.zeros_like(shares[0]), 1.0).icdf(shares).float()
     return torch.quantile(codes.double(), shares).float()

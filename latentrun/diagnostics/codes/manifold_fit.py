@@ -188,17 +188,18 @@ class ManifoldFit(Diagnostic):
         chosen = evenly(len(split.y), self.paths if len(run.data.factors) > 1 else 1)
         closed = closes(run.data, split.y[chosen].to(run.device), column).cpu()
         base = chosen[closed]
-        left = len(chosen) - len(base)
-        notes = [
-            f"{left} of {len(chosen)} paths of {factor.name} do not close and are left out: its least value "
-            "and its greatest are not one point."
-        ]
+        notes = []
+        if len(base) < len(chosen):
+            notes.append(
+                f"{len(chosen) - len(base)} of {len(chosen)} paths of {factor.name} do not close and are "
+                "left out: its least value and its greatest are not one point."
+            )
         t = torch.arange(self.points * self.refinement, dtype=torch.float64) / (self.points * self.refinement)
         values = factor.low + (factor.high - factor.low) * t
         y = with_values(split.y[base], column, values)
         codes = [run.encode(run.data.render(path.to(run.device))) for path in y]
         z = torch.stack(codes) if codes else torch.empty(0, len(values), run.model.spaces["z"].ambient_dim)
-        return Loops(factor, values, split.index[base], z), notes if left else []
+        return Loops(factor, values, split.index[base], z), notes
 
     def _embedding(self, run: Run, noise: Noise, tables: dict[str, pd.DataFrame]) -> dict[str, Estimate]:
         if not isinstance(run.model, HasEmbedding):

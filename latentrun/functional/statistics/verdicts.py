@@ -63,8 +63,7 @@ def mean_over_seeds(values: np.ndarray, scale: float = 0.0, share: bool = False)
     :func:`~latentrun.functional.statistics.ranking.over_seeds`).
 
     ``scale``: the greatest value that they were made of. What lies below 1e-12 of it is rounding: a spread so
-    small is none, and a mean so small is 0. ``share``: whether they are
-    known to lie in [0, 1].
+    small is none, and a mean so small is 0. ``share``: whether they are known to lie in [0, 1].
     """
     seen = over_seeds(np.asarray(values, float)[None], share, scale)
     mean, low, high = (float(column[0]) for column in (seen.mean, seen.low, seen.high))
