@@ -13,7 +13,8 @@ from torch import Tensor
 from latentrun.config.bounds import Between
 from latentrun.distributions.base import Law
 from latentrun.distributions.circular import WrappedNormalTorus
-from latentrun.distributions.wrapped import WIDEST, WrappedNormalRotation, WrappedNormalSphere
+from latentrun.distributions.wrapped import WrappedNormalRotation, WrappedNormalSphere
+from latentrun.distributions.wrapped_angle import WIDEST
 from latentrun.errors import InputError
 from latentrun.manifolds import Manifold
 from latentrun.manifolds.sphere import rotation

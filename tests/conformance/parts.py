@@ -73,18 +73,23 @@ def values_in(path: Path) -> dict:
 
 
 def with_parts(path: Path) -> dict:
-    """What a YAML file says, with the parts (likelihoods, posteriors) that its defaults list chooses within
-    it."""
+    """What a YAML file says, on top of the one of its folder that it begins with, with the parts
+    (likelihoods, posteriors) that its defaults list chooses within it."""
     values, whole = values_in(path), yaml.safe_load(path.read_text())
     for entry in whole.get("defaults", ()):
+        if isinstance(entry, str) and entry != "_self_":
+            values = with_parts(path.with_name(f"{entry}.yaml")) | values
         for key, name in entry.items() if isinstance(entry, dict) else ():
-            group, _, place = key.removeprefix("/").partition("@")
+            anew = key.startswith("override ")
+            group, _, place = key.removeprefix("override ").removeprefix("/").partition("@")
             if group in PARTS:
                 *parents, last = place.split(".")
                 node = values
                 for parent in parents:
-                    node = node[parent]
-                node[last] = values_in(shipped() / group / f"{name}.yaml") | node.get(last, {})
+                    node = node.get(parent, {})
+                if not anew or "_target_" in node.get(last, {}):  # else it is a part of another file
+                    own = {} if anew else node.get(last, {})
+                    node[last] = values_in(shipped() / group / f"{name}.yaml") | own
     return values
 
 

@@ -22,6 +22,7 @@ from latentrun.distributions.power_spherical import PowerSpherical
 from latentrun.distributions.spherical_cauchy import SphericalCauchy, _beta_rule
 from latentrun.distributions.von_mises_fisher import VonMisesFisher
 from latentrun.distributions.wrapped import WrappedNormalRotation, WrappedNormalSphere
+from latentrun.distributions.wrapped_angle import Angles, divergence_of
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import Sphere
 from latentrun.manifolds.sphere import rotation
@@ -188,6 +189,17 @@ def test_mass_and_divergence_of_rotations(scale):
     ratio = law.log_ratio(x)
     assert (ratio.exp() @ uniform).item() == pytest.approx(1, abs=1e-6)
     assert ((ratio.exp() * ratio) @ uniform).item() == pytest.approx(law.kl_uniform().item(), abs=1e-5)
+
+
+@pytest.mark.parametrize(("m", "c"), [(2, 1.0), (3, 0.5), (20, 1.0), (100, 1.0)])
+def test_the_tabled_divergence_is_the_integral(m, c):
+    angles = Angles(m, c, Sphere(m).log_volume)
+    scale = torch.cat([torch.logspace(-5, -1, 20), torch.linspace(0.1, math.pi, 101)]).double()
+    scale.requires_grad_()
+    exact, table = angles.divergence(scale), divergence_of(angles)(scale)
+    assert (exact - table).abs().max() < 1e-6
+    slopes = [torch.autograd.grad(value.sum(), scale)[0] for value in (exact, table)]
+    assert ((slopes[0] - slopes[1]).abs() / (1 + slopes[0].abs())).max() < 2e-5
 
 
 # ---------------------------------------------------------------- what only some have

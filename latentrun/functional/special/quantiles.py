@@ -16,16 +16,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from latentrun.functional.special.splines import BASIS, Resident, place, powers, spline
+
 REACH = 7.0  # table of e in -REACH ... REACH; beyond lies a share of 3e-12
 KNOTS_E, KNOTS_TAU = 256, 256  # intervals
 AT_ONCE = 4096  # draws at a time: what they gather stays in the cache
 PANELS = 160  # of the integrals
 DROP = 45.0  # logarithm of the density at their ends, below that at the mode
-# First derivative from seven values at equal steps, at the first of them: of order 6.
-ONE_SIDED = (-49 / 20, 6.0, -15 / 2, 20 / 3, -15 / 4, 6 / 5, -1 / 6)
-# Powers of f in the weights of the four coefficients around a place f in [0, 1] between two knots.
-BASIS = torch.tensor([[1, -3, 3, -1], [4, 0, -6, 3], [1, 3, 3, -3], [0, 0, 0, 1]], dtype=torch.float64) / 6
-
 LogDensity = Callable[[Tensor, Tensor], Tensor]  # ln f(T; tau) but for a constant, of shapes that broadcast
 
 
@@ -45,24 +42,18 @@ class QuantileTable:
             tau = torch.linspace(0, 1, KNOTS_TAU + 1, dtype=torch.float64)
             e = torch.linspace(-REACH, REACH, KNOTS_E + 1, dtype=torch.float64)
             values = invert(log_density, span, tau, e)
-            across = _spline(values, 1 / KNOTS_TAU)
-            self._by_device = {torch.device("cpu"): _spline(across.mT, 2 * REACH / KNOTS_E).contiguous()}
+            across = spline(values, 1 / KNOTS_TAU)
+            # ``(KNOTS_E + 3, KNOTS_TAU + 3)``
+            self.coefficients = Resident(spline(across.mT, 2 * REACH / KNOTS_E).contiguous())
 
     def exact(self, e: Tensor, tau: Tensor) -> Tensor:
         """T ``(len(tau), len(e))`` by inversion, without the spline, float64 on the CPU."""
         return invert(self._log_density, self._span, tau, e)
 
-    def coefficients(self, device: torch.device) -> Tensor:
-        """Of the spline, ``(KNOTS_E + 3, KNOTS_TAU + 3)``, on a device."""
-        if device not in self._by_device:
-            with torch.inference_mode(False):
-                self._by_device[device] = next(iter(self._by_device.values())).to(device)
-        return self._by_device[device]
-
     def __call__(self, e: Tensor, tau: Tensor) -> Tensor:
         """T, float64, of standard normal numbers ``e (*more, *tau.shape)``; differentiable in ``tau`` (any
         number of times, as a spline is), not in ``e``."""
-        table = self.coefficients(tau.device)
+        table = self.coefficients.on(tau.device)
         e, tau = torch.broadcast_tensors(e.detach(), tau)
         if e.numel() <= AT_ONCE:
             return _spline_at(table, e, tau)
@@ -73,40 +64,13 @@ class QuantileTable:
 def _spline_at(table: Tensor, e: Tensor, tau: Tensor) -> Tensor:
     """The spline at ``e`` and ``tau`` of one shape: 4 x 4 coefficients from the corner of each's interval,
     contracted over e into those of a cubic of tau's place."""
-    row, at_e = _place((e.double() + REACH) * (KNOTS_E / (2 * REACH)), KNOTS_E)
-    column, at_tau = _place(tau.double() * KNOTS_TAU, KNOTS_TAU)
+    row, at_e = place((e.double() + REACH) * (KNOTS_E / (2 * REACH)), KNOTS_E)
+    column, at_tau = place(tau.double() * KNOTS_TAU, KNOTS_TAU)
     basis, width, near = BASIS.to(table.device), table.shape[1], torch.arange(4, device=table.device)
     corner = (row * width + column)[..., None, None]
-    lines = (_powers(at_e) @ basis.mT).unsqueeze(-2) @ table.flatten()[corner + width * near[:, None] + near]
+    lines = (powers(at_e) @ basis.mT).unsqueeze(-2) @ table.flatten()[corner + width * near[:, None] + near]
     c0, c1, c2, c3 = (lines.squeeze(-2) @ basis).unbind(-1)
     return ((c3 * at_tau + c2) * at_tau + c1) * at_tau + c0
-
-
-def _place(position: Tensor, knots: int) -> tuple[Tensor, Tensor]:
-    """The interval a position lies in, int64, and where in it, in [0, 1]."""
-    position = position.clamp(0, knots)
-    # What is no number stays none, but names no interval.
-    start = position.detach().nan_to_num().floor().clamp(max=knots - 1)
-    return start.long(), position - start
-
-
-def _powers(f: Tensor) -> Tensor:
-    return torch.stack([torch.ones_like(f), f, f * f, f * f * f], dim=-1)
-
-
-def _spline(values: Tensor, step: float) -> Tensor:
-    """Coefficients ``(n + 3, m)`` of the cubic splines through ``values (n + 1, m)`` at equal steps, with the
-    slopes at both ends that the values there have."""
-    n = len(values) - 1
-    ends = torch.tensor(ONE_SIDED, dtype=values.dtype)
-    slopes = torch.stack([ends @ values[:7], -(ends @ values.flip(0)[:7])]) / step
-    matrix = torch.zeros(n + 3, n + 3, dtype=values.dtype)
-    inner = torch.arange(n + 1)
-    for offset, weight in enumerate((1 / 6, 4 / 6, 1 / 6)):
-        matrix[inner + 1, inner + offset] = weight
-    matrix[0, 0], matrix[0, 2] = -0.5 / step, 0.5 / step
-    matrix[-1, -3], matrix[-1, -1] = -0.5 / step, 0.5 / step
-    return torch.linalg.solve(matrix, torch.cat([slopes[:1], values, slopes[1:]]))
 
 
 # ---------------------------------------------------------------- exact inversion
