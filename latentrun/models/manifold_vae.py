@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any
 
-import torch
 from torch import Tensor
 
 from latentrun.callbacks import AfterStep
@@ -16,7 +16,7 @@ from latentrun.distributions.base import Draws
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.functional.schedules import weight_schedule
-from latentrun.manifolds import Finite, space
+from latentrun.manifolds import Finite, Manifold, space
 from latentrun.models.base import (
     HasEmbedding,
     HasEvidence,
@@ -30,8 +30,24 @@ from latentrun.nn.base import Network
 from latentrun.nn.embedding import Embedding
 from latentrun.nn.likelihood import Coder, LikelihoodRecipe
 from latentrun.nn.posterior import Coding, Posterior
-from latentrun.nn.posterior_product import posterior_of
+from latentrun.nn.posterior_product import factors_of, posterior_of
 from latentrun.types import Batch, Clock, Column, Objective, Phase
+
+MOST = 1000  # combinations of points that are added up: each costs a decoded batch
+
+
+def require_outcomes(space: Manifold) -> None:
+    """InputError where a space has no finite factors, or more combinations of their points than ``MOST``."""
+    sizes = [factor.ambient_dim for factor in factors_of(space) if isinstance(factor, Finite)]
+    if not sizes:
+        raise InputError(
+            f"model.enumeration: {space.name} has no finite set, such as c5, whose points can be added up"
+        )
+    if (several := math.prod(sizes)) > MOST:
+        raise InputError(
+            f"model.enumeration: {space.name} has {several:,} combinations of points, at most {MOST:,} are "
+            "added up"
+        )
 
 
 class ManifoldVAE(Headed, HasEvidence, HasPriorGrid, HasEmbedding):
@@ -43,7 +59,8 @@ class ManifoldVAE(Headed, HasEvidence, HasPriorGrid, HasEmbedding):
     the space, is learned in phases before.
 
     A finite set is decoded as its one-hot points, with the gradient of Gumbel-softmax at ``temperature``;
-    where it is the whole space ``enumeration`` takes the exact sum over its points in place of a draw.
+    ``enumeration`` takes the exact sum over its points in place of a draw, in a product for one draw of the
+    other factors.
     ``warmup_epochs``, ``beta_start``, ``cycles``, ``cycle_epochs``: as of the VAE. ``likelihood``: p(x|z),
     see :mod:`latentrun.nn.likelihood`.
     """
@@ -72,10 +89,8 @@ class ManifoldVAE(Headed, HasEvidence, HasPriorGrid, HasEmbedding):
         family = partial(posterior, temperature=temperature)
         self.posterior = posterior_of(self.spaces["z"], family, temperature)
         self.enumeration = enumeration
-        if enumeration and not isinstance(self.spaces["z"], Finite):
-            raise InputError(
-                f"model.enumeration: {latent} is no finite set, such as c5, whose points can be added up"
-            )
+        if enumeration:
+            require_outcomes(self.spaces["z"])
         self.encoder = network.encoder(self.event_shape, self.posterior.features)
         self.decode_by(network, likelihood, value_range, columns)
 
@@ -125,19 +140,16 @@ class ManifoldVAE(Headed, HasEvidence, HasPriorGrid, HasEmbedding):
         return kl.sum(1) if kl.ndim > 1 else kl
 
     def _terms(self, coding: Coding, x: Tensor, noise: Noise) -> dict[str, Tensor]:
-        """The likelihood's terms ``(B,)`` of a draw, or their means under q(z|x)."""
-        if self.enumeration:
-            return self._enumerated(coding.parameters()["probability"], x)
-        z = coding.draw(noise)
-        return self.head.terms(z, self.decoder(z), x)
-
-    def _enumerated(self, q: Tensor, x: Tensor) -> dict[str, Tensor]:
-        """The sums over the k points of ``q (B, k)`` times the likelihood's terms."""
-        n, k = q.shape
-        z = torch.eye(k, dtype=q.dtype, device=q.device)
-        out = self.decoder(z)
-        every = self.head.terms(z.repeat(n, 1), torch.cat([out] * n), x.repeat_interleave(k, 0))
-        return {name: (q * values.view(n, k)).sum(1) for name, values in every.items()}
+        """The likelihood's terms ``(B,)`` of a draw, or their means over all points of finite factors."""
+        if not self.enumeration:
+            z = coding.draw(noise)
+            return self.head.terms(z, self.decoder(z), x)
+        z, q = coding.outcomes(noise)
+        m, n = q.shape
+        out = self.decoder(z.flatten(0, 1)).unflatten(0, z.shape[:2])
+        z, out = (values.expand(m, n, *values.shape[2:]).flatten(0, 1) for values in (z, out))
+        every = self.head.terms(z, out, x.repeat(m, *[1] * (x.ndim - 1)))
+        return {name: (q * values.view(m, n)).sum(0) for name, values in every.items()}
 
     def loss(self, batch: Batch, noise: Noise, clock: Clock) -> dict[str, Tensor]:
         """Mean over the batch of ``reconstruction`` = -log p(x|z) + beta ``kl``, in nats per example; ``mse``

@@ -40,6 +40,13 @@ class Coding(ABC):
     def draw(self, noise: Noise) -> Tensor:
         """One point ``(N, d)`` from each, with gradients."""
 
+    def outcomes(self, noise: Noise) -> tuple[Tensor, Tensor]:
+        """Every combination of points of finite factors, with one draw of the others: ``z (M, N, d)``, or
+        ``(M, 1, d)`` where nothing is drawn, and their probabilities ``q (M, N)``. Means over them have no
+        noise of the finite factors. One draw with q = 1 unless overridden."""
+        z = self.draw(noise).unsqueeze(0)
+        return z, torch.ones_like(z[..., 0])
+
     @abstractmethod
     def kl(self) -> Tensor:
         """KL(q(z|x) || p(z)) in nats: ``(N, d)`` where both factorise over coordinates, else ``(N,)``."""

@@ -90,6 +90,15 @@ class BetaPosterior(LawPosterior):
         return BetaCoding(cast(BetaCube, law), self.prior, parameters)
 
 
+class CategoricalCoding(LawCoding):
+    """Probabilities of the points of a finite set against equal ones."""
+
+    def outcomes(self, noise: Noise) -> tuple[Tensor, Tensor]:
+        del noise  # nothing is drawn
+        q = self.parameters()["probability"].mT
+        return torch.eye(len(q), dtype=q.dtype, device=q.device).unsqueeze(1), q
+
+
 class CategoricalPosterior(LawPosterior):
     """Probabilities of the k points of a finite set, ``probability (N, k)``: the softmax of k numbers. Draws
     are exact, their gradient is that of Gumbel-softmax at ``temperature`` (biased, the less the lower it is,
@@ -103,6 +112,10 @@ class CategoricalPosterior(LawPosterior):
     def law(self, h: Tensor) -> tuple[Law, dict[str, Tensor]]:
         law = OneHot(h, self.temperature)
         return law, {"probability": law.log_p.exp()}
+
+    def coding(self, h: Tensor) -> Coding:
+        law, parameters = self.law(h)
+        return CategoricalCoding(law, self.prior, parameters)
 
     def prior_grid(self, n: int) -> Tensor:
         """The k points, whatever n is: they are equally probable."""

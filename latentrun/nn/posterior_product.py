@@ -30,7 +30,7 @@ def posterior_of(space: Manifold, family: Callable[..., Posterior], temperature:
     InputError where it does not know a factor of another kind, or none at all: the choice would then mean
     nothing. A family for spaces of every kind may be :class:`Unneeded`, which is no error.
     """
-    factors = space.factors if isinstance(space, Product) and kind_of(space) == "product" else (space,)
+    factors = factors_of(space)
     made, refusals = [], []
     for factor in factors:
         try:
@@ -45,6 +45,11 @@ def posterior_of(space: Manifold, family: Callable[..., Posterior], temperature:
         more = f"; no other factor of {space.name} takes it either" if len(factors) > 1 else ""
         raise InputError(f"{refusals[0]}{more}")
     return made[0] if len(factors) == 1 else ProductPosterior(space, made)
+
+
+def factors_of(space: Manifold) -> tuple[Manifold, ...]:
+    """The factors that have a posterior each; the space itself where it is no product."""
+    return space.factors if isinstance(space, Product) and kind_of(space) == "product" else (space,)
 
 
 class ProductCoding(Coding):
@@ -66,6 +71,15 @@ class ProductCoding(Coding):
 
     def draw(self, noise: Noise) -> Tensor:
         return torch.cat([factor.draw(noise.at(i)) for i, factor in enumerate(self.factors)], -1)
+
+    def outcomes(self, noise: Noise) -> tuple[Tensor, Tensor]:
+        z, q = self.factors[0].outcomes(noise.at(0))
+        for i, factor in enumerate(self.factors[1:], 1):
+            more, share = factor.outcomes(noise.at(i))
+            shape = (len(z), len(more), max(z.shape[1], more.shape[1]))
+            z = torch.cat([z.unsqueeze(1).expand(*shape, -1), more.expand(*shape, -1)], -1).flatten(0, 1)
+            q = (q.unsqueeze(1) * share).flatten(0, 1)
+        return z, q
 
     def kl(self) -> Tensor:
         """Of the whole, ``(N,)``: the sum of the factors'."""

@@ -65,6 +65,36 @@ def test_enumeration_is_the_mean_over_draws_without_their_noise():
     assert exact[0].item() == pytest.approx(by_hand.item(), rel=1e-5)
 
 
+def test_enumeration_beside_other_factors_takes_one_draw_of_them():
+    model = made(latent="c3xe1xc2", enumeration=True)
+    coding = model.code(X)
+    z, q = coding.outcomes(Noise(0))
+    assert z.shape == (6, len(X), 6) and torch.allclose(q.sum(0), torch.ones(len(X)))
+    drawn = coding.draw(Noise(0))[:, 3]
+    for k, (i, j) in enumerate((i, j) for i in range(3) for j in range(2)):
+        assert torch.equal(z[k, :, 3], drawn)
+        assert (
+            (z[k, :, i] == 1).all()
+            and (z[k, :, 4 + j] == 1).all()
+            and (z[k].sum(1) - drawn - 2).abs().max() < 1e-6
+        )
+        both = coding.parameters()["probability_1"][:, i] * coding.parameters()["probability_3"][:, j]
+        assert torch.allclose(q[k], both)
+    runs = range(400)
+    exact = torch.stack([model.monitor(Batch(X), Noise(i))["monitor"] for i in runs])
+    model.enumeration = False
+    plain = torch.stack([model.monitor(Batch(X), Noise(i))["monitor"] for i in runs])
+    apart = (exact.mean(0) - plain.mean(0)) / (plain.var(0) / len(runs)).sqrt()
+    assert apart.abs().max() < 4 and (exact.var(0) < plain.var(0)).all()
+
+
+def test_gradients_of_an_enumerated_product_reach_every_number_of_the_encoder():
+    model = made(latent="c3xe1", enumeration=True)
+    model.loss(Batch(X), Noise(0), CLOCK)["loss"].backward()
+    last = [weight.grad for weight in model.encoder.parameters()][-1]
+    assert last.shape == (5,) and (last != 0).all()
+
+
 def test_there_is_one_temperature_of_finite_sets():
     chosen = {"posterior": parts.spec("posterior", "categorical"), "temperature": 0.03}
     for latent, changes in (("c4", chosen), ("c4", {"temperature": 0.03}), ("s1xc4", {"temperature": 0.03})):
@@ -81,7 +111,11 @@ def test_warm_up_is_the_vaes():
     ("changes", "says"),
     [
         ({"latent": "t5"}, "model.latent: t5 has 5 dimensions, more than the data, with 4"),
-        ({"latent": "s1", "enumeration": True}, "model.enumeration: s1 is no finite set, such as c5"),
+        ({"latent": "s1", "enumeration": True}, "model.enumeration: s1 has no finite set, such as c5"),
+        (
+            {"latent": "c40xc40", "enumeration": True},
+            "model.enumeration: c40xc40 has 1,600 combinations of points, at most 1,000 are added up",
+        ),
         ({"latent": "s0"}, "model.latent: "),
     ],
 )
