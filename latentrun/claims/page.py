@@ -55,6 +55,7 @@ def write_claims(
         history=history,
         changes=lines,
         commits=commits_of(runs),
+        shortened=shortened,
         runs=[(*line, link(path, directory_of(line))) for line in shown[columns].values.tolist()],
     )
     write_text(Guarded(path) / "report.html", html)
@@ -83,6 +84,19 @@ def row(part: Part) -> Row:
     )
 
 
+def shortened(overrides: Sequence[str]) -> str:
+    """What a reader must know of runs that the ``overrides`` of a size changed; empty where there are none.
+
+    >>> shortened(["training.epochs=40"])
+    'Every run has training.epochs=40, or less, whatever its claim says: verdicts are of such runs.'
+    """
+    if not overrides:
+        return ""
+    return (
+        f"Every run has {shlex.join(overrides)}, or less, whatever its claim says: verdicts are of such runs."
+    )
+
+
 def cells(part: Part) -> dict[str, str]:
     """A line of the table, as text."""
     expected, finding = part.expectation, part.finding
@@ -106,7 +120,7 @@ def markdown(verdicts: Sequence[Verdict], runs: pd.DataFrame, about: Mapping[str
         f"{about['created'][:10]}, size `{about['size']}`, seeds {', '.join(map(str, about['seeds']))}; "
         f"{device['kind']} ({device['name']}), "
         f"Python {versions['python']}, torch {versions['torch']}, commit {commit(about['git'])}. "
-        f"{commits_of(runs)}.",
+        f"{commits_of(runs)}. {shortened(about['overrides'])}".rstrip(),
         "",
         f"`latentrun {shlex.join(settings)}`",
         "",

@@ -27,6 +27,7 @@ ABOUT = {
     "created": "2026-11-21T00:00:00",
     "size": "full",
     "seeds": [0],
+    "overrides": [],
     "argv": ["task=claims"],
     "git": B,
     "versions": {"python": "3.11", "torch": "2.10"},
@@ -110,6 +111,9 @@ def test_tables_show_changes_beside_the_verdict():
     assert "| T | ours | **undecided** | 2 times, 1 with numbers seen |" in text
     assert f"- 2026-11-21, numbers seen: a wider margin (it was narrow); digest {FIRST}" in text
     assert "Fixed 2026-11-20" in text and "our expectation, not the source's" in text
+    assert "Every run has" not in text
+    short = markdown([verdict], RUNS, ABOUT | {"overrides": ["training.epochs=4", "rows=200"]})
+    assert "Every run has training.epochs=4 rows=200, or less, whatever its claim says" in short
 
 
 # ---------------------------------------------------------------- of which code
