@@ -43,16 +43,16 @@ NAMES = {
     "quadrature": "log p(x) by quadrature",
     "log_prob": "log p(x)",
 }
-FEW = 0.1  # share of examples whose bound few draws carry: above, how loose it is cannot be told
+EXACT = ("log_prob", "quadrature")  # columns that are log p(x), and no bound of it
 
 
 @dataclass(frozen=True)
 class Contest:
     """Groups of runs on one data set, ``data`` in words, ``truth`` the manifold that the data lie on, None
     where it is not known. ``spaces``: what each group is called: its latent space, where that alone tells the
-    groups apart. ``values (G, S)``: what they are ranked by, groups by seeds, ``columns`` those of the tables
-    of examples; ``bias (G,)``: how many nats it is expected to lie below log p(x), ``few (G,)``: share of
-    examples of which a bound is carried by too few draws to know that."""
+    groups apart. ``values (G, S)``: what they are ranked by, groups by seeds, -inf where an example is
+    impossible, ``columns`` those of the tables of examples. ``slack (G,)``: by how many nats log p(x) may lie
+    above what a group is ranked by: infinite of a bound."""
 
     data: str
     truth: Manifold | None
@@ -60,13 +60,27 @@ class Contest:
     spaces: list[str]
     columns: list[str]
     values: np.ndarray
-    bias: np.ndarray
-    few: np.ndarray
+    slack: np.ndarray
 
     @property
-    def order(self) -> np.ndarray:
-        """The groups, the best mean first; those without a value last."""
-        return np.argsort(-np.nan_to_num(over_seeds(self.values).mean, nan=-np.inf), kind="stable")
+    def impossible(self) -> np.ndarray:
+        """Which groups ``(G,)`` hold an example for impossible in one of their runs."""
+        return np.any(np.isneginf(self.values), axis=1)
+
+    @property
+    def finite(self) -> np.ndarray:
+        """The values, without those of the impossible."""
+        return np.where(np.isfinite(self.values), self.values, np.nan)
+
+    @property
+    def order(self) -> list[int]:
+        """The groups that have a value: the best mean over the seeds that all of them have first (over their
+        own where there is none), the impossible last."""
+        there = np.any(~np.isnan(self.values), axis=1)
+        common = np.all(~np.isnan(self.values[there]), axis=0)
+        mean = moments(self.finite[:, common] if common.any() else self.finite)[0]
+        mean = np.where(self.impossible, -np.inf, np.nan_to_num(mean, nan=-np.inf))
+        return [int(g) for g in np.argsort(-mean, kind="stable") if there[g]]
 
     @property
     def true(self) -> list[bool]:
@@ -85,11 +99,13 @@ class SymmetrySelection(Comparison):
     Runs on the same data, in groups that differ in the latent space (or otherwise), are ranked by the mean
     over seeds of what the diagnostic `likelihood` measured: log p(x) where it is known (``closest``), else a
     lower bound of it. The first beats another where the interval of their difference, over seeds and over
-    examples together (paired, where seeds and rows are common), lies above 0; where the other's is a bound,
-    which may be low because it is loose, also above how far it is expected to lie below its log p(x), and
-    never where that cannot be told: in more than a tenth of its examples few draws carry the mean. It wins
-    where it beats all others, else the selection is ``undecided``. That a space which is not the most
-    probable of G wins has a chance of at most 2.5 % (G - 1).
+    examples together (paired, where seeds and rows are common), lies above 0, and above what an example of
+    the other moved by when its quadrature was last refined. Nothing beats a bound: it may be low because it
+    is loose, and the draws that it is made of cannot tell how loose, for they know nothing of what the
+    posterior leaves out (`diagnostic.likelihood.lattice` gives log p(x) itself in two and three dimensions).
+    With ``rank_by`` iwae or elbo the bounds themselves are what is selected by. It wins where it beats all
+    others, but for those with the same space, else the selection is ``undecided``. That a space which is not
+    the most probable of G wins has a chance of at most 2.5 % (G - 1).
 
     ``right``, ``wrong``, ``undecided`` are shares of the data sets whose own manifold is known and is among
     the spaces tried. Table ``confusion``: for each data set the winner, and in how many seeds each space was
@@ -124,7 +140,11 @@ class SymmetrySelection(Comparison):
             for data, rivals in lots(members, DATA).items()
             if len(rivals) > 1
         ]
-        contests = [contest for contest in contests if np.isfinite(contest.values).any(1).sum() > 1]
+        contests = [
+            contest
+            for contest in contests
+            if len(contest.order) > 1 and not contest.impossible[contest.order[0]]
+        ]
         if not contests:
             raise NothingToMeasure(f"no two groups of runs on the same data have a value of {self.rank_by}")
         rankings, notes = zip(*(ranking(contest) for contest in contests), strict=True)
@@ -137,8 +157,8 @@ class SymmetrySelection(Comparison):
                 metrics[f"lead.{contest.data}"] = lead(table)
         first = (
             f"Ranked by {NAMES[self.rank_by]}, nats per example. Each row is held against the best of its "
-            "data; it loses where the interval of the difference lies above 0 and above its own bias, unless "
-            f"few draws carry more than {FEW:.0%} of its bounds."
+            "data; it loses where the interval of the difference lies above 0 and above its slack, by which "
+            "log p(x) may exceed what it is ranked by: infinite where that is a bound."
         )
         every = list(dict.fromkeys(note for some in notes for note in some))
         return Report(
@@ -151,15 +171,6 @@ class SymmetrySelection(Comparison):
         data = runs[0].data
         names = [space_of(group).name for group in rivals]
 
-        def of_bounds(name: str) -> np.ndarray:
-            """Means ``(G,)`` of what says how loose a bound is; 0 of what is none."""
-            loose = {
-                key: found[key].metrics[name].value
-                for key, (column, _) in cells.items()
-                if column.startswith("iwae") and name in found[key].metrics
-            }
-            return np.nan_to_num(moments(matrix(rivals, lambda run: loose.get(id(run), np.nan)))[0])
-
         return Contest(
             data=title,
             truth=data.manifold if isinstance(data, Oracle) else None,
@@ -170,9 +181,21 @@ class SymmetrySelection(Comparison):
                 for group in rivals
             ],
             values=matrix(rivals, lambda run: cells[id(run)][1] if id(run) in cells else np.nan),
-            bias=of_bounds("bias"),
-            few=of_bounds("few"),
+            slack=np.array(
+                [
+                    max(self._slack(found[id(run)], cells.get(id(run))) for run in group.runs.values())
+                    for group in rivals
+                ]
+            ),
         )
+
+    def _slack(self, report: Report, cell: tuple[str, float] | None) -> float:
+        """By how much log p(x) of a run may lie above what it is ranked by."""
+        if cell is None or self.rank_by not in ("closest", *EXACT):
+            return 0.0
+        if cell[0] == "quadrature":
+            return report.metrics["quadrature_change"].value
+        return 0.0 if cell[0] in EXACT else np.inf
 
     def _cell(self, report: Report) -> tuple[str, float] | None:
         """The column that a run is ranked by, and its value; None where it has none."""
@@ -191,14 +214,21 @@ def ranking(contest: Contest) -> tuple[pd.DataFrame, list[str]]:
     """A row for each group that has a value, the best first, and what is to be said of them."""
     notes: list[str] = []
     try:
-        runs = [run for group in contest.groups for run in group.runs.values()]
-        tables = example_tables(runs, DIAGNOSTIC, "examples")
+        every = [run for group in contest.groups for run in group.runs.values()]
+        tables = example_tables(every, DIAGNOSTIC, "examples")
     except InputError as error:
         tables, notes = {}, [f"Examples are not paired: {error}."]
-    seen, tests = over_seeds(contest.values), pairwise(contest.values)
-    if (seen.n < 2).any():
+    seen, tests = over_seeds(contest.finite), pairwise(contest.finite)
+    order = contest.order
+    if (seen.n[order] == 1).any():
         notes.append("Of spaces with one run each, examples alone decide: over these trainings, not others.")
-    order = [g for g in contest.order if np.isfinite(seen.mean[g])]
+    for g in order:
+        if contest.impossible[g]:
+            runs = f"{np.isneginf(contest.values[g]).sum()} of {(~np.isnan(contest.values[g])).sum()}"
+            notes.append(
+                f"{contest.spaces[g]} on {contest.data} is ranked last: in {runs} runs it holds an example "
+                "for impossible."
+            )
     rows = [
         {
             "data": contest.data,
@@ -207,12 +237,12 @@ def ranking(contest: Contest) -> tuple[pd.DataFrame, list[str]]:
             "true": contest.true[g],
             "by": contest.columns[g],
             "rank": rank,
-            "bound": seen.mean[g],
-            "low": seen.low[g],
-            "high": seen.high[g],
-            "seeds": int(seen.n[g]),
-            "bias": contest.bias[g],
-            "few": contest.few[g],
+            "value": -np.inf if contest.impossible[g] else seen.mean[g],
+            "low": np.nan if contest.impossible[g] else seen.low[g],
+            "high": np.nan if contest.impossible[g] else seen.high[g],
+            "seeds": int((~np.isnan(contest.values[g])).sum()),
+            "slack": contest.slack[g],
+            "same": is_same(space_of(contest.groups[g]), space_of(contest.groups[order[0]])),
             **behind(contest, tests, order[0], g, tables),
         }
         for rank, g in enumerate(order, 1)
@@ -226,24 +256,33 @@ def behind(
     """How far group g lies behind the best, and what that says."""
     if g == best:
         return {"behind": 0.0, "behind_low": np.nan, "behind_high": np.nan, "method": "", "verdict": BEST}
+    if contest.impossible[g]:
+        verdict = LOSES if np.isfinite(contest.slack[g]) else OPEN
+        return {
+            "behind": np.inf,
+            "behind_low": np.nan,
+            "behind_high": np.nan,
+            "method": "",
+            "verdict": verdict,
+        }
     rival, winner = contest.groups[g], contest.groups[best]
     columns = contest.columns[best], contest.columns[g]
     paired = paired_examples(columns, winner, rival, tables) if tables else None
     e = over_seeds_and_examples(tests, best, g, paired[0] if paired else None)
-    is_known = contest.few[g] <= FEW
-    beaten = is_known and e.low is not None and e.low > max(0.0, float(contest.bias[g]))
+    beaten = e.low is not None and e.low > max(0.0, float(contest.slack[g]))
     return {**e.columns("behind"), "method": e.method, "verdict": LOSES if beaten else OPEN}
 
 
 def winner_of(table: pd.DataFrame) -> str:
     """The space that beats all others, or that none does."""
-    return str(table["space"].iloc[0]) if (table["verdict"].iloc[1:] == LOSES).all() else OPEN
+    beaten = (table["verdict"] == LOSES) | table["same"]
+    return str(table["space"].iloc[0]) if beaten.all() else OPEN
 
 
 def confusion_row(contest: Contest, table: pd.DataFrame) -> dict[str, Any]:
     """Of one data set: who wins, and in how many of the seeds each space had the best value."""
-    full = np.isfinite(contest.values).all(0)
-    best = np.nan_to_num(contest.values[:, full], nan=-np.inf).argmax(0)
+    full = ~np.isnan(contest.values).any(0)
+    best = contest.values[:, full].argmax(0)
     counts = np.bincount(best, minlength=len(contest.spaces))
     winner = winner_of(table)
     return {

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
+
+GRIDS = 3  # dimensions of which integrals are sums over points that fill them evenly
 
 
 def evenly(total: int, n: int) -> Tensor:
@@ -27,16 +27,18 @@ def middles(n: int) -> Tensor:
     return (torch.arange(n, dtype=torch.float64) + 0.5) / n
 
 
-def normal_grid(n: int, dims: int) -> Tensor:
-    """Points ``(m, dims)`` float64 that stand for equal shares of N(0, I): products of the middles of equal
-    shares along each of one or two dimensions, as many along each; m is n, or the next square.
+def lattice(n: int, dims: int) -> Tensor:
+    """n points ``(n, dims)`` float64 that fill the unit cube evenly: the middles of n equal parts along the
+    first dimension, and along the others the fractions of multiples of irrational numbers, the powers of
+    1 / g, g^dims = g + 1 (Niederreiter 1992, ch. 3 and 5; of two dimensions g is the golden ratio, and on a
+    sphere they are the Fibonacci lattice).
 
-    >>> normal_grid(2, 1)
-    tensor([[-0.6745],
-            [ 0.6745]], dtype=torch.float64)
-    >>> len(normal_grid(5, 2))
-    9
+    >>> lattice(2, 2)
+    tensor([[0.2500, 0.3090],
+            [0.7500, 0.9271]], dtype=torch.float64)
     """
-    side = math.ceil(n ** (1 / dims) - 1e-9)
-    line = torch.special.ndtri(middles(side))
-    return torch.cartesian_prod(*[line] * dims).view(-1, dims)
+    step, g = torch.arange(n, dtype=torch.float64) + 0.5, 1.0
+    for _ in range(60):
+        g = (1 + g) ** (1 / dims)
+    others = [(step * g**-power).frac() for power in range(1, dims)]
+    return torch.stack([middles(n), *others], dim=1)

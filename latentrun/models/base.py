@@ -258,7 +258,7 @@ class HasPriorGrid(HasGenerator):
 
     @abstractmethod
     def prior_grid(self, n: int) -> Tensor | None:
-        """n points ``(n, d)``, or the next number that can be had: the middles of parts of equal prior mass,
+        """n points ``(n, d)``, or the next number that can be had, that stand for equal shares of the prior,
         in one dimension in the order of the space; all points of a finite space, whatever n is; None where
         the space has more dimensions than it can cut."""
 

@@ -16,7 +16,7 @@ from latentrun.errors import InputError
 from latentrun.functional.distances.divergences import gaussian_kl, quadratic_penalty
 from latentrun.functional.noise import Noise
 from latentrun.functional.schedules import weight_schedule
-from latentrun.functional.spacing import normal_grid
+from latentrun.functional.spacing import GRIDS, lattice
 from latentrun.manifolds import Euclidean
 from latentrun.models.base import (
     Change,
@@ -104,8 +104,10 @@ class VAE(Headed, HasGaussianPosterior, HasEvidence, HasPrior, HasPriorGrid, Has
         return noise.normal("prior", (n, self.latent_dim))
 
     def prior_grid(self, n: int) -> Tensor | None:
-        """Of at most two dimensions."""
-        return normal_grid(n, self.latent_dim).to(self._origin) if self.latent_dim <= 2 else None
+        """Of few dimensions."""
+        if self.latent_dim > GRIDS:
+            return None
+        return torch.special.ndtri(lattice(n, self.latent_dim)).to(self._origin)
 
     def draws(self, x: Tensor, n: int, noise: Noise) -> Draws:
         mean, log_scale = self.moments(x)

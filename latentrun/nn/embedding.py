@@ -12,7 +12,6 @@ from latentrun.distributions.base import Draws, Law
 from latentrun.errors import InputError
 from latentrun.functional.embedding_quality import push_forward
 from latentrun.functional.noise import Noise
-from latentrun.functional.spacing import middles
 from latentrun.manifolds import Charted, Compact, Finite, Manifold, Symmetric
 from latentrun.nn.embedding_hidden import HIDDEN, HiddenKind
 from latentrun.nn.embedding_learned import EmbeddingTraining, LearnedEmbedding, is_closed, measured
@@ -125,10 +124,8 @@ class Embedding(Posterior):
     def sample_prior(self, n: int, noise: Noise) -> Tensor:
         return self.psi(self.kind.sample(n, self.space.dim, noise).to(self._origin))
 
-    def prior_grid(self, n: int) -> Tensor | None:
-        if self.space.dim > 1:
-            return None
-        return self.psi(self.kind.quantile(middles(n).unsqueeze(1).to(self._origin)))
+    def prior_at(self, u: Tensor) -> Tensor | None:
+        return self.psi(self.kind.quantile(u.to(self._origin)))
 
     def quality(self, n: int, noise: Noise) -> dict[str, float]:
         """How good psi is, at n hidden variables, by the names of :class:`~latentrun.functional.

@@ -3,7 +3,6 @@ class here, or a user's own, is chosen by ``model.posterior``."""
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
@@ -16,8 +15,8 @@ from torch.nn import functional as F
 from latentrun.distributions.base import Draws, Law, Uniform, pair_draws
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
-from latentrun.functional.spacing import middles
-from latentrun.manifolds import Compact, Manifold
+from latentrun.functional.spacing import GRIDS, lattice
+from latentrun.manifolds import Charted, Compact, Manifold
 from latentrun.types import Phase
 
 if TYPE_CHECKING:
@@ -80,11 +79,17 @@ class Posterior(nn.Module, ABC):
     def sample_prior(self, n: int, noise: Noise) -> Tensor:
         """n points ``(n, d)`` of the prior."""
 
-    def prior_grid(self, n: int) -> Tensor | None:
-        """n points ``(n, d)`` that cut the prior into parts of equal mass, in the order of the space; None
-        unless the space is one-dimensional. Averages over them are integrals over the prior."""
-        del n
+    def prior_at(self, u: Tensor) -> Tensor | None:
+        """The points ``(n, d)`` at ``u (n, m)`` of a map that takes the uniform law of [0, 1]^m, m the
+        dimension of the space, to the prior; None where no such map is known."""
+        del u
         return None
+
+    def prior_grid(self, n: int) -> Tensor | None:
+        """n points ``(n, d)`` that stand for equal shares of the prior, those of a curve in its order; None
+        where none are known, or in more than ``GRIDS`` dimensions. Averages over them are integrals over the
+        prior."""
+        return self.prior_at(lattice(n, self.space.dim)) if 0 < self.space.dim <= GRIDS else None
 
     def phases(self) -> tuple[Phase, ...]:
         """What must be trained before the model itself; nothing unless overridden."""
@@ -140,13 +145,8 @@ class LawPosterior(Posterior):
     def sample_prior(self, n: int, noise: Noise) -> Tensor:
         return cast(Compact, self.space).sample(n, noise)
 
-    def prior_grid(self, n: int) -> Tensor | None:
-        if self.space.dim != 1:
-            return None
-        share = middles(n).unsqueeze(1)
-        if self.space.ambient_dim == 2:  # circles
-            share = torch.cat([(2 * math.pi * share).cos(), (2 * math.pi * share).sin()], 1)
-        return share.to(self._origin)
+    def prior_at(self, u: Tensor) -> Tensor | None:
+        return self.space.embed(u).to(self._origin) if isinstance(self.space, Charted) else None
 
 
 # ---------------------------------------------------------------- encoder numbers to parameters

@@ -15,7 +15,6 @@ from latentrun.distributions.normal import DiagonalNormal
 from latentrun.distributions.one_hot import OneHot
 from latentrun.functional.distances.divergences import gaussian_kl
 from latentrun.functional.noise import Noise
-from latentrun.functional.spacing import middles
 from latentrun.manifolds import Manifold
 from latentrun.nn.embedding_hidden import LARGEST
 from latentrun.nn.posterior import (
@@ -58,8 +57,8 @@ class NormalPosterior(Posterior):
     def sample_prior(self, n: int, noise: Noise) -> Tensor:
         return noise.normal("prior", (n, self.space.ambient_dim))
 
-    def prior_grid(self, n: int) -> Tensor | None:
-        return torch.special.ndtri(middles(n).unsqueeze(1)).to(self._origin) if self.space.dim == 1 else None
+    def prior_at(self, u: Tensor) -> Tensor | None:
+        return torch.special.ndtri(u).to(self._origin)
 
 
 class BetaCoding(LawCoding):

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from latentrun.distributions.base import Draws
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
+from latentrun.functional.spacing import GRIDS, lattice
 from latentrun.manifolds import Finite, Manifold, Product
 from latentrun.nn.posterior import Coding, Posterior, Unneeded, kind_of
 from latentrun.nn.posterior_flat import CategoricalPosterior, NormalPosterior
@@ -123,19 +124,24 @@ class ProductPosterior(Posterior):
         return torch.cat([factor.sample_prior(n, noise.at(i)) for i, factor in enumerate(self.each())], -1)
 
     def prior_grid(self, n: int) -> Tensor | None:
-        """Of finite sets, beside which one factor of dimension 1 may stand: its grid for each of their
-        points, at least n points in all where there is such a factor."""
-        if self.space.dim > 1:
+        """The grid of the other factors together, at least n points in all, for each combination of the
+        points of finite sets; of these alone, whatever n is."""
+        dims = [factor.space.dim for factor in self.each()]
+        if sum(dims) > GRIDS:
             return None
         several = math.prod(f.space.ambient_dim for f in self.each() if isinstance(f.space, Finite))
-        grids = [factor.prior_grid(-(-n // several)) for factor in self.each()]
-        points = torch.zeros(1, 0)
-        for grid in grids:
-            if grid is None:
+        u = lattice(-(-n // several), sum(dims)) if sum(dims) else torch.zeros(1, 0)
+        points = u.new_zeros(len(u), 0)
+        for factor, part in zip(self.each(), u.split(dims, dim=1), strict=True):
+            finite = isinstance(factor.space, Finite)
+            own = factor.prior_grid(1) if finite else factor.prior_at(part)
+            if own is None:
                 return None
-            points = torch.cat(
-                [points.to(grid).repeat_interleave(len(grid), 0), grid.repeat(len(points), 1)], -1
-            )
+            if finite:
+                own, points = own.repeat_interleave(len(points), 0), points.repeat(len(own), 1)
+            else:
+                own = own.repeat(len(points) // len(own), 1)
+            points = torch.cat([points.to(own), own], 1)
         return points
 
     def phases(self) -> tuple[Phase, ...]:

@@ -97,16 +97,15 @@ def bounded(
     space=None,
     oracle=None,
     uncorrected=None,
-    bias=0.0,
     data=None,
     jitter=0.0,
-    few=0.0,
     known=None,
+    change=0.0,
     lies_on=None,
 ):
     """A run whose bound of log p(x) is ``bound`` on average: examples differ by SPREAD in all runs, and by
-    ``jitter`` otherwise. ``known``: log p(x) itself, by quadrature; ``few``: share of examples with a bound
-    that few draws carry; ``lies_on``: the manifold that the data lie on."""
+    ``jitter`` otherwise. ``known``: log p(x) itself, by quadrature, which last moved by
+    ``change``; ``lies_on``: the manifold that the data lie on."""
     rng = np.random.default_rng(crc32(f"{group} {seed}".encode()))
     noise = rng.normal(size=EXAMPLES)
     values = bound + SPREAD - SPREAD.mean() + jitter * (noise - noise.mean())
@@ -115,12 +114,10 @@ def bounded(
         "elbo": Estimate(values.mean() - 1.0),
         "iwae.10": Estimate(values.mean() - 0.5),
         "iwae.100": Estimate(values.mean()),
-        "bias": Estimate(bias),
-        "few": Estimate(few),
     }
     if known is not None:
         examples["quadrature"] = values - bound + known
-        metrics["quadrature"] = Estimate(known)
+        metrics |= {"quadrature": Estimate(known), "quadrature_change": Estimate(change)}
     if oracle is not None:
         metrics["oracle"] = Estimate(oracle)
     if uncorrected is not None:

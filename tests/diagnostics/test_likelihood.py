@@ -16,7 +16,7 @@ from latentrun.diagnostics.evidence.likelihood_measure import fixed_scale, weigh
 from latentrun.distributions.base import Draws
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
-from latentrun.functional.spacing import normal_grid
+from latentrun.functional.spacing import lattice
 from latentrun.models.base import HasEvidence, HasLogProb, HasPriorGrid
 from tests.planted import Deterministic, Gaussian, Rows, planted_run
 
@@ -25,7 +25,7 @@ SETTINGS = {
     "rows": 1000,
     "draws": [1, 10, 100],
     "points": 4096,
-    "plane": 0,
+    "lattice": 0,
     "tolerance": 1e-4,
 }
 SIGMA = 0.5
@@ -196,7 +196,7 @@ class Fading(Weighing):
         return Independent(Normal(self.decode(z), sd.expand(-1, 3), validate_args=False), 1)
 
     def prior_grid(self, n):
-        return normal_grid(n, 2).float()
+        return torch.special.ndtri(lattice(n, 2)).float()
 
 
 def test_a_standard_deviation_that_changes_with_z_is_in_every_bound():
@@ -216,7 +216,7 @@ def test_a_standard_deviation_that_changes_with_z_is_in_every_bound():
         math.log(integrate.dblquad(density, -6, 6, -6, 6, args=(row,), epsabs=1e-5, epsrel=1e-4)[0])
         for row in x.double().numpy()
     ]
-    _, report, value = measure(Fading(), x, draws=[1, 4000], plane=65536, tolerance=1e-3)
+    _, report, value = measure(Fading(), x, draws=[1, 4000], lattice=65536, tolerance=1e-3)
     table = report.tables["examples"]
     np.testing.assert_allclose(table["quadrature"], truth, atol=4e-3)
     np.testing.assert_allclose(table["iwae_4000"], truth, atol=0.06)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ from latentrun.config.build import build
 from latentrun.config.options import options, shipped
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
-from latentrun.manifolds import Finite, space
+from latentrun.manifolds import Charted, Euclidean, Finite, space
 from latentrun.nn.posterior import FAMILIES, FARTHEST, Posterior, bounded, direction
 from latentrun.nn.posterior_flat import CategoricalPosterior
 from latentrun.nn.posterior_product import ProductPosterior, posterior_of
@@ -143,7 +145,7 @@ def test_prior_grids_cut_the_prior_into_equal_parts(posterior):
     if isinstance(posterior.space, Finite):
         assert torch.equal(grid, torch.eye(posterior.space.ambient_dim))
         return
-    if posterior.space.dim != 1:
+    if posterior.space.dim > 3 or not isinstance(posterior.space, (Charted, Euclidean)):
         assert grid is None
         return
     assert grid is not None and grid.shape == (1000, posterior.space.ambient_dim)
@@ -199,7 +201,15 @@ def test_grids_of_products():
     assert grid.shape == (1000, 7) and torch.allclose(
         grid.mean(0), torch.tensor([0.2] * 5 + [0, 0]), atol=1e-6
     )
-    assert posterior_of(space("s1xs1"), vmf, 0.5).prior_grid(10) is None
+    torus = posterior_of(space("s1xs1"), vmf, 0.5).prior_grid(400)
+    angles = torch.stack([torch.atan2(torus[:, 1], torus[:, 0]), torch.atan2(torus[:, 3], torus[:, 2])], 1)
+    counts, *_ = torch.histogramdd(angles, 5, range=[-math.pi, math.pi] * 2)
+    assert counts.min() >= 14 and counts.max() <= 18  # 16 in each of 25 cells
+    assert posterior_of(space("s2xs2"), vmf, 0.5).prior_grid(10) is None
+    mixed = posterior_of(space("e1xc2xs1"), vmf, 0.5).prior_grid(500)
+    assert mixed.shape == (500, 5) and mixed[:, 1:3].mean(0).tolist() == [0.5, 0.5]
+    for half in mixed.split(250):  # every point of the finite set has the whole grid of the others
+        assert torch.equal(half[:, [0, 3, 4]], mixed[:250, [0, 3, 4]])
     assert posterior_of(space("s1xc5"), vmf, 0.5).prior_grid(12).shape == (15, 7)  # at least 12
     both = posterior_of(space("c2xc3"), family("categorical"), 0.5).prior_grid(1000)
     assert len(both.unique(dim=0)) == len(both) == 6 and (both.sum(1) == 2).all()

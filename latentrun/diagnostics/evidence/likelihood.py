@@ -64,22 +64,23 @@ class Likelihood(Diagnostic):
     below; infinite where a draw has a prior of 0). ``iwae.K`` = E log 1/K sum_k p(x|z_k)
     p(z_k) / q(z_k|x), between the ELBO (K = 1) and log p(x) (Burda et al. 2016), averaged over disjoint
     groups of K of the same draws. For no K is it an estimate of log p(x) without a bias downwards: ``bias``
-    is that of the largest K to first order in 1/K (Nowozin 2018), and worth nothing where few draws carry the
-    mean: ``effective`` draws, (sum w)² / sum w², and ``few``, the share of examples with fewer than 10.
+    is that of the largest K to first order in 1/K (Nowozin 2018), as the draws themselves show it. It is
+    worth nothing where few draws carry the mean (``effective`` draws, (sum w)² / sum w², and ``few``, the
+    share of examples with fewer than 10), and knows nothing of places that the posterior leaves out.
 
     Where a model gives weights that leave a term of the KL out (a group action on a prior that it does not
     leave alone), what they come to is called ``elbo_uncorrected`` and ``iwae_uncorrected``: no bounds of
     anything. ``outside``: the share of draws that the whole term rules out, where the prior is 0.
 
-    ``quadrature``: log p(x) as a mean of p(x|z) over middles of parts of equal prior mass, where the latent
-    space has one dimension, or two and ``plane`` points are allowed; their number is doubled until no example
-    moves by ``tolerance``. ``log_prob``: exact, of models that have a density (of data on levels, with the
-    noise that it asks for). ``oracle``: log of the mean of N(x; member, sigma² I) over all members of the
-    data's family, sigma that of the model: what a model has whose decoder draws the family itself, from the
-    family's own law. ``source``: the same with the standard deviation of the data's own
-    noise, where they have some: the law they are drawn from, which no model exceeds on average. ``gap``: how
-    far the oracle lies above, ``inference_gap`` = log p(x) - ELBO = KL(q(z|x) || p(z|x)), where log p(x) is
-    known.
+    ``quadrature``: log p(x) as a mean of p(x|z) over points that stand for equal shares of the prior, where
+    the latent space has one dimension, or two or three and a ``lattice`` of so many points is allowed; their
+    number is doubled until no example moves by ``tolerance``. ``log_prob``: exact, of models that have a
+    density (of data on levels, with the noise that it asks for). ``oracle``: log of the mean of N(x; member,
+    sigma² I) over all members of the data's family, sigma that of the model: what a model has whose decoder
+    draws the family itself, from the family's own law. ``source``: the same with the standard deviation of
+    the data's own noise, where they have some: the law they are drawn from, which no model exceeds on
+    average. ``gap``: how far the oracle lies above, ``inference_gap`` = log p(x) - ELBO = KL(q(z|x) ||
+    p(z|x)), where log p(x) is known.
 
     ``information``: I(index of the example; z), the active information of a Gaussian posterior, and
     ``kl_aggregate`` = KL(q(z) || p(z)), which add up to ``kl`` (Hoffman & Johnson 2016), as in the diagnostic
@@ -130,13 +131,13 @@ class Likelihood(Diagnostic):
         rows: Annotated[int, Count(2)],
         draws: Annotated[list[int], Each(Count(1))],
         points: Annotated[int, Count(2, 100_000_000)],
-        plane: Annotated[int, Count(0, 100_000_000)],
+        lattice: Annotated[int, Count(0, 100_000_000)],
         tolerance: Annotated[float, Gt(0)],
     ):
         if not draws:
             raise InputError("diagnostic.likelihood.draws: at least one number of draws is needed")
         self.split, self.rows, self.points, self.tolerance = split, rows, points, tolerance
-        self.draws, self.plane = sorted(set(draws)), plane
+        self.draws, self.lattice = sorted(set(draws)), lattice
 
     # ---------------------------------------------------------------- measuring
     @torch.no_grad()
@@ -175,7 +176,7 @@ class Likelihood(Diagnostic):
         if not isinstance(model, HasEvidence):
             return Known(exact)
         quadrature = oracle = source = scale = None
-        most = self.plane if model.spaces["z"].dim == 2 else self.points
+        most = self.points if model.spaces["z"].dim < 2 else self.lattice
         if isinstance(model, HasPriorGrid) and most:
             quadrature = by_quadrature(model, model, x, most, self.tolerance)
         if isinstance(data, HasMembers):
@@ -327,8 +328,9 @@ def bound_notes(weighed: Weighed, sampled: bool) -> list[str]:
         notes.append(
             f"The bound of K draws is a mean over all disjoint groups of K of the {most:,} draws of an "
             "example. With every K it lies below log p(x) on average: to first order, with most draws, by "
-            f"{side.bias.mean().item():.2g} nats. In {100 * few:.0f} % of the examples fewer than {FEW} "
-            "draws carry the mean, and there it lies lower than that."
+            f"{side.bias.mean().item():.2g} nats as far as these draws can tell, and by any amount more "
+            f"where the posterior leaves out what they never meet. In {100 * few:.0f} % of the examples "
+            f"fewer than {FEW} draws carry the mean, and there it lies lower than that."
         )
     if weighed.uncorrected is not None:
         notes.append(
