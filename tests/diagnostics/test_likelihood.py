@@ -12,7 +12,7 @@ from torch.distributions import Independent, MultivariateNormal, Normal
 from latentrun.data.base import HasMembers
 from latentrun.diagnostics.base import misfit
 from latentrun.diagnostics.evidence.likelihood import Likelihood
-from latentrun.diagnostics.evidence.likelihood_measure import fixed_scale, weigh
+from latentrun.diagnostics.evidence.likelihood_measure import fixed_scale, one_scale, pairs, weigh
 from latentrun.distributions.base import Draws
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
@@ -283,6 +283,21 @@ class Circle(Rows, HasMembers):
     def members(self, n):
         turn = 2 * torch.pi * torch.arange(n) / n
         return torch.stack([turn.cos(), turn.sin(), torch.zeros(n)], 1)
+
+
+@pytest.mark.parametrize("shape", [(7,), (1, 3, 2)])
+def test_normal_laws_of_one_scale_are_measured_by_distances(shape):
+    generator = torch.Generator().manual_seed(0)
+    x = 30 + torch.randn(20, *shape, generator=generator)
+    mean = 30 + torch.randn(50, *shape, generator=generator)
+    one, several = (
+        Independent(Normal(mean, torch.full_like(mean, 0.05) + add), len(shape))
+        for add in (0.0, 1e-3 * torch.rand(mean.shape, generator=generator))
+    )
+    assert one_scale(one) == pytest.approx(0.05) and one_scale(several) is None
+    for law in (one, several):
+        expected = law.log_prob(x.unsqueeze(1))
+        torch.testing.assert_close(pairs(law, x).float(), expected, rtol=1e-5, atol=1e-3)
 
 
 def test_the_oracle_integrates_over_the_family():

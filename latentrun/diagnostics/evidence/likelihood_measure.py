@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
+from math import log, pi, prod, sqrt
 
 import torch
 from torch import Tensor
@@ -117,15 +117,33 @@ def in_chunks(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 # ---------------------------------------------------------------- integrals
 def integrate(law: Callable[[Tensor], Distribution], points: Tensor, x: Tensor) -> Tensor:
     """log (1/n) sum_j p(x|point_j) ``(N,)``, of ``points (n, ...)`` that ``law`` takes blocks of."""
-    event = tuple(x.shape[1:])
-    block = min(CHUNK, len(points))
-    rows = max(1, CELLS // (block * prod(event)))
+    return log_mean(lambda some: pairs(law(some), x), points, min(CHUNK, len(points)))
 
-    def log_density(some: Tensor) -> Tensor:
-        p = law(some)
-        return torch.cat([p.log_prob(part.unsqueeze(1)) for part in x.split(rows)])
 
-    return log_mean(log_density, points, block)
+def pairs(law: Distribution, x: Tensor) -> Tensor:
+    """log p_j(x_i) ``(N, B)`` of the laws of a batch ``(B,)`` at ``x (N, *event_shape)``. Of normal laws with
+    one scale everywhere by their squared distances, |x|² - 2 x·mean + |mean|² about the mean of x in float64:
+    one product of matrices in place of N B D logarithms."""
+    scale = one_scale(law)
+    if scale is None:
+        rows = max(1, CELLS // prod(law.batch_shape + law.event_shape))
+        return torch.cat([law.log_prob(part.unsqueeze(1)) for part in x.split(rows)])
+    rows = x.double().flatten(1)
+    middle = rows.mean(0)
+    rows, means = rows - middle, law.mean.double().flatten(1) - middle
+    squares = torch.addmm(rows.square().sum(1, keepdim=True), rows, means.mT, alpha=-2)
+    squares += means.square().sum(1)
+    return squares.mul_(-0.5 / scale**2).sub_(rows.shape[1] * log(scale * sqrt(2 * pi)))
+
+
+def one_scale(law: Distribution) -> float | None:
+    """sigma where the law is N(mean, sigma² I), the same in all of its batch and dimensions; else None."""
+    while isinstance(law, Independent):
+        law = law.base_dist
+    if not isinstance(law, Normal):
+        return None
+    low, high = law.scale.min().item(), law.scale.max().item()
+    return low if high - low <= 1e-6 * high else None
 
 
 @torch.no_grad()
@@ -149,13 +167,7 @@ def by_quadrature(
 def fixed_scale(model: HasLikelihood, z: Tensor) -> float | None:
     """sigma where p(x|z) = N(mean(z), sigma² I) with the same sigma at all of the codes ``z (n, d)`` and in
     all dimensions; else None."""
-    law = model.likelihood(z)
-    while isinstance(law, Independent):
-        law = law.base_dist
-    if not isinstance(law, Normal):
-        return None
-    low, high = law.scale.min().item(), law.scale.max().item()
-    return low if high - low <= 1e-6 * high else None
+    return one_scale(model.likelihood(z))
 
 
 @torch.no_grad()
