@@ -10,7 +10,7 @@ from latentrun.data.base import Dataset
 from latentrun.diagnostics.codes.manifold_fit import ManifoldFit
 from latentrun.errors import Misfit, NothingToMeasure
 from latentrun.functional.noise import Noise
-from latentrun.manifolds import Sphere
+from latentrun.manifolds import Sphere, space
 from latentrun.models.base import HasEmbedding
 from tests.conformance import parts
 from tests.planted import Deterministic, Rows, Turns, planted_run
@@ -30,11 +30,11 @@ def angle_of(x):
     return torch.atan2(x[:, 1], x[:, 0])
 
 
-def measure(encode, d, space=None, data=None, **changes):
+def measure(encode, d, onto=None, data=None, **changes):
     data = Turns() if data is None else data
     model = Deterministic(encode, lambda z: z.new_zeros(len(z), 3), d, (3,))
-    if space is not None:
-        model.spaces["z"] = space
+    if onto is not None:
+        model.spaces["z"] = onto
     diagnostic = ManifoldFit(**{**SETTINGS, **changes})
     report = diagnostic(planted_run(model, data), Noise(0).at("test"))
     return diagnostic, report, {name: e.value for name, e in report.metrics.items()}
@@ -44,15 +44,15 @@ def on_circle(times=1):
     return lambda x: torch.stack([(times * angle_of(x)).cos(), (times * angle_of(x)).sin()], 1)
 
 
-@pytest.mark.parametrize("space", [Sphere(1), None], ids=["circle", "plane"])
-def test_a_circle_laid_onto_a_circle(space):
-    _, report, value = measure(on_circle(), 2, space)
+@pytest.mark.parametrize("onto", [Sphere(1), None], ids=["circle", "plane"])
+def test_a_circle_laid_onto_a_circle(onto):
+    _, report, value = measure(on_circle(), 2, onto)
     assert value["winding.angle"] == 1 and value["once.angle"] == 1
     assert value["circular_correlation.angle"] == pytest.approx(1, abs=1e-4)
     assert value["torn.angle"] == 0 and value["persistence.angle"] == pytest.approx(1 / 8, rel=0.02)
     assert value["jump_fine.angle"] == pytest.approx(1, rel=0.01)
     assert value["distance_rank"] == pytest.approx(1, abs=1e-5)
-    if space is not None:  # along the circle, not through it
+    if onto is not None:  # along the circle, not through it
         assert value["distance_linear"] == pytest.approx(1, abs=1e-5)
         assert value["tear.angle"] == pytest.approx(2 / 512, rel=0.01)
 
@@ -114,8 +114,42 @@ def test_every_path_is_its_own_with_another_factor():
 
 
 def test_codes_that_do_not_move():
-    _, _, value = measure(lambda x: x.new_zeros(len(x), 2), 2)
-    assert math.isnan(value["persistence.angle"]) and value["torn.angle"] == 0 and value["winding.angle"] == 0
+    diagnostic, report, value = measure(lambda x: x.new_zeros(len(x), 2), 2)
+    assert math.isnan(value["persistence.angle"]) and math.isnan(value["torn.angle"])
+    assert value["winding.angle"] == 0
+    picture = diagnostic.plot(report)["path_angle"].figure
+    assert picture.axes[2].get_title() == "the code does not move"
+
+
+def torus(first, second):
+    return torch.stack([first.cos(), first.sin(), second.cos(), second.sin()], 1)
+
+
+@pytest.mark.parametrize(
+    ("encode", "winding"),
+    [
+        (lambda a: torus(a, 0 * a), 1),
+        (lambda a: torus(0.3 * a.sin(), 2 * a), 2),
+        (lambda a: torus(0.8 * a.cos(), 0.8 * a.sin()), 0),  # a loop within a square of the torus
+        (lambda a: torus(1.5 + 1.2 * a.cos(), 0.8 * a.sin()), 0),
+    ],
+)
+def test_a_torus_is_gone_round_along_one_of_its_circles(encode, winding):
+    for text, more in (("t2", 0), ("s1xe1xs1", 1)):
+        parts_of = lambda x: encode(angle_of(x)).split([2, 2], dim=1)  # noqa: E731
+
+        def codes(x, more=more, parts_of=parts_of):
+            first, second = parts_of(x)
+            return torch.cat([first, x[:, :1] * torch.ones(len(x), more), second], 1)
+
+        _, _, value = measure(codes, 4 + more, space(text))
+        assert value["winding.angle"] == winding
+        assert (value["circular_correlation.angle"] > 0.99) == (winding == 1)
+
+
+def test_what_goes_round_beside_a_circle_goes_round():
+    still = lambda x: torch.cat([torch.ones(len(x), 1), torch.zeros(len(x), 1), 3 + 2 * x[:, :2]], 1)  # noqa: E731
+    assert measure(still, 4, space("s1xe2"))[2]["winding.angle"] == 1
 
 
 def measured_on(name, mixed=False):

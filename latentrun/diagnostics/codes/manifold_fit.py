@@ -40,10 +40,12 @@ class ManifoldFit(Diagnostic):
 
     *Closed paths* of each cyclic factor, rendered by the oracle, the others fixed as in ``paths`` rows; those
     that do not close are left out (on a Moebius strip one turn leads to the other side). The code's angle is
-    that around the centre of its path, in the plane in which that spreads most. ``winding``: how often the
-    code goes round, without its sign: 1 for a circle laid onto a circle, 2 for a double cover, 0 where it
-    turns back, as it must on a line. ``circular_correlation`` of this angle with the factor, along the path,
-    whatever origin and sense (Jammalamadaka & SenGupta 2001); 0 where the path has no inside.
+    that on the circle of its space, of a torus or product the one that it goes round most often; where there
+    is none, that around the centre of its path, in the plane in which that spreads most: a crescent has its
+    centre outside. ``winding``: how often the code goes round, without its sign: 1 for a circle laid onto a
+    circle, 2 for a double cover, 0 where it turns back, as it must on a line. ``circular_correlation`` of
+    this angle with the factor, along the path, whatever origin and sense (Jammalamadaka & SenGupta 2001); 0
+    where the path has no inside.
 
     *Tears*: a code that must leave a place and arrive at it from the other side jumps, however fine the path.
     ``jump_coarse``, ``jump_fine``: the largest step between neighbours over the median step, with ``points``
@@ -51,8 +53,9 @@ class ManifoldFit(Diagnostic):
     coarse one, 1 / ``refinement`` where the code follows, 1 where it is torn. ``half``: the least share of
     the circle on which the code makes half of its way, 1/2 where it goes evenly: a network is continuous, and
     goes back steeply where another map would jump. ``torn``: share of the paths where persistence is nearer
-    to 1, as ratios go, or ``half`` below 0.1. ``tear``: the largest fine step as a share of the distance of
-    the two points of the path farthest apart; table ``paths`` says at which value of the factor.
+    to 1, as ratios go, or ``half`` below 0.1, of those on which the code moves. ``tear``: the largest fine
+    step as a share of the distance of the two points of the path farthest apart; table ``paths`` says at
+    which value of the factor.
 
     *Embedding*: of a model whose latent space is the image of hidden variables, how good that map is, see
     :class:`~latentrun.functional.embedding_quality.EmbeddingQuality`, of a curve also ``Course`` and of what
@@ -165,7 +168,7 @@ class ManifoldFit(Diagnostic):
             if not len(loops.z):
                 continue
             found = continuity(loops.z, self.refinement, space.distance)
-            views = [View.of(path) for path in loops.z]
+            views = [View.of(path.cpu(), space) for path in loops.z]
             rows.append(path_table(loops, found, views, self.refinement))
             metrics |= path_metrics(rows[-1], factor.name)
             y = latents.y[:, run.data.factors.index(factor)].double()

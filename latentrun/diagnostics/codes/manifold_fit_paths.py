@@ -19,7 +19,9 @@ from latentrun.functional.statistics.circular import (
     main_line,
     main_plane,
     winding,
+    wrapped,
 )
+from latentrun.manifolds import Manifold, Product, Sphere
 from latentrun.types import Factor
 
 STEEP = 0.1  # share of the circle: a code that makes half of its way on less is as good as torn
@@ -56,17 +58,27 @@ def closes(data: Oracle, y: Tensor, column: int) -> Tensor:
 
 @dataclass(frozen=True)
 class View:
-    """How codes are seen from a path: from its ``centre (d,)`` in the main ``plane (2, d)`` of its points, or
-    along its main ``line (1, d)`` where it lies on one, ``plane`` then 0."""
+    """How codes are seen from a path: from a ``centre (d,)`` in a ``plane (2, d)``, or along its main ``line
+    (1, d)`` where it lies on one, ``plane`` then 0."""
 
     centre: Tensor
     plane: Tensor
     line: Tensor
 
     @classmethod
-    def of(cls, path: Tensor) -> View:
-        """Of a path ``(T, d)``."""
-        return cls(*main_plane(path), main_line(path))
+    def of(cls, path: Tensor, space: Manifold) -> View:
+        """Of a path ``(T, d)``: along the circle of the space that it goes round most often; where it goes
+        round none, in the plane in which it spreads most, or what is left of it beside circles."""
+        circles, rest = circles_of(space)
+        views = [cls(path.new_zeros(len(rest)).double(), plane, main_line(path)) for plane in circles]
+        if rest.sum() > 1 or not circles:
+            views.append(cls(*main_plane(path * rest.to(path)), main_line(path)))
+        return max(views, key=lambda view: view.turns(path))
+
+    def turns(self, path: Tensor) -> tuple[float, float]:
+        """How often a path goes round, and the way that its angle makes."""
+        angle = self.angle(path)
+        return winding(angle).abs().item(), wrapped(angle.roll(-1) - angle).abs().sum().item()
 
     @property
     def is_flat(self) -> bool:
@@ -85,6 +97,27 @@ class View:
         return self.angle(z) if self.is_flat else self.seen(z)[:, 0]
 
 
+def circles_of(space: Manifold) -> tuple[list[Tensor], Tensor]:
+    """The planes ``(2, d)`` of the factors of a space that are circles, and which coordinates ``(d,)`` are of
+    no circle."""
+    factors = space.factors if isinstance(space, Product) else (space,)
+    axes = torch.eye(space.ambient_dim, dtype=torch.float64)
+    rest = torch.ones(space.ambient_dim, dtype=torch.float64)
+    planes, start = [], 0
+    for factor in factors:
+        if isinstance(factor, Sphere) and factor.dim == 1:
+            planes.append(axes[start : start + 2])
+            rest[start : start + 2] = 0
+        start += factor.ambient_dim
+    return planes, rest
+
+
+def torn(found: Continuity, refinement: int) -> Tensor:
+    """1 where a path is torn, 0 where it is whole, NaN where its code does not move ``(P,)``."""
+    is_torn = (found.persistence > refinement**-0.5) | (found.half < STEEP)
+    return torch.where(found.half.isnan(), torch.nan, is_torn.double())
+
+
 def path_table(loops: Loops, found: Continuity, views: Sequence[View], refinement: int) -> pd.DataFrame:
     """A row for each path: its ``continuity``, with ``refinement`` times as many points, and its course as
     seen by its view."""
@@ -101,7 +134,7 @@ def path_table(loops: Loops, found: Continuity, views: Sequence[View], refinemen
         "jump_fine": found.fine.cpu().numpy(),
         "persistence": found.persistence.cpu().numpy(),
         "half": found.half.cpu().numpy(),
-        "torn": ((found.persistence > refinement**-0.5) | (found.half < STEEP)).cpu().numpy(),
+        "torn": torn(found, refinement).cpu().numpy(),
         "tear": found.size.cpu().numpy(),
         "at": (low + (high - low) * found.at).cpu().numpy(),
     }

@@ -25,11 +25,11 @@ def pictures(report: Report) -> dict[str, Picture]:
     if "paths" in report.tables:
         for name, rows in report.tables["paths"].groupby("factor", sort=False):
             text = (
-                f"A closed path of {name}: left its code, seen in the plane in which it spreads most and "
-                "coloured by the factor, or on a line against the factor; middle the code's angle, on a line "
-                "its place, against the factor, a point for each row of the data; right the length of the "
-                "code's steps along the refined path, the dashed line at the largest. A tear is a step, or "
-                "a few, that stand above all others."
+                f"A closed path of {name}: left its code, seen in the plane of the circle that it goes round, "
+                "or in that in which it spreads most, and coloured by the factor, or on a line against the "
+                "factor; middle the code's angle, on a line its place, against the factor, a point for each "
+                "row of the data; right the length of the code's steps along the refined path, the dashed "
+                "line at the largest. A tear is a step, or a few, that stand above all others."
             )
             made[f"path_{name}"] = Picture(path(str(name), rows, report.arrays), text)
     if not made:
@@ -68,8 +68,9 @@ def path(name: str, rows: pd.DataFrame, arrays: Mapping[str, np.ndarray]) -> Fig
     if np.isfinite(rows["at"].iloc[0]):
         steps.axvline(rows["at"].iloc[0], color="black", linestyle="--", linewidth=0.7)
     steps.set(xlabel=label, ylabel="length of the step", yscale="log" if step.max() > 0 else "linear")
-    state = "torn" if rows["torn"].iloc[0] else "not torn"
-    steps.set_title(f"{state}: half its way on {rows['half'].iloc[0]:.1%}")
+    state = {1: "torn", 0: "not torn"}.get(rows["torn"].iloc[0])
+    moved = f"{state}: half its way on {rows['half'].iloc[0]:.1%}"
+    steps.set_title(moved if state else "the code does not move")
     return fig
 
 
