@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 TURN = 2 * math.pi
 
@@ -28,6 +29,20 @@ def share(y: Tensor, x: Tensor, period: float = TURN) -> Tensor:
 def wrap(angle: Tensor, period: float = TURN) -> Tensor:
     """The representative in [-period / 2, period / 2] of angles modulo ``period``."""
     return angle - period * torch.round(angle / period)
+
+
+def direction(h: Tensor) -> Tensor:
+    """Unit vectors along ``h (..., d)``, of any size in floating point; along the first axis where h = 0.
+
+    >>> direction(torch.tensor([[3e4, 4e4], [3e-30, 4e-30], [0.0, 0.0]]))
+    tensor([[0.6000, 0.8000],
+            [0.6000, 0.8000],
+            [1.0000, 0.0000]])
+    """
+    largest = h.detach().abs().amax(-1, keepdim=True)
+    axis = torch.zeros_like(h)
+    axis[..., 0] = 1
+    return F.normalize(torch.where(largest > 0, h / torch.where(largest > 0, largest, 1), axis), dim=-1)
 
 
 def root(x: Tensor) -> Tensor:

@@ -10,12 +10,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from latentrun.functional.statistics.circular import unit
-from latentrun.manifolds.angles import TURN, length, root, share
+from latentrun.manifolds.angles import TURN, direction, length, root, share
 from latentrun.manifolds.base import Charted, Symmetric
 from latentrun.types import Factor
 
 if TYPE_CHECKING:
     from latentrun.functional.noise import Noise
+
+BOUND = 10.0  # of the numbers that name a rotation: beyond, float32 cannot tell its columns apart
 
 
 class Sphere(Symmetric):
@@ -35,6 +37,9 @@ class Sphere(Symmetric):
 
     def project(self, z: Tensor) -> Tensor:
         return F.normalize(z, dim=-1)
+
+    def from_numbers(self, h: Tensor) -> Tensor:
+        return direction(h)
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         # The chord keeps digits where the scalar product loses them.
@@ -128,12 +133,15 @@ def sphere(dim: int) -> Sphere:
 def rotation(g: Tensor, n: int) -> Tensor:
     """Rotations ``(..., n, n)`` named by any numbers ``g (..., n (n - 1))``: their first n - 1 columns are g
     plus those of the identity, made orthonormal one after the other, the last is what completes them (Zhou et
-    al. 2019, arXiv 1812.07035, eqs. 5-6). Unlike angles, continuous in what a network gives.
+    al. 2019, arXiv 1812.07035, eqs. 5-6). Unlike angles, continuous in what a network gives. In three and
+    more dimensions numbers beyond ``BOUND`` are scaled down to it.
 
     >>> rotation(torch.zeros(2), 2)
     tensor([[1., -0.],
             [0., 1.]])
     """
+    if n > 2:
+        g = g / (g.abs().amax(-1, keepdim=True) / BOUND).clamp_min(1)
     raw = g.unflatten(-1, (n, n - 1)) + torch.eye(n, n - 1, dtype=g.dtype, device=g.device)
     columns: list[Tensor] = []
     for column in raw.unbind(-1):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import torch
@@ -95,6 +95,13 @@ class MatchedAE(Headed, HasEncoder, HasGenerator):
         """D as the monitor takes it."""
         return self.mismatch(z, noise)
 
+    def unbiased(self, z: Tensor, noise: Noise, kernel: Kernel, scales: Sequence[float]) -> Tensor:
+        """MMD² ``()`` of codes to the prior; 0 of one code, which the last batch of an epoch may have, and
+        of which there is no unbiased one."""
+        if len(z) < 2:
+            return z.new_zeros(())
+        return mmd2(z, self.sample_prior(len(z), noise).to(z), kernel, self.width, scales)
+
     def loss(self, batch: Batch, noise: Noise, clock: Clock) -> dict[str, Tensor]:
         """Mean over the batch of ``reconstruction`` = -log p(x|z), in nats per example, + weight D."""
         z = self.encode(batch.x)
@@ -173,9 +180,7 @@ class WAE(MatchedAE):
         super().__init__(event_shape, value_range, columns, network, latent, weight, likelihood)
 
     def mismatch(self, z: Tensor, noise: Noise) -> Tensor:
-        if len(z) < 2:  # the last batch of an epoch may have one row, which has no unbiased MMD
-            return z.new_zeros(())
-        return mmd2(z, self.sample_prior(len(z), noise).to(z), self.kernel, self.width, self.scales)
+        return self.unbiased(z, noise, self.kernel, self.scales)
 
 
 class SWAE(MatchedAE):
@@ -234,7 +239,7 @@ class AAE(MatchedAE):
         return generator_loss("non_saturating", self.discriminator(z))
 
     def measured(self, z: Tensor, noise: Noise) -> Tensor:
-        return mmd2(z, self.sample_prior(len(z), noise).to(z), "imq", self.width, SCALES)
+        return self.unbiased(z, noise, "imq", SCALES)
 
     def discriminator_loss(self, batch: Batch, noise: Noise, clock: Clock) -> dict[str, Tensor]:
         """Binary cross-entropy of prior draws (1) against codes (0), each half, in nats; ``accuracy``."""

@@ -59,8 +59,9 @@ class Embedding(Posterior):
     model whose latent variable is u. An element g changes nothing in it where p(z) is invariant, as of an
     exact psi. Of a learned one it adds E_q[log p(psi(u)) - log p(g psi(u))], which the source, the loss and
     :meth:`Coding.kl` leave out. ``Draws`` of a curve have that term, with the density p(z) of psi(u) as the
-    sum over all its pre-images: their weights are unbiased for folded psi too, and -inf where g leads to
-    where psi never goes. In more dimensions the term is not known.
+    sum over all its pre-images: their weights are unbiased for folded psi too. Where psi leaves a gap they
+    are -inf where g leads into it, and too small on average, for no draw comes from it: still a lower bound.
+    In more dimensions the term is not known.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class Embedding(Posterior):
     ):
         super().__init__()
         self.psi: ExactEmbedding | LearnedEmbedding
-        require_embeddable(space, law, group_action)
+        require_embeddable(space, law, group_action, embedding == "learned")
         assert isinstance(space, Compact)
         self.space = self.compact = space
         self.kind, self.group_action = HIDDEN[law], group_action
@@ -143,7 +144,8 @@ class Embedding(Posterior):
         notes = [*self.psi.caveats()]
         if self.group_action:
             known = (
-                "the weights of draws have it, -inf where g leads to where the embedding never goes"
+                "the weights of draws have it, -inf where g leads to where the embedding never goes; if it "
+                "leaves such a gap they are too small on average: a bound, but a lower one"
                 if self.space.dim == 1
                 else f"on {self.space.name} it is not known, and nothing here bounds log p(x)"
             )
@@ -184,12 +186,17 @@ class EmbeddedCoding(Coding):
         return Draws(z, None if term is None else plain + term, plain)
 
 
-def require_embeddable(space: Manifold, law: str, group_action: bool) -> None:
+def require_embeddable(space: Manifold, law: str, group_action: bool, learned: bool) -> None:
     """InputError for a space that no cube is embedded in, or a group it has not."""
     if not isinstance(space, Compact):
         bounded = "a Beta posterior lives on bounded spaces" if law == "beta" else "nothing is to be embedded"
         raise InputError(f"model.posterior: {space.name} is unbounded: {bounded}; use model.posterior=normal")
     if isinstance(space, Finite):
+        asked = "embedding=learned" if learned else "group_action=true" if group_action else None
+        if asked is not None:
+            raise InputError(
+                f"model.posterior.{asked}: {space.name} is a finite set, nothing is embedded in it"
+            )
         raise Unneeded(f"model.posterior: {space.name} is a finite set, which no cube is embedded in")
     if group_action and not isinstance(space, Symmetric):
         raise InputError(

@@ -163,20 +163,6 @@ def bounded(h: Tensor, most: float) -> Tensor:
     return h / (1 + h.abs() / most)
 
 
-def direction(h: Tensor) -> Tensor:
-    """Unit vectors along ``h (..., d)``, of any size in floating point; along the first axis where h = 0.
-
-    >>> direction(torch.tensor([[3e4, 4e4], [3e-30, 4e-30], [0.0, 0.0]]))
-    tensor([[0.6000, 0.8000],
-            [0.6000, 0.8000],
-            [1.0000, 0.0000]])
-    """
-    largest = h.detach().abs().amax(-1, keepdim=True)
-    axis = torch.zeros_like(h)
-    axis[..., 0] = 1
-    return F.normalize(torch.where(largest > 0, h / torch.where(largest > 0, largest, 1), axis), dim=-1)
-
-
 def positive(h: Tensor, floor: float, most: float = FARTHEST) -> Tensor:
     """floor + softplus(h), the latter bounded by ``most``: concentrations and scales, > 0 for every h.
 

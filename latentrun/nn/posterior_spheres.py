@@ -15,7 +15,8 @@ from latentrun.distributions.power_spherical import PowerSpherical
 from latentrun.distributions.spherical_cauchy import SphericalCauchy
 from latentrun.distributions.von_mises_fisher import VonMisesFisher
 from latentrun.manifolds import Manifold
-from latentrun.nn.posterior import LawPosterior, direction, positive, require_family
+from latentrun.manifolds.angles import direction
+from latentrun.nn.posterior import LawPosterior, positive, require_family
 
 
 class SphericalPosterior(LawPosterior):

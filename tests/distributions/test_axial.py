@@ -15,6 +15,7 @@ from latentrun.distributions.power_spherical import PowerSpherical
 from latentrun.distributions.von_mises_fisher import VonMisesFisher
 from latentrun.functional.noise import Noise
 from latentrun.functional.special.bessel import mean_length, mean_length_slope
+from latentrun.manifolds import Sphere
 
 LAWS = [VonMisesFisher, PowerSpherical]
 KAPPA = [0.1, 1.0, 2.0, 10.0, 100.0, 1000.0]
@@ -133,13 +134,19 @@ def test_density_and_entropy_against_scipy(d):
     assert law.entropy().item() == pytest.approx(scipys.entropy())
 
 
-def test_power_spherical_against_the_package():
-    package = pytest.importorskip("power_spherical", reason="power-spherical is no dependency")
-    mu, kappa = F.normalize(torch.randn(5, 4), dim=-1), torch.tensor([0.1, 1.0, 5.0, 50.0, 500.0])
-    ours, theirs = PowerSpherical(mu, kappa), package.PowerSpherical(mu, kappa)
-    x = ours.draw(Noise(0), (20,))
-    assert torch.allclose(ours.log_prob(x), theirs.log_prob(x), atol=1e-2, rtol=1e-3)
-    assert torch.allclose(ours.entropy(), theirs.entropy(), atol=1e-3)
+@pytest.mark.parametrize("kappa", [0.1, 1.0, 50.0, 500.0])
+@pytest.mark.parametrize("d", [2, 4, 20])
+def test_power_spherical_against_scipys_beta(d, kappa):
+    """(1 + mu.x) / 2 is Beta((d - 1) / 2 + kappa, (d - 1) / 2) (De Cao & Aziz 2020, algorithm 1)."""
+    mu = F.normalize(torch.arange(1.0, d + 1).double(), dim=-1)
+    law = PowerSpherical(mu, torch.tensor(kappa).double())
+    x = law.draw(Noise(0), (4000,))
+    share = (1 + x @ mu).numpy() / 2
+    beta = stats.beta((d - 1) / 2 + kappa, (d - 1) / 2)
+    assert stats.kstest(share, beta.cdf).pvalue > 1e-3
+    uniform = stats.beta((d - 1) / 2, (d - 1) / 2)
+    expected = beta.logpdf(share) - uniform.logpdf(share) - Sphere(d - 1).log_volume
+    assert np.allclose(law.log_prob(x).numpy(), expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", LAWS)

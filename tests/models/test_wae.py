@@ -42,6 +42,7 @@ def test_the_losses_are_reconstruction_and_weighted_distance():
         assert terms["loss"].item() == pytest.approx(expected.item(), rel=1e-5), name
         assert model.width.item() == pytest.approx(4, rel=0.1)  # E||z - z'||² = 2 d
         assert torch.isfinite(model.loss(Batch(x[:1]), noise, CLOCK)["loss"])  # a last batch of one row
+        assert torch.isfinite(model.monitor(Batch(x[:1]), noise)["monitor"])
 
 
 def test_the_discriminator_learns_apart_from_the_encoder():

@@ -144,6 +144,8 @@ def test_in_more_dimensions_a_learned_embedding_with_a_group_has_no_bound():
         ),
         ("s5", {}, "model.posterior.embedding: s5 has no exact embedding; allowed: learned"),
         ("c4", {}, "model.posterior: c4 is a finite set, which no cube is embedded in"),
+        ("c4", {"group_action": True}, "model.posterior.group_action=true: c4 is a finite set"),
+        ("c4", {"embedding": "learned"}, "model.posterior.embedding=learned: c4 is a finite set"),
     ],
 )
 def test_what_cannot_be_is_said_in_a_line(latent, changes, says):

@@ -12,7 +12,8 @@ from latentrun.config.options import options, shipped
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.manifolds import Charted, Euclidean, Finite, space
-from latentrun.nn.posterior import FAMILIES, FARTHEST, Posterior, bounded, direction
+from latentrun.manifolds.angles import direction
+from latentrun.nn.posterior import FAMILIES, FARTHEST, Posterior, bounded
 from latentrun.nn.posterior_flat import CategoricalPosterior
 from latentrun.nn.posterior_product import ProductPosterior, posterior_of
 from tests.conformance.parts import values_in
@@ -21,8 +22,8 @@ CONF = shipped() / "posterior"
 HERE = [name for name in options("posterior", [shipped()]) if name != "embedding"]
 
 
-def family(name: str):
-    values = values_in(CONF / f"{name}.yaml")
+def family(name: str, **changes):
+    values = values_in(CONF / f"{name}.yaml") | changes
     return lambda space: build(values, Posterior, "model.posterior", space=space, temperature=0.5)
 
 
@@ -274,3 +275,28 @@ def test_the_widest_wrapped_normal_on_a_sphere_leans_to_neither_side(d):
         h[:, 0], h[:, -1] = 1.0, number
         leaning = posterior.code(h).draw(Noise(0))[:, 0].mean().item()
         assert least <= leaning <= most
+
+
+@pytest.mark.parametrize("text", ["s1", "s2", "s7", "t2"])
+def test_a_blank_row_is_a_point_of_the_space_with_a_moderate_gradient(text):
+    at = space(text)
+    for size in (0.0, 1e-30, 1.0, 3e19):
+        h = torch.full((2, at.ambient_dim), size, requires_grad=True)
+        z = at.from_numbers(h)
+        assert torch.allclose(at.project(z), z, atol=1e-6) and torch.isfinite(z).all()
+        if size in (0.0, 1.0):
+            z.sum().backward()
+            assert h.grad.abs().max() < 10
+
+
+@pytest.mark.parametrize("text", ["s2", "so3"])
+@pytest.mark.parametrize("size", [1.0, 1e5, 1e12])
+def test_group_elements_of_large_numbers_are_rotations(text, size):
+    at = space(text)
+    z = at.act(torch.full((3, at.group_features), size), at.sample(3, Noise(0)))
+    assert torch.allclose(at.project(z), z, atol=1e-4)
+
+
+def test_a_least_scale_beyond_the_widest_is_refused():
+    with pytest.raises(InputError, match="floor: 1 must be less than the widest scale on s10, 0.51"):
+        family("wrapped_normal", floor=1.0)(space=space("s10"))

@@ -25,7 +25,7 @@ def pictures(report: Report) -> dict[str, Picture]:
     if "paths" in report.tables:
         for name, rows in report.tables["paths"].groupby("factor", sort=False):
             text = (
-                f"A closed path of {name}: left its code, seen in the plane of the circle that it goes round, "
+                f"A closed path of {name}: left its code, seen in the plane of the circle it goes round, "
                 "or in that in which it spreads most, and coloured by the factor, or on a line against the "
                 "factor; middle the code's angle, on a line its place, against the factor, a point for each "
                 "row of the data; right the length of the code's steps along the refined path, the dashed "
