@@ -111,6 +111,12 @@ class Evidence(Comparison):
             notes.append(
                 f"Runs whose value is -inf (a draw has a prior of 0) count in medians alone: {listed}."
             )
+        bounds = [name for name in values if name == "elbo" or name.removeprefix("iwae_").isdigit()]
+        if bounds:
+            notes.append(
+                f"Of bounds ({', '.join(bounds)}) the difference is that of the bounds: a model may lie "
+                "lower because its bound is looser. quadrature and log_prob are log p(x) itself."
+            )
         if oracles:
             notes.append("The oracle draws the data's own family: its ELBO and its bound are its log p(x).")
         return Report(metrics, made, notes=(first, *notes))

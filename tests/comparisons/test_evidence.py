@@ -74,6 +74,7 @@ def test_uncorrected_numbers_are_labelled_and_rank_nothing():
     assert np.isnan(report.tables["groups"]["elbo_uncorrected"].iloc[0])
     assert report.tables["differences"]["reference"].unique().tolist() == ["model.latent=e2"]
     assert any("no bounds" in note for note in report.notes)
+    assert any("Of bounds (elbo, iwae_100) the difference is that of the bounds" in n for n in report.notes)
 
 
 def test_an_oracle_for_each_sigma():
