@@ -61,7 +61,9 @@ def behind(table: pd.DataFrame) -> Figure:
 
 def confusion(table: pd.DataFrame) -> Figure:
     """Shares of seeds, data sets by spaces."""
-    names = [column.removeprefix("best.") for column in table.columns if column.startswith("best.")]
+    tried = [column.removeprefix("best.") for column in table.columns if column.startswith("best.")]
+    # The spaces of the data in their order, so that what is right stands on the diagonal.
+    names = [name for name in dict.fromkeys([*table["truth"], *tried]) if name in tried]
     counts = table[[f"best.{name}" for name in names]].to_numpy(float)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     labels = [truth or data for truth, data in zip(table["truth"], table["data"], strict=True)]
