@@ -35,7 +35,8 @@ from latentrun.types import Estimate, Metric, Picture, Report
 
 DIAGNOSTIC = "likelihood"
 BEST, LOSES, OPEN = "best", "loses", "undecided"
-CLOSEST = ("log_prob", "quadrature", "iwae")  # log p(x) exactly, nearly, and from below
+EXACT = ("log_prob", "quadrature")  # columns that are log p(x), and no bound of it
+CLOSEST = (*EXACT, "iwae")  # log p(x) exactly, nearly, and from below
 NAMES = {
     "closest": "log p(x), where it is known, else its bound by most draws",
     "iwae": "the bound of log p(x) by most draws",
@@ -43,7 +44,6 @@ NAMES = {
     "quadrature": "log p(x) by quadrature",
     "log_prob": "log p(x)",
 }
-EXACT = ("log_prob", "quadrature")  # columns that are log p(x), and no bound of it
 
 
 @dataclass(frozen=True)
@@ -255,16 +255,10 @@ def behind(
 ) -> dict[str, Any]:
     """How far group g lies behind the best, and what that says."""
     if g == best:
-        return {"behind": 0.0, "behind_low": np.nan, "behind_high": np.nan, "method": "", "verdict": BEST}
+        return {**Estimate(0.0).columns("behind"), "method": "", "verdict": BEST}
     if contest.impossible[g]:
         verdict = LOSES if np.isfinite(contest.slack[g]) else OPEN
-        return {
-            "behind": np.inf,
-            "behind_low": np.nan,
-            "behind_high": np.nan,
-            "method": "",
-            "verdict": verdict,
-        }
+        return {**Estimate(np.inf).columns("behind"), "method": "", "verdict": verdict}
     rival, winner = contest.groups[g], contest.groups[best]
     columns = contest.columns[best], contest.columns[g]
     paired = paired_examples(columns, winner, rival, tables) if tables else None

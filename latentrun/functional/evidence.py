@@ -90,9 +90,8 @@ class RunningWeights:
     def bias(self) -> Tensor:
         """log p(x) less the bound of all K draws ``(N,)`` in nats, >= 0, to first order in 1/K: Var w / (2 K
         p(x)²) (Nowozin 2018, ICLR, proposition 1) with the variance (divisor K) of these very draws. That is
-        ½ (1 / effective - 1 / K), at most ½: far too small where few draws carry the mean,
-        and blind to what no draw has met. Infinite where all
-        weights are 0."""
+        ½ (1 / effective - 1 / K), at most ½: far too small where few draws carry the mean, and blind
+        to what no draw has met. Infinite where all weights are 0."""
         return (0.5 * (1 / self.effective - 1 / self.draws)).clamp_min(0)
 
 

@@ -168,7 +168,7 @@ class ManifoldFit(Diagnostic):
             if not len(loops.z):
                 continue
             found = continuity(loops.z, self.refinement, space.distance)
-            views = [View.of(path.cpu(), space) for path in loops.z]
+            views = [View.of(path, space) for path in loops.z]
             rows.append(path_table(loops, found, views, self.refinement))
             metrics |= path_metrics(rows[-1], factor.name)
             y = latents.y[:, run.data.factors.index(factor)].double()

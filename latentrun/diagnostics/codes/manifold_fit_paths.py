@@ -69,10 +69,10 @@ class View:
     def of(cls, path: Tensor, space: Manifold) -> View:
         """Of a path ``(T, d)``: along the circle of the space that it goes round most often; where it goes
         round none, in the plane in which it spreads most, or what is left of it beside circles."""
-        circles, rest = circles_of(space)
-        views = [cls(path.new_zeros(len(rest)).double(), plane, main_line(path)) for plane in circles]
+        (circles, rest), line = circles_of(space), main_line(path)
+        views = [cls(path.new_zeros(len(rest)).double(), plane.to(line), line) for plane in circles]
         if rest.sum() > 1 or not circles:
-            views.append(cls(*main_plane(path * rest.to(path)), main_line(path)))
+            views.append(cls(*main_plane(path * rest.to(path)), line))
         return max(views, key=lambda view: view.turns(path))
 
     def turns(self, path: Tensor) -> tuple[float, float]:
@@ -101,15 +101,10 @@ def circles_of(space: Manifold) -> tuple[list[Tensor], Tensor]:
     """The planes ``(2, d)`` of the factors of a space that are circles, and which coordinates ``(d,)`` are of
     no circle."""
     factors = space.factors if isinstance(space, Product) else (space,)
-    axes = torch.eye(space.ambient_dim, dtype=torch.float64)
-    rest = torch.ones(space.ambient_dim, dtype=torch.float64)
-    planes, start = [], 0
-    for factor in factors:
-        if isinstance(factor, Sphere) and factor.dim == 1:
-            planes.append(axes[start : start + 2])
-            rest[start : start + 2] = 0
-        start += factor.ambient_dim
-    return planes, rest
+    axes = torch.eye(space.ambient_dim, dtype=torch.float64).split([each.ambient_dim for each in factors])
+    are_circles = [isinstance(factor, Sphere) and factor.dim == 1 for factor in factors]
+    planes = [plane for plane, is_circle in zip(axes, are_circles, strict=True) if is_circle]
+    return planes, 1 - sum((plane.sum(0) for plane in planes), torch.zeros(space.ambient_dim))
 
 
 def torn(found: Continuity, refinement: int) -> Tensor:
