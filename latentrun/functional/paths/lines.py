@@ -138,14 +138,27 @@ def ranks(values: Tensor, dim: int) -> Tensor:
     return ((below + upto + 1).double() / 2).movedim(-1, dim)
 
 
+def levels(values: Tensor, tie: float) -> Tensor:
+    """Which distinct value each of ``values (P, T, F)`` is, numbered upwards along T: int64, same shape. In
+    order of size, two neighbours that differ by no more than ``tie`` are the same value. Values rounded to a
+    grid would not do: two that rounding errors set apart may lie on both sides of one of its borders.
+
+    >>> levels(torch.tensor([0.1499999, 0.7, 0.1500001]).view(1, 3, 1), 1e-6).flatten()
+    tensor([0, 1, 0])
+    """
+    ordered, order = values.sort(1)
+    level = (ordered.diff(dim=1, prepend=ordered[:, :1]) > tie).cumsum(1)
+    return torch.empty_like(level).scatter_(1, order, level)
+
+
 def spearman(values: Tensor, parameter: Tensor, width: Tensor) -> Tensor:
     """Rank correlation of each quantity with the position along its path, ``(P, F)`` in [-1, 1]; NaN for
     constant ones.
 
     ``values (P, T, F)``, ``parameter (P, T)``, ``width (F,)`` the quantities' ranges: values that agree to
-    1e-6 of it tie.
+    1e-6 of it tie (:func:`levels`).
     """
-    a = ranks((values / width / TIE).round(), 1)
+    a = ranks(levels(values / width, TIE), 1)
     b = ranks(parameter, 1)[..., None]
     a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
     return ((a * b).sum(1) / (a.square().sum(1) * b.square().sum(1)).sqrt()).clamp(-1, 1)
