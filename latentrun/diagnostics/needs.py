@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from latentrun.data.base import Dataset, HasSupport, Oracle
-from latentrun.manifolds import Euclidean, Manifold, Product
+from latentrun.manifolds import Euclidean, Manifold
 from latentrun.models.base import (
     HasEmbedding,
     HasEncoder,
@@ -36,12 +36,11 @@ def capability(base: type, noun: str) -> Need:
 def is_flat(space: Manifold) -> bool:
     """Whether straight lines, means and principal axes stay on a space: R^n and products of such.
 
-    >>> is_flat(Product([Euclidean(1), Euclidean(2)]))
-    True
+    >>> from latentrun.manifolds import space
+    >>> is_flat(space("e1xe2")), is_flat(space("s1xe2"))
+    (True, False)
     """
-    if isinstance(space, Product):
-        return all(is_flat(factor) for factor in space.factors)
-    return isinstance(space, Euclidean)
+    return all(isinstance(factor, Euclidean) for factor in space.simple_factors)
 
 
 ENCODER = capability(HasEncoder, "an encoder")

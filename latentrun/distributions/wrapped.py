@@ -58,17 +58,17 @@ class WrappedNormalSphere(Wrapped):
     """
 
     def __init__(self, mu: Tensor, scale: Tensor):
-        self.mu, self.scale, self.m = mu, scale, mu.shape[-1] - 1
-        self.log_volume = Sphere(self.m).log_volume
-        self.angles = Angles(self.m, 1.0, self.log_volume)
+        self.mu, self.scale, self.space = mu, scale, Sphere(mu.shape[-1] - 1)
+        self.log_volume = self.space.log_volume
+        self.angles = Angles(self.space.dim, 1.0, self.log_volume)
         super().__init__(mu.shape[:-1], mu.shape[-1:], validate_args=False)
 
     def angle(self, value: Tensor) -> Tensor:
-        return Sphere(self.m).distance(value, self.mu)
+        return self.space.distance(value, self.mu)
 
     def draw(self, noise: Noise, sample_shape: _size = SINGLE) -> Tensor:
         shape = torch.Size(sample_shape) + self.scale.shape
-        e = noise.to(self.mu.device).normal("tangent", (*shape, self.m)).to(self.mu.dtype)
+        e = noise.to(self.mu.device).normal("tangent", (*shape, self.space.dim)).to(self.mu.dtype)
         v = self.scale.unsqueeze(-1) * e
         t = v.norm(dim=-1, keepdim=True)
         return turned(torch.cat([t.cos(), torch.sinc(t / math.pi) * v], -1), self.mu)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import torch
@@ -32,6 +33,16 @@ class Manifold(ABC):
     ambient_dim: int
     name: str
     betti: tuple[int, ...] | None = None
+
+    @cached_property
+    def factors(self) -> tuple[Manifold, ...]:
+        """The spaces that it was made the product of; where it is no product, itself."""
+        return (self,)
+
+    @property
+    def simple_factors(self) -> tuple[Manifold, ...]:
+        """The factors that are no products themselves, of its factors' factors too."""
+        return (self,)
 
     @property
     def local_dims(self) -> tuple[int, ...]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from latentrun.functional.statistics.circular import unit
-from latentrun.manifolds.angles import TURN, length, root, share
+from latentrun.manifolds.angles import TURN, direction, length, root, share
 from latentrun.manifolds.base import Charted, Flat
 from latentrun.types import Factor
 
@@ -86,12 +86,12 @@ class Annulus(Disc):
 
     def project(self, z: Tensor) -> Tensor:
         r = length(z).unsqueeze(-1)
-        return torch.where((r < self.inner) | (r > 1), _direction(z, r) * r.clamp(self.inner, 1), z)
+        return torch.where((r < self.inner) | (r > 1), direction(z) * r.clamp(self.inner, 1), z)
 
     def from_numbers(self, h: Tensor) -> Tensor:
         """Along h, at the radius inner + (1 - inner) |h| / sqrt(1 + |h|²)."""
         inward = (1 - self.inner) * super().from_numbers(h)
-        return self.inner * _direction(h, length(h).unsqueeze(-1)) + inward
+        return self.inner * direction(h) + inward
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         reach = self._reach(a), self._reach(b)
@@ -168,13 +168,6 @@ class Annulus(Disc):
         turn = side * torch.atan2(self._reach(z), torch.full_like(z[..., 0], self.inner))
         angle = torch.atan2(z[..., 1], z[..., 0]) + turn
         return self.inner * unit(angle)
-
-
-def _direction(z: Tensor, r: Tensor) -> Tensor:
-    """Unit vectors ``(..., 2)`` along points at the radius ``r (..., 1)``; of the centre, to which all points
-    of an edge are equally near, along the first axis."""
-    first = torch.cat([torch.ones_like(r), torch.zeros_like(r)], dim=-1)
-    return torch.where(r > 0, z / torch.where(r > 0, r, 1.0), first)
 
 
 def _part(gone: Tensor, leg: Tensor) -> Tensor:

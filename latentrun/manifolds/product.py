@@ -42,6 +42,10 @@ class Product(Manifold):
         return _kuenneth([factor.betti for factor in self.factors])
 
     @property
+    def simple_factors(self) -> tuple[Manifold, ...]:
+        return tuple(simple for factor in self.factors for simple in factor.simple_factors)
+
+    @property
     def local_dims(self) -> tuple[int, ...]:
         sums = {0}
         for factor in self.factors:
@@ -238,10 +242,9 @@ def is_same(a: Manifold, b: Manifold) -> bool:
     >>> is_same(Torus(2), product([sphere(1), sphere(1)])), is_same(sphere(2), Torus(2))
     (True, False)
     """
-    return sorted(_names(a)) == sorted(_names(b))
+    return _names(a) == _names(b)
 
 
 def _names(space: Manifold) -> list[str]:
-    """The names of its factors."""
-    factors = space.factors if isinstance(space, Product) else ()
-    return [name for factor in factors for name in _names(factor)] or [space.name]
+    """The names of its simple factors, sorted."""
+    return sorted(factor.name for factor in space.simple_factors)

@@ -16,7 +16,7 @@ from latentrun.errors import InputError
 from latentrun.functional.adversarial import critic_loss, generator_loss
 from latentrun.functional.distances.kernels import Kernel, mmd2, sliced_wasserstein2, spread
 from latentrun.functional.noise import Noise
-from latentrun.manifolds import Finite, Manifold, Product, space
+from latentrun.manifolds import Finite, Manifold, space
 from latentrun.models.base import (
     HasEncoder,
     HasGenerator,
@@ -38,7 +38,7 @@ SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)  # of the kernel that measures wha
 
 def _require_gradients(latent: Manifold) -> None:
     """InputError for a space in which a code has nowhere to go by small steps."""
-    for factor in latent.factors if isinstance(latent, Product) else (latent,):
+    for factor in latent.simple_factors:
         if isinstance(factor, Finite):
             raise InputError(
                 f"model.latent: {factor.name} is a finite set: no gradient moves a code between its points"

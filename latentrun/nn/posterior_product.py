@@ -14,7 +14,7 @@ from latentrun.distributions.base import Draws
 from latentrun.errors import InputError
 from latentrun.functional.noise import Noise
 from latentrun.functional.spacing import GRIDS, lattice
-from latentrun.manifolds import Finite, Manifold, Product
+from latentrun.manifolds import Finite, Manifold
 from latentrun.nn.posterior import Coding, Posterior, Unneeded, kind_of
 from latentrun.nn.posterior_flat import CategoricalPosterior, NormalPosterior
 from latentrun.types import Phase
@@ -50,7 +50,7 @@ def posterior_of(space: Manifold, family: Callable[..., Posterior], temperature:
 
 def factors_of(space: Manifold) -> tuple[Manifold, ...]:
     """The factors that have a posterior each; the space itself where it is no product."""
-    return space.factors if isinstance(space, Product) and kind_of(space) == "product" else (space,)
+    return space.factors if kind_of(space) == "product" else (space,)
 
 
 class ProductCoding(Coding):

@@ -135,14 +135,13 @@ def torus(first, second):
     ],
 )
 def test_a_torus_is_gone_round_along_one_of_its_circles(encode, winding):
-    for text, more in (("t2", 0), ("s1xe1xs1", 1)):
-        parts_of = lambda x: encode(angle_of(x)).split([2, 2], dim=1)  # noqa: E731
+    for text, order in (("t2", (0, 1)), ("s1xe1xs1", (0, 2, 1)), ("e1xt2", (2, 0, 1))):
 
-        def codes(x, more=more, parts_of=parts_of):
-            first, second = parts_of(x)
-            return torch.cat([first, x[:, :1] * torch.ones(len(x), more), second], 1)
+        def codes(x, order=order):
+            parts = (*encode(angle_of(x)).split([2, 2], dim=1), x[:, :1])
+            return torch.cat([parts[i] for i in order], 1)
 
-        _, _, value = measure(codes, 4 + more, space(text))
+        _, _, value = measure(codes, space(text).ambient_dim, space(text))
         assert value["winding.angle"] == winding
         assert (value["circular_correlation.angle"] > 0.99) == (winding == 1)
 

@@ -43,6 +43,15 @@ def test_a_text_names_a_space_and_a_space_its_text():
     assert isinstance(space("e2"), Euclidean) and isinstance(space("e1xe1"), Product)
 
 
+def test_a_space_and_its_factors():
+    names = lambda spaces: [each.name for each in spaces]  # noqa: E731
+    mixed = space("e1xt2xs2")
+    assert names(mixed.factors) == ["e1", "t2", "s2"]
+    assert names(mixed.simple_factors) == ["e1", "s1", "s1", "s2"]
+    ball = space("s2")
+    assert ball.factors == ball.simple_factors == (ball,)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

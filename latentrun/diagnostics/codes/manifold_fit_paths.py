@@ -21,7 +21,7 @@ from latentrun.functional.statistics.circular import (
     winding,
     wrapped,
 )
-from latentrun.manifolds import Manifold, Product, Sphere
+from latentrun.manifolds import Manifold, Sphere
 from latentrun.types import Factor
 
 STEEP = 0.1  # share of the circle: a code that makes half of its way on less is as good as torn
@@ -100,7 +100,7 @@ class View:
 def circles_of(space: Manifold) -> tuple[list[Tensor], Tensor]:
     """The planes ``(2, d)`` of the factors of a space that are circles, and which coordinates ``(d,)`` are of
     no circle."""
-    factors = space.factors if isinstance(space, Product) else (space,)
+    factors = space.simple_factors
     axes = torch.eye(space.ambient_dim, dtype=torch.float64).split([each.ambient_dim for each in factors])
     are_circles = [isinstance(factor, Sphere) and factor.dim == 1 for factor in factors]
     planes = [plane for plane, is_circle in zip(axes, are_circles, strict=True) if is_circle]

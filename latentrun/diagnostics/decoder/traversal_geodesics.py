@@ -15,7 +15,7 @@ from latentrun.diagnostics.decoder.traversal_paths import UNITS, latent_pairs
 from latentrun.functional.noise import Noise
 from latentrun.functional.paths.lines import Paths
 from latentrun.functional.ties import largest
-from latentrun.manifolds import Manifold, Product
+from latentrun.manifolds import Manifold
 from latentrun.manifolds.base import Finite
 from latentrun.models.base import HasEncoder
 from latentrun.run import Run
@@ -183,7 +183,7 @@ def joining_geodesics(
 def point_paths(centre: Centre, steps: int, notes: list[str]) -> Paths:
     """Of each finite factor of the space one path, from point to point; it ends at the last, or where the
     steps do."""
-    factors = centre.space.factors if isinstance(centre.space, Product) else (centre.space,)
+    factors = centre.space.factors
     names, places, paths, before = [], [], [], 0
     for number, factor in enumerate(factors):
         if isinstance(factor, Finite):
