@@ -34,7 +34,7 @@ class Manifold(ABC):
     name: str
     betti: tuple[int, ...] | None = None
 
-    @cached_property
+    @cached_property  # and no property: a product has its own, which it is made of
     def factors(self) -> tuple[Manifold, ...]:
         """The spaces that it was made the product of; where it is no product, itself."""
         return (self,)

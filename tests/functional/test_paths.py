@@ -9,11 +9,13 @@ import scipy.stats
 import torch
 
 from latentrun.functional.paths.lines import (
+    Course,
     arcs,
     axis_lines,
     far_apart,
     leakage,
     plane_lines,
+    purest,
     ranks,
     segments,
     spearman,
@@ -97,6 +99,13 @@ def test_spearman_sees_order_not_shape_and_no_rounding():
     found = spearman(torch.stack((rising, falling, jitter, border), -1).double(), t, torch.ones(4))
     assert found[0, :2].tolist() == pytest.approx([1, -1])
     assert found[0, 2:].isnan().all()
+
+
+def test_of_paths_that_leak_the_same_the_first_is_the_purest():
+    ones = torch.ones(4, 1, dtype=torch.float64)
+    # The last two differ by a rounding error, on both sides of a multiple of 1e-6 and a half.
+    leak = torch.tensor([[torch.nan], [0.5], [0.5e-6 + 1e-12], [0.5e-6 - 1e-12]], dtype=torch.float64)
+    assert purest(Course(ones, ones, ones, leak), torch.arange(4), 0.0).tolist() == [2]
 
 
 def test_unwrap_takes_the_jumps_out_of_angles_alone():

@@ -237,8 +237,9 @@ def purest(course: Course, among: Tensor, slack: float) -> Tensor:
     within ``slack`` of the greatest: ``(F,)`` row numbers."""
     strength = course.spearman[among].abs()
     near = strength >= strength.amax(0) - max(slack, 1e-9)
-    # Rounded, so that of equals the first is taken and not the one with the kinder rounding errors.
-    leak = (course.leakage[among] / TIE).round().nan_to_num(torch.inf)
+    # Of equals the first is taken and not the one with the kinder rounding errors.
+    found = course.leakage[among]
+    leak = torch.where(found.isnan(), torch.inf, levels(found[None], TIE)[0].double())
     return among[torch.where(near, leak, torch.inf).argmin(0)]
 
 
