@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from latentrun.command.keys import misplaced
+from latentrun.command.merging import merged
 from latentrun.command.overrides import (
     all_overrides,
     check_options,
@@ -20,7 +21,7 @@ from latentrun.command.overrides import (
     require_few,
     require_once,
 )
-from latentrun.command.registration import register, search_path, version_base
+from latentrun.command.registration import register
 from latentrun.command.values import drop, unchosen
 from latentrun.config.options import EVERY, GROUPS, defaults, shipped
 from latentrun.errors import InputError, one_line, unknown
@@ -118,7 +119,7 @@ def _require_seen(
         if not override.is_sweep_override()
         and (override.key_or_group in EVERY or override.key_or_group.startswith("hydra"))
     ]
-    seen = params_of(_raw([override.input_line for override in shared], folders).hydra)
+    seen = params_of(merged(shared, folders).hydra)
     for job, params in zip(jobs, swept, strict=True):
         if params != seen:
             options = [each.input_line for each in job if each.key_or_group in EVERY and each not in shared]
@@ -137,7 +138,7 @@ def _composed(job: Sequence[Override], folders: Sequence[Path]) -> DictConfig:
     from omegaconf.errors import OmegaConfBaseException
 
     try:
-        cfg = _raw([override.input_line for override in job], folders)
+        cfg = merged(job, folders)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"{str(mark.name)!r}, line {mark.line + 1}: " if mark is not None else ""
@@ -157,15 +158,6 @@ def _composed(job: Sequence[Override], folders: Sequence[Path]) -> DictConfig:
             if wrong is not None:
                 raise wrong
     return cfg
-
-
-def _raw(overrides: Sequence[str], folders: Sequence[Path]) -> DictConfig:
-    import hydra
-    from hydra.core.global_hydra import GlobalHydra
-
-    GlobalHydra.instance().clear()
-    with hydra.initialize_config_dir(str(shipped()), job_name="latentrun", **version_base()):
-        return hydra.compose("config", [*overrides, *search_path(folders)], return_hydra_config=True)
 
 
 # ---------------------------------------------------------------- what can be said before composing
@@ -198,7 +190,7 @@ def _explained(error: Exception, job: Sequence[Override], folders: Sequence[Path
     cfg = None
     for groups in (EVERY, GROUPS):  # the second where what is chosen within an option has no place there
         try:
-            cfg = _raw([each.input_line for each in job if _chooses(each.key_or_group, groups)], folders)
+            cfg = merged([each for each in job if _chooses(each.key_or_group, groups)], folders)
             drop(cfg, unchosen(cfg))
             break
         except Exception:  # the options themselves do not compose
