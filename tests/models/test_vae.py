@@ -276,9 +276,9 @@ def test_a_linear_vae_reaches_the_ppca_optimum():
     torch.manual_seed(0)
     model = vae((5,), Dense([]), balance="learned", value_range=(-10.0, 10.0))
     settings = Training(
-        epochs=400, batch_size=100, patience=None, min_delta=0.0, clip=None, then=None, optimizers={},
-        optimizer=partial(torch.optim.Adam, lr=0.02),
-        scheduler=partial(torch.optim.lr_scheduler.StepLR, step_size=100, gamma=0.3),
+        epochs=200, batch_size=100, patience=None, min_delta=0.0, clip=None, then=None, optimizers={},
+        optimizer=partial(torch.optim.Adam, lr=0.05),
+        scheduler=partial(torch.optim.lr_scheduler.StepLR, step_size=70, gamma=0.3),
     )  # fmt: skip
     list(Loop(model, data, settings, Noise(0), torch.device("cpu")).run())
     with torch.no_grad():
