@@ -4,12 +4,15 @@ import os
 import pytest
 import torch
 
-from latentrun.plotting.style import RC
-
 torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-RC["savefig.dpi"] = (
-    60  # thousands of figures: what stands in them does not depend on how many pixels they have
-)
+
+
+# The longest files, which are begun with: the last of them should not be waited for alone.
+LONG = ("test_diagnostics", "test_sweep", "test_claims", "test_wrong", "test_resume", "test_runs")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
 
 
 @pytest.hookimpl(trylast=True)
@@ -21,6 +24,5 @@ def pytest_collection_finish():
 
 @pytest.fixture(autouse=True)
 def _seeded():
-    torch.default_generator.manual_seed(
-        0
-    )  # torch.manual_seed takes a millisecond, and there are 12,000 tests
+    # torch.manual_seed takes a millisecond, and there are 12,000 tests.
+    torch.default_generator.manual_seed(0)

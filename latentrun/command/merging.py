@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from latentrun.command.registration import search_path, version_base
-from latentrun.config.options import EVERY, shipped
+from latentrun.config.options import EVERY, shipped, stamps
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
@@ -26,13 +26,15 @@ def merged(overrides: Sequence[Override], folders: Sequence[Path]) -> DictConfig
     its errors."""
     from hydra._internal.config_loader_impl import ConfigLoaderImpl
     from hydra.errors import ConfigCompositionException
+    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    choices = [override for override in overrides if _chooses(override, folders)]
-    places = (shipped(), *folders)
+    choices, values = [], []
+    for override in overrides:
+        (choices if _chooses(override, folders) else values).append(override)
     chosen = [override.input_line for override in choices]
-    cfg = copy.deepcopy(_options((*chosen, *search_path(folders)), _files(places)))
-    values = [override for override in overrides if override not in choices]
+    cfg = copy.deepcopy(_options((*chosen, *search_path(folders)), stamps(folders)))
+    OmegaConf.clear_cache(cfg)  # a copy shares it, and what ${now:...} gave another configuration is in it
     try:
         ConfigLoaderImpl._apply_overrides_to_config(values, cfg)
         _record(cfg, overrides, folders)
@@ -53,12 +55,6 @@ def _chooses(override: Override, folders: Sequence[Path]) -> bool:
         or any((folder / key).is_dir() for folder in folders)
     )
     return (group or override.package is not None) and not isinstance(override.value(), dict)
-
-
-def _files(places: Sequence[Path]) -> tuple[tuple[str, int, int], ...]:
-    """The files of options that there are, with the time of their last change and their size."""
-    paths = (path for place in places for path in place.glob("*/*.yaml"))
-    return tuple((str(path), (stat := path.stat()).st_mtime_ns, stat.st_size) for path in sorted(paths))
 
 
 @lru_cache(KEPT)

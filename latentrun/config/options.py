@@ -116,6 +116,14 @@ def digests(folders: Sequence[Path] = ()) -> dict[str, str]:
     return digests_by_folder
 
 
+def stamps(folders: Sequence[Path] = ()) -> tuple[tuple[str, int, int], ...]:
+    """For each YAML file in the shipped folder and in ``folders``: its name, the time of its last change in
+    nanoseconds and its size in bytes."""
+    paths = [path for folder in (shipped(), *folders) for path in sorted(folder.glob("*/*.yaml"))]
+    stats = [(path, path.stat()) for path in paths if path.is_file()]
+    return tuple((str(path), stat.st_mtime_ns, stat.st_size) for path, stat in stats)
+
+
 # ---------------------------------------------------------------- what is in them
 def options(group: str, folders: Iterable[Path]) -> dict[str, str]:
     """The options of a group with their one-line descriptions (the first comment of the file that is not a

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from latentrun.cli import main
+from tests.lines import code_of
 
 OWN = Path(__file__).parents[1] / "own"  # the worked example of a package of one's own
 
@@ -103,7 +101,6 @@ def made(folder: Path) -> Path:
 
 def run(arguments: list[str], capsys) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of a command line."""
-    with pytest.raises(SystemExit) as exit_:
-        main(arguments)
+    code = code_of(arguments)
     shown = capsys.readouterr()
-    return exit_.value.code, shown.out, shown.err
+    return code, shown.out, shown.err

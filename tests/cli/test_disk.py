@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
-import subprocess
-import sys
+from pathlib import Path
 
 import torch
 
+from latentrun.sweep.engine import warm
 from tests.cli.places import run
+from tests.processes import carry_out
 
 
 def test_a_full_disk_is_refused_before_and_ends_in_one_line_during_a_run(elsewhere, capsys, monkeypatch):
@@ -55,20 +56,21 @@ def test_a_full_disk_is_refused_before_and_ends_in_one_line_during_a_run(elsewhe
 
 def test_a_checkpoint_that_meets_the_end_of_the_disk_says_so(tmp_path):
     """Torch hides what the system said behind words of its own."""
-    code = (
-        "import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000)); from "
-        "latentrun.cli import main; main()"
-    )
-    tiny = [
-        "debug=quick",
-        "rows=32",
-        "data=digits",
-        "network=dense",
-        "network.widths=[200]",
-        "diagnostic=[]",
-        "hydra.run.dir=run",
-    ]
-    done = subprocess.run([sys.executable, "-c", code, *tiny], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 1 and done.stderr.count("\n") == 1
-    assert "File too large: 'run/checkpoints/" in done.stderr
+    shown = tmp_path / "shown.txt"
+    process = warm("latentrun.tasks.child").Process(target=with_short_files, args=(tmp_path, shown))
+    process.start()
+    process.join()
+    last = shown.read_text().splitlines()[-1]
+    assert process.exitcode == 1 and "Traceback" not in shown.read_text()
+    assert last.startswith("latentrun: ") and "File too large: 'run/checkpoints/" in last
     assert not list(tmp_path.rglob("*.part")) and not list(tmp_path.rglob("*.pt"))
+
+
+def with_short_files(folder: Path, shown: Path) -> None:
+    """A run in a folder, none of whose files may grow to more than 30 kB."""
+    import resource
+
+    os.chdir(folder)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))
+    tiny = ["debug=quick", "rows=32", "data=digits", "network=dense", "network.widths=[200]", "diagnostic=[]"]
+    carry_out([*tiny, "hydra.run.dir=run"], shown)

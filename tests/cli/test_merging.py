@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import hydra
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
 
+from latentrun.command.compose import compose_job
 from latentrun.command.merging import _options, merged
 from latentrun.command.overrides import read
 from latentrun.command.registration import register, search_path, version_base
@@ -50,13 +53,15 @@ LINES = (
 @pytest.mark.parametrize("line", LINES)
 def test_it_is_what_hydra_composes(line, tmp_path, monkeypatch):
     lines = [override.input_line for override in parsed(line.replace("'", "").split())]
-    for _ in range(2):  # the second time from what was composed the first, elsewhere
-        got, expected = ours(lines), by_hydra(lines)
+    expected = by_hydra(lines)
+    for place in (".", tmp_path):  # the second time from what was composed the first
+        monkeypatch.chdir(place)
+        expected.hydra.runtime.cwd = str(Path.cwd())
+        got = ours(lines)
         assert OmegaConf.to_yaml(got) == OmegaConf.to_yaml(expected)
         for where in ("", "hydra", "model", "hydra.job"):
             flags = [OmegaConf.select(cfg, where) if where else cfg for cfg in (got, expected)]
             assert len({(OmegaConf.is_struct(cfg), OmegaConf.is_readonly(cfg)) for cfg in flags}) == 1
-        monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -78,6 +83,11 @@ def test_values_do_not_compose_anew_and_are_of_one_copy():
     assert _options.cache_info().misses == misses
     assert (first.model.latent_dim, first.seed) == (5, ours([]).seed)
     assert (second.model.latent_dim, second.seed) == (ours(["model=ae"]).model.latent_dim, 9)
+
+
+def test_every_configuration_has_a_time_of_its_own():
+    first, second = (str(compose_job(["model=ae"], []).hydra.run.dir) for _ in range(2))
+    assert first != second
 
 
 def test_files_that_change_are_read_again(tmp_path):

@@ -30,6 +30,7 @@ CASES = {
     "two-seeds": [("vae", 0), ("vae", 1)],
     "the-same-twice": [("vae", 0), ("vae", 0)],
 }
+DRAWN = ("two-models-two-seeds", "the-same-twice")  # the others by slow tests
 SMALLER = {"resamples": 100, "draws": [1, 20], "points": 512}  # so that measuring takes no time
 Weights = dict[str, torch.Tensor]
 
@@ -95,6 +96,7 @@ class Outcome:
     """What a comparison made of some runs, and the state of the world before and after."""
 
     name: str
+    case: str
     asked: Comparison
     runs: list[Run]
     report: Report
@@ -118,6 +120,7 @@ def outcome(request, measured, folder) -> Iterator[Outcome]:
         after = [*sorted(folder.rglob("*")), *Path(here).rglob("*")]
     return Outcome(
         name,
+        case,
         asked,
         runs,
         report,
@@ -188,6 +191,16 @@ def test_equal_noise_gives_equal_numbers(outcome):
 
 # ---------------------------------------------------------------- what it draws
 def test_pictures_are_drawn_from_what_lies_on_disk(outcome, tmp_path):
+    if outcome.case in DRAWN:
+        draw(outcome, tmp_path)
+
+
+@pytest.mark.slow
+def test_pictures_of_every_case_are_drawn(outcome, tmp_path):
+    draw(outcome, tmp_path)
+
+
+def draw(outcome: Outcome, tmp_path: Path) -> None:
     directory = parts.stored(outcome.name, outcome.asked, outcome.report, tmp_path)
     drawn = parts.drawn_from_disk(outcome.name, outcome.asked, directory)
     assert drawn.keys() == outcome.asked.plot(outcome.report).keys()
