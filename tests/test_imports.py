@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -43,6 +44,7 @@ FAMILIES = {"models", "experiments", "diagnostics", "comparisons", "data"}
 FILES = sorted(ROOT.rglob("*.py"))
 
 
+@cache
 def imports(path: Path, top_only: bool = False) -> set[str]:
     tree = ast.parse(path.read_text())
     for node in tree.body:
@@ -66,6 +68,14 @@ def room(path: Path) -> str:
     return path.relative_to(ROOT).with_suffix("").parts[0]
 
 
+ROOMS = sorted({room(path) for path in FILES})
+
+
+def files_of(here: str) -> list[Path]:
+    """The files of a room."""
+    return [path for path in FILES if room(path) == here]
+
+
 def member(path: Path) -> str:
     """What a file is a part of: ``hull_plot`` of the ``hull`` beside it, others of themselves."""
     wholes = [other.stem for other in path.parent.glob("*.py") if path.stem.startswith(f"{other.stem}_")]
@@ -77,26 +87,24 @@ def modules(path: Path) -> set[tuple[str, ...]]:
     return {tuple(name.split(".")[1:]) for name in imports(path) if name.startswith("latentrun.")}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_go_down_only(path):
-    if path == ROOT / "__init__.py":
-        return  # latentrun.load reaches up to the tasks, when it is called
-    here = room(path)
-    for parts in modules(path):
-        if parts[0].startswith("__version"):
+@pytest.mark.parametrize("here", ROOMS)
+def test_imports_go_down_only(here):
+    for path in files_of(here):
+        if path == ROOT / "__init__.py":
+            continue  # latentrun.load reaches up to the tasks, when it is called
+        for parts in modules(path):
+            if parts[0].startswith("__version"):
+                continue
+            below = FLOOR[parts[0]] < FLOOR[here] or parts[0] == here
+            assert below, f"{path} imports {'.'.join(parts)}, which does not lie below it"
+
+
+@pytest.mark.parametrize("family", sorted(FAMILIES))
+def test_members_of_a_family_do_not_know_each_other(family):
+    for path in files_of(family):
+        if path.stem == "__init__" or "formats" in path.parts:
             continue
-        below = FLOOR[parts[0]] < FLOOR[here] or parts[0] == here
-        assert below, f"{path} imports {'.'.join(parts)}, which does not lie below it"
-
-
-@pytest.mark.parametrize(
-    "path", [p for p in FILES if room(p) in FAMILIES], ids=lambda p: str(p.relative_to(ROOT))
-)
-def test_members_of_a_family_do_not_know_each_other(path):
-    if path.stem == "__init__" or "formats" in path.parts:
-        return
-    for parts in modules(path):
-        if parts[0] == room(path):
+        for parts in (parts for parts in modules(path) if parts[0] == family):
             stem = parts[-1]
             part = (
                 stem in ("base", "needs", "surface", "usage")
@@ -114,13 +122,14 @@ def test_no_circle_of_modules():
     tuple(TopologicalSorter(after).static_order())  # raises CycleError
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_only_the_command_line_knows_hydra_and_heavy_libraries_wait(path):
-    everywhere = {name.split(".")[0] for name in imports(path)}
-    if room(path) not in ("cli", "command", "launchers"):
-        assert not everywhere & {"hydra", "omegaconf"}
-    at_the_top = {name.split(".")[0] for name in imports(path, top_only=True)}
-    assert not at_the_top & {"sklearn", "plotly", "rich"}
+@pytest.mark.parametrize("here", ROOMS)
+def test_only_the_command_line_knows_hydra_and_heavy_libraries_wait(here):
+    for path in files_of(here):
+        everywhere = {name.split(".")[0] for name in imports(path)}
+        if here not in ("cli", "command", "launchers"):
+            assert not everywhere & {"hydra", "omegaconf"}, path
+        at_the_top = {name.split(".")[0] for name in imports(path, top_only=True)}
+        assert not at_the_top & {"sklearn", "plotly", "rich"}, path
 
 
 def test_no_room_is_unknown():

@@ -230,6 +230,19 @@ def shares_out_of_range(question: Question) -> list[str]:
     ]
 
 
+def broken(question: Question, report: Report) -> list[str]:
+    """What a report's metrics, and the question's units, do not keep of what is promised of them."""
+    return [
+        *(f"{key} is not declared" for key in undeclared(question, report)),
+        *(f"{key} is no float" for key, value in values(report).items() if not isinstance(value, float)),
+        *outside_intervals(report),
+        *intervals_of_unknown_make(report),
+        *out_of_range(question, report),
+        *(f"the unit of {name} speaks of intervals" for name in units_that_speak_of_intervals(question)),
+        *(f"the share {name} may lie outside of [0, 1]" for name in shares_out_of_range(question)),
+    ]
+
+
 def assert_equal(again: Report, first: Report) -> None:
     """The same numbers, intervals and how they were made, tables and arrays."""
     for part in (values, lows, highs):
