@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
 
 from latentrun.cli import main
 from latentrun.config.settings import key_of
@@ -28,3 +31,9 @@ def code_of(words: list[str]) -> int:
     except SystemExit as ended:
         return ended.code
     raise AssertionError(f"{words} goes on")
+
+
+def arrays(path: Path) -> dict[str, np.ndarray]:
+    """What an .npz file holds, which is closed again at once."""
+    with np.load(path) as file:
+        return dict(file)

@@ -18,7 +18,7 @@ from latentrun.errors import InputError
 from latentrun.functional.distances.divergences import gaussian_kl
 from latentrun.judgement import Condition, Rule, Weight
 from latentrun.store import METRIC_COLUMNS, RunDirectory
-from tests.lines import run
+from tests.lines import arrays, run
 
 TINY = ["debug=quick", "network.channels=[4,8]", "network.strides=[1,1]", "network.widths=[16]", "rows=64"]
 BARE = [*TINY, "figures=[]"]  # half the time, where no picture is looked at
@@ -162,7 +162,7 @@ def test_what_a_check_finds_lacking_is_a_misfit_like_any_other(tmp_path, monkeyp
 
 def test_load_gives_the_trained_model_back(finished):
     loaded = latentrun.load(finished)
-    stored = np.load(finished / "arrays" / "latents_test.npz")
+    stored = arrays(finished / "arrays" / "latents_test.npz")
     latents = loaded.latents("test")
     assert np.allclose(latents.codes.numpy(), stored["codes"], atol=1e-5)
     assert np.allclose(latents.posterior["scale"].numpy(), stored["posterior_scale"], atol=1e-5)

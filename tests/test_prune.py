@@ -25,7 +25,7 @@ from latentrun.store import RunDirectory, twin
 from latentrun.tasks import prune, slicing
 from latentrun.types import Objective, Phase, Report
 from tests.conformance.parts import SMALL
-from tests.lines import run
+from tests.lines import arrays, run
 
 D, USED = 6, (0, 2, 5)
 OFF = [i for i in range(D) if i not in USED]
@@ -296,9 +296,9 @@ def test_other_tasks_take_it_as_any_run(measured, tmp_path):
     ]
     assert abs(differences["reconstruction/error_mean"]) < 1e-5
     assert run("task=encode", small, "format=[npz]", f"hydra.run.dir={tmp_path / 'codes'}") == 0
-    assert np.load(tmp_path / "codes" / "codes.npz")["codes"].shape[1] == 3
+    assert arrays(tmp_path / "codes" / "codes.npz")["codes"].shape[1] == 3
     assert run("task=sample", small, "n=5", f"hydra.run.dir={tmp_path / 'samples'}") == 0
-    assert np.load(tmp_path / "samples" / "samples.npz")["z"].shape == (5, 3)
+    assert arrays(tmp_path / "samples" / "samples.npz")["z"].shape == (5, 3)
     shutil.copytree(measured / "small", tmp_path / "small")
     line = ["task=diagnose", f"run={tmp_path / 'small'}", "diagnostic=[variance_loss]", "figures=[]"]
     assert run(*line) == 0

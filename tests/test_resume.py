@@ -54,7 +54,11 @@ def toys(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module", params=RUNS)
+# A game is stopped within the loop by the tests of training; here it takes as long as a single loss.
+KINDS = [pytest.param(kind, marks=pytest.mark.slow if kind == "adversarial" else ()) for kind in RUNS]
+
+
+@pytest.fixture(scope="module", params=KINDS)
 def undisturbed(request, toys, tmp_path_factory):
     """(arguments, directory of the run that nobody stopped)."""
     arguments = ["--config-dir", str(toys), *RUNS[request.param]]

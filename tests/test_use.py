@@ -29,7 +29,7 @@ from latentrun.models.base import (
 from latentrun.system.door import Guarded
 from latentrun.tasks import encode, sample
 from latentrun.types import Factor, Objective, Phase, Split
-from tests.lines import run
+from tests.lines import arrays, run
 
 GAMMA = 0.3
 
@@ -180,7 +180,7 @@ def called(options, runs, tmp_path):
 def test_codes_of_the_runs_own_rows(called, runs):
     path = called("encode", "same")
     assert {entry.name for entry in path.iterdir()} == {"codes.npz", "codes.csv", "codes.json"}
-    found = np.load(path / "codes.npz")
+    found = arrays(path / "codes.npz")
     k = found["index"]
     assert sorted(k) == list(range(60)) and set(found) == {
         "codes",
@@ -202,7 +202,7 @@ def test_codes_of_the_runs_own_rows(called, runs):
 
 def test_the_table_of_codes_names_units_categories_and_splits(called):
     path = called("encode", "same")
-    table, found = pd.read_csv(path / "codes.csv"), np.load(path / "codes.npz")
+    table, found = pd.read_csv(path / "codes.csv"), arrays(path / "codes.npz")
     assert list(table) == ["index", "split", "height", "colour", "z0", "z1", "sigma0", "sigma1"]
     assert (table["colour"] == np.array(["red", "green", "blue"])[table["index"] % 3]).all()
     assert np.allclose(table["height"], table["index"] / 2) and (table["split"] == found["split"]).all()
@@ -226,7 +226,7 @@ def test_codes_of_other_data_come_in_the_order_of_their_rows(called, n):
         and "split" not in table
         and np.allclose(table["z0"], np.arange(n) / 10)
     )
-    assert "split" not in np.load(path / "codes.npz")
+    assert "split" not in arrays(path / "codes.npz")
     about = json.loads((path / "codes.json").read_text())
     assert (
         about["data"]["n"] == n
@@ -237,7 +237,7 @@ def test_codes_of_other_data_come_in_the_order_of_their_rows(called, n):
 
 
 def test_a_deterministic_code_has_no_scale(called):
-    found = np.load(called("encode", "sure", "format=[npz]") / "codes.npz")
+    found = arrays(called("encode", "sure", "format=[npz]") / "codes.npz")
     assert "posterior_scale" not in found and np.allclose(found["codes"][:, 0], found["index"] / 20)
     path = called("encode", "sure", "format=[csv]")
     assert {entry.name for entry in path.iterdir()} == {"codes.csv", "codes.json"}
@@ -245,9 +245,9 @@ def test_a_deterministic_code_has_no_scale(called):
 
 
 def test_codes_are_those_that_training_stored(called, runs):
-    found = np.load(called("encode", "digits") / "codes.npz")
+    found = arrays(called("encode", "digits") / "codes.npz")
     for split in ("train", "test"):
-        stored, here = np.load(runs / "digits" / "arrays" / f"latents_{split}.npz"), found["split"] == split
+        stored, here = arrays(runs / "digits" / "arrays" / f"latents_{split}.npz"), found["split"] == split
         for name in ("codes", "posterior_scale", "y", "labels", "index"):
             assert np.allclose(found[name][here], stored[name], atol=1e-5), name
     assert (found["split"] == "val").sum() == 64
@@ -258,7 +258,7 @@ def test_other_rows_of_a_table_are_encoded_as_the_training_rows(called, runs, tm
     few = pd.read_csv(
         called("encode", "homes", "data=table", f"data.file={tmp_path / 'few.csv'}") / "codes.csv"
     )
-    stored = {n: np.load(runs / "homes" / "arrays" / f"latents_{n}.npz") for n in ("train", "test")}
+    stored = {n: arrays(runs / "homes" / "arrays" / f"latents_{n}.npz") for n in ("train", "test")}
     codes = {
         int(i): mean for part in stored.values() for i, mean in zip(part["index"], part["codes"], strict=True)
     }
@@ -286,7 +286,7 @@ def test_data_that_have_changed_are_noted(runs, tmp_path, capsys):
 # ---------------------------------------------------------------- samples
 def test_samples_are_decoded_codes_of_the_prior(called):
     path = called("sample", "same", "n=5000")
-    found = np.load(path / "samples.npz")
+    found = arrays(path / "samples.npz")
     assert found["z"].shape == found["x"].shape == (5000, 2) and found["x"].dtype == np.float32
     assert np.allclose(found["x"], 2 * found["z"] + 1, atol=1e-6)
     assert np.allclose(found["z"].mean(0), 0, atol=4 / 5000**0.5) and np.allclose(
@@ -302,7 +302,7 @@ def test_samples_are_decoded_codes_of_the_prior(called):
 
 
 def test_draws_from_the_likelihood_have_its_variance(called):
-    found = np.load(called("sample", "same", "n=5000", "draw=likelihood") / "samples.npz")
+    found = arrays(called("sample", "same", "n=5000", "draw=likelihood") / "samples.npz")
     noise = found["x"] - (2 * found["z"] + 1)
     assert np.allclose(noise.var(0), GAMMA**2, rtol=0.08) and np.allclose(
         noise.mean(0), 0, atol=4 * GAMMA / 5000**0.5
@@ -315,11 +315,11 @@ def test_draws_from_the_likelihood_have_its_variance(called):
 def test_the_seed_fixes_the_samples(called, draw):
     line = ["sample", "same", "n=1500", f"draw={draw}"]
     torch.manual_seed(1)
-    first = np.load(called(*line) / "samples.npz")["x"]
+    first = arrays(called(*line) / "samples.npz")["x"]
     state = torch.get_rng_state()
     torch.manual_seed(2)
-    assert (np.load(called(*line) / "samples.npz")["x"] == first).all()
-    assert not np.isclose(np.load(called(*line, "sample_seed=1") / "samples.npz")["x"], first).any(1).all()
+    assert (arrays(called(*line) / "samples.npz")["x"] == first).all()
+    assert not np.isclose(arrays(called(*line, "sample_seed=1") / "samples.npz")["x"], first).any(1).all()
     torch.manual_seed(1)
     assert torch.equal(
         torch.get_rng_state(), state
@@ -331,25 +331,25 @@ def test_without_a_prior_a_gaussian_stands_in(called):
     assert (
         "Gaussian fitted to its training codes" in json.loads((path / "samples.json").read_text())["notes"][0]
     )
-    z = np.load(path / "samples.npz")["z"]
+    z = arrays(path / "samples.npz")["z"]
     assert abs(np.corrcoef(z.T)[0, 1] + 1) < 1e-3 and np.allclose(
         z.mean(0), [1.45, -1.45], atol=0.2
     )  # x lie on a line
 
 
 def test_samples_are_decoded_in_parts(called, monkeypatch):
-    whole = np.load(called("sample", "same", "n=95") / "samples.npz")
+    whole = arrays(called("sample", "same", "n=95") / "samples.npz")
     seen = []
     monkeypatch.setattr(sample, "CHUNK", 10)
     monkeypatch.setattr(sample, "decoded", lambda run, z, *rest: seen.append(len(z)) or run.decode(z))
-    parts = np.load(called("sample", "same", "n=95") / "samples.npz")
+    parts = arrays(called("sample", "same", "n=95") / "samples.npz")
     assert seen == [10] * 9 + [5]
     assert all((whole[name] == parts[name]).all() for name in ("x", "z"))
 
 
 def test_pictures_as_files_and_as_a_grid(called):
     path = called("sample", "digits", "n=7", "files=true")
-    x = np.load(path / "samples.npz")["x"]
+    x = arrays(path / "samples.npz")["x"]
     assert sorted(entry.name for entry in (path / "pictures").iterdir()) == [f"{i:05}.png" for i in range(7)]
     for i in range(7):
         assert (
@@ -370,7 +370,7 @@ def test_numbered_from_the_first_and_in_colour(tmp_path):
 @pytest.mark.parametrize("draw", ["mean", "likelihood"])
 def test_samples_of_a_table_are_in_the_units_of_the_file(called, runs, draw):
     path = called("sample", "homes", "n=1500", f"draw={draw}")
-    table, x = pd.read_csv(path / "samples.csv"), np.load(path / "samples.npz")["x"]
+    table, x = pd.read_csv(path / "samples.csv"), arrays(path / "samples.npz")["x"]
     assert list(table) == ["price", "rooms", "heating"] and len(table) == 1500
     assert (
         1e5 < table["price"].mean() < 5e5
@@ -451,7 +451,7 @@ def test_a_sweep_over_runs_and_seeds(runs, options, tmp_path):
         "trust=[tests]",
     ]
     assert run(*line, f"hydra.sweep.dir={tmp_path}") == 0
-    found = [np.load(path)["z"] for path in sorted(tmp_path.glob("*/samples.npz"))]
+    found = [arrays(path)["z"] for path in sorted(tmp_path.glob("*/samples.npz"))]
     assert len(found) == 4 and len({z.tobytes() for z in found}) == 4
 
 

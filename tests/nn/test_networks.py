@@ -221,7 +221,12 @@ LEARNING = {
 }
 
 
-@pytest.mark.parametrize("name", LEARNING)
+SLOW = ("resnet-plain", "draw-whole")  # variants whose siblings learn among the fast ones
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in LEARNING]
+)
 def test_it_learns_a_small_set(name):
     """An autoencoder of 64 handwritten digits: after 200 steps the error lies far below that of the mean
     picture."""

@@ -18,7 +18,7 @@ import latentrun
 from latentrun.config.fingerprint import fingerprint
 from latentrun.config.options import extra, packages
 from latentrun.errors import InputError
-from tests.lines import run
+from tests.lines import arrays, run
 
 HERE = Path(__file__).parent
 CONF = HERE / "ellipsoids" / "conf"
@@ -99,7 +99,7 @@ def test_reading_back_needs_trust(finished, tmp_path, capsys):
         latentrun.load(path)
     loaded = latentrun.load(path, trust=["ellipsoids"])
     codes = loaded.latents("test")
-    assert np.allclose(codes.codes.numpy(), np.load(path / "arrays" / "latents_test.npz")["codes"], atol=1e-6)
+    assert np.allclose(codes.codes.numpy(), arrays(path / "arrays" / "latents_test.npz")["codes"], atol=1e-6)
 
 
 def test_a_diagnostic_of_ones_own_measures_a_run_of_ours_without_more(tmp_path):
@@ -128,7 +128,7 @@ def test_a_task_of_ones_own_takes_its_keys_and_writes_what_it_says(finished, tmp
     line = [*NORMS, f"run={finished}", "trust=[ellipsoids]", f"hydra.run.dir={out}"]
     assert run(*line) == 0
     assert f"100 norms in {out}" in capsys.readouterr().out
-    table, stored = pd.read_csv(out / "norms.csv"), np.load(finished / "arrays" / "latents_test.npz")
+    table, stored = pd.read_csv(out / "norms.csv"), arrays(finished / "arrays" / "latents_test.npz")
     assert list(table["index"]) == list(stored["index"])
     assert np.allclose(table["norm"], np.linalg.norm(stored["codes"], axis=1), atol=1e-6)
     assert run(*line) == 2 and "is not empty; nothing is overwritten" in capsys.readouterr().err
