@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from latentrun.command.registration import search_path, version_base
+from latentrun.command.registration import search_path, stable, version_base
 from latentrun.config.options import EVERY, shipped, stamps
 
 if TYPE_CHECKING:
@@ -70,7 +70,6 @@ def _options(lines: tuple[str, ...], files: tuple[tuple[str, int, int], ...]) ->
 
 def _record(cfg: DictConfig, overrides: Sequence[Override], folders: Sequence[Path]) -> None:
     """What Hydra writes down of the overrides, of all in their order."""
-    from hydra._internal.config_loader_impl import get_overrides_dirname
     from omegaconf import open_dict
 
     own = [override for override in overrides if not override.is_hydra_override()]
@@ -81,7 +80,10 @@ def _record(cfg: DictConfig, overrides: Sequence[Override], folders: Sequence[Pa
     with open_dict(cfg.hydra):
         for name in cfg.hydra.job.env_copy:
             cfg.hydra.job.env_set[name] = os.environ[name]
-    names = cfg.hydra.job.config.override_dirname
-    cfg.hydra.job.override_dirname = get_overrides_dirname(
-        overrides=own, exclude_keys=names.exclude_keys, item_sep=names.item_sep, kv_sep=names.kv_sep
-    )
+    if stable():  # later releases work it out when it is asked for
+        from hydra._internal.config_loader_impl import get_overrides_dirname
+
+        names = cfg.hydra.job.config.override_dirname
+        cfg.hydra.job.override_dirname = get_overrides_dirname(
+            overrides=own, exclude_keys=names.exclude_keys, item_sep=names.item_sep, kv_sep=names.kv_sep
+        )
