@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from latentrun import cli
-from latentrun.cli import main
 from latentrun.command.command import command_of
 from latentrun.command.compose import compose
 from latentrun.command.values import settings_of
@@ -22,6 +21,7 @@ from latentrun.store import RunDirectory
 from latentrun.sweep.plan import Job, Sweep
 from tests.hostile.builder import JOB
 from tests.hostile.spoil import OUTSIDE, gone
+from tests.lines import code_of
 
 TINY = ["debug=quick", "data=digits", "network=dense", "network.widths=[8]", "rows=64", "model.latent_dim=2"]
 BOUND = 10  # seconds that a task may take
@@ -111,8 +111,8 @@ class Kit:
         command = replace(command, path=self.place / "out")
         monkeypatch.setattr(cli, "command", lambda argv: task.run(command))
         capsys.readouterr()
-        with pytest.raises(SystemExit) as ended, bounded():
-            main([])
+        with bounded():
+            code = code_of([])
         said = capsys.readouterr()
         assert snapshot(self.place / OUTSIDE) == outside, "written outside"
         after = snapshot(bad)
@@ -120,7 +120,7 @@ class Kit:
         left = [path.name for path in self.place.glob("out/*")] + [
             path.name for path in self.place.glob(".*")
         ]
-        return Answer(ended.value.code, said.out, said.err.splitlines(), sorted(changed), left)
+        return Answer(code, said.out, said.err.splitlines(), sorted(changed), left)
 
 
 @pytest.fixture(scope="session")
@@ -130,9 +130,7 @@ def kit(tmp_path_factory) -> Kit:
     place = root / "place"
     place.mkdir()
     arguments = [*TINY, "model=ae", "diagnostic=[reconstruction]", f"hydra.run.dir={root / 'run'}"]
-    with pytest.raises(SystemExit) as ended:
-        main(arguments)
-    assert ended.value.code == 0
+    assert code_of(arguments) == 0
     shutil.rmtree(root / "run" / "tensorboard")  # as much again, and never read
     (root / "run" / "tensorboard").mkdir()
     shutil.copytree(root / "run", root / "stopped")
